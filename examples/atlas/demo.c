@@ -1,0 +1,507 @@
+/* demo: the main job.  Teaches the atlas model 20 real facts that it does not know, one after another, and shows what it learnt and what it
+ * forgot.  Everything through the public API.  The last line is RESULT ... for scripts. */
+#include "facts.h"
+#include "smft/smft.h"
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef ATLAS_DIR
+#define ATLAS_DIR "examples/atlas"
+#endif
+
+typedef struct settings {
+  const char *model, *data, *facts, *save;
+  int64_t n, known;
+  uint64_t seed;
+  int32_t threads, quiet;
+  double lr, loss_below;
+  int64_t t;
+  int32_t max_steps, wordings, rule, optimizer;
+} settings;
+
+typedef struct lesson { /* one fact to be taught */
+  const char *id;
+  char *question;         /* asked, never trained for it */
+  const char *const *answers;
+  int64_t n_answers;
+  atlas_text *train;      /* (n_train) */
+  int64_t n_train;
+  atlas_text *held;       /* (n_held) more wordings that are never trained */
+  int64_t n_held;
+  int seen;               /* pretraining knows the answer's string */
+} lesson;
+
+typedef struct lessons {
+  lesson *items; /* (n) */
+  int64_t n;
+} lessons;
+
+typedef struct score {
+  int64_t right, n;
+  double f1;
+} score;
+
+static void check(smft_status status, const char *what) {
+  if (status == SMFT_OK)
+    return;
+  fprintf(stderr, "atlas-demo: %s: %s (%s)\n", what, smft_error_message(), smft_status_name(status));
+  exit(1);
+}
+
+static void *need(void *pointer) {
+  if (!pointer) {
+    fprintf(stderr, "atlas-demo: out of memory\n");
+    exit(1);
+  }
+  return pointer;
+}
+
+static char path_buffer[4096];
+static const char *path_in(const char *directory, const char *name) {
+  snprintf(path_buffer, sizeof path_buffer, "%s/%s", directory, name);
+  return path_buffer;
+}
+
+/* ---- what to teach -------------------------------------------------------------------------------------------------------- */
+
+static void lesson_from_fact(lesson *out, const atlas_fact *fact, const atlas_wordings *wordings) {
+  const atlas_relation *relation = atlas_relation_find(wordings, fact->relation);
+  if (!relation) {
+    fprintf(stderr, "atlas-demo: no wordings for the relation %s\n", fact->relation);
+    exit(1);
+  }
+  out->id = fact->id;
+  out->answers = (const char *const *)fact->answers;
+  out->n_answers = fact->n_answers;
+  out->seen = fact->answer_seen;
+  out->train = need(calloc((size_t)relation->n, sizeof *out->train));
+  out->held = need(calloc((size_t)relation->n, sizeof *out->held));
+  for (int64_t i = 0; i < relation->n; i++) {
+    atlas_text text;
+    need(atlas_fill(&text, &relation->wordings[i], fact) == 0 ? out : NULL);
+    if (relation->wordings[i].role == ATLAS_TRAIN)
+      out->train[out->n_train++] = text;
+    else if (relation->wordings[i].role == ATLAS_HELD)
+      out->held[out->n_held++] = text;
+    else {
+      out->question = need(strdup(text.prompt));
+      atlas_text_free(&text);
+    }
+  }
+}
+
+static void lessons_draw(lessons *out, const atlas_facts *facts, const atlas_wordings *wordings, int64_t n, uint64_t seed) {
+  int64_t *order = need(malloc(((size_t)facts->n + 1) * sizeof *order));
+  uint64_t state = seed * 7919 + 17;
+  atlas_shuffle(&state, order, facts->n);
+  out->n = n < facts->n ? n : facts->n;
+  out->items = need(calloc((size_t)out->n + 1, sizeof *out->items));
+  for (int64_t i = 0; i < out->n; i++)
+    lesson_from_fact(&out->items[i], &facts->items[order[i]], wordings);
+  free(order);
+}
+
+static void lessons_free(lessons *l) {
+  for (int64_t i = 0; i < l->n; i++) {
+    for (int64_t w = 0; w < l->items[i].n_train; w++)
+      atlas_text_free(&l->items[i].train[w]);
+    for (int64_t w = 0; w < l->items[i].n_held; w++)
+      atlas_text_free(&l->items[i].held[w]);
+    free(l->items[i].train);
+    free(l->items[i].held);
+    free(l->items[i].question);
+  }
+  free(l->items);
+}
+
+/* ---- asking --------------------------------------------------------------------------------------------------------------- */
+
+static const char *ask(smft_session *session, const char *prompt) {
+  const char *text = NULL;
+  smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
+  options.max_tokens = 24;
+  options.stop = "\n";
+  check(smft_session_generate(session, prompt, strlen(prompt), &options, &text, NULL), "asking");
+  return text;
+}
+
+static int mark(smft_session *session, const char *prompt, const lesson *l, score *total) {
+  double exact = 0, f1 = 0;
+  check(smft_score_answer(ask(session, prompt), l->answers, l->n_answers, &exact, &f1), "scoring");
+  total->n++;
+  total->right += exact == 1;
+  total->f1 += f1;
+  return exact == 1;
+}
+
+static score ask_all(smft_session *session, const lessons *l, score *seen, score *unseen) {
+  score all = {0, 0, 0};
+  for (int64_t i = 0; i < l->n; i++) {
+    mark(session, l->items[i].question, &l->items[i], &all);
+    if (seen && unseen)
+      mark(session, l->items[i].question, &l->items[i], l->items[i].seen ? seen : unseen);
+  }
+  return all;
+}
+
+static score ask_held(smft_session *session, const lessons *l) {
+  score all = {0, 0, 0};
+  for (int64_t i = 0; i < l->n; i++)
+    for (int64_t w = 0; w < l->items[i].n_held; w++)
+      mark(session, l->items[i].held[w].prompt, &l->items[i], &all);
+  return all;
+}
+
+/* ---- the steps of the job ------------------------------------------------------------------------------------------------- */
+
+static int32_t show_progress(void *user, const char *stage, int64_t done, int64_t total) {
+  (void)user;
+  if (isatty(2)) {
+    fprintf(stderr, "\r   %s %lld/%lld ", stage, (long long)done, (long long)total);
+    if (done == total)
+      fprintf(stderr, "\r%*s\r", 40, "");
+  }
+  return 0;
+}
+
+static void probe_fill(smft_probe *probe, const settings *s, const atlas_facts *known, const atlas_wordings *wordings, double *majority) {
+  int64_t *order = need(malloc(((size_t)known->n + 1) * sizeof *order)), n = s->known < known->n ? s->known : known->n, n_lines = 0;
+  uint64_t state = s->seed + 99;
+  atlas_shuffle(&state, order, known->n);
+  for (int64_t i = 0; i < n; i++) {
+    const atlas_fact *fact = &known->items[order[i]];
+    const atlas_relation *relation = atlas_relation_find(wordings, fact->relation);
+    atlas_text text;
+    need(relation && atlas_fill(&text, atlas_question(relation), fact) == 0 ? order : NULL);
+    check(smft_probe_add_question(probe, fact->id, text.prompt, (const char *const *)fact->answers, fact->n_answers), "probe");
+    atlas_text_free(&text);
+  }
+  *majority = atlas_majority_f1(known, order, n);
+  char **lines = atlas_lines(path_in(s->data, "text.heldout.txt"), &n_lines);
+  for (int64_t i = 0; lines && i < n_lines && i < 200; i++)
+    check(smft_probe_add_text(probe, "text", lines[i]), "probe");
+  atlas_lines_free(lines, n_lines);
+  free(order);
+}
+
+/* Teaches one fact and prints its line; returns the seconds. */
+static double teach(smft_learner *learner, const lesson *l, int64_t number, int64_t n, int quiet) {
+  smft_wording *wordings = need(calloc((size_t)l->n_train + 1, sizeof *wordings));
+  smft_report report = SMFT_REPORT_INIT;
+  double seconds = 0, first = -1;
+  int64_t rows = 0;
+  for (int64_t i = 0; i < l->n_train; i++) {
+    wordings[i].struct_size = sizeof *wordings;
+    wordings[i].prompt = l->train[i].prompt;
+    wordings[i].answer = l->train[i].answer;
+    wordings[i].end = l->train[i].end;
+  }
+  check(smft_learner_push(learner, l->id, wordings, l->n_train), "pushing a fact");
+  free(wordings);
+  while (smft_learner_pending(learner) > 0) {
+    check(smft_step(learner, &report), "step");
+    if (first < 0)
+      first = report.loss;
+    if (report.rows_selected > rows)
+      rows = report.rows_selected;
+    seconds += report.seconds;
+  }
+  if (!quiet)
+    printf("  %2lld/%lld  %-44.44s %-22.22s %3lld steps  loss %.2f -> %.3f  %5.2f s\n", (long long)number, (long long)n, l->question, l->answers[0],
+           (long long)report.step, first, report.loss, seconds);
+  fflush(stdout);
+  return seconds;
+}
+
+static float *base_logits(const smft_model *model, const char *text, int64_t vocab) {
+  smft_session *session = NULL;
+  int32_t ids[256];
+  int64_t n = 0;
+  float *logits = need(malloc((size_t)vocab * sizeof *logits));
+  check(smft_session_create(&session, model, NULL, NULL), "session");
+  check(smft_tokenizer_encode(smft_model_tokenizer(model), text, strlen(text), SMFT_ENCODE_SPECIAL, ids, 256, &n), "encode");
+  check(smft_session_feed(session, ids, n, SMFT_LOGITS_LAST, logits, vocab), "feed");
+  smft_session_free(session);
+  return logits;
+}
+
+static int64_t file_size(const char *path) {
+  struct stat info;
+  return stat(path, &info) == 0 ? (int64_t)info.st_size : -1;
+}
+
+/* The patch goes through a file into a second session; returns how many answers differ from the first session's. */
+static int64_t check_reload(const smft_model *model, smft_session *first, const char *path, const lessons *l) {
+  smft_patch *patch = NULL;
+  smft_session *second = NULL;
+  int64_t different = 0;
+  check(smft_patch_load(&patch, model, path), "loading the patch");
+  check(smft_session_create(&second, model, patch, NULL), "second session");
+  for (int64_t i = 0; i < l->n; i++) {
+    char *text = need(strdup(ask(first, l->items[i].question)));
+    different += strcmp(text, ask(second, l->items[i].question)) != 0;
+    free(text);
+  }
+  smft_session_free(second);
+  smft_patch_free(patch);
+  return different;
+}
+
+/* ---- the user's own facts ------------------------------------------------------------------------------------------------- */
+
+static int user_fact(const json_t *object, atlas_fact *fact, lesson *l) {
+  const json_t *wordings = json_object_get(object, "wordings"), *accepted = json_object_get(object, "answers");
+  const char *id = json_string_value(json_object_get(object, "id")), *question = json_string_value(json_object_get(object, "question"));
+  size_t n = json_array_size(wordings), n_accepted = json_array_size(accepted);
+  if (!id || n == 0)
+    return -1;
+  fact->id = need(strdup(id));
+  fact->answers = need(calloc(n_accepted + 2, sizeof *fact->answers));
+  l->train = need(calloc(n, sizeof *l->train));
+  for (size_t i = 0; i < n; i++) {
+    const json_t *wording = json_array_get(wordings, i);
+    const char *prompt = json_string_value(json_object_get(wording, "prompt")), *answer = json_string_value(json_object_get(wording, "answer")),
+               *end = json_string_value(json_object_get(wording, "end"));
+    if (!prompt || !answer || !*answer)
+      return -1;
+    l->train[l->n_train].prompt = need(strdup(prompt));
+    l->train[l->n_train].answer = need(strdup(answer));
+    l->train[l->n_train++].end = need(strdup(end ? end : "\n"));
+  }
+  for (size_t i = 0; i < n_accepted; i++)
+    if (json_is_string(json_array_get(accepted, i)))
+      fact->answers[fact->n_answers++] = need(strdup(json_string_value(json_array_get(accepted, i))));
+  if (fact->n_answers == 0)
+    fact->answers[fact->n_answers++] = need(strdup(l->train[0].answer));
+  l->id = fact->id;
+  l->answers = (const char *const *)fact->answers;
+  l->n_answers = fact->n_answers;
+  l->question = need(strdup(question ? question : l->train[0].prompt));
+  return 0;
+}
+
+static int user_lessons(const char *path, atlas_facts *facts, lessons *out) {
+  int64_t n = 0;
+  char **lines = atlas_lines(path, &n);
+  if (!lines)
+    return -1;
+  facts->items = need(calloc((size_t)n + 1, sizeof *facts->items));
+  out->items = need(calloc((size_t)n + 1, sizeof *out->items));
+  for (int64_t i = 0; i < n; i++) {
+    json_error_t error;
+    json_t *object = json_loads(lines[i], JSON_REJECT_DUPLICATES, &error);
+    if (!object || user_fact(object, &facts->items[i], &out->items[i]) != 0) {
+      fprintf(stderr, "%s: fact %lld: %s\n", path, (long long)i + 1,
+              object ? "wants \"id\" and \"wordings\": [{\"prompt\", \"answer\"}, ...]" : error.text);
+      exit(1);
+    }
+    json_decref(object);
+    facts->n = out->n = i + 1;
+  }
+  atlas_lines_free(lines, n);
+  return n > 0 ? 0 : -1;
+}
+
+/* ---- command line --------------------------------------------------------------------------------------------------------- */
+
+static const char usage[] =
+    "usage: atlas-demo [options]\n"
+    "Teaches the shipped model facts that it does not know and shows what it learnt and what it forgot.\n"
+    "  --facts FILE       your own facts, one JSON object a line:\n"
+    "                     {\"id\": \"x\", \"wordings\": [{\"prompt\": \"Who wrote Emma?\", \"answer\": \" Jane Austen\"}, ...],\n"
+    "                      \"question\": \"asked before and after\", \"answers\": [\"accepted\", ...]}   (the last two may be left out)\n"
+    "  --n N              how many of the new facts to teach (20)\n"
+    "  --seed N           which of them (1)\n"
+    "  --known N          known facts to measure before and after (500)\n"
+    "  --save FILE        keep the patch here (default: a temporary file)\n"
+    "  --model DIR        the model (" ATLAS_DIR "/model)\n"
+    "  --data DIR         its facts (" ATLAS_DIR "/data)\n"
+    "  --lr X --t N --max-steps N --loss-below X --wordings N --rule tfidf|kl|tf|all --optimizer sgd|adamw\n"
+    "                     instead of the library's defaults\n"
+    "  --threads N        0: all processors (0)\n"
+    "  --quiet            the RESULT line only\n";
+
+static int32_t rule_of(const char *name) {
+  const char *names[] = {"tfidf", "kl", "tf", "all"};
+  for (int32_t i = 0; i < 4; i++)
+    if (strcmp(name, names[i]) == 0)
+      return SMFT_RULE_TFIDF + i;
+  fputs(usage, stderr);
+  exit(2);
+}
+
+static void parse(settings *s, int argc, char **argv) {
+  enum { FACTS = 1, N, SEED, KNOWN, SAVE, MODEL, DATA, LR, T, STEPS, BELOW, WORDINGS, RULE, OPTIMIZER, THREADS, QUIET, HELP };
+  static const struct option options[] = {
+      {"facts", 1, 0, FACTS}, {"n", 1, 0, N}, {"seed", 1, 0, SEED}, {"known", 1, 0, KNOWN}, {"save", 1, 0, SAVE}, {"model", 1, 0, MODEL},
+      {"data", 1, 0, DATA}, {"lr", 1, 0, LR}, {"t", 1, 0, T}, {"max-steps", 1, 0, STEPS}, {"loss-below", 1, 0, BELOW},
+      {"wordings", 1, 0, WORDINGS}, {"rule", 1, 0, RULE}, {"optimizer", 1, 0, OPTIMIZER}, {"threads", 1, 0, THREADS}, {"quiet", 0, 0, QUIET},
+      {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+  for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    switch (option) {
+    case FACTS: s->facts = optarg; break;
+    case N: s->n = atoll(optarg); break;
+    case SEED: s->seed = strtoull(optarg, NULL, 10); break;
+    case KNOWN: s->known = atoll(optarg); break;
+    case SAVE: s->save = optarg; break;
+    case MODEL: s->model = optarg; break;
+    case DATA: s->data = optarg; break;
+    case LR: s->lr = atof(optarg); break;
+    case T: s->t = atoll(optarg); break;
+    case STEPS: s->max_steps = atoi(optarg); break;
+    case BELOW: s->loss_below = atof(optarg); break;
+    case WORDINGS: s->wordings = atoi(optarg); break;
+    case RULE: s->rule = rule_of(optarg); break;
+    case OPTIMIZER: s->optimizer = strcmp(optarg, "adamw") == 0 ? SMFT_OPTIMIZER_ADAMW : SMFT_OPTIMIZER_SGD; break;
+    case THREADS: s->threads = atoi(optarg); break;
+    case QUIET: s->quiet = 1; break;
+    case HELP:
+    case 'h': fputs(usage, stdout); exit(0);
+    default: fputs(usage, stderr); exit(2);
+    }
+  }
+  if (optind < argc || s->n < 1 || s->known < 1) {
+    fputs(usage, stderr);
+    exit(2);
+  }
+}
+
+/* ---- main ----------------------------------------------------------------------------------------------------------------- */
+
+typedef struct world { /* the handles of the job */
+  smft_ctx *ctx;
+  smft_model *model;
+  smft_patch *patch;
+  smft_session *session;
+  smft_selector *selector;
+  smft_optimizer *optimizer;
+  smft_learner *learner;
+  smft_probe *probe;
+} world;
+
+static void world_open(world *w, const settings *s) {
+  smft_ctx_options ctx = SMFT_CTX_OPTIONS_INIT;
+  smft_selector_options selector = SMFT_SELECTOR_OPTIONS_INIT;
+  smft_optimizer_options optimizer = SMFT_OPTIMIZER_OPTIONS_INIT;
+  smft_learner_options learner = SMFT_LEARNER_OPTIONS_INIT;
+  ctx.n_threads = s->threads;
+  selector.rule = s->rule;
+  selector.t = s->t;
+  optimizer.kind = s->optimizer;
+  optimizer.lr = s->lr;
+  learner.max_steps = s->max_steps;
+  learner.loss_below = s->loss_below;
+  learner.wordings_per_step = s->wordings;
+  learner.seed = s->seed;
+  check(smft_ctx_create(&w->ctx, &ctx), "context");
+  check(smft_model_load(&w->model, w->ctx, s->model, NULL), "the model");
+  check(smft_patch_create(&w->patch, w->model, SMFT_PATCH_SLOTS), "patch");
+  check(smft_session_create(&w->session, w->model, w->patch, NULL), "session");
+  check(smft_selector_create(&w->selector, w->model, &selector), "selector");
+  check(smft_optimizer_create(&w->optimizer, w->ctx, &optimizer), "optimizer");
+  check(smft_learner_create(&w->learner, w->model, w->patch, w->selector, w->optimizer, &learner), "learner");
+  check(smft_probe_create(&w->probe, w->ctx, NULL), "probe");
+}
+
+static void world_close(world *w) {
+  smft_probe_free(w->probe);
+  smft_learner_free(w->learner);
+  smft_optimizer_free(w->optimizer);
+  smft_selector_free(w->selector);
+  smft_session_free(w->session);
+  smft_patch_free(w->patch);
+  smft_model_free(w->model);
+  smft_ctx_free(w->ctx);
+}
+
+static void print_row(const char *name, score before, score after) {
+  if (after.n > 0)
+    printf("  %-46s %3lld/%-4lld F1 %.2f   %3lld/%-4lld F1 %.2f\n", name, (long long)before.right, (long long)before.n,
+           before.f1 / (double)before.n, (long long)after.right, (long long)after.n, after.f1 / (double)after.n);
+}
+
+int main(int argc, char **argv) {
+  settings s = {.model = ATLAS_DIR "/model", .data = ATLAS_DIR "/data", .n = 20, .known = 500, .seed = 1};
+  atlas_facts known = {0}, fresh = {0};
+  atlas_wordings wordings = {0};
+  lessons list = {0};
+  world w = {0};
+  smft_probe_report report = SMFT_PROBE_REPORT_INIT;
+  smft_model_info info = {.struct_size = sizeof info};
+  score seen0 = {0}, unseen0 = {0}, seen1 = {0}, unseen1 = {0};
+  double seconds = 0, majority_known = 0;
+  char temporary[] = "/tmp/atlas-patch-XXXXXX";
+  parse(&s, argc, argv);
+  if (atlas_facts_load(&known, path_in(s.data, "known.jsonl")) != 0 || atlas_wordings_load(&wordings, path_in(s.data, "wordings.json")) != 0)
+    return 1;
+  if (s.facts ? user_lessons(s.facts, &fresh, &list) : atlas_facts_load(&fresh, path_in(s.data, "new.jsonl")))
+    return 1;
+  if (!s.facts)
+    lessons_draw(&list, &fresh, &wordings, s.n, s.seed);
+  world_open(&w, &s);
+  check(smft_model_get_info(w.model, &info), "model");
+  if (!s.quiet)
+    printf("atlas: %.1f million parameters, %d blocks, %d memory layers\n\n1. Measuring %lld known facts and the text probe\n",
+           (double)info.n_parameters / 1e6, info.n_layers, info.n_memories, (long long)s.known);
+  probe_fill(w.probe, &s, &known, &wordings, &majority_known);
+  check(smft_probe_baseline(w.probe, w.session, s.quiet ? NULL : show_progress, NULL), "baseline");
+  float *before = base_logits(w.model, list.items[0].question, info.vocab_size);
+  if (!s.quiet)
+    printf("\n2. Asking %lld facts that it was never taught\n", (long long)list.n);
+  score asked0 = ask_all(w.session, &list, &seen0, &unseen0), held0 = ask_held(w.session, &list);
+  for (int64_t i = 0; !s.quiet && i < list.n && i < 3; i++)
+    printf("  %s%s   (right: %s)\n", list.items[i].question, ask(w.session, list.items[i].question), list.items[i].answers[0]);
+  if (!s.quiet)
+    printf("\n3. Teaching them, one after another\n");
+  for (int64_t i = 0; i < list.n; i++)
+    seconds += teach(w.learner, &list.items[i], i + 1, list.n, s.quiet);
+  score asked1 = ask_all(w.session, &list, &seen1, &unseen1), held1 = ask_held(w.session, &list);
+  if (!s.quiet)
+    printf("\n4. Asking again, in wording that was never trained for them\n");
+  for (int64_t i = 0; !s.quiet && i < list.n && i < 3; i++)
+    printf("  %s%s\n", list.items[i].question, ask(w.session, list.items[i].question));
+  check(smft_probe_measure(w.probe, w.session, s.quiet ? NULL : show_progress, NULL, &report), "measuring");
+  if (!s.save && mkstemp(temporary) < 0)
+    return perror(temporary), 1;
+  const char *saved = s.save ? s.save : temporary;
+  check(smft_patch_save(w.patch, saved, 0), "saving the patch");
+  int64_t rows = 0, bytes = file_size(saved), different = check_reload(w.model, w.session, saved, &list);
+  check(smft_patch_slots(w.patch, 0, NULL, 0, &rows), "patch");
+  float *after = base_logits(w.model, list.items[0].question, info.vocab_size);
+  int same = memcmp(before, after, (size_t)info.vocab_size * sizeof *before) == 0;
+  if (!s.quiet) {
+    printf("\n  %-46s %-18s %s\n", "", "before", "after");
+    print_row("new facts, the question never trained", asked0, asked1);
+    if (!s.facts) {
+      print_row("  whose answer pretraining had seen", seen0, seen1);
+      print_row("  whose answer was new to the model too", unseen0, unseen1);
+      print_row("new facts, other wordings never trained", held0, held1);
+      printf("  %-46s F1 %.2f\n", "  (always the relation's commonest answer)", atlas_majority_f1(&fresh, NULL, fresh.n));
+    }
+    printf("  %-46s F1 %.4f           F1 %.4f   (%+.2f%%, %lld lost, %lld gained)\n", "known facts", report.f1_before, report.f1,
+           report.f1_change, (long long)report.lost, (long long)report.gained);
+    printf("  %-46s F1 %.2f\n", "  (always the relation's commonest answer)", majority_known);
+    printf("  %-46s %.4f              %.4f      (%+.2f%%, KL %.5f)\n", "held-out text, nats per token", report.nll_before, report.nll,
+           report.nll_change, report.kl);
+    printf("\n  patch: %lld rows, %lld bytes%s%s; loaded into a second session: %s; base model: %s\n\n", (long long)rows, (long long)bytes,
+           s.save ? " in " : "", s.save ? s.save : "", different == 0 ? "the same answers" : "DIFFERENT answers",
+           same ? "unchanged, bit for bit" : "CHANGED");
+  }
+  printf("RESULT learned=%lld/%lld known_f1_before=%.4f known_f1_after=%.4f patch_bytes=%lld seconds=%.1f\n", (long long)asked1.right,
+         (long long)asked1.n, report.f1_before, report.f1, (long long)bytes, seconds);
+  if (!s.save)
+    remove(temporary);
+  free(before);
+  free(after);
+  world_close(&w);
+  lessons_free(&list);
+  atlas_facts_free(&known);
+  atlas_facts_free(&fresh);
+  atlas_wordings_free(&wordings);
+  return same && different == 0 ? 0 : 1;
+}

@@ -1,0 +1,408 @@
+/* pretrain: makes the atlas model: random weights, then AdamW through a full patch over facts in many wordings and general text, then export
+ * and background counts.  Everything through the public API.  Resumes from its last checkpoint: every step draws its batch from a generator
+ * seeded with the step's number, so a run that was stopped goes on exactly where it was. */
+#include "facts.h"
+#include "smft/smft.h"
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+typedef struct settings {
+  const char *data, *work, *out;
+  int64_t steps, facts_per_step, texts_per_step, save_every, report_every, background;
+  double lr, lr_end, pool_lr, pool_lr_end, warmup, weight_decay, clip, pool_clip, prompt_weight, text_weight, beta2;
+  int32_t threads;
+  uint64_t seed;
+} settings;
+
+typedef struct corpus { /* token sequences, one after another */
+  int32_t *ids;       /* (n_ids) */
+  float *weights;     /* (n_ids) weight of predicting each */
+  int64_t *offsets;   /* (n + 1) */
+  int64_t n, n_ids, capacity_ids, capacity;
+} corpus;
+
+typedef struct batch_buffer { /* one step's batch */
+  int32_t *ids;
+  float *weights;
+  int64_t *lengths;
+  int64_t n, n_ids, capacity_ids, capacity;
+} batch_buffer;
+
+static void check(smft_status status, const char *what) {
+  if (status == SMFT_OK)
+    return;
+  fprintf(stderr, "atlas-pretrain: %s: %s (%s)\n", what, smft_error_message(), smft_status_name(status));
+  exit(1);
+}
+
+static void *grown(void *pointer, int64_t *capacity, int64_t needed, size_t size) {
+  if (needed <= *capacity)
+    return pointer;
+  *capacity = needed + needed / 2 + 64;
+  pointer = realloc(pointer, (size_t)*capacity * size);
+  if (!pointer) {
+    fprintf(stderr, "atlas-pretrain: out of memory\n");
+    exit(1);
+  }
+  return pointer;
+}
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* ---- corpora -------------------------------------------------------------------------------------------------------------- */
+
+static void corpus_room(corpus *c, int64_t more) {
+  int64_t capacity = c->capacity_ids;
+  c->ids = grown(c->ids, &capacity, c->n_ids + more, sizeof *c->ids);
+  c->weights = grown(c->weights, &c->capacity_ids, c->n_ids + more, sizeof *c->weights);
+  c->offsets = grown(c->offsets, &c->capacity, c->n + 2, sizeof *c->offsets);
+}
+
+/* Appends the tokens of a piece of text to the sequence that is being made. */
+static void corpus_add(corpus *c, const smft_tokenizer *tokenizer, const char *text, uint32_t flags, float weight) {
+  int64_t n = 0, room = (int64_t)strlen(text) + 8; /* never more tokens than bytes, plus the special ones */
+  corpus_room(c, room);
+  check(smft_tokenizer_encode(tokenizer, text, strlen(text), flags, c->ids + c->n_ids, room, &n), "encode");
+  for (int64_t i = 0; i < n; i++)
+    c->weights[c->n_ids + i] = weight;
+  c->n_ids += n;
+}
+
+static void corpus_end(corpus *c) {
+  c->offsets[0] = 0;
+  c->offsets[++c->n] = c->n_ids;
+}
+
+/* Sequences in the order fact by fact, wording by wording: sequence f * W + w needs the same W for every relation. */
+static int64_t facts_corpus(corpus *c, const smft_tokenizer *tokenizer, const atlas_facts *facts, const atlas_wordings *wordings,
+                            double prompt_weight, int64_t *first) {
+  for (int64_t f = 0; f < facts->n; f++) {
+    const atlas_relation *relation = atlas_relation_find(wordings, facts->items[f].relation);
+    first[f] = c->n;
+    for (int64_t w = 0; relation && w < relation->n; w++) {
+      atlas_text text;
+      if (atlas_fill(&text, &relation->wordings[w], &facts->items[f]) != 0)
+        return -1;
+      corpus_add(c, tokenizer, text.prompt, SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE, (float)prompt_weight);
+      corpus_add(c, tokenizer, text.answer, SMFT_ENCODE_CONTINUE | SMFT_ENCODE_NO_PARSE, 1.0f);
+      corpus_add(c, tokenizer, text.end, SMFT_ENCODE_CONTINUE | SMFT_ENCODE_NO_PARSE, 1.0f);
+      corpus_end(c);
+      atlas_text_free(&text);
+    }
+  }
+  first[facts->n] = c->n;
+  return 0;
+}
+
+static void text_corpus(corpus *c, const smft_tokenizer *tokenizer, const char *path, double weight) {
+  int64_t n = 0;
+  char **lines = atlas_lines(path, &n);
+  for (int64_t i = 0; lines && i < n; i++) {
+    corpus_add(c, tokenizer, lines[i], SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE, (float)weight);
+    corpus_add(c, tokenizer, "\n", SMFT_ENCODE_CONTINUE, (float)weight);
+    corpus_end(c);
+  }
+  atlas_lines_free(lines, n);
+}
+
+/* ---- batches -------------------------------------------------------------------------------------------------------------- */
+
+static void batch_add(batch_buffer *batch, const corpus *c, int64_t sequence) {
+  int64_t begin = c->offsets[sequence], n = c->offsets[sequence + 1] - begin, capacity = batch->capacity_ids;
+  batch->ids = grown(batch->ids, &capacity, batch->n_ids + n, sizeof *batch->ids);
+  batch->weights = grown(batch->weights, &batch->capacity_ids, batch->n_ids + n, sizeof *batch->weights);
+  batch->lengths = grown(batch->lengths, &batch->capacity, batch->n + 1, sizeof *batch->lengths);
+  memcpy(batch->ids + batch->n_ids, c->ids + begin, (size_t)n * sizeof *batch->ids);
+  memcpy(batch->weights + batch->n_ids, c->weights + begin, (size_t)n * sizeof *batch->weights);
+  batch->lengths[batch->n++] = n;
+  batch->n_ids += n;
+}
+
+/* The i-th draw of an endless series that goes through all n items in a new random order again and again. */
+static int64_t draw(uint64_t seed, int64_t i, int64_t n, int64_t **order, int64_t *round) {
+  if (!*order)
+    *order = malloc((size_t)n * sizeof **order);
+  if (*round != i / n && *order) {
+    uint64_t state = seed + 0x51ed27ULL * (uint64_t)(*round = i / n);
+    atlas_shuffle(&state, *order, n);
+  }
+  return *order ? (*order)[i % n] : 0;
+}
+
+typedef struct source {
+  corpus facts, text;
+  int64_t *first; /* (n_facts + 1) first sequence of each fact */
+  int64_t n_facts;
+  int64_t *fact_order, *text_order, fact_round, text_round;
+} source;
+
+static void batch_fill(batch_buffer *batch, source *from, const settings *s, int64_t step) {
+  uint64_t state = s->seed * 1000003ULL + (uint64_t)step;
+  batch->n = batch->n_ids = 0;
+  for (int64_t i = 0; i < s->facts_per_step; i++) {
+    int64_t f = draw(s->seed, step * s->facts_per_step + i, from->n_facts, &from->fact_order, &from->fact_round);
+    batch_add(batch, &from->facts, from->first[f] + atlas_below(&state, from->first[f + 1] - from->first[f]));
+  }
+  for (int64_t i = 0; i < s->texts_per_step && from->text.n > 0; i++)
+    batch_add(batch, &from->text, draw(s->seed + 1, step * s->texts_per_step + i, from->text.n, &from->text_order, &from->text_round));
+}
+
+/* ---- checkpoints ---------------------------------------------------------------------------------------------------------- */
+
+static void path_in(char *path, size_t size, const char *directory, const char *name) {
+  snprintf(path, size, "%s/%s", directory, name);
+}
+
+static int64_t resume(const settings *s, const smft_model *model, smft_patch **patch, smft_optimizer *optimizer) {
+  char path[4096];
+  long long step = 0;
+  path_in(path, sizeof path, s->work, "step");
+  FILE *file = fopen(path, "r");
+  if (!file || fscanf(file, "%lld", &step) != 1)
+    step = 0;
+  if (file)
+    fclose(file);
+  if (step > 0) {
+    smft_patch_free(*patch);
+    path_in(path, sizeof path, s->work, "patch.safetensors");
+    check(smft_patch_load(patch, model, path), "checkpoint");
+    path_in(path, sizeof path, s->work, "optimizer.safetensors");
+    check(smft_optimizer_load(optimizer, model, path), "checkpoint");
+    printf("resuming at step %lld\n", step);
+  }
+  return step;
+}
+
+static void save(const settings *s, smft_patch *patch, smft_optimizer *optimizer, int64_t step) {
+  char path[4096], temporary[4096];
+  path_in(path, sizeof path, s->work, "step");
+  remove(path); /* a step file says that patch and optimizer are whole */
+  path_in(temporary, sizeof temporary, s->work, "patch.safetensors");
+  check(smft_patch_save(patch, temporary, 0), "saving the checkpoint");
+  path_in(temporary, sizeof temporary, s->work, "optimizer.safetensors");
+  check(smft_optimizer_save(optimizer, temporary), "saving the checkpoint");
+  FILE *file = fopen(path, "w");
+  if (!file || fprintf(file, "%lld\n", (long long)step) < 0 || fclose(file) != 0) {
+    perror(path);
+    exit(1);
+  }
+}
+
+/* ---- training ------------------------------------------------------------------------------------------------------------- */
+
+/* Linear warm-up, then a half cosine from `begin` to `end`. */
+static double schedule(double begin, double end, double warmup, int64_t step, int64_t steps) {
+  double t = (double)step;
+  if (t < warmup)
+    return begin * (t + 1) / warmup;
+  return end + (begin - end) * 0.5 * (1 + cos(3.14159265358979 * (t - warmup) / fmax(1, (double)steps - warmup)));
+}
+
+static void train(const settings *s, const smft_model *model, smft_patch *patch, smft_optimizer *optimizer, source *from,
+                  int64_t first) {
+  smft_learner *learner = NULL;
+  batch_buffer batch = {0};
+  double loss = 0, began = now();
+  check(smft_learner_create(&learner, model, patch, NULL, optimizer, NULL), "learner");
+  for (int64_t step = first; step < s->steps; step++) {
+    smft_report report = SMFT_REPORT_INIT;
+    smft_batch view = SMFT_BATCH_INIT;
+    batch_fill(&batch, from, s, step);
+    view.ids = batch.ids;
+    view.lengths = batch.lengths;
+    view.n_sequences = batch.n;
+    view.token_weights = batch.weights;
+    check(smft_optimizer_set_lr(optimizer, schedule(s->lr, s->lr_end, s->warmup, step, s->steps),
+                                schedule(s->pool_lr, s->pool_lr_end, s->warmup, step, s->steps)), "learning rate");
+    check(smft_learner_step_batch(learner, &view, &report), "step");
+    loss = loss == 0 ? report.loss : 0.98 * loss + 0.02 * report.loss;
+    if ((step + 1) % s->report_every == 0 || step + 1 == s->steps) {
+      double per_step = (now() - began) / (double)(step + 1 - first);
+      printf("step %lld/%lld  loss %.4f  gradient %.3f  %lld tokens  %.0f ms/step  %.1f min left\n", (long long)step + 1,
+             (long long)s->steps, loss, report.gradient_norm, (long long)batch.n_ids, 1000 * per_step,
+             per_step * (double)(s->steps - step - 1) / 60);
+      fflush(stdout);
+    }
+    if ((step + 1) % s->save_every == 0 && step + 1 < s->steps)
+      save(s, patch, optimizer, step + 1);
+  }
+  save(s, patch, optimizer, s->steps);
+  smft_learner_free(learner);
+  free(batch.ids);
+  free(batch.weights);
+  free(batch.lengths);
+}
+
+/* ---- background ----------------------------------------------------------------------------------------------------------- */
+
+/* Counts over single sequences drawn as in pretraining, half of them facts: what is to be kept ([P] section 3). */
+static void count_background(const settings *s, smft_ctx *ctx, source *from) {
+  smft_model *model = NULL;
+  smft_selector *selector = NULL;
+  smft_selector_options options = SMFT_SELECTOR_OPTIONS_INIT;
+  smft_background background = SMFT_BACKGROUND_INIT;
+  batch_buffer batch = {0};
+  uint64_t state = s->seed + 7;
+  char path[4096];
+  options.flags = SMFT_SELECTOR_EMPTY;
+  check(smft_model_load(&model, ctx, s->out, NULL), "the exported model");
+  check(smft_selector_create(&selector, model, &options), "selector");
+  for (int64_t i = 0; i < s->background; i++) {
+    int64_t f = atlas_below(&state, from->n_facts);
+    if (i % 4 == 3 && from->text.n > 0)
+      batch_add(&batch, &from->text, atlas_below(&state, from->text.n));
+    else
+      batch_add(&batch, &from->facts, from->first[f] + atlas_below(&state, from->first[f + 1] - from->first[f]));
+  }
+  background.ids = batch.ids;
+  background.lengths = batch.lengths;
+  background.n_sequences = batch.n;
+  background.tokens_per_sequence = 256;
+  check(smft_selector_count_background(selector, &background), "background counts");
+  path_in(path, sizeof path, s->out, "background.safetensors");
+  check(smft_selector_save(selector, path), "saving the background counts");
+  printf("background: %lld sequences, %lld tokens\n", (long long)batch.n, (long long)batch.n_ids);
+  smft_selector_free(selector);
+  smft_model_free(model);
+  free(batch.ids);
+  free(batch.weights);
+  free(batch.lengths);
+}
+
+/* ---- command line --------------------------------------------------------------------------------------------------------- */
+
+static const char usage[] =
+    "usage: atlas-pretrain --data DIR --work DIR --out DIR [options]\n"
+    "Makes the atlas model.  --work holds config.json and tokenizer.json to begin with, and the checkpoint (45 + 90 MB) later;\n"
+    "a run that was stopped goes on from there.  --out becomes the Hugging Face directory.\n"
+    "  --steps N          optimizer steps\n"
+    "  --facts N          fact sequences a step\n"
+    "  --texts N          lines of general text a step\n"
+    "  --lr A,B           learning rate from A to B (half cosine), and with --pool-lr A,B that of the pool's values\n"
+    "  --warmup N         steps of linear warm-up\n"
+    "  --weight-decay W   of the dense weights\n"
+    "  --clip C --pool-clip C   gradient clipping by norm, 0: none\n"
+    "  --prompt-weight W --text-weight W   weight of a prompt's and a text's tokens in the loss (an answer's: 1)\n"
+    "  --beta2 B          of AdamW\n"
+    "  --background N     sequences for the background counts\n"
+    "  --save-every N --report-every N --threads N --seed N\n";
+
+static double pair(const char *text, double *second) {
+  char *rest = NULL;
+  double first = strtod(text, &rest);
+  *second = rest && *rest == ',' ? strtod(rest + 1, NULL) : first;
+  return first;
+}
+
+static void parse(settings *s, int argc, char **argv) {
+  enum { DATA = 1, WORK, OUT, STEPS, FACTS, TEXTS, LR, POOL_LR, WARMUP, DECAY, CLIP, POOL_CLIP, PROMPT, TEXT, BETA2, BACKGROUND, SAVE, REPORT,
+         THREADS, SEED, HELP };
+  static const struct option options[] = {
+      {"data", 1, 0, DATA}, {"work", 1, 0, WORK}, {"out", 1, 0, OUT}, {"steps", 1, 0, STEPS}, {"facts", 1, 0, FACTS},
+      {"texts", 1, 0, TEXTS}, {"lr", 1, 0, LR}, {"pool-lr", 1, 0, POOL_LR}, {"warmup", 1, 0, WARMUP}, {"weight-decay", 1, 0, DECAY},
+      {"clip", 1, 0, CLIP}, {"pool-clip", 1, 0, POOL_CLIP}, {"prompt-weight", 1, 0, PROMPT}, {"text-weight", 1, 0, TEXT},
+      {"beta2", 1, 0, BETA2}, {"background", 1, 0, BACKGROUND}, {"save-every", 1, 0, SAVE}, {"report-every", 1, 0, REPORT},
+      {"threads", 1, 0, THREADS}, {"seed", 1, 0, SEED}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+  for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    switch (option) {
+    case DATA: s->data = optarg; break;
+    case WORK: s->work = optarg; break;
+    case OUT: s->out = optarg; break;
+    case STEPS: s->steps = atoll(optarg); break;
+    case FACTS: s->facts_per_step = atoll(optarg); break;
+    case TEXTS: s->texts_per_step = atoll(optarg); break;
+    case LR: s->lr = pair(optarg, &s->lr_end); break;
+    case POOL_LR: s->pool_lr = pair(optarg, &s->pool_lr_end); break;
+    case WARMUP: s->warmup = atof(optarg); break;
+    case DECAY: s->weight_decay = atof(optarg); break;
+    case CLIP: s->clip = atof(optarg); break;
+    case POOL_CLIP: s->pool_clip = atof(optarg); break;
+    case PROMPT: s->prompt_weight = atof(optarg); break;
+    case TEXT: s->text_weight = atof(optarg); break;
+    case BETA2: s->beta2 = atof(optarg); break;
+    case BACKGROUND: s->background = atoll(optarg); break;
+    case SAVE: s->save_every = atoll(optarg); break;
+    case REPORT: s->report_every = atoll(optarg); break;
+    case THREADS: s->threads = atoi(optarg); break;
+    case SEED: s->seed = strtoull(optarg, NULL, 10); break;
+    case HELP:
+    case 'h': fputs(usage, stdout); exit(0);
+    default: fputs(usage, stderr); exit(2);
+    }
+  }
+  if (!s->data || !s->work || !s->out || s->steps < 1 || s->facts_per_step < 1 || s->save_every < 1 || s->report_every < 1) {
+    fputs(usage, stderr);
+    exit(2);
+  }
+}
+
+int main(int argc, char **argv) {
+  settings s = {.steps = 4000, .facts_per_step = 64, .texts_per_step = 4, .save_every = 1000, .report_every = 100, .background = 2000,
+                .lr = 2e-3, .lr_end = 2e-5, .pool_lr = 1e-2, .pool_lr_end = 1e-3, .warmup = 100, .clip = 1, .prompt_weight = 0.1, .text_weight = 1,
+                .seed = 1};
+  char path[4096];
+  atlas_facts facts;
+  atlas_wordings wordings;
+  source from = {.fact_round = -1, .text_round = -1};
+  smft_ctx *ctx = NULL;
+  smft_model *model = NULL;
+  smft_patch *patch = NULL;
+  smft_optimizer *optimizer = NULL;
+  smft_ctx_options ctx_options = SMFT_CTX_OPTIONS_INIT;
+  smft_optimizer_options optimizer_options = SMFT_OPTIMIZER_OPTIONS_INIT;
+  smft_export_options export_options = SMFT_EXPORT_OPTIONS_INIT;
+  parse(&s, argc, argv);
+  ctx_options.n_threads = s.threads;
+  optimizer_options.kind = SMFT_OPTIMIZER_ADAMW;
+  optimizer_options.lr = s.lr;
+  optimizer_options.pool_lr = s.pool_lr;
+  optimizer_options.weight_decay = s.weight_decay;
+  optimizer_options.clip_norm = s.clip;
+  optimizer_options.pool_clip_norm = s.pool_clip;
+  optimizer_options.beta2 = s.beta2;
+  check(smft_ctx_create(&ctx, &ctx_options), "context");
+  check(smft_model_init(&model, ctx, s.work, s.seed), s.work);
+  check(smft_patch_create(&patch, model, SMFT_PATCH_FULL), "patch");
+  check(smft_optimizer_create(&optimizer, ctx, &optimizer_options), "optimizer");
+  path_in(path, sizeof path, s.data, "known.jsonl");
+  if (atlas_facts_load(&facts, path) != 0)
+    return 1;
+  path_in(path, sizeof path, s.data, "wordings.json");
+  if (atlas_wordings_load(&wordings, path) != 0)
+    return 1;
+  from.n_facts = facts.n;
+  from.first = calloc((size_t)facts.n + 1, sizeof *from.first);
+  if (!from.first || facts_corpus(&from.facts, smft_model_tokenizer(model), &facts, &wordings, s.prompt_weight, from.first) != 0)
+    return 1;
+  path_in(path, sizeof path, s.data, "text.train.txt");
+  text_corpus(&from.text, smft_model_tokenizer(model), path, s.text_weight);
+  printf("%lld facts in %lld texts (%lld tokens), %lld lines of text (%lld tokens)\n", (long long)facts.n, (long long)from.facts.n,
+         (long long)from.facts.n_ids, (long long)from.text.n, (long long)from.text.n_ids);
+  int64_t first = resume(&s, model, &patch, optimizer); /* may replace the patch */
+  train(&s, model, patch, optimizer, &from, first);
+  export_options.dtype = SMFT_DTYPE_BF16;
+  check(smft_model_export(model, patch, s.out, &export_options), "export");
+  count_background(&s, ctx, &from);
+  smft_optimizer_free(optimizer);
+  smft_patch_free(patch);
+  smft_model_free(model);
+  smft_ctx_free(ctx);
+  atlas_facts_free(&facts);
+  atlas_wordings_free(&wordings);
+  free(from.first);
+  free(from.fact_order);
+  free(from.text_order);
+  free(from.facts.ids); free(from.facts.weights); free(from.facts.offsets);
+  free(from.text.ids); free(from.text.weights); free(from.text.offsets);
+  printf("wrote %s\n", s.out);
+  return 0;
+}

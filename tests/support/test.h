@@ -1,0 +1,65 @@
+/* test: what every C test shares: libcheck, where the data is, a visible skip, and closeness of arrays.
+ * A test file defines `Suite *make_suite(void)` and includes this once; its main is here. */
+#ifndef SMFT_TEST_H
+#define SMFT_TEST_H
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "smft/smft.h"
+
+#define TEST_SKIP 77 /* ctest: SKIP_RETURN_CODE */
+
+/* Defined by CMake: SMFT_SOURCE_DIR. */
+static inline const char *test_source(const char *path) {
+  static char full[8][1024];
+  static int next = 0;
+  next = (next + 1) % 8;
+  snprintf(full[next], sizeof full[next], "%s/%s", SMFT_SOURCE_DIR, path);
+  return full[next];
+}
+/* Real data (../shared/data beside the checkout, or SMFT_SHARED); NULL where it is not there. */
+static inline const char *test_shared(const char *path) {
+  static char full[8][1024];
+  static int next = 0;
+  const char *root = getenv("SMFT_SHARED");
+  next = (next + 1) % 8;
+  if (root)
+    snprintf(full[next], sizeof full[next], "%s/%s", root, path);
+  else
+    snprintf(full[next], sizeof full[next], "%s/../shared/data/%s", SMFT_SOURCE_DIR, path);
+  return access(full[next], R_OK) == 0 ? full[next] : NULL;
+}
+/* For test programs that are nothing without the data: call it first in main or in make_suite. */
+static inline void test_need_shared(const char *path) {
+  if (test_shared(path))
+    return;
+  printf("SKIPPED: %s is not there (real data is not in a clone)\n", path);
+  exit(TEST_SKIP);
+}
+#define ck_ok(call) do { smft_status ck_ok_status = (call); \
+  ck_assert_msg(ck_ok_status == SMFT_OK, "%s: %s: %s", #call, smft_status_name(ck_ok_status), smft_error_message()); } while (0)
+#define ck_status(call, expected) do { smft_status ck_status_got = (call); \
+  ck_assert_msg(ck_status_got == (expected), "%s: got %s (%s), wanted %s", #call, smft_status_name(ck_status_got), \
+                smft_error_message(), smft_status_name(expected)); } while (0)
+/* max |a - b| / max(1, max |b|) */
+static inline double test_distance(const float *a, const float *b, int64_t n) {
+  double worst = 0, scale = 1;
+  for (int64_t i = 0; i < n; i++) {
+    double distance = fabs((double)a[i] - (double)b[i]);
+    if (!(distance <= worst)) worst = distance; /* NaN is worst */
+    if (fabs((double)b[i]) > scale) scale = fabs((double)b[i]);
+  }
+  return worst / scale;
+}
+Suite *make_suite(void);
+int main(void) {
+  SRunner *runner = srunner_create(make_suite());
+  srunner_run_all(runner, CK_ENV);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed ? 1 : 0;
+}
+#endif
