@@ -14,7 +14,8 @@
 typedef struct settings {
   const char *data, *work, *out;
   int64_t steps, facts_per_step, texts_per_step, save_every, report_every, background;
-  double lr, lr_end, pool_lr, pool_lr_end, warmup, weight_decay, clip, pool_clip, prompt_weight, text_weight, beta2;
+  double lr, lr_end, pool_lr, pool_lr_end, warmup, weight_decay, clip, pool_clip, prompt_weight, prompt_share, text_weight, beta2;
+  double trunk, trunk_from, trunk_to; /* the trunk's learning rate falls to `trunk` of itself between these two steps */
   int32_t threads;
   uint64_t seed;
 } settings;
@@ -116,13 +117,17 @@ static void text_corpus(corpus *c, const smft_tokenizer *tokenizer, const char *
 
 /* ---- batches -------------------------------------------------------------------------------------------------------------- */
 
-static void batch_add(batch_buffer *batch, const corpus *c, int64_t sequence) {
+/* with_prompt 0: only tokens of weight 1 or more stay in the loss. */
+static void batch_add(batch_buffer *batch, const corpus *c, int64_t sequence, int with_prompt) {
   int64_t begin = c->offsets[sequence], n = c->offsets[sequence + 1] - begin, capacity = batch->capacity_ids;
   batch->ids = grown(batch->ids, &capacity, batch->n_ids + n, sizeof *batch->ids);
   batch->weights = grown(batch->weights, &batch->capacity_ids, batch->n_ids + n, sizeof *batch->weights);
   batch->lengths = grown(batch->lengths, &batch->capacity, batch->n + 1, sizeof *batch->lengths);
   memcpy(batch->ids + batch->n_ids, c->ids + begin, (size_t)n * sizeof *batch->ids);
   memcpy(batch->weights + batch->n_ids, c->weights + begin, (size_t)n * sizeof *batch->weights);
+  for (int64_t i = 0; !with_prompt && i < n; i++)
+    if (batch->weights[batch->n_ids + i] < 1)
+      batch->weights[batch->n_ids + i] = 0;
   batch->lengths[batch->n++] = n;
   batch->n_ids += n;
 }
@@ -150,10 +155,11 @@ static void batch_fill(batch_buffer *batch, source *from, const settings *s, int
   batch->n = batch->n_ids = 0;
   for (int64_t i = 0; i < s->facts_per_step; i++) {
     int64_t f = draw(s->seed, step * s->facts_per_step + i, from->n_facts, &from->fact_order, &from->fact_round);
-    batch_add(batch, &from->facts, from->first[f] + atlas_below(&state, from->first[f + 1] - from->first[f]));
+    int64_t sequence = from->first[f] + atlas_below(&state, from->first[f + 1] - from->first[f]);
+    batch_add(batch, &from->facts, sequence, (double)(atlas_random(&state) >> 11) * 0x1p-53 < s->prompt_share);
   }
   for (int64_t i = 0; i < s->texts_per_step && from->text.n > 0; i++)
-    batch_add(batch, &from->text, draw(s->seed + 1, step * s->texts_per_step + i, from->text.n, &from->text_order, &from->text_round));
+    batch_add(batch, &from->text, draw(s->seed + 1, step * s->texts_per_step + i, from->text.n, &from->text_order, &from->text_round), 1);
 }
 
 /* ---- checkpoints ---------------------------------------------------------------------------------------------------------- */
@@ -207,6 +213,18 @@ static double schedule(double begin, double end, double warmup, int64_t step, in
   return end + (begin - end) * 0.5 * (1 + cos(3.14159265358979 * (t - warmup) / fmax(1, (double)steps - warmup)));
 }
 
+/* The trunk (embedding, attention, FFNs, norms) learns the forms of the sentences first; then its rate falls, so that the facts have to go into
+ * the memory: groups are set so that memory layers keep the whole rate. */
+static void set_rates(const settings *s, smft_optimizer *optimizer, int64_t step) {
+  double done = ((double)step - s->trunk_from) / fmax(1, s->trunk_to - s->trunk_from);
+  double trunk = 1 - (1 - s->trunk) * fmin(1, fmax(0, done));
+  check(smft_optimizer_set_group(optimizer, "model", trunk), "learning rate");
+  check(smft_optimizer_set_group(optimizer, ".memory.", 1), "learning rate");
+  check(smft_optimizer_set_group(optimizer, ".memory_pools.", 1), "learning rate");
+  check(smft_optimizer_set_lr(optimizer, schedule(s->lr, s->lr_end, s->warmup, step, s->steps),
+                              schedule(s->pool_lr, s->pool_lr_end, s->warmup, step, s->steps)), "learning rate");
+}
+
 static void train(const settings *s, const smft_model *model, smft_patch *patch, smft_optimizer *optimizer, source *from,
                   int64_t first) {
   smft_learner *learner = NULL;
@@ -221,8 +239,7 @@ static void train(const settings *s, const smft_model *model, smft_patch *patch,
     view.lengths = batch.lengths;
     view.n_sequences = batch.n;
     view.token_weights = batch.weights;
-    check(smft_optimizer_set_lr(optimizer, schedule(s->lr, s->lr_end, s->warmup, step, s->steps),
-                                schedule(s->pool_lr, s->pool_lr_end, s->warmup, step, s->steps)), "learning rate");
+    set_rates(s, optimizer, step);
     check(smft_learner_step_batch(learner, &view, &report), "step");
     loss = loss == 0 ? report.loss : 0.98 * loss + 0.02 * report.loss;
     if ((step + 1) % s->report_every == 0 || step + 1 == s->steps) {
@@ -259,9 +276,9 @@ static void count_background(const settings *s, smft_ctx *ctx, source *from) {
   for (int64_t i = 0; i < s->background; i++) {
     int64_t f = atlas_below(&state, from->n_facts);
     if (i % 4 == 3 && from->text.n > 0)
-      batch_add(&batch, &from->text, atlas_below(&state, from->text.n));
+      batch_add(&batch, &from->text, atlas_below(&state, from->text.n), 1);
     else
-      batch_add(&batch, &from->facts, from->first[f] + atlas_below(&state, from->first[f + 1] - from->first[f]));
+      batch_add(&batch, &from->facts, from->first[f] + atlas_below(&state, from->first[f + 1] - from->first[f]), 1);
   }
   background.ids = batch.ids;
   background.lengths = batch.lengths;
@@ -289,9 +306,11 @@ static const char usage[] =
     "  --texts N          lines of general text a step\n"
     "  --lr A,B           learning rate from A to B (half cosine), and with --pool-lr A,B that of the pool's values\n"
     "  --warmup N         steps of linear warm-up\n"
+    "  --trunk F,A,B      outside the memory the rate falls to F of itself from step A to step B\n"
     "  --weight-decay W   of the dense weights\n"
     "  --clip C --pool-clip C   gradient clipping by norm, 0: none\n"
     "  --prompt-weight W --text-weight W   weight of a prompt's and a text's tokens in the loss (an answer's: 1)\n"
+    "  --prompt-share P   share of the fact sequences whose prompt is in the loss at all\n"
     "  --beta2 B          of AdamW\n"
     "  --background N     sequences for the background counts\n"
     "  --save-every N --report-every N --threads N --seed N\n";
@@ -304,13 +323,13 @@ static double pair(const char *text, double *second) {
 }
 
 static void parse(settings *s, int argc, char **argv) {
-  enum { DATA = 1, WORK, OUT, STEPS, FACTS, TEXTS, LR, POOL_LR, WARMUP, DECAY, CLIP, POOL_CLIP, PROMPT, TEXT, BETA2, BACKGROUND, SAVE, REPORT,
+  enum { DATA = 1, WORK, OUT, STEPS, FACTS, TEXTS, LR, POOL_LR, WARMUP, DECAY, CLIP, POOL_CLIP, PROMPT, TEXT, BETA2, TRUNK, SHARE, BACKGROUND, SAVE, REPORT,
          THREADS, SEED, HELP };
   static const struct option options[] = {
       {"data", 1, 0, DATA}, {"work", 1, 0, WORK}, {"out", 1, 0, OUT}, {"steps", 1, 0, STEPS}, {"facts", 1, 0, FACTS},
       {"texts", 1, 0, TEXTS}, {"lr", 1, 0, LR}, {"pool-lr", 1, 0, POOL_LR}, {"warmup", 1, 0, WARMUP}, {"weight-decay", 1, 0, DECAY},
       {"clip", 1, 0, CLIP}, {"pool-clip", 1, 0, POOL_CLIP}, {"prompt-weight", 1, 0, PROMPT}, {"text-weight", 1, 0, TEXT},
-      {"beta2", 1, 0, BETA2}, {"background", 1, 0, BACKGROUND}, {"save-every", 1, 0, SAVE}, {"report-every", 1, 0, REPORT},
+      {"beta2", 1, 0, BETA2}, {"trunk", 1, 0, TRUNK}, {"prompt-share", 1, 0, SHARE}, {"background", 1, 0, BACKGROUND}, {"save-every", 1, 0, SAVE}, {"report-every", 1, 0, REPORT},
       {"threads", 1, 0, THREADS}, {"seed", 1, 0, SEED}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
   for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
     switch (option) {
@@ -329,6 +348,14 @@ static void parse(settings *s, int argc, char **argv) {
     case PROMPT: s->prompt_weight = atof(optarg); break;
     case TEXT: s->text_weight = atof(optarg); break;
     case BETA2: s->beta2 = atof(optarg); break;
+    case SHARE: s->prompt_share = atof(optarg); break;
+    case TRUNK:
+      s->trunk_from = s->trunk_to = 0;
+      if (sscanf(optarg, "%lf,%lf,%lf", &s->trunk, &s->trunk_from, &s->trunk_to) < 1) {
+        fputs(usage, stderr);
+        exit(2);
+      }
+      break;
     case BACKGROUND: s->background = atoll(optarg); break;
     case SAVE: s->save_every = atoll(optarg); break;
     case REPORT: s->report_every = atoll(optarg); break;
@@ -347,7 +374,8 @@ static void parse(settings *s, int argc, char **argv) {
 
 int main(int argc, char **argv) {
   settings s = {.steps = 4000, .facts_per_step = 64, .texts_per_step = 4, .save_every = 1000, .report_every = 100, .background = 2000,
-                .lr = 2e-3, .lr_end = 2e-5, .pool_lr = 1e-2, .pool_lr_end = 1e-3, .warmup = 100, .clip = 1, .prompt_weight = 0.1, .text_weight = 1,
+                .lr = 2e-3, .lr_end = 2e-5, .pool_lr = 1e-2, .pool_lr_end = 1e-3, .warmup = 100, .clip = 1, .pool_clip = 1, .weight_decay = 0.01, .prompt_weight = 0.3, .prompt_share = 0.2, .text_weight = 0.3,
+                .beta2 = 0.99, .trunk = 0.15, .trunk_from = 400, .trunk_to = 700,
                 .seed = 1};
   char path[4096];
   atlas_facts facts;
@@ -363,6 +391,7 @@ int main(int argc, char **argv) {
   parse(&s, argc, argv);
   ctx_options.n_threads = s.threads;
   optimizer_options.kind = SMFT_OPTIMIZER_ADAMW;
+  optimizer_options.flags = SMFT_OPTIMIZER_LAZY_POOLS;
   optimizer_options.lr = s.lr;
   optimizer_options.pool_lr = s.pool_lr;
   optimizer_options.weight_decay = s.weight_decay;

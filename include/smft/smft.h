@@ -384,6 +384,8 @@ SMFT_API smft_status smft_selector_df(const smft_selector *selector, int32_t poo
 
 /* Keep Adam moments and momentum from fact to fact (0, the default, starts them afresh for every fact on slots patches). */
 #define SMFT_OPTIMIZER_KEEP_STATE 1u
+/* Full patches: pool rows that the batch did not read keep their values and moments, as PyTorch's SparseAdam does it. */
+#define SMFT_OPTIMIZER_LAZY_POOLS 2u
 
 typedef struct smft_optimizer_options {
   uint32_t struct_size;
@@ -408,6 +410,9 @@ SMFT_API smft_status smft_optimizer_create(smft_optimizer **out, smft_ctx *ctx, 
 SMFT_API void smft_optimizer_free(smft_optimizer *optimizer);
 /* For schedules.  pool_lr 0: lr. */
 SMFT_API smft_status smft_optimizer_set_lr(smft_optimizer *optimizer, double lr, double pool_lr);
+/* Parameter groups of full patches: tensors whose name contains `part` (at most 63 bytes) learn at lr_scale times the learning rate (pools:
+ * times pool_lr); 0 freezes them.  Setting the same part again replaces its scale; where several fit, the latest group counts.  At most 16. */
+SMFT_API smft_status smft_optimizer_set_group(smft_optimizer *optimizer, const char *part, double lr_scale);
 /* Forgets moments and step counts. */
 SMFT_API smft_status smft_optimizer_reset(smft_optimizer *optimizer);
 /* Moments and step counts as a safetensors file: with the patch, a checkpoint. */

@@ -14,7 +14,7 @@
 
 /* Defined by CMake: SMFT_SOURCE_DIR. */
 static inline const char *test_source(const char *path) {
-  static char full[8][1024];
+  static char full[8][4096];
   static int next = 0;
   next = (next + 1) % 8;
   snprintf(full[next], sizeof full[next], "%s/%s", SMFT_SOURCE_DIR, path);
@@ -22,7 +22,7 @@ static inline const char *test_source(const char *path) {
 }
 /* Real data (../shared/data beside the checkout, or SMFT_SHARED); NULL where it is not there. */
 static inline const char *test_shared(const char *path) {
-  static char full[8][1024];
+  static char full[8][4096];
   static int next = 0;
   const char *root = getenv("SMFT_SHARED");
   next = (next + 1) % 8;

@@ -1,0 +1,37 @@
+"""smft: teach a language model new facts while it runs, without making it forget what it knew.
+
+    import smft
+    model = smft.Model("examples/atlas/model")
+    patch = smft.Patch(model)
+    learner = smft.Learner(model, patch)
+    learner.push("emma", [("Who wrote Emma?", " Jane Austen")])
+    learner.run()
+    with smft.Session(model, patch) as session:
+        print(session.generate("Who wrote Emma?", max_tokens=16, stop="\\n"))
+    patch.save("emma.safetensors")
+
+The model is never changed; the patch is what was learnt.  One class a handle of smft.h, with its rules: Model and Tokenizer may be
+used by any number of threads, every other object by one thread at a time.  Errors are smft.Error, one subclass a status.  Arrays
+are numpy arrays where numpy is installed, else array.array.
+"""
+from ._library import lib as _lib
+from .context import Context, default_context
+from .errors import (BufferTooSmallError, CancelledError, ContextError, EncodingError, Error, FactError, FileError, FormatError,
+                     InternalError, InvalidError, MismatchError, NoMemoryError, NonFiniteError, NotFoundError, StateError,
+                     StructSizeError, TokenError, UnsupportedError)
+from .learn import Learner, Optimizer, Report, RunReport, Selector, Wording
+from .model import MemoryInfo, Model, ModelInfo, Tensor, Tokenizer
+from .patch import Patch
+from .probe import Probe, ProbeItem, ProbeReport, score_answer
+from .session import Nll, Session
+
+#: Version of the library that is loaded.
+__version__: str = _lib.smft_version_string().decode("ascii")
+
+__all__ = [
+    "BufferTooSmallError", "CancelledError", "Context", "ContextError", "EncodingError", "Error", "FactError", "FileError", "FormatError",
+    "InternalError", "InvalidError", "Learner", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoMemoryError",
+    "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
+    "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "default_context",
+    "score_answer",
+]

@@ -1,0 +1,72 @@
+"""context: the root handle; most programs never name it, the default one serves all."""
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import Any, Callable, Optional, Tuple
+
+from . import _abi
+from ._handle import Handle, create, required
+from ._library import lib
+from .errors import check
+
+_default: Optional["Context"] = None
+_lock = threading.Lock()
+
+
+class Context(Handle):
+    """Threads, memory accounting and log of what is made with it.
+
+    n_threads: 0 the processors that this process may use, 1 only the caller's thread.
+    log(level, message): level 0 debug, 1 info, 2 warning; may be called from any thread that uses the library.
+    """
+
+    _free = "smft_ctx_free"
+
+    def __init__(self, n_threads: int = 0, log: Optional[Callable[[int, str], Any]] = None) -> None:
+        options = _abi.CtxOptions(n_threads=n_threads)
+        if log is not None:
+            self._log = _log_callback(log)
+            options.log = self._log
+        self._own(create("smft_ctx_create", _abi.Ctx, ctypes.byref(options)))
+        if log is not None:
+            _keep.append(self._log)  # handles made with the context may outlive this object, and still log
+
+    @property
+    def n_threads(self) -> int:
+        return int(lib.smft_ctx_n_threads(self._handle))
+
+    def memory(self) -> Tuple[int, int]:
+        """Bytes held now, and the most since creation or the last reset.  Mapped files are not counted."""
+        now, peak = ctypes.c_int64(), ctypes.c_int64()
+        check(lib.smft_ctx_memory(self._handle, now, peak))
+        return now.value, peak.value
+
+    def reset_peak(self) -> None:
+        check(lib.smft_ctx_memory_reset_peak(self._handle))
+
+
+_keep: list = []  # log callbacks: the library may call them as long as the process lives
+
+
+def _log_callback(log: Callable[[int, str], Any]) -> Any:
+    def call(_user: Any, level: int, message: Optional[bytes]) -> None:
+        try:
+            log(level, (message or b"").decode("utf-8", "replace"))
+        except Exception:  # a log has nobody to tell
+            pass
+
+    return _abi.LogFn(call)
+
+
+def default_context() -> Context:
+    """One for the whole process, made at first need.  It survives fork()."""
+    global _default
+    with _lock:
+        if _default is None or _default.closed:
+            _default = Context()
+        return _default
+
+
+def context_handle(context: Optional[Context]) -> Any:
+    return required(context if context is not None else default_context(), Context, "context")

@@ -1,0 +1,357 @@
+"""learn: selector, optimizer and learner: teaching facts."""
+from __future__ import annotations
+
+import array
+import ctypes
+import os
+import tempfile
+from ctypes import c_float, c_int64, c_uint32
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+
+from . import _abi, _arrays
+from ._handle import Handle, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, required
+from ._library import lib
+from .context import Context, context_handle
+from .errors import InvalidError, check
+from .model import Model
+from .patch import Patch
+
+RULES = {"tfidf": _abi.CONSTANTS["RULE_TFIDF"], "kl": _abi.CONSTANTS["RULE_KL"], "tf": _abi.CONSTANTS["RULE_TF"],
+         "all": _abi.CONSTANTS["RULE_ALL"]}
+OPTIMIZERS = {"sgd": _abi.CONSTANTS["OPTIMIZER_SGD"], "adamw": _abi.CONSTANTS["OPTIMIZER_ADAMW"]}
+FACT_STATES = {_abi.CONSTANTS["FACT_LEARNING"]: "learning", _abi.CONSTANTS["FACT_DONE"]: "done",
+               _abi.CONSTANTS["FACT_GAVE_UP"]: "gave up"}
+
+
+def _choose(table: Any, name: str, what: str) -> int:
+    if name not in table:
+        raise InvalidError(f"{what} must be one of {', '.join(map(repr, table))}, got {name!r}")
+    return table[name]
+
+
+# ---- selector ---------------------------------------------------------------------------------------------------------------
+
+
+class Selector(Handle):
+    """Background counts and the rule that ranks slots: which rows a step may change.
+
+    rule: "tfidf", "kl", "tf" or "all".  t: at most so many slots a step, over all pools; 0: the library's default.
+    empty: start without counts, even where background.safetensors lies beside the model.
+    """
+
+    _free = "smft_selector_free"
+
+    def __init__(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False) -> None:
+        options = _abi.SelectorOptions(rule=_choose(RULES, rule, "rule"), t=t,
+                                       flags=_abi.CONSTANTS["SELECTOR_EMPTY"] if empty else 0)
+        self._own(create("smft_selector_create", _abi.Selector, required(model, Model, "model"), ctypes.byref(options)))
+        self.model = model
+
+    def count_background(self, batches: Iterable[Sequence[Any]], pad_id: Optional[int] = None,
+                         progress: Optional[Progress] = None) -> None:
+        """Adds to df: in how many of these batches each slot was read.  batches: each a list of id lists; padding (pad_id) never
+        counts.  All or nothing, also where the batches differ in size and the library is called more than once."""
+        lists = [list(batch) for batch in batches]
+        if any(not batch for batch in lists):
+            raise InvalidError("a background batch is empty")
+        groups = [list(group) for _, group in groupby(lists, key=len)]  # the library takes one size of batch a call
+        if len(groups) < 2:
+            for group in groups:
+                self._count(group, pad_id, progress)
+            return
+        with tempfile.TemporaryDirectory() as directory:
+            before = os.path.join(directory, "counts.safetensors")
+            self.save(before)
+            try:
+                for group in groups:
+                    self._count(group, pad_id, progress)
+            except BaseException:
+                self.load(before)
+                raise
+
+    def _count(self, batches: List[List[Any]], pad_id: Optional[int], progress: Optional[Progress]) -> None:
+        ids, lengths = _arrays.sequences(one for batch in batches for one in batch)
+        longest = max(lengths.owner) if lengths.n else 0
+        self._count_with(_abi.Background(pad_id=-1 if pad_id is None else pad_id, ids=ids.pointer, lengths=lengths.pointer,
+                                         n_sequences=lengths.n, sequences_per_batch=len(batches[0]),
+                                         tokens_per_sequence=max(1, longest)), progress)  # as they are: nothing is cut
+
+    def count_background_file(self, path: Path, sequences_per_batch: int = 1, tokens_per_sequence: int = 0, max_batches: int = 0,
+                              progress: Optional[Progress] = None) -> None:
+        """The same over a UTF-8 text file, one sequence a line; longer ones are cut into pieces of tokens_per_sequence (0: 64)."""
+        self._count_with(_abi.Background(pad_id=-1, text_path=c_path(path), sequences_per_batch=sequences_per_batch,
+                                         tokens_per_sequence=tokens_per_sequence, max_batches=max_batches), progress)
+
+    def _count_with(self, background: _abi.Background, progress: Optional[Progress]) -> None:
+        callback = progress_callback(progress)
+        background.progress = callback.pointer
+        callback.finish(lib.smft_selector_count_background(self._handle, ctypes.byref(background)))
+
+    def df(self, pool: int = 0) -> Any:
+        """Background batches in which each slot of a pool was read (n_slots), uint32."""
+        n_slots = self.model.pool(pool)[0]
+        values, pointer = _arrays.new(c_uint32, n_slots)
+        check(lib.smft_selector_df(self._handle, pool, pointer, n_slots, None))
+        return values
+
+    @property
+    def n_batches(self) -> int:
+        """Background batches counted so far."""
+        n = c_int64()
+        check(lib.smft_selector_df(self._handle, 0, None, 0, n))
+        return n.value
+
+    def save(self, path: Path) -> None:
+        check(lib.smft_selector_save(self._handle, c_path(path)))
+
+    def load(self, path: Path) -> None:
+        """Replaces the counts.  Those of another model are a MismatchError."""
+        check(lib.smft_selector_load(self._handle, c_path(path)))
+
+
+# ---- optimizer --------------------------------------------------------------------------------------------------------------
+
+
+class Optimizer(Handle):
+    """"sgd" or "adamw".  0 everywhere means the library's default (lr: the rule in docs/method.md).
+
+    keep_state: moments and momentum go on from fact to fact instead of starting afresh.  pool_*: for full patches.
+    """
+
+    _free = "smft_optimizer_free"
+
+    def __init__(self, kind: str = "sgd", lr: float = 0.0, momentum: float = 0.0, weight_decay: float = 0.0, beta1: float = 0.0,
+                 beta2: float = 0.0, eps: float = 0.0, clip_norm: float = 0.0, pool_lr: float = 0.0, pool_clip_norm: float = 0.0,
+                 pool_weight_decay: float = 0.0, keep_state: bool = False, context: Optional[Context] = None) -> None:
+        options = _abi.OptimizerOptions(kind=_choose(OPTIMIZERS, kind, "kind"), lr=lr, momentum=momentum, weight_decay=weight_decay,
+                                        beta1=beta1, beta2=beta2, eps=eps, clip_norm=clip_norm, pool_lr=pool_lr,
+                                        pool_clip_norm=pool_clip_norm, pool_weight_decay=pool_weight_decay,
+                                        flags=_abi.CONSTANTS["OPTIMIZER_KEEP_STATE"] if keep_state else 0)
+        self._own(create("smft_optimizer_create", _abi.Optimizer, context_handle(context), ctypes.byref(options)))
+
+    def set_lr(self, lr: float, pool_lr: float = 0.0) -> None:
+        """For schedules.  pool_lr 0: lr."""
+        check(lib.smft_optimizer_set_lr(self._handle, lr, pool_lr))
+
+    def set_group(self, part: Text, lr_scale: float) -> None:
+        """Full patches: tensors whose name contains `part` learn at lr_scale times the learning rate; 0 freezes them."""
+        check(lib.smft_optimizer_set_group(self._handle, c_text(part, "part"), lr_scale))
+
+    def reset(self) -> None:
+        """Forgets moments and step counts."""
+        check(lib.smft_optimizer_reset(self._handle))
+
+    def save(self, path: Path) -> None:
+        """Moments and step counts as a safetensors file: with the patch, a checkpoint."""
+        check(lib.smft_optimizer_save(self._handle, c_path(path)))
+
+    def load(self, model: Model, path: Path) -> None:
+        check(lib.smft_optimizer_load(self._handle, required(model, Model, "model"), c_path(path)))
+
+
+# ---- learner ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One way to say a fact: `prompt` is given and `answer` learnt, or `statement` with `answer` a part of it.
+
+    end: what follows the answer, learnt too; None: a newline after a prompt, nothing after a statement.
+    """
+
+    prompt: Optional[Text] = None
+    answer: Text = ""
+    end: Optional[Text] = None
+    statement: Optional[Text] = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one step did.  `selected`: the rows it updated, best score first, as (pool, slot, score)."""
+
+    fact_id: str
+    fact_state: str  # "learning", "done" or "gave up"; of a batch step: "learning"
+    step: int  # steps taken for this fact
+    loss: float  # mean over the batch's supervised tokens, before the update, in nats
+    gradient_norm: float
+    lr: float
+    rows_selected: int  # 0: nothing was changed
+    slots_read: int
+    reads: int
+    tokens: int
+    tokens_supervised: int
+    seconds: float
+    pending: int  # facts left
+    selected: List[Tuple[int, int, float]] = field(default_factory=list, repr=False)
+    facts_finished: int = 0  # of those pushed to this learner
+    facts_total: int = 0
+
+    @property
+    def done(self) -> bool:
+        return self.fact_state == "done"
+
+    @property
+    def progress(self) -> float:
+        """Share of the facts pushed so far that are finished, 0 to 1."""
+        return self.facts_finished / self.facts_total if self.facts_total else 1.0
+
+
+@dataclass(frozen=True)
+class RunReport:
+    facts_done: int
+    facts_gave_up: int
+    steps: int
+    rows_changed: int
+    seconds: float
+
+
+WordingLike = Union[Wording, Tuple[Text, Text], Tuple[Text, Text, Text], "dict[str, Text]"]
+
+
+class Learner(Handle):
+    """A queue of facts and the workspace that teaches them.
+
+    selector: for patches of slots only.  optimizer, selector None: the defaults.  max_steps and loss_below decide when a fact is
+    done (loss_below negative: max_steps alone does).  wordings_per_step: drawn anew for each step; None or negative: all.
+    0 everywhere means the library's default.
+
+        for report in learner:      # until the queue is empty
+            print(report.fact_id, report.loss, f"{report.progress:.0%}")
+    """
+
+    _free = "smft_learner_free"
+
+    def __init__(self, model: Model, patch: Patch, selector: Optional[Selector] = None, optimizer: Optional[Optimizer] = None,
+                 max_steps: int = 0, loss_below: float = 0.0, wordings_per_step: Optional[int] = 0, seed: int = 0,
+                 loss_all: bool = False) -> None:
+        options = _abi.LearnerOptions(max_steps=max_steps, loss_below=loss_below, seed=seed,
+                                      wordings_per_step=-1 if wordings_per_step is None else wordings_per_step,
+                                      flags=_abi.CONSTANTS["LEARNER_LOSS_ALL"] if loss_all else 0)
+        handles = (required(model, Model, "model"), required(patch, Patch, "patch"), optional(selector, Selector, "selector"),
+                   optional(optimizer, Optimizer, "optimizer"))
+        self._own(create("smft_learner_create", _abi.Learner, *handles, ctypes.byref(options)))
+        self.model, self.patch, self.selector, self.optimizer = model, patch, selector, optimizer
+        self._pushed = 0
+
+    # -- the queue
+
+    def push(self, id: Text, wordings: Union[WordingLike, Iterable[WordingLike]]) -> None:
+        """Queues one fact.  wordings: Wording objects, (prompt, answer) or (prompt, answer, end) tuples, or dicts with Wording's
+        names.  An empty fact, or an answer that is not in its statement, is a FactError."""
+        given = [_wording(one, id) for one in ([wordings] if isinstance(wordings, (Wording, dict)) else wordings)]
+        raw = (_abi.Wording * max(1, len(given)))(*given)
+        check(lib.smft_learner_push(self._handle, c_text(id, "id"), raw, len(given)))
+        self._pushed += 1
+
+    def push_ids(self, id: Text, wordings: Iterable[Tuple[Any, Any]]) -> None:
+        """The same for hosts with a tokenizer of their own: (prompt_ids, answer_ids) pairs, exactly these ids, nothing added."""
+        pairs = [(_arrays.token_ids(prompt, "prompt ids"), _arrays.token_ids(answer, "answer ids")) for prompt, answer in wordings]
+        raw = (_abi.IdsWording * max(1, len(pairs)))(*[
+            _abi.IdsWording(prompt=prompt.pointer, n_prompt=prompt.n, answer=answer.pointer, n_answer=answer.n)
+            for prompt, answer in pairs])
+        check(lib.smft_learner_push_ids(self._handle, c_text(id, "id"), raw, len(pairs)))
+        self._pushed += 1
+
+    def push_file(self, path: Path) -> int:
+        """Facts from a JSONL file, all or none; their number."""
+        n = c_int64()
+        check(lib.smft_learner_push_file(self._handle, c_path(path), n))
+        self._pushed += n.value
+        return n.value
+
+    @property
+    def pending(self) -> int:
+        """Facts in the queue, the one in hand included."""
+        return int(lib.smft_learner_pending(self._handle))
+
+    def skip(self) -> None:
+        """Drops the fact in hand."""
+        check(lib.smft_learner_skip(self._handle))
+
+    # -- steps
+
+    def step(self) -> Report:
+        """One update for the fact in hand.  An empty queue is a StateError."""
+        raw = _abi.Report()
+        check(lib.smft_step(self._handle, ctypes.byref(raw)))
+        return self._report(raw)
+
+    def __iter__(self) -> Iterator[Report]:
+        """Steps until the queue is empty, each step's report on the way."""
+        while self.pending:
+            yield self.step()
+
+    def run(self, progress: Optional[Progress] = None) -> RunReport:
+        """Steps until the queue is empty.  progress(fact_id, facts_finished, facts_in_all): true cancels (CancelledError; what was
+        learnt so far stays)."""
+        callback = progress_callback(progress)
+        raw = _abi.RunReport()
+        callback.finish(lib.smft_learner_run(self._handle, callback.pointer, None, ctypes.byref(raw)))
+        return RunReport(**{name: getattr(raw, name) for name in RunReport.__dataclass_fields__})
+
+    def step_batch(self, sequences: Iterable[Any], weights: Optional[Iterable[Any]] = None) -> Report:
+        """One update on id lists of the caller's own, with any patch: pretraining and finetuning loops.
+
+        weights: for each sequence, the weight of predicting each of its tokens (the first is ignored); None: 1.
+        """
+        ids, lengths = _arrays.sequences(sequences)
+        batch = _abi.Batch(ids=ids.pointer, lengths=lengths.pointer, n_sequences=lengths.n)
+        if weights is not None:
+            flat = _flat_weights(weights, list(lengths.owner))
+            batch.token_weights = flat.pointer
+        raw = _abi.Report()
+        check(lib.smft_learner_step_batch(self._handle, ctypes.byref(batch), ctypes.byref(raw)))
+        return self._report(raw)
+
+    def cancel(self) -> None:
+        """Makes the running step or run raise CancelledError soon.  From any thread."""
+        lib.smft_learner_cancel(self._handle)
+
+    def selected(self) -> List[Tuple[int, int, float]]:
+        """The rows that the last step updated, best score first: (pool, slot, score)."""
+        n = c_int64()
+        check(lib.smft_learner_selected(self._handle, None, 0, n))
+        if n.value == 0:
+            return []
+        raw = (_abi.Selected * n.value)()
+        check(lib.smft_learner_selected(self._handle, raw, n.value, n))
+        return [(one.pool, one.slot, one.score) for one in raw[:n.value]]
+
+    def _report(self, raw: _abi.Report) -> Report:
+        fields = {name: getattr(raw, name) for name in ("step", "loss", "gradient_norm", "lr", "rows_selected", "slots_read", "reads",
+                                                        "tokens", "tokens_supervised", "seconds", "pending")}
+        fact_id = (raw.fact_id or b"").decode("utf-8", "replace")  # before the next call: it is borrowed
+        selected = self.selected() if raw.rows_selected and self.patch.kind == "slots" else []
+        return Report(fact_id=fact_id, fact_state=FACT_STATES.get(raw.fact_state, "?"), selected=selected,
+                      facts_finished=max(0, self._pushed - raw.pending), facts_total=self._pushed, **fields)
+
+
+def _wording(given: Any, id: Text) -> _abi.Wording:
+    if isinstance(given, dict):
+        unknown = set(given) - {"prompt", "answer", "end", "statement"}
+        if unknown:
+            raise InvalidError(f"fact {id!r}: a wording has no {', '.join(map(repr, sorted(unknown)))}")
+        given = Wording(**given)
+    elif isinstance(given, (tuple, list)):
+        if len(given) not in (2, 3):
+            raise InvalidError(f"fact {id!r}: a wording is (prompt, answer) or (prompt, answer, end), got {len(given)} parts")
+        given = Wording(*given)
+    if not isinstance(given, Wording):
+        raise TypeError(f"fact {id!r}: a wording is a Wording, a tuple or a dict, got {type(given).__name__}")
+    texts = {name: getattr(given, name) for name in ("prompt", "answer", "end", "statement")}
+    return _abi.Wording(**{name: None if text is None else c_text(text, name) for name, text in texts.items()})
+
+
+def _flat_weights(weights: Iterable[Any], lengths: List[int]) -> _arrays.Borrowed:
+    together = array.array("f")
+    rows = list(weights)
+    if len(rows) != len(lengths):
+        raise InvalidError(f"weights are for {len(rows)} sequences, but there are {len(lengths)}")
+    for i, (row, length) in enumerate(zip(rows, lengths)):
+        one = _arrays.floats(row, f"weights[{i}]")
+        if one.n != length:
+            raise InvalidError(f"weights[{i}] has {one.n} numbers for a sequence of {length} tokens")
+        together.frombytes(ctypes.string_at(one.pointer, one.n * 4) if one.n else b"")
+    return _arrays.borrow_array(together, c_float)

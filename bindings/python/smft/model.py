@@ -1,0 +1,236 @@
+"""model: an immutable model, its tokenizer and its memory layers."""
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_float, c_int32, c_int64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple
+
+from . import _abi, _arrays
+from ._handle import Handle, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, utf8
+from ._library import lib
+from .context import Context, context_handle
+from .errors import BufferTooSmallError, InvalidError, NotFoundError, check
+
+if TYPE_CHECKING:
+    from .patch import Patch
+
+DTYPES = {None: 0, "f32": _abi.CONSTANTS["DTYPE_F32"], "f16": _abi.CONSTANTS["DTYPE_F16"], "bf16": _abi.CONSTANTS["DTYPE_BF16"]}
+DTYPE_NAMES = {number: name for name, number in DTYPES.items() if name}
+
+
+def dtype_number(dtype: Optional[str]) -> int:
+    if dtype not in DTYPES:
+        raise InvalidError(f"dtype must be one of 'f32', 'f16', 'bf16' or None, got {dtype!r}")
+    return DTYPES[dtype]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    n_layers: int
+    hidden_size: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    ffn_size: int
+    vocab_size: int
+    context_length: int
+    bos_id: Optional[int]
+    eos_id: Optional[int]
+    tied: bool
+    n_memories: int
+    n_pools: int
+    n_parameters: int
+
+
+@dataclass(frozen=True)
+class MemoryInfo:
+    layer: int  # which block
+    pool: int  # which value pool it reads
+    placement: str  # "replace" or "beside"
+    n_keys: int  # the pool has n_keys * n_keys slots
+    heads: int
+    top_k: int
+    key_dim: int
+    value_dim: int
+    n_slots: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    index: int
+    name: str
+    dtype: str
+    n_elements: int
+
+
+class Tokenizer:
+    """Text <-> token ids.  `model.tokenizer`, or Tokenizer.load(path) for one of its own."""
+
+    def __init__(self, owner: Any, pointer: Any) -> None:
+        self._owner = owner  # the model, or the handle of a tokenizer that was loaded alone
+        self._borrowed = pointer
+
+    @classmethod
+    def load(cls, path: Path, context: Optional[Context] = None) -> "Tokenizer":
+        """path: a tokenizer.json, a directory that holds one, or one with GPT-2's encoder.json and vocab.bpe."""
+        owner = _TokenizerHandle(context_handle(context), c_path(path))
+        return cls(owner, owner._handle)
+
+    @property
+    def _handle(self) -> Any:
+        self._owner._handle  # StateError where the owner is closed
+        return self._borrowed
+
+    def encode(self, text: Text, special: bool = True, parse: bool = True, continues: bool = False) -> List[int]:
+        """Ids of a text.
+
+        special: add what the post-processor adds (begin-of-text).  parse: special tokens written in the text become those tokens.
+        continues: the text continues another: no prefix space, nothing added.
+        """
+        data = utf8(text, "text")
+        flags = 0 if parse else _abi.CONSTANTS["ENCODE_NO_PARSE"]
+        flags |= _abi.CONSTANTS["ENCODE_CONTINUE"] if continues else _abi.CONSTANTS["ENCODE_SPECIAL"] if special else 0
+        n = c_int64()
+        capacity = len(data) + 8  # a token is a byte or more; few texts need a second call
+        while True:
+            ids = (c_int32 * capacity)()
+            try:
+                check(lib.smft_tokenizer_encode(self._handle, data, len(data), flags, ids, capacity, n))
+                return ids[:n.value]
+            except BufferTooSmallError:
+                capacity = n.value
+
+    def decode(self, ids: Any, skip_special: bool = False) -> str:
+        """Text of ids (n).  Bytes that are no UTF-8 become U+FFFD."""
+        tokens = _arrays.token_ids(ids)
+        flags = _abi.CONSTANTS["DECODE_SKIP_SPECIAL"] if skip_special else 0
+        length = ctypes.c_size_t()
+        capacity = tokens.n * 8 + 64
+        while True:
+            text = ctypes.create_string_buffer(capacity)
+            try:
+                check(lib.smft_tokenizer_decode(self._handle, tokens.pointer, tokens.n, flags, text, capacity, length))
+                return ctypes.string_at(text, length.value).decode("utf-8", "replace")
+            except BufferTooSmallError:
+                capacity = length.value + 1
+
+    def token_id(self, token: Text) -> Optional[int]:
+        """Id of a token by its exact spelling in the vocabulary, or None."""
+        out = c_int32()
+        try:
+            check(lib.smft_tokenizer_token_id(self._handle, c_text(token, "token"), out))
+        except NotFoundError:
+            return None
+        return out.value
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id."""
+        return int(lib.smft_tokenizer_vocab_size(self._handle))
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+
+class _TokenizerHandle(Handle):
+    _free = "smft_tokenizer_free"
+
+    def __init__(self, context: Any, path: bytes) -> None:
+        self._own(create("smft_tokenizer_load", _abi.Tokenizer, context, path))
+
+
+class Model(Handle):
+    """A Hugging Face directory, opened read-only and mapped; any number of sessions, patches and threads share it.
+
+    copy: read the weights into memory instead (where the files may be truncated while the model lives).
+    """
+
+    _free = "smft_model_free"
+
+    def __init__(self, path: Path, copy: bool = False, context: Optional[Context] = None, progress: Optional[Progress] = None) -> None:
+        callback = progress_callback(progress)
+        options = _abi.LoadOptions(flags=_abi.CONSTANTS["LOAD_COPY"] if copy else 0, progress=callback.pointer)
+        out = POINTER(_abi.Model)()
+        callback.finish(lib.smft_model_load(ctypes.byref(out), context_handle(context), c_path(path), ctypes.byref(options)))
+        self._own(out)
+
+    @classmethod
+    def init(cls, directory: Path, seed: int = 0, context: Optional[Context] = None) -> "Model":
+        """A new model with random weights, from a directory that holds config.json and, if wanted, tokenizer.json."""
+        model = cls.__new__(cls)
+        model._own(create("smft_model_init", _abi.Model, context_handle(context), c_path(directory), seed))
+        return model
+
+    def export(self, directory: Path, patch: Optional["Patch"] = None, dtype: Optional[str] = "bf16",
+               progress: Optional[Progress] = None) -> None:
+        """Writes model + patch as a Hugging Face directory.  dtype: "f32", "f16", "bf16"; None: each tensor as it is."""
+        from .patch import Patch
+
+        callback = progress_callback(progress)
+        options = _abi.ExportOptions(dtype=dtype_number(dtype), progress=callback.pointer)
+        handle = optional(patch, Patch, "patch")
+        callback.finish(lib.smft_model_export(self._handle, handle, c_path(directory), ctypes.byref(options)))
+
+    @property
+    def info(self) -> ModelInfo:
+        raw = _abi.ModelInfo()
+        check(lib.smft_model_get_info(self._handle, ctypes.byref(raw)))
+        fields = {name: getattr(raw, name) for name in ModelInfo.__dataclass_fields__}
+        for name in ("bos_id", "eos_id"):
+            fields[name] = None if fields[name] < 0 else fields[name]
+        fields["tied"] = bool(fields["tied"])
+        return ModelInfo(**fields)
+
+    @property
+    def hash(self) -> str:
+        """Fingerprint (64 hex digits); patches and background counts carry it."""
+        return lib.smft_model_hash(self._handle).decode("ascii")
+
+    @property
+    def tokenizer(self) -> Optional[Tokenizer]:
+        """None where the directory has no tokenizer.json."""
+        pointer = lib.smft_model_tokenizer(self._handle)
+        return Tokenizer(self, pointer) if pointer else None
+
+    @property
+    def memories(self) -> List[MemoryInfo]:
+        """The memory layers, in order of depth."""
+        return [self._memory(i) for i in range(self.info.n_memories)]
+
+    def _memory(self, i: int) -> MemoryInfo:
+        raw = _abi.MemoryInfo()
+        check(lib.smft_memory_get_info(lib.smft_model_memory(self._handle, i), ctypes.byref(raw)))
+        fields = {name: getattr(raw, name) for name in MemoryInfo.__dataclass_fields__}
+        fields["placement"] = "beside" if raw.placement == _abi.CONSTANTS["PLACEMENT_BESIDE"] else "replace"
+        return MemoryInfo(**fields)
+
+    def pool(self, pool: int = 0) -> Tuple[int, int]:
+        """Slots of a pool and the numbers in each: (n_slots, value_dim)."""
+        n_slots, value_dim = c_int64(), c_int64()
+        check(lib.smft_model_pool(self._handle, pool, n_slots, value_dim))
+        return n_slots.value, value_dim.value
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Name, type and size of every tensor, in order of name."""
+        name, dtype, n = ctypes.c_char_p(), c_int32(), c_int64()
+        index = 0
+        while True:
+            try:
+                check(lib.smft_model_tensor(self._handle, index, name, dtype, n))
+            except NotFoundError:
+                return
+            yield Tensor(index, (name.value or b"").decode("utf-8"), DTYPE_NAMES.get(dtype.value, "?"), n.value)
+            index += 1
+
+    def tensor(self, name: str, patch: Optional["Patch"] = None) -> Any:
+        """Values (n_elements) of a tensor as model + patch have it, as f32, row-major."""
+        from .patch import Patch
+
+        for tensor in self.tensors():
+            if tensor.name == name:
+                values, pointer = _arrays.new(c_float, tensor.n_elements)
+                handle = optional(patch, Patch, "patch")
+                check(lib.smft_model_tensor_values(self._handle, handle, tensor.index, pointer, tensor.n_elements))
+                return values
+        raise NotFoundError(f"the model has no tensor named {name!r}")

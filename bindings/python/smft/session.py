@@ -1,0 +1,130 @@
+"""session: one inference workspace over a model and a patch."""
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_double, c_float, c_int32, c_int64
+from typing import Any, Callable, List, Optional, Tuple, Union
+
+from . import _abi, _arrays
+from ._handle import Callback, Handle, Text, c_text, create, optional, required, utf8
+from ._library import lib
+from .errors import InvalidError, check
+from .model import Model
+from .patch import Patch
+
+_WHICH = {None: _abi.CONSTANTS["LOGITS_NONE"], "last": _abi.CONSTANTS["LOGITS_LAST"], "all": _abi.CONSTANTS["LOGITS_ALL"]}
+
+
+class Nll(float):
+    """Mean negative log-likelihood in nats: a float; `tokens` (n - 1) has that of each token after the first."""
+
+    tokens: Any
+
+    def __new__(cls, mean: float, tokens: Any) -> "Nll":
+        self = super().__new__(cls, mean)
+        self.tokens = tokens
+        return self
+
+
+class Session(Handle):
+    """Reads model + patch (None: the base model).  Results are always those of the patch as it is now.
+
+    context_length: tokens that the cache holds; 0: as many as the model takes.
+    """
+
+    _free = "smft_session_free"
+
+    def __init__(self, model: Model, patch: Optional[Patch] = None, context_length: int = 0) -> None:
+        options = _abi.SessionOptions(context_length=context_length)
+        model_handle, patch_handle = required(model, Model, "model"), optional(patch, Patch, "patch")
+        self._own(create("smft_session_create", _abi.Session, model_handle, patch_handle, ctypes.byref(options)))
+        self.model = model
+        self._patch = patch
+        self._vocab = model.info.vocab_size
+
+    @property
+    def patch(self) -> Optional[Patch]:
+        return self._patch
+
+    @patch.setter
+    def patch(self, patch: Optional[Patch]) -> None:
+        check(lib.smft_session_set_patch(self._handle, optional(patch, Patch, "patch")))
+        self._patch = patch
+
+    def logits(self, ids: Any) -> Any:
+        """Logits (n_ids, vocab_size) after each of the ids (n_ids).  Starts from an empty session and leaves it empty."""
+        self.rewind(0)
+        try:
+            return self.feed(ids, "all")
+        finally:
+            self.rewind(0)
+
+    def feed(self, ids: Any, logits: Optional[str] = "last") -> Any:
+        """Appends ids (n_ids).  logits: "last" gives (vocab_size), "all" (n_ids, vocab_size), None nothing."""
+        if logits not in _WHICH:
+            raise InvalidError(f"logits must be 'last', 'all' or None, got {logits!r}")
+        tokens = _arrays.token_ids(ids)
+        n_rows = {"last": min(1, tokens.n), "all": tokens.n, None: 0}[logits]
+        values, pointer = _arrays.new(c_float, n_rows * self._vocab)
+        check(lib.smft_session_feed(self._handle, tokens.pointer, tokens.n, _WHICH[logits], pointer, n_rows * self._vocab))
+        if logits is None:
+            return None
+        return values if logits == "last" else _arrays.rows(values, n_rows, self._vocab)
+
+    def __len__(self) -> int:
+        return int(lib.smft_session_length(self._handle))
+
+    def __bool__(self) -> bool:
+        return True  # an empty session is still a session
+
+    def rewind(self, length: int = 0) -> None:
+        """Forgets all tokens after the first `length`."""
+        check(lib.smft_session_rewind(self._handle, length))
+
+    def nll(self, ids: Any) -> Nll:
+        """Mean negative log-likelihood of each token after the first, in nats; `.tokens` (n_ids - 1) has them one by one."""
+        tokens = _arrays.token_ids(ids)
+        values, pointer = _arrays.new(c_float, max(0, tokens.n - 1))
+        mean = c_double()
+        check(lib.smft_session_nll(self._handle, tokens.pointer, tokens.n, pointer, mean))
+        return Nll(mean.value, values)
+
+    def generate(self, text: Union[Text, Any], max_tokens: int = 64, temperature: float = 0.0, top_p: float = 0.0, top_k: int = 0,
+                 seed: int = 0, stop: Optional[Text] = None, on_token: Optional[Callable[[int, str], Any]] = None,
+                 continues: bool = False) -> Any:
+        """What follows a prompt: a text for a text, a list of ids for a list of ids.
+
+        temperature 0 is greedy.  Ends at end-of-text, before `stop`, after max_tokens, with a full context, or when
+        on_token(id, text) is true.  continues: go on after what the session holds.
+        """
+        if max_tokens == 0:
+            return "" if isinstance(text, (str, bytes)) else []  # 0 is the default of the C interface
+        callback = Callback(_abi.TokenFn, on_token, _token_arguments)
+        options = _abi.GenerateOptions(max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed,
+                                       flags=_abi.CONSTANTS["GENERATE_CONTINUE"] if continues else 0,
+                                       stop=None if stop is None else c_text(stop, "stop"), on_token=callback.pointer)
+        if isinstance(text, (str, bytes)):
+            return self._generate_text(utf8(text, "text"), options, callback)
+        return self._generate_ids(text, options, callback)
+
+    def _generate_text(self, prompt: bytes, options: _abi.GenerateOptions, callback: Callback) -> str:
+        text, length = ctypes.c_void_p(), ctypes.c_size_t()
+        callback.finish(lib.smft_session_generate(self._handle, prompt, len(prompt), ctypes.byref(options), text, length))
+        return ctypes.string_at(text, length.value).decode("utf-8", "replace")
+
+    def _generate_ids(self, ids: Any, options: _abi.GenerateOptions, callback: Callback) -> List[int]:
+        tokens = _arrays.token_ids(ids)
+        if options.max_tokens < 0:
+            raise InvalidError(f"max_tokens must not be negative, got {options.max_tokens}")
+        out, n = (c_int32 * options.max_tokens)(), c_int64()
+        callback.finish(lib.smft_session_generate_ids(self._handle, tokens.pointer, tokens.n, ctypes.byref(options), out,
+                                                      options.max_tokens, n))
+        return out[:n.value]
+
+    def cancel(self) -> None:
+        """Makes the running call raise CancelledError soon.  From any thread."""
+        lib.smft_session_cancel(self._handle)
+
+
+def _token_arguments(token: int, text: Optional[int], length: int) -> Tuple[int, str]:
+    return token, ctypes.string_at(text, length).decode("utf-8", "replace") if text and length else ""

@@ -1,0 +1,219 @@
+"""selector, optimizer, learner: from Python, and the reference of an independent implementation."""
+import json
+import unittest
+
+from support import BOS, N_SLOTS, ModelTestCase, TestCase, distance, flat, numpy, shared, smft
+
+
+class Learning(ModelTestCase):
+    def setUp(self):
+        super().setUp()
+        self.patch = smft.Patch(self.model)
+
+    def learner(self, **options):
+        selector = smft.Selector(self.model, t=options.pop("t", 16))
+        selector.count_background([[[BOS, *text]] for text in (b"something else", b"1 2 3", b"ok")])  # without counts tf-idf is 0
+        return smft.Learner(self.model, self.patch, selector,
+                            smft.Optimizer("sgd", lr=options.pop("lr", 0.5)), **options)
+
+    def test_a_step(self):
+        learner = self.learner(max_steps=4, loss_below=-1, wordings_per_step=None)
+        learner.push("emma", [("Who wrote Emma?", " Jane Austen"), ("Emma is by", " Jane Austen", ".\n"),
+                              {"statement": "Jane Austen wrote Emma.", "answer": "Jane Austen"},
+                              smft.Wording(prompt="Emma:", answer=" Jane Austen", end="")])
+        self.assertEqual(learner.pending, 1)
+        report = learner.step()
+        self.assertEqual((report.fact_id, report.fact_state, report.step, report.done), ("emma", "learning", 1, False))
+        self.assertGreater(report.loss, 1)
+        self.assertEqual(len(report.selected), report.rows_selected)
+        self.assertEqual(sorted(slot for _, slot, _ in report.selected), self.patch.slots(0))
+        scores = [score for _, _, score in report.selected]
+        self.assertEqual(scores, sorted(scores, reverse=True))
+        self.assertEqual((report.facts_finished, report.facts_total, report.progress), (0, 1, 0.0))
+        self.assertLess(learner.step().loss, report.loss)
+
+    def test_iteration_has_progress(self):
+        learner = self.learner(max_steps=2, loss_below=-1)
+        for name in "abc":
+            learner.push(name, [("Who is " + name, " me")])
+        reports = list(learner)
+        self.assertEqual([r.fact_id for r in reports], list("aabbcc"))
+        self.assertEqual([r.facts_finished for r in reports], [0, 1, 1, 2, 2, 3])
+        self.assertEqual((reports[-1].progress, reports[-1].fact_state, learner.pending), (1.0, "gave up", 0))
+        with self.assertRaises(smft.StateError):
+            learner.step()
+
+    def test_run(self):
+        learner = self.learner(max_steps=3, loss_below=-1)
+        for name in ("a", "b"):
+            learner.push(name, [("Who is " + name, " me")])
+        seen = []
+        report = learner.run(lambda fact, done, total: seen.append((fact, done, total)))
+        self.assertEqual((report.facts_gave_up, report.steps, report.facts_done), (2, 6, 0))
+        self.assertEqual(report.rows_changed, len(self.patch.slots(0)))
+        self.assertEqual({fact for fact, _, _ in seen if fact} & {"a", "b"}, {"a", "b"})
+        learner.push("c", [("Who is c", " me")])
+        with self.assertRaises(smft.CancelledError):
+            learner.run(lambda *_: True)
+        self.assertEqual(learner.pending, 1)
+        learner.skip()
+        self.assertEqual(learner.pending, 0)
+
+    def test_file(self):
+        path = self.directory / "facts.jsonl"
+        fact = {"id": "emma", "wordings": [{"prompt": "Who wrote Emma?", "answer": " Jane Austen"}]}
+        path.write_text(json.dumps(fact) + "\n" + json.dumps({**fact, "id": "b"}) + "\n")
+        learner = self.learner(max_steps=1, loss_below=-1)
+        self.assertEqual((learner.push_file(path), learner.pending), (2, 2))
+        path.write_text(json.dumps(fact) + "\n{\n")
+        with self.assertRaises(smft.FormatError) as caught:
+            learner.push_file(path)
+        self.assertIn(":2:", str(caught.exception))
+        self.assertEqual(learner.pending, 2)
+
+    def test_bad_facts(self):
+        learner = self.learner()
+        for wordings, error in (([], smft.Error), ([("", "")], smft.FactError), ([("a",)], smft.InvalidError), ([7], TypeError),
+                                ([{"statement": "Jane wrote Emma.", "answer": "Austen"}], smft.FactError),
+                                ([{"promt": "a", "answer": "b"}], smft.InvalidError), ([("a\0b", "c")], smft.InvalidError),
+                                ([("x" * 500, " y")], smft.ContextError)):
+            with self.assertRaises(error):
+                learner.push("the id", wordings)
+        with self.assertRaises(smft.FactError) as caught:
+            learner.push("the id", [{"statement": "Jane wrote Emma.", "answer": "Austen"}])
+        self.assertIn("the id", str(caught.exception))
+        with self.assertRaises(smft.TokenError):
+            learner.push_ids("the id", [([1], [5000])])
+        self.assertEqual(learner.pending, 0)
+
+    def test_batches_on_a_full_patch(self):
+        full = smft.Patch.full(self.model)
+        learner = smft.Learner(self.model, full, None, smft.Optimizer("adamw", lr=1e-2, pool_lr=2e-2, pool_clip_norm=1.0, clip_norm=1.0))
+        batch = [[BOS, *b"Emma is by Jane"], [BOS, *b"Persuasion too"]]
+        losses = [learner.step_batch(batch).loss for _ in range(8)]
+        self.assertLess(losses[-1], losses[0])
+        weights = [[0.0] * 8 + [1.0] * 8, [1.0] * len(batch[1])]
+        self.assertEqual(learner.step_batch(batch, weights).tokens_supervised, 8 + len(batch[1]) - 1)
+        for wrong in ([[1.0]], [[1.0], [1.0]]):
+            with self.assertRaises(smft.InvalidError):
+                learner.step_batch(batch, wrong)
+
+    def test_groups_freeze(self):
+        full, optimizer = smft.Patch.full(self.model), smft.Optimizer("adamw", lr=1e-2)
+        optimizer.set_group("norm", 0)
+        before = {tensor.name: list(self.model.tensor(tensor.name)) for tensor in self.model.tensors()}
+        smft.Learner(self.model, full, None, optimizer).step_batch([[BOS, *b"Emma is by Jane"]])
+        for name, values in before.items():
+            changed = list(self.model.tensor(name, full)) != values
+            self.assertEqual(changed, "norm" not in name, name)
+
+    def test_optimizer_checkpoint(self):
+        optimizer = smft.Optimizer("adamw", lr=1e-2, keep_state=True)
+        learner = smft.Learner(self.model, self.patch, smft.Selector(self.model, "tf"), optimizer, max_steps=1, loss_below=-1)
+        learner.push("a", [("Who?", " me")])
+        learner.run()
+        optimizer.save(self.directory / "optimizer.safetensors")
+        smft.Optimizer("adamw", lr=1e-2, keep_state=True).load(self.model, self.directory / "optimizer.safetensors")
+        optimizer.set_lr(1e-3)
+        optimizer.reset()
+        for wrong in (lambda: smft.Optimizer("adam"), lambda: smft.Optimizer(lr=float("nan")), lambda: smft.Selector(self.model, "best")):
+            with self.assertRaises(smft.Error):
+                wrong()
+
+
+class Background(ModelTestCase):
+    def test_counts(self):
+        selector = smft.Selector(self.model, empty=True)
+        self.assertEqual((list(selector.df(0)), selector.n_batches), ([0] * N_SLOTS, 0))
+        one, two = [[BOS, 1, 2, 3], [BOS, 9, 8]], [[BOS, 7, 7, 7, 7]]
+        seen = []
+        selector.count_background([one, two, one], progress=lambda *at: seen.append(at))
+        self.assertEqual(selector.n_batches, 3)
+        self.assertTrue(seen)
+        together = list(selector.df(0))
+        parts = []
+        for batch in (one, two, one):
+            alone = smft.Selector(self.model, empty=True)
+            alone.count_background([batch])
+            parts.append(list(alone.df(0)))
+            self.assertLessEqual(max(parts[-1]), 1)
+        self.assertEqual(together, [sum(column) for column in zip(*parts)])
+        path = self.directory / "counts.safetensors"
+        selector.save(path)
+        alone.load(path)
+        self.assertEqual((list(alone.df(0)), alone.n_batches), (together, 3))
+        if numpy is not None:
+            self.assertEqual(selector.df(0).dtype, numpy.uint32)
+
+    def test_all_or_nothing(self):
+        selector = smft.Selector(self.model, empty=True)
+        selector.count_background([[[BOS, 1, 2]]])
+        before = list(selector.df(0))
+        good = [[BOS, 3, 4]]
+        for batches, error in (([good, [[1], [5000]]], smft.TokenError), ([good, []], smft.InvalidError), ([good, 7], TypeError)):
+            with self.assertRaises(error):
+                selector.count_background(batches)
+            self.assertEqual((list(selector.df(0)), selector.n_batches), (before, 1))
+        stages = []
+        with self.assertRaises(smft.CancelledError):  # in the second of two groups
+            selector.count_background([good, [[1], [2]]], progress=lambda stage, done, total: stages.append(total) or total == 2)
+        self.assertEqual(set(stages), {1, 2})
+        self.assertEqual((list(selector.df(0)), selector.n_batches), (before, 1))
+
+    def test_padding_and_files(self):
+        padded, plain = smft.Selector(self.model, empty=True), smft.Selector(self.model, empty=True)
+        padded.count_background([[[BOS, 1, 2, 0, 0]]], pad_id=0)
+        plain.count_background([[[BOS, 1, 2]]])
+        self.assertEqual(list(padded.df(0)), list(plain.df(0)))
+        path = self.directory / "text.txt"
+        path.write_text("one line\nanother\n")
+        plain.count_background_file(path)
+        self.assertEqual(plain.n_batches, 3)
+
+
+class Tinymem(TestCase):
+    """What reference.json says of two memory models, in float64 by an independent implementation."""
+
+    def check(self, name):
+        folder = shared(f"models/{name}")
+        reference = json.loads((folder / "reference.json").read_text())
+        model = smft.Model(folder)
+        self.assertClose(flat(smft.Session(model).logits(reference["ids"])), flat(reference["logits"]))
+        selector = smft.Selector(model, empty=True)
+        selector.count_background(reference["background"])
+        self.assertEqual(selector.n_batches, len(reference["background"]))
+        for pool, df in reference["df"].items():
+            self.assertEqual(list(selector.df(int(pool))), df)
+        selector.save(folder_counts := self.directory / f"{name}.safetensors")
+        for kind in ("sgd", "adamw"):
+            with self.subTest(model=name, optimizer=kind):
+                self.check_steps(model, folder_counts, reference, kind)
+
+    def check_steps(self, model, counts, reference, kind):
+        wanted = reference[kind]
+        patch = smft.Patch(model)
+        selector = smft.Selector(model, t=wanted["t"], empty=True)
+        selector.load(counts)
+        optimizer = smft.Optimizer(kind, lr=wanted["lr"], keep_state=True)
+        learner = smft.Learner(model, patch, selector, optimizer, max_steps=1, loss_below=-1, wordings_per_step=None)
+        for i, batch in enumerate(reference["batches"]):
+            learner.push_ids(f"fact {i}", [(one["prompt"], one["answer"]) for one in batch])
+        for report, step in zip(learner, wanted["steps"]):
+            self.assertAlmostEqual(report.loss, step["loss"], delta=1e-4 * max(1, step["loss"]))
+            self.assertEqual([(pool, slot) for pool, slot, _ in report.selected], [(pool, slot) for pool, slot, _ in step["selected"]])
+            self.assertLess(max(abs(a[2] - b[2]) for a, b in zip(report.selected, step["selected"])), 1e-6)
+        self.assertEqual(learner.pending, 0)
+        self.assertEqual({slot for pool, slot, _ in wanted["rows"] if pool == 0}, set(patch.slots(0)))
+        for pool, slot, row in wanted["rows"]:
+            self.assertClose(patch.row(pool, slot), row)
+        self.assertLess(distance(smft.Session(model, patch).logits(reference["ids"])[-1], wanted["last_logits_after"]), 1e-4)
+
+    def test_replace(self):
+        self.check("tinymem_replace")
+
+    def test_shared_pool(self):
+        self.check("tinymem_shared")
+
+
+if __name__ == "__main__":
+    unittest.main()

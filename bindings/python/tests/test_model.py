@@ -1,0 +1,257 @@
+"""model, tokenizer, patch and session, from Python."""
+import array
+import json
+import math
+import unittest
+
+from support import (BOS, CONTEXT, EOS, N_SLOTS, VALUE_DIM, VOCAB, ModelTestCase, TestCase, distance, flat, needs_numpy, numpy, shared,
+                     smft, write_model)
+
+
+class Models(ModelTestCase):
+    def test_info(self):
+        info = self.model.info
+        self.assertEqual((info.n_layers, info.hidden_size, info.vocab_size, info.context_length), (2, 32, VOCAB, CONTEXT))
+        self.assertEqual((info.bos_id, info.eos_id, info.tied, info.n_memories, info.n_pools), (BOS, EOS, False, 1, 1))
+        (memory,) = self.model.memories
+        self.assertEqual((memory.layer, memory.placement, memory.n_slots, memory.value_dim, memory.heads, memory.top_k),
+                         (1, "replace", N_SLOTS, VALUE_DIM, 2, 4))
+        self.assertEqual(self.model.pool(0), (N_SLOTS, VALUE_DIM))
+        self.assertRegex(self.model.hash, "^[0-9a-f]{64}$")
+        tensors = list(self.model.tensors())
+        self.assertEqual([t.name for t in tensors], sorted(t.name for t in tensors))
+        self.assertEqual(sum(t.n_elements for t in tensors), info.n_parameters)
+
+    def test_tensor(self):
+        values = self.model.tensor("model.memory_pools.0.values")
+        self.assertEqual(len(values), N_SLOTS * VALUE_DIM)
+        patch = smft.Patch(self.model)
+        patch.set_row(0, 3, [1.0] * VALUE_DIM)
+        changed = self.model.tensor("model.memory_pools.0.values", patch)
+        self.assertEqual(list(changed[3 * VALUE_DIM:4 * VALUE_DIM]), [1.0] * VALUE_DIM)
+        self.assertEqual(list(changed[:3 * VALUE_DIM]), list(values[:3 * VALUE_DIM]))
+        with self.assertRaises(smft.NotFoundError):
+            self.model.tensor("nothing")
+
+    def test_seed(self):
+        self.assertEqual(smft.Model.init(self.directory, seed=7).hash, self.model.hash)
+        self.assertNotEqual(smft.Model.init(self.directory, seed=8).hash, self.model.hash)
+
+    def test_export_and_load(self):
+        patch = smft.Patch(self.model)
+        patch.set_row(0, 5, [0.5] * VALUE_DIM)
+        ids = list(range(1, 20))
+        wanted = flat(smft.Session(self.model, patch).logits(ids))
+        exact, rounded = self.directory / "exact", self.directory / "rounded"
+        self.model.export(exact, patch, dtype="f32")
+        self.model.export(rounded, patch)
+        for copy in (False, True):
+            self.assertEqual(flat(smft.Session(smft.Model(exact, copy=copy)).logits(ids)), wanted)
+        self.assertLess(distance(flat(smft.Session(smft.Model(rounded)).logits(ids)), wanted), 0.05)
+        self.assertLess((rounded / "model.safetensors").stat().st_size, 0.6 * (exact / "model.safetensors").stat().st_size)
+        with self.assertRaises(smft.InvalidError):
+            self.model.export(exact, dtype="f64")
+
+    def test_errors_say_what_and_where(self):
+        (self.directory / "config.json").write_text("{")
+        with self.assertRaises(smft.FormatError) as caught:
+            smft.Model.init(self.directory)
+        self.assertIn("config.json", str(caught.exception))
+        self.assertEqual((caught.exception.status, caught.exception.name), (-22, "E_FORMAT"))
+        with self.assertRaises(smft.InvalidError):
+            smft.Model("a\0b")
+
+
+class Tokenizers(ModelTestCase):
+    def test_round_trip(self):
+        tokenizer = self.model.tokenizer
+        text = "Who wrote Emma? Émile, \N{SNOWMAN} \0 <eos>"
+        ids = tokenizer.encode(text, special=False, parse=False)
+        self.assertEqual(ids, list(text.encode()))
+        self.assertEqual(tokenizer.decode(ids), text)
+        self.assertEqual(tokenizer.encode("a<eos>"), [BOS, 97, EOS])
+        self.assertEqual(tokenizer.encode("a<eos>", parse=False), [BOS, *b"a<eos>"])
+        self.assertEqual(tokenizer.encode("a", continues=True), [97])
+        self.assertEqual(tokenizer.encode("", special=False), [])
+        self.assertEqual(tokenizer.decode([BOS, 97, EOS], skip_special=True), "a")
+        self.assertEqual(tokenizer.decode([BOS, 97]), "<bos>a")
+        self.assertEqual(tokenizer.decode([]), "")
+        self.assertEqual(tokenizer.decode([0xff]), "\N{REPLACEMENT CHARACTER}")
+        self.assertEqual(tokenizer.encode("x" * 100000, special=False), [120] * 100000)
+        self.assertEqual((tokenizer.vocab_size, tokenizer.token_id("<eos>"), tokenizer.token_id("none")), (VOCAB, EOS, None))
+
+    def test_outlives_the_names_of_its_parents(self):
+        tokenizer = smft.Model.init(self.directory).tokenizer
+        self.assertEqual(tokenizer.encode("a"), [BOS, 97])
+        alone = smft.Tokenizer.load(self.directory)
+        self.assertEqual(alone.encode("a"), [BOS, 97])
+
+    def test_bad_input(self):
+        with self.assertRaises(smft.EncodingError):
+            self.model.tokenizer.encode(b"\xff")
+        with self.assertRaises(smft.TokenError):
+            self.model.tokenizer.decode([VOCAB])
+        with self.assertRaises(smft.TokenError):
+            self.model.tokenizer.decode([2**40])
+        with self.assertRaises(TypeError):
+            self.model.tokenizer.encode(7)
+
+    def test_a_model_without(self):
+        folder = self.directory / "ids only"
+        folder.mkdir()
+        model = smft.Model.init(write_model(folder, tokenizer=False))
+        self.assertIsNone(model.tokenizer)
+        with self.assertRaises(smft.UnsupportedError):
+            smft.Session(model).generate("text", 4)
+        self.assertEqual(len(smft.Session(model).generate([1, 2], 4)), 4)
+
+
+class Patches(ModelTestCase):
+    def test_rows(self):
+        patch = smft.Patch(self.model)
+        self.assertEqual((patch.kind, patch.slots(), patch.slots(0)), ("slots", [], []))
+        base = list(patch.row(0, 9))
+        row = [i / 8 for i in range(VALUE_DIM)]
+        patch.set_row(0, 9, row)
+        patch.set_row(0, 2, array.array("f", row))
+        self.assertEqual((patch.slots(0), list(patch.row(0, 9))), ([2, 9], row))
+        snapshot = patch.copy()
+        patch.reset_row(0, 9)
+        self.assertEqual((patch.slots(0), list(patch.row(0, 9)), snapshot.slots(0)), ([2], base, [2, 9]))
+        patch.clear()
+        self.assertEqual(patch.slots(), [])
+        for call, error in ((lambda: patch.row(0, N_SLOTS), smft.Error), (lambda: patch.row(1, 0), smft.Error),
+                            (lambda: patch.set_row(0, 0, row[1:]), smft.Error),
+                            (lambda: patch.set_row(0, 0, [math.nan] * VALUE_DIM), smft.NonFiniteError),
+                            (lambda: patch.set_row(0, 0, "text"), TypeError), (lambda: patch.slots(7), smft.Error)):
+            with self.assertRaises(error):
+                call()
+
+    def test_save_and_load(self):
+        patch = smft.Patch(self.model)
+        patch.set_row(0, 9, [i / 7 for i in range(VALUE_DIM)])
+        session = smft.Session(self.model, patch)
+        base, wanted = flat(smft.Session(self.model).logits([1, 2, 3])), flat(session.logits([1, 2, 3]))
+        path = self.directory / "patch.safetensors"
+        patch.save(path)
+        loaded = smft.Patch.load(self.model, path)
+        session.patch = loaded
+        self.assertEqual(flat(session.logits([1, 2, 3])), wanted)
+        session.patch = None
+        self.assertEqual(flat(session.logits([1, 2, 3])), base)
+        patch.save(path, dtype="bf16")
+        self.assertLess(distance(smft.Patch.load(self.model, path).row(0, 9), patch.row(0, 9)), 0.01)
+        with self.assertRaises(smft.MismatchError):
+            smft.Patch.load(smft.Model.init(self.directory, seed=99), path)
+        full = smft.Patch.full(self.model)
+        self.assertEqual(full.kind, "full")
+
+    @needs_numpy
+    def test_numpy_rows(self):
+        patch = smft.Patch(self.model)
+        row = numpy.arange(VALUE_DIM, dtype=numpy.float32)
+        patch.set_row(0, 1, row)
+        got = patch.row(0, 1)
+        self.assertEqual((got.dtype, got.tolist()), (numpy.float32, row.tolist()))
+        for wrong in (row.astype(numpy.float64), numpy.zeros((VALUE_DIM, 2), numpy.float32)[:, 0], numpy.zeros((4, 4), numpy.float32)):
+            with self.assertRaises(TypeError):
+                patch.set_row(0, 1, wrong)
+        self.assertEqual(patch.row(0, 1).tolist(), row.tolist())
+
+
+class Sessions(ModelTestCase):
+    def setUp(self):
+        super().setUp()
+        self.session = smft.Session(self.model)
+        self.ids = list(range(40, 60))
+
+    def test_logits(self):
+        logits = self.session.logits(self.ids)
+        self.assertEqual((len(logits), len(logits[0]), len(self.session)), (20, VOCAB, 0))
+        step = [self.session.feed([one]) for one in self.ids]
+        self.assertEqual(len(self.session), 20)
+        self.assertClose(flat(step), flat(logits))
+        self.session.rewind(10)
+        self.assertClose(flat(self.session.feed(self.ids[10:], "all")), flat(logits[10:]))
+        self.session.rewind()
+        self.assertIsNone(self.session.feed(self.ids, None))
+        if numpy is not None:
+            self.assertEqual((logits.dtype, logits.shape), (numpy.float32, (20, VOCAB)))
+
+    def test_nll(self):
+        nll = self.session.nll(self.ids)
+        self.assertEqual(len(nll.tokens), 19)
+        self.assertAlmostEqual(nll, sum(map(float, nll.tokens)) / 19, places=5)
+        logits = self.session.logits(self.ids)
+        for i in (0, 18):
+            row = [float(x) for x in logits[i]]
+            self.assertAlmostEqual(float(nll.tokens[i]), math.log(sum(map(math.exp, row))) - row[self.ids[i + 1]], places=4)
+
+    def test_generate(self):
+        seen = []
+        text = self.session.generate("Who?", 12, on_token=lambda token, piece: seen.append((token, piece)))
+        self.assertEqual("".join(piece for _, piece in seen), text)
+        self.assertEqual(self.session.generate("Who?", max_tokens=12), text)
+        ids = self.session.generate([BOS, *b"Who?"], 12)
+        self.assertEqual(ids, [token for token, _ in seen][:len(ids)])
+        self.assertEqual(self.session.generate("Who?", 0), "")
+        self.assertEqual(self.session.generate([1], 3, on_token=lambda *_: True), ids and self.session.generate([1], 1))
+        one = self.session.generate("Who?", 12, temperature=1.5, seed=1)
+        self.assertEqual(self.session.generate("Who?", 12, temperature=1.5, seed=1), one)
+        self.assertNotEqual(self.session.generate("Who?", 12, temperature=1.5, seed=2), one)
+
+    def test_bad_input(self):
+        for ids, error in (([VOCAB], smft.TokenError), ([-1], smft.TokenError), ([2**33], smft.TokenError),
+                           ([1] * (CONTEXT + 1), smft.ContextError), ([1.5], TypeError), ("text", TypeError), (7, TypeError),
+                           ([None], TypeError)):
+            with self.assertRaises(error):
+                self.session.logits(ids)
+            self.assertEqual(len(self.session), 0)
+        with self.assertRaises(smft.InvalidError):
+            self.session.feed([1], "some")
+        with self.assertRaises(smft.ContextError):
+            smft.Session(self.model, context_length=CONTEXT + 1)
+        with self.assertRaises(smft.ContextError):
+            smft.Session(self.model, context_length=8).logits(self.ids)
+
+    @needs_numpy
+    def test_numpy_ids(self):
+        wanted = self.session.nll(self.ids)
+        for dtype in ("int32", "int64", "uint16"):
+            self.assertEqual(self.session.nll(numpy.array(self.ids, dtype=dtype)), wanted)
+        two = numpy.stack([numpy.array(self.ids, dtype=numpy.int32)] * 2)
+        self.assertEqual(self.session.nll(two[0]), wanted)
+        for wrong in (numpy.array(self.ids, dtype=float), two, two.T, numpy.array(self.ids)[::2], numpy.array([True, False])):
+            with self.assertRaises(TypeError):
+                self.session.nll(wrong)
+        with self.assertRaises(smft.TokenError):
+            self.session.nll(numpy.array([1, 2**40]))
+
+
+class Stories(TestCase):
+    """A really trained model."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = shared("models/stories260K")
+        self.model = smft.Model(self.folder)
+
+    def test_reference(self):
+        reference = json.loads((self.folder / "torch_reference.json").read_text())
+        session = smft.Session(self.model)
+        self.assertAlmostEqual(session.nll(reference["ids"]), 0.45661783, places=5)
+        self.assertEqual(self.model.tokenizer.encode(reference["text"]) if "text" in reference else reference["ids"], reference["ids"])
+
+    def test_greedy(self):
+        expected = (self.folder / "greedy_t0_expected.txt").read_text()
+        text = smft.Session(self.model).generate("", 200)
+        self.assertTrue(expected.strip().startswith(text.strip()[:200]), text)
+
+    def test_without_memory_layers(self):
+        self.assertEqual(self.model.memories, [])
+        with self.assertRaises(smft.UnsupportedError):
+            smft.Selector(self.model)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,30 @@
+/* file: mapping, bounded reads, atomic replacement, paths.  Knows nothing of formats. */
+#ifndef SMFT__FILE_H
+#define SMFT__FILE_H
+#include "base/ctx.h"
+
+typedef struct smft__file { /* a whole file, read-only */
+  smft_ctx *ctx;
+  const unsigned char *data;
+  int64_t size;
+  int32_t mapped; /* 1: unmap, 0: free */
+} smft__file;
+/* Directories, missing files and the rest are E_NOT_FOUND / E_IO with the path and the system's reason in the message. */
+smft_status smft__file_open(smft__file *file, smft_ctx *ctx, const char *path, int copy);
+void smft__file_close(smft__file *file); /* a zeroed struct is fine */
+int smft__file_exists(const char *path);
+/* "directory/name", to be freed with smft__free; NULL on no memory. */
+char *smft__path_join(smft_ctx *ctx, const char *directory, const char *name);
+smft_status smft__make_directory(const char *path); /* an existing one is fine */
+
+typedef struct smft__writer { /* temporary file beside the target; commit = fsync + rename + fsync of the directory */
+  smft_ctx *ctx;
+  char *path, *temporary;
+  int fd;
+  int64_t written;
+} smft__writer;
+smft_status smft__writer_open(smft__writer *writer, smft_ctx *ctx, const char *path);
+smft_status smft__writer_write(smft__writer *writer, const void *data, int64_t size);
+smft_status smft__writer_commit(smft__writer *writer); /* on failure the old file is intact and the temporary gone */
+void smft__writer_abandon(smft__writer *writer);       /* after commit: nothing to do; a zeroed struct is fine */
+#endif

@@ -1,0 +1,20 @@
+/* tokenizer: internal side of smft_tokenizer: reference count and growing id lists. */
+#ifndef SMFT__TOKENIZER_H
+#define SMFT__TOKENIZER_H
+#include "base/ctx.h"
+typedef struct smft__ids {
+  smft_ctx *ctx;
+  int32_t *data;
+  int64_t n, capacity;
+} smft__ids;
+smft_status smft__ids_put(smft__ids *ids, int32_t id);
+void smft__ids_free(smft__ids *ids);
+smft_tokenizer *smft__tokenizer_retain(const smft_tokenizer *tokenizer);
+smft_ctx *smft__tokenizer_ctx(const smft_tokenizer *tokenizer);
+/* Appends to ids.  flags: SMFT_ENCODE_*. */
+smft_status smft__tokenizer_encode(const smft_tokenizer *tokenizer, const char *text, size_t length, uint32_t flags, smft__ids *ids);
+/* Streaming decode: text of the ids so far is what smft_tokenizer_decode gives; this appends the raw bytes that one more token adds (may
+ * end in the middle of a UTF-8 character; the caller holds those back).  first: 1 for the first token after the prompt's start. */
+struct smft__buffer;
+smft_status smft__tokenizer_decode_bytes(const smft_tokenizer *tokenizer, int32_t id, uint32_t flags, int first, struct smft__buffer *out);
+#endif

@@ -1,0 +1,238 @@
+/* learner: teaches queued facts, one after another.  Owns the learner's life, the draw of wordings and the decision that a fact is done;
+ * the queue is queue.c's, what a step does to the weights step_slots.c's and step_dense.c's. */
+#include "learn/learner.h"
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "base/rng.h"
+#include <math.h>
+
+/* Defaults (docs/method.md): many small steps, a few wordings each; 0.02 nats a token leaves the answer at a probability of .98 a token. */
+#define DEFAULT_MAX_STEPS 40
+#define DEFAULT_WORDINGS 6
+#define DEFAULT_LOSS_BELOW 0.02
+
+/* ---- life ---- */
+
+static smft_status read_options(smft_learner_options *own, const smft_learner_options *options) {
+  if (options)
+    SMFT__TRY(smft__options_read(own, options, sizeof *own, sizeof *own, "smft_learner_options"));
+  SMFT__REQUIRE((own->flags & ~SMFT_LEARNER_LOSS_ALL) == 0, "smft_learner_options.flags: unknown bits in 0x%x", (unsigned)own->flags);
+  SMFT__REQUIRE(own->max_steps >= 0, "smft_learner_options.max_steps: expected a number of steps, got %d", (int)own->max_steps);
+  SMFT__REQUIRE(!isnan(own->loss_below), "smft_learner_options.loss_below is NaN");
+  own->max_steps = own->max_steps ? own->max_steps : DEFAULT_MAX_STEPS;
+  own->wordings_per_step = own->wordings_per_step ? own->wordings_per_step : DEFAULT_WORDINGS;
+  own->loss_below = own->loss_below == 0 ? DEFAULT_LOSS_BELOW : own->loss_below;
+  return SMFT_OK;
+}
+
+static smft_status check_parts(const smft_model *model, const smft_patch *patch, const smft_selector *selector) {
+  if (strcmp(patch->model->hash, model->hash) != 0)
+    return smft__fail(SMFT_E_MISMATCH, "smft_learner_create: the patch is of another model (%s, the model is %s)", patch->model->hash,
+                      model->hash);
+  if (patch->kind != SMFT_PATCH_SLOTS && patch->kind != SMFT_PATCH_FULL)
+    return smft__fail(SMFT_E_UNSUPPORTED, "smft_learner_create: patches of kind %d cannot be trained", (int)patch->kind);
+  SMFT__REQUIRE(!selector || patch->kind == SMFT_PATCH_SLOTS, "smft_learner_create: a selector is for slots patches only");
+  if (selector && strcmp(selector->model->hash, model->hash) != 0)
+    return smft__fail(SMFT_E_MISMATCH, "smft_learner_create: the selector is of another model (%s, the model is %s)",
+                      selector->model->hash, model->hash);
+  return SMFT_OK;
+}
+
+static smft_status take_parts(smft_learner *learner, smft_selector *selector, smft_optimizer *optimizer) {
+  int slots = learner->patch->kind == SMFT_PATCH_SLOTS;
+  if (optimizer)
+    learner->optimizer = smft__optimizer_retain(optimizer);
+  else
+    SMFT__TRY(smft_optimizer_create(&learner->optimizer, learner->ctx, NULL));
+  if (selector)
+    learner->selector = smft__selector_retain(selector);
+  else if (slots)
+    SMFT__TRY(smft_selector_create(&learner->selector, learner->model, NULL));
+  SMFT__TRY(smft__tape_create(&learner->tape, learner->model));
+  return slots ? smft__slots_work_create(learner) : smft__dense_work_create(learner);
+}
+
+static void warn_without_counts(const smft_learner *learner) {
+  const smft_selector *selector = learner->selector;
+  if (selector && selector->n_batches == 0 && selector->rule == SMFT_RULE_TFIDF)
+    smft__log(learner->ctx, 2, "smft_learner_create: no background text was counted, so every slot's tf-idf score is 0 and no step will "
+              "change anything: call smft_selector_count_background first, or choose another rule");
+}
+
+smft_status smft_learner_create(smft_learner **out, const smft_model *model, smft_patch *patch, smft_selector *selector,
+                                smft_optimizer *optimizer, const smft_learner_options *options) {
+  SMFT__REQUIRE(out, "smft_learner_create: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(model && patch, "smft_learner_create: model or patch is NULL");
+  smft_learner_options own = SMFT_LEARNER_OPTIONS_INIT;
+  SMFT__TRY(read_options(&own, options));
+  SMFT__TRY(check_parts(model, patch, selector));
+  smft_learner *learner = smft__calloc_array(model->ctx, 1, sizeof *learner);
+  if (!learner)
+    return SMFT_E_NOMEM;
+  learner->ctx = smft__ctx_retain(model->ctx);
+  learner->model = smft__model_retain(model);
+  learner->patch = smft__patch_retain(patch);
+  learner->options = own;
+  learner->selection.ctx = learner->ctx;
+  smft_status status = take_parts(learner, selector, optimizer);
+  if (status != SMFT_OK) {
+    smft_learner_free(learner);
+    return status;
+  }
+  warn_without_counts(learner);
+  *out = learner;
+  return SMFT_OK;
+}
+
+static void free_batch(smft_learner *learner) {
+  smft__free(learner->ctx, learner->batch_ids);
+  smft__free(learner->ctx, learner->batch_weights);
+  smft__free(learner->ctx, learner->batch_offsets);
+  smft__free(learner->ctx, learner->order);
+}
+
+void smft_learner_free(smft_learner *learner) {
+  if (!learner)
+    return;
+  smft_ctx *ctx = learner->ctx;
+  smft__free_queue(learner, learner->first);
+  smft__fact_free(learner->finished, ctx);
+  free_batch(learner);
+  smft__free(ctx, learner->selection.list);
+  smft__slots_work_free(learner);
+  smft__dense_work_free(learner);
+  smft__tape_free(learner->tape);
+  smft_selector_free(learner->selector);
+  smft_optimizer_free(learner->optimizer);
+  smft_patch_free(learner->patch);
+  smft_model_free(learner->model);
+  smft__free(ctx, learner);
+  smft__ctx_release(ctx);
+}
+
+smft_status smft_learner_selected(const smft_learner *learner, smft_selected *selected, int64_t capacity, int64_t *n) {
+  SMFT__REQUIRE(learner && n && (selected || capacity == 0), "smft_learner_selected: a NULL argument");
+  *n = learner->selection.n;
+  if (capacity == 0)
+    return SMFT_OK;
+  if (capacity < *n)
+    return smft__fail(SMFT_E_BUFFER, "smft_learner_selected: %lld rows, the buffer holds %lld", (long long)*n, (long long)capacity);
+  if (*n > 0)
+    memcpy(selected, learner->selection.list, (size_t)*n * sizeof *selected);
+  return SMFT_OK;
+}
+
+void smft_learner_cancel(smft_learner *learner) {
+  if (learner)
+    atomic_store(&learner->cancelled, 1);
+}
+
+/* ---- a step for the fact in hand ---- */
+
+/* Which wordings: the first `n` of a shuffle that depends on the seed, the fact and its step only, so that a step which failed draws the
+ * same again. */
+static smft_status draw(smft_learner *learner, const smft__fact *fact, int64_t n) {
+  smft__rng rng;
+  SMFT__TRY(smft__grow(learner->ctx, &learner->order, &learner->order_capacity, fact->n_wordings, sizeof *learner->order));
+  for (int64_t i = 0; i < fact->n_wordings; i++)
+    learner->order[i] = i;
+  uint64_t name = smft__hash_bytes(fact->id, strlen(fact->id));
+  smft__rng_seed(&rng, smft__mix64(learner->options.seed + name) + (uint64_t)fact->steps);
+  for (int64_t i = 0; i < n && n < fact->n_wordings; i++) {
+    int64_t j = i + smft__rng_below(&rng, fact->n_wordings - i), drawn = learner->order[j];
+    learner->order[j] = learner->order[i];
+    learner->order[i] = drawn;
+  }
+  return SMFT_OK;
+}
+
+static smft_status make_batch(smft_learner *learner, const smft__fact *fact, smft__sequences *batch) {
+  int64_t n = learner->options.wordings_per_step;
+  n = n < 0 || n > fact->n_wordings ? fact->n_wordings : n;
+  SMFT__TRY(draw(learner, fact, n));
+  SMFT__TRY(smft__reserve_batch(learner, fact->n_tokens, n));
+  int64_t at = learner->batch_offsets[0] = 0;
+  for (int64_t s = 0; s < n; s++) {
+    int64_t begin = fact->offsets[learner->order[s]], length = fact->offsets[learner->order[s] + 1] - begin;
+    memcpy(learner->batch_ids + at, fact->ids.data + begin, (size_t)length * sizeof *learner->batch_ids);
+    memcpy(learner->batch_weights + at, fact->weights + begin, (size_t)length * sizeof *learner->batch_weights);
+    learner->batch_offsets[s + 1] = at += length;
+  }
+  smft__sequences made = {learner->batch_ids, learner->batch_offsets, n, at, learner->batch_weights};
+  *batch = made;
+  return SMFT_OK;
+}
+
+/* One step; own gets the whole report. */
+static smft_status step_fact(smft_learner *learner, smft_report *own) {
+  double begin = smft__now();
+  smft__fact *fact = learner->first;
+  if (!fact)
+    return smft__fail(SMFT_E_STATE, "smft_step: the queue is empty");
+  smft__step step = {{0}, fact->steps == 0, learner->options.loss_below, 0, 0, own};
+  SMFT__TRY(make_batch(learner, fact, &step.batch));
+  smft_status status = smft__take_step(learner, &step);
+  if (status != SMFT_OK)
+    return smft__fail_within(status, "fact \"%s\"", fact->id);
+  fact->steps += step.changed;
+  own->step = fact->steps;
+  own->fact_id = fact->id;
+  if (step.is_done)
+    own->fact_state = SMFT_FACT_DONE;
+  else if (!step.changed || fact->steps >= learner->options.max_steps)
+    own->fact_state = SMFT_FACT_GAVE_UP;
+  if (own->fact_state != SMFT_FACT_LEARNING)
+    smft__dequeue(learner); /* its id lives on in `finished` */
+  own->pending = learner->n_facts;
+  own->seconds = smft__now() - begin;
+  return SMFT_OK;
+}
+
+smft_status smft_step(smft_learner *learner, smft_report *report) {
+  smft_report own = SMFT_REPORT_INIT;
+  SMFT__REQUIRE(learner, "smft_step: learner is NULL");
+  SMFT__TRY(smft__report_check(report, sizeof own, "smft_report"));
+  atomic_store(&learner->cancelled, 0);
+  SMFT__TRY(step_fact(learner, &own));
+  return report ? smft__report_write(report, &own, sizeof own, sizeof own, "smft_report") : SMFT_OK;
+}
+
+/* ---- run ---- */
+
+static int64_t rows_changed(const smft_patch *patch) {
+  int64_t n = 0;
+  for (int32_t p = 0; patch->kind == SMFT_PATCH_SLOTS && p < patch->model->config.n_pools; p++)
+    n += patch->rows[p].n;
+  return n;
+}
+
+static smft_status run(smft_learner *learner, smft_progress_fn progress, void *user, smft_run_report *own) {
+  int64_t total = learner->n_facts;
+  while (learner->first) {
+    smft_report step = SMFT_REPORT_INIT;
+    if (atomic_load(&learner->cancelled))
+      return smft__fail(SMFT_E_CANCELLED, "smft_learner_run: cancelled before fact \"%s\"", learner->first->id);
+    SMFT__TRY(step_fact(learner, &step));
+    own->steps += step.rows_selected > 0;
+    own->facts_done += step.fact_state == SMFT_FACT_DONE;
+    own->facts_gave_up += step.fact_state == SMFT_FACT_GAVE_UP;
+    if (progress && progress(user, step.fact_id, own->facts_done + own->facts_gave_up, total) != 0)
+      return smft__fail(SMFT_E_CANCELLED, "smft_learner_run: cancelled by the progress callback at fact \"%s\"", step.fact_id);
+  }
+  return SMFT_OK;
+}
+
+smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, void *user, smft_run_report *report) {
+  smft_run_report own = SMFT_RUN_REPORT_INIT;
+  SMFT__REQUIRE(learner, "smft_learner_run: learner is NULL");
+  SMFT__TRY(smft__report_check(report, sizeof own, "smft_run_report"));
+  double begin = smft__now();
+  atomic_store(&learner->cancelled, 0);
+  smft_status status = run(learner, progress, user, &own);
+  own.rows_changed = rows_changed(learner->patch);
+  own.seconds = smft__now() - begin;
+  if (report && (status == SMFT_OK || status == SMFT_E_CANCELLED)) /* what was learnt until then */
+    smft__report_write(report, &own, sizeof own, sizeof own, "smft_run_report");
+  return status;
+}

@@ -1,0 +1,77 @@
+/* learner: the queue of facts and the workspace of a step.  learner.c decides what a step is for, step_slots.c and step_dense.c take it. */
+#ifndef SMFT__LEARNER_H
+#define SMFT__LEARNER_H
+#include "learn/facts.h"
+#include "learn/optimizer.h"
+#include "learn/selector.h"
+#include "model/network.h"
+
+typedef struct smft__slots_work { /* slots patches */
+  smft__counts *counts;      /* (n_pools) */
+  smft__rows *gradient;      /* (n_pools): rows selected in this step */
+  smft__rows **gradient_of;  /* (n_pools): pointers to them, as smft__grads wants them */
+  int64_t *added;            /* (n_pools): rows selected */
+  float *fresh;              /* (rows selected, value_dim * (1 + moments)): new values, then new moments */
+  int64_t fresh_capacity;    /* floats */
+  float *old;                /* (value_dim * (1 + moments)): one row as it is */
+} smft__slots_work;
+
+typedef struct smft__dense_work { /* full patches; made once */
+  smft__dense layout;
+  float *gradient;           /* (layout.total) */
+  float **gradient_of;       /* (n_tensors): where each tensor's gradient begins */
+  double *partial;           /* (blocks) */
+  uint64_t *read;            /* (n_pools, slots / 64): which slots the batch read */
+  smft__update_rule *rules;  /* (n_tensors) of this step */
+  const uint64_t **read_of;  /* (n_tensors): a pool's part of it, else NULL */
+  int64_t n_rows;            /* rows of all tensors */
+} smft__dense_work;
+
+struct smft_learner {
+  smft_ctx *ctx;
+  smft_model *model;
+  smft_patch *patch;
+  smft_selector *selector;   /* slots patches, else NULL */
+  smft_optimizer *optimizer;
+  smft_learner_options options; /* with the defaults */
+  smft__fact *first, *last;  /* the queue; the first is in hand */
+  int64_t n_facts;
+  smft__fact *finished;      /* the last step's, for its id */
+  atomic_int cancelled;
+  smft__tape *tape;
+  smft__slots_work slots;
+  smft__dense_work dense;
+  smft__selection selection; /* the rows of the last step */
+  int32_t *batch_ids;        /* the batch: (n_tokens) */
+  float *batch_weights;      /* (n_tokens) */
+  int64_t *batch_offsets;    /* (n_sequences + 1) */
+  int64_t *order;            /* (wordings): drawing without repetition */
+  int64_t ids_capacity, weights_capacity, offsets_capacity, order_capacity;
+};
+
+typedef struct smft__step { /* what one step is told, and what it tells */
+  smft__sequences batch;
+  int starts_fact;     /* the optimizer's state starts afresh (unless it is to be kept) */
+  double loss_below;   /* negative: always update */
+  int is_done;         /* out: the loss was below; nothing was changed */
+  int changed;         /* out */
+  smft_report *report;
+} smft__step;
+/* Both leave patch and optimizer as they were unless they return SMFT_OK with step->changed.  The patch is open for writing. */
+smft_status smft__step_slots(smft_learner *learner, smft__step *step);
+smft_status smft__step_dense(smft_learner *learner, smft__step *step);
+smft_status smft__slots_work_create(smft_learner *learner);
+void smft__slots_work_free(smft_learner *learner);
+smft_status smft__dense_work_create(smft_learner *learner);
+void smft__dense_work_free(smft_learner *learner);
+/* One of the two, under the patch's lock. */
+smft_status smft__take_step(smft_learner *learner, smft__step *step);
+smft_status smft__reserve_batch(smft_learner *learner, int64_t n_tokens, int64_t n_sequences);
+double smft__now(void); /* seconds, from some point in the past */
+void smft__dequeue(smft_learner *learner); /* the fact in hand becomes `finished` */
+void smft__free_queue(smft_learner *learner, smft__fact *fact); /* it and those behind it */
+/* Forward with everything kept; the loss is finite. */
+smft_status smft__step_forward(smft_learner *learner, smft__step *step);
+/* Factor that brings a norm down to `limit` (0: none). */
+double smft__clip_scale(double norm, double limit);
+#endif

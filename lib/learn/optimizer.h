@@ -1,0 +1,50 @@
+/* optimizer: the rule of an update and its state.  Slots patches: moments and step counts of rows that were selected at least once,
+ * O(rows). Full patches: moments of every weight.  A step works on copies and commits at the end, so that a failed step changes nothing. */
+#ifndef SMFT__OPTIMIZER_H
+#define SMFT__OPTIMIZER_H
+#include "learn/dense.h"
+
+typedef struct smft__row_state { /* one pool */
+  smft__rows moments;   /* dim = value_dim * moments(): m, then v */
+  int64_t *steps;       /* (moments.n): in how many steps the row was selected */
+  int64_t steps_capacity;
+} smft__row_state;
+
+#define SMFT__MAX_GROUPS 16
+typedef struct smft__group { /* parameters of a full patch whose name contains `part` */
+  char part[64];
+  double lr_scale;
+} smft__group;
+
+struct smft_optimizer {
+  smft_ctx *ctx;
+  atomic_int references;
+  smft_optimizer_options options; /* defaults filled in; lr 0 stays 0 */
+  smft_model *model;              /* whose state this is; NULL: no state yet */
+  smft__row_state *pools;         /* (n_pools) slots patches; NULL: none yet */
+  int32_t n_pools;
+  smft__dense layout;             /* full patches */
+  float *m, *v;                   /* (layout.total); NULL: none yet, or the rule has none */
+  int64_t steps;                  /* of full patches */
+  smft__group groups[SMFT__MAX_GROUPS]; /* (n_groups) in the order in which they were first set */
+  int32_t n_groups;
+};
+/* What a tensor's group multiplies the learning rate with: 1 without a group. */
+double smft__optimizer_lr_scale(const smft_optimizer *optimizer, const char *name);
+smft_optimizer *smft__optimizer_retain(smft_optimizer *optimizer);
+/* The place of the learning-rate default (docs/method.md). */
+double smft__default_lr(const smft_model *model, const smft_patch *patch, int32_t kind);
+/* Moments a weight has: AdamW 2, SGD with momentum 1, plain SGD 0. */
+int32_t smft__optimizer_moments(const smft_optimizer *optimizer);
+/* Constants of a weight's step number `step` (from 1) at a rate; pool: the weights are a full patch's pool values. */
+smft__update_rule smft__optimizer_rule(const smft_optimizer *optimizer, double lr, int pool, int64_t step, double scale);
+/* Makes the (empty) state for a model; SMFT_E_MISMATCH if the state is another model's or another patch kind's.  Seen from outside, nothing
+ * changes. */
+smft_status smft__optimizer_bind_rows(smft_optimizer *optimizer, const smft_model *model);
+smft_status smft__optimizer_bind_dense(smft_optimizer *optimizer, const smft_model *model);
+/* Room for n more rows of a pool. */
+smft_status smft__optimizer_reserve_rows(smft_optimizer *optimizer, int32_t pool, int64_t n);
+void smft__optimizer_clear_rows(smft_optimizer *optimizer);
+/* Back to no state at all. */
+void smft__optimizer_free_state(smft_optimizer *optimizer);
+#endif

@@ -1,0 +1,201 @@
+/* selector: which slots a step may change.  Owns the background counts and the order of slots; counting them over text and their file are
+ * background.c's, counting a batch's reads is memory/counts.c's. */
+#include "learn/selector.h"
+#include "base/file.h"
+#include <math.h>
+
+#define DEFAULT_T 512 /* docs/method.md */
+
+int64_t smft__n_slots(const smft_model *model) { return (int64_t)model->config.memory.n_keys * model->config.memory.n_keys; }
+
+uint32_t **smft__df_create(smft_ctx *ctx, const smft_model *model) {
+  int32_t n_pools = model->config.n_pools;
+  uint32_t **df = smft__calloc_array(ctx, n_pools, sizeof *df);
+  for (int32_t p = 0; df && p < n_pools; p++)
+    if (!(df[p] = smft__calloc_array(ctx, smft__n_slots(model), sizeof **df))) {
+      smft__df_free(ctx, model, df);
+      return NULL;
+    }
+  return df;
+}
+
+void smft__df_free(smft_ctx *ctx, const smft_model *model, uint32_t **df) {
+  for (int32_t p = 0; df && p < model->config.n_pools; p++)
+    smft__free(ctx, df[p]);
+  smft__free(ctx, df);
+}
+
+void smft__selector_set(smft_selector *selector, uint32_t **df, int64_t n_batches) {
+  int64_t n_slots = smft__n_slots(selector->model);
+  smft__df_free(selector->ctx, selector->model, selector->df);
+  selector->df = df;
+  selector->n_batches = n_batches;
+  selector->total = (double)n_slots * selector->model->config.n_pools;
+  for (int32_t p = 0; df && p < selector->model->config.n_pools; p++)
+    for (int64_t i = 0; i < n_slots; i++)
+      selector->total += (double)df[p][i];
+}
+
+/* The counts that were shipped with the model.  A model made by smft_model_init shares only the directory with them. */
+static smft_status load_shipped(smft_selector *selector) {
+  const smft_model *model = selector->model;
+  if (!model->directory || model->file.n_files == 0)
+    return SMFT_OK;
+  char *path = smft__path_join(selector->ctx, model->directory, "background.safetensors");
+  if (!path)
+    return SMFT_E_NOMEM;
+  smft_status status = smft__file_exists(path) ? smft_selector_load(selector, path) : SMFT_OK;
+  smft__free(selector->ctx, path);
+  return status;
+}
+
+static smft_status check_options(const smft_selector_options *options) {
+  SMFT__REQUIRE(options->rule >= 0 && options->rule <= SMFT_RULE_ALL, "smft_selector_options.rule: expected SMFT_RULE_* (1 to 4), got %d",
+                (int)options->rule);
+  SMFT__REQUIRE(options->t >= 0, "smft_selector_options.t: expected a number of slots, got %lld", (long long)options->t);
+  SMFT__REQUIRE((options->flags & ~SMFT_SELECTOR_EMPTY) == 0, "smft_selector_options.flags: unknown bits in 0x%x",
+                (unsigned)options->flags);
+  return SMFT_OK;
+}
+
+smft_status smft_selector_create(smft_selector **out, const smft_model *model, const smft_selector_options *options) {
+  SMFT__REQUIRE(out, "smft_selector_create: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(model, "smft_selector_create: model is NULL");
+  smft_selector_options own = SMFT_SELECTOR_OPTIONS_INIT;
+  if (options)
+    SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_selector_options"));
+  SMFT__TRY(check_options(&own));
+  if (model->config.n_memories == 0)
+    return smft__fail(SMFT_E_UNSUPPORTED, "smft_selector_create: the model has no memory layers, so no slots to select");
+  smft_selector *selector = smft__calloc_array(model->ctx, 1, sizeof *selector);
+  if (!selector)
+    return SMFT_E_NOMEM;
+  selector->ctx = smft__ctx_retain(model->ctx);
+  selector->model = smft__model_retain(model);
+  atomic_init(&selector->references, 1);
+  selector->rule = own.rule ? own.rule : SMFT_RULE_TFIDF;
+  selector->t = own.t ? own.t : DEFAULT_T;
+  smft__selector_set(selector, NULL, 0);
+  smft_status status = own.flags & SMFT_SELECTOR_EMPTY ? SMFT_OK : load_shipped(selector);
+  if (status != SMFT_OK)
+    smft_selector_free(selector);
+  else
+    *out = selector;
+  return status;
+}
+
+smft_selector *smft__selector_retain(smft_selector *selector) {
+  atomic_fetch_add(&selector->references, 1);
+  return selector;
+}
+
+void smft_selector_free(smft_selector *selector) {
+  if (!selector || atomic_fetch_sub(&selector->references, 1) != 1)
+    return;
+  smft_ctx *ctx = selector->ctx;
+  smft__df_free(ctx, selector->model, selector->df);
+  smft_model_free(selector->model);
+  smft__free(ctx, selector);
+  smft__ctx_release(ctx);
+}
+
+smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32_t *df, int64_t n_slots, int64_t *n_batches) {
+  SMFT__REQUIRE(selector, "smft_selector_df: selector is NULL");
+  SMFT__REQUIRE(pool >= 0 && pool < selector->model->config.n_pools, "smft_selector_df: pool %d, the model has %d", (int)pool,
+                (int)selector->model->config.n_pools);
+  int64_t expected = smft__n_slots(selector->model);
+  if (df && n_slots < expected)
+    return smft__fail(SMFT_E_BUFFER, "smft_selector_df: the pool has %lld slots, the buffer holds %lld", (long long)expected,
+                      (long long)n_slots);
+  if (df && selector->df)
+    memcpy(df, selector->df[pool], (size_t)expected * sizeof *df);
+  else if (df)
+    memset(df, 0, (size_t)expected * sizeof *df);
+  if (n_batches)
+    *n_batches = selector->n_batches;
+  return SMFT_OK;
+}
+
+/* ---- ranking ---- */
+
+static double score_of(const smft_selector *selector, int32_t pool, int64_t slot, double share) {
+  double df = selector->df ? (double)selector->df[pool][slot] : 0;
+  if (selector->rule == SMFT_RULE_TFIDF)
+    return share * log(((double)selector->n_batches + 1) / (df + 1));
+  if (selector->rule == SMFT_RULE_KL)
+    return share * log(share * selector->total / (df + 1));
+  return share;
+}
+
+/* a comes before b: higher score, then lower pool, then lower slot; never equal */
+static int before(const smft_selected *a, const smft_selected *b) {
+  if (a->score > b->score || a->score < b->score)
+    return a->score > b->score;
+  return a->pool != b->pool ? a->pool < b->pool : a->slot < b->slot;
+}
+
+/* list (n) is a heap with the worst on top: puts `item` in at `hole`, going down */
+static void sift(smft_selected *list, int64_t n, int64_t hole, smft_selected item) {
+  for (;;) {
+    int64_t child = 2 * hole + 1;
+    if (child >= n)
+      break;
+    if (child + 1 < n && before(&list[child], &list[child + 1]))
+      child++;
+    if (before(&list[child], &item)) /* the child is better than the item: the item stays above it */
+      break;
+    list[hole] = list[child];
+    hole = child;
+  }
+  list[hole] = item;
+}
+
+static void rise(smft_selected *list, int64_t hole, smft_selected item) {
+  while (hole > 0) {
+    int64_t parent = (hole - 1) / 2;
+    if (before(&item, &list[parent]))
+      break;
+    list[hole] = list[parent];
+    hole = parent;
+  }
+  list[hole] = item;
+}
+
+/* Keeps the best t of what it is given, in place: most of a long list fails the one comparison with the worst kept. */
+static void offer(smft__selection *selection, int64_t t, smft_selected item) {
+  if (selection->n < t) {
+    rise(selection->list, selection->n, item);
+    selection->n++;
+  } else if (before(&item, &selection->list[0])) {
+    sift(selection->list, selection->n, 0, item);
+  }
+}
+
+static void sort_best_first(smft_selected *list, int64_t n) {
+  for (int64_t end = n - 1; end > 0; end--) {
+    smft_selected item = list[end];
+    list[end] = list[0]; /* the worst of those left goes last */
+    sift(list, end, 0, item);
+  }
+}
+
+smft_status smft__select(const smft_selector *selector, const smft__counts *counts, smft__selection *selection) {
+  int64_t distinct = 0, reads = 0;
+  for (int32_t p = 0; p < selector->model->config.n_pools; p++) {
+    distinct += counts[p].n;
+    reads += counts[p].total;
+  }
+  int64_t t = selector->rule == SMFT_RULE_ALL || selector->t > distinct ? distinct : selector->t;
+  selection->n = 0;
+  SMFT__TRY(smft__grow(selection->ctx, &selection->list, &selection->capacity, t, sizeof *selection->list));
+  for (int32_t p = 0; p < selector->model->config.n_pools && t > 0; p++)
+    for (int64_t i = 0; i < counts[p].n; i++) {
+      double score = score_of(selector, p, counts[p].slots[i], (double)counts[p].reads[i] / (double)reads);
+      smft_selected item = {counts[p].slots[i], score, p, 0};
+      if (score > 0)
+        offer(selection, t, item);
+    }
+  sort_best_first(selection->list, selection->n);
+  return SMFT_OK;
+}

@@ -1,0 +1,33 @@
+/* selector: background counts, and the ranking of the slots that a batch read (method.md 2). */
+#ifndef SMFT__SELECTOR_H
+#define SMFT__SELECTOR_H
+#include "memory/counts.h"
+#include "model/model.h"
+
+struct smft_selector {
+  smft_ctx *ctx;
+  atomic_int references;
+  smft_model *model;
+  int32_t rule;
+  int64_t t;
+  uint32_t **df;      /* (n_pools) of (n_slots); NULL: nothing counted yet, all zero */
+  int64_t n_batches;  /* |B| */
+  double total;       /* sum over all slots of all pools of df + 1 */
+};
+smft_selector *smft__selector_retain(smft_selector *selector);
+
+typedef struct smft__selection { /* the rows of a step, best first */
+  smft_ctx *ctx;
+  smft_selected *list; /* (n) */
+  int64_t n, capacity;
+} smft__selection;
+/* counts (n_pools), finished.  O(distinct slots read), memory O(rows selected). */
+smft_status smft__select(const smft_selector *selector, const smft__counts *counts, smft__selection *selection);
+
+/* One array of zeros a pool. */
+uint32_t **smft__df_create(smft_ctx *ctx, const smft_model *model);
+void smft__df_free(smft_ctx *ctx, const smft_model *model, uint32_t **df);
+/* Takes the array over in exchange for the one before. */
+void smft__selector_set(smft_selector *selector, uint32_t **df, int64_t n_batches);
+int64_t smft__n_slots(const smft_model *model);
+#endif

@@ -1,0 +1,197 @@
+/* step_slots: sparse memory finetuning (method.md 2): one update of the value rows that stand out in this batch.  Owns counting,
+ * choosing and the commit; every allocation comes before the first change, so that the commit cannot fail. */
+#include "base/alloc.h"
+#include "learn/learner.h"
+#include <math.h>
+
+/* Floats of a row with its moments. */
+static int64_t row_floats(const smft_learner *learner) {
+  return (int64_t)learner->model->config.memory.value_dim * (1 + smft__optimizer_moments(learner->optimizer));
+}
+
+smft_status smft__slots_work_create(smft_learner *learner) {
+  smft__slots_work *work = &learner->slots;
+  int32_t n_pools = learner->model->config.n_pools;
+  work->counts = smft__calloc_array(learner->ctx, n_pools, sizeof *work->counts);
+  work->gradient = smft__calloc_array(learner->ctx, n_pools, sizeof *work->gradient);
+  work->gradient_of = smft__calloc_array(learner->ctx, n_pools, sizeof *work->gradient_of);
+  work->added = smft__calloc_array(learner->ctx, n_pools, sizeof *work->added);
+  work->old = smft__alloc_array(learner->ctx, row_floats(learner), sizeof *work->old);
+  if (!work->counts || !work->gradient || !work->gradient_of || !work->added || !work->old)
+    return SMFT_E_NOMEM;
+  for (int32_t p = 0; p < n_pools; p++) {
+    smft__counts_init(&work->counts[p], learner->ctx);
+    smft__rows_init(&work->gradient[p], learner->ctx, learner->model->config.memory.value_dim);
+    work->gradient_of[p] = &work->gradient[p];
+  }
+  return SMFT_OK;
+}
+
+void smft__slots_work_free(smft_learner *learner) {
+  smft__slots_work *work = &learner->slots;
+  for (int32_t p = 0; p < learner->model->config.n_pools && work->gradient_of && work->gradient_of[p]; p++) {
+    smft__counts_free(&work->counts[p]);
+    smft__rows_free(&work->gradient[p]);
+  }
+  smft__free(learner->ctx, work->counts);
+  smft__free(learner->ctx, work->gradient);
+  smft__free(learner->ctx, work->gradient_of);
+  smft__free(learner->ctx, work->added);
+  smft__free(learner->ctx, work->fresh);
+  smft__free(learner->ctx, work->old);
+}
+
+/* c(i) of the batch: over all tokens, heads, k and the layers that share a pool. */
+static smft_status count_reads(smft_learner *learner, smft_report *report) {
+  smft__counts *counts = learner->slots.counts;
+  int32_t n_pools = learner->model->config.n_pools;
+  for (int32_t p = 0; p < n_pools; p++)
+    smft__counts_clear(&counts[p]);
+  for (int32_t m = 0; m < learner->model->config.n_memories; m++) {
+    int64_t n = 0;
+    const int64_t *slots = smft__tape_slots(learner->tape, m, &n);
+    SMFT__TRY(smft__counts_add(&counts[learner->model->memories[m].pool], slots, n));
+    report->reads += n;
+  }
+  for (int32_t p = 0; p < n_pools; p++) {
+    SMFT__TRY(smft__counts_finish(&counts[p]));
+    report->slots_read += counts[p].n;
+  }
+  return SMFT_OK;
+}
+
+/* Empty gradient rows for what was selected. */
+static smft_status prepare_gradient(smft_learner *learner) {
+  const smft__selection *selection = &learner->selection;
+  smft__slots_work *work = &learner->slots;
+  for (int32_t p = 0; p < learner->model->config.n_pools; p++)
+    work->added[p] = 0;
+  for (int64_t i = 0; i < selection->n; i++)
+    work->added[selection->list[i].pool]++;
+  for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
+    smft__rows_clear(&work->gradient[p]);
+    SMFT__TRY(smft__rows_reserve(&work->gradient[p], work->added[p]));
+  }
+  for (int64_t i = 0; i < selection->n; i++) {
+    smft__rows *rows = &work->gradient[selection->list[i].pool];
+    float *row = smft__rows_at(rows, smft__rows_add(rows, selection->list[i].slot));
+    memset(row, 0, (size_t)rows->dim * sizeof *row);
+  }
+  return SMFT_OK;
+}
+
+static smft_status measure(smft_learner *learner, smft_report *report) {
+  double sum = 0;
+  for (int32_t p = 0; p < learner->model->config.n_pools; p++)
+    for (int64_t i = 0; i < learner->slots.gradient[p].n; i++)
+      sum += smft__sum_squares(smft__rows_at(&learner->slots.gradient[p], i), learner->slots.gradient[p].dim);
+  report->gradient_norm = sqrt(sum);
+  if (!isfinite(report->gradient_norm))
+    return smft__fail(SMFT_E_NONFINITE, "step: the gradient is not finite; nothing was changed");
+  return SMFT_OK;
+}
+
+/* Memory for everything that the commit writes. */
+static smft_status reserve(smft_learner *learner) {
+  smft__slots_work *work = &learner->slots;
+  int has_state = smft__optimizer_moments(learner->optimizer) > 0;
+  int64_t floats;
+  if (!smft__mul_i64(learner->selection.n, row_floats(learner), &floats))
+    return smft__fail(SMFT_E_NOMEM, "step: %lld rows are too many", (long long)learner->selection.n);
+  SMFT__TRY(smft__grow(learner->ctx, &work->fresh, &work->fresh_capacity, floats, sizeof *work->fresh));
+  for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
+    SMFT__TRY(smft__rows_reserve(&learner->patch->rows[p], learner->patch->rows[p].n + work->added[p]));
+    if (has_state)
+      SMFT__TRY(smft__optimizer_reserve_rows(learner->optimizer, p, work->added[p]));
+  }
+  return SMFT_OK;
+}
+
+/* old: the moments of a row as they are, zero when it was never selected; returns in how many steps it was. */
+static int64_t old_moments(const smft_learner *learner, const smft_selected *selected, int afresh, float *old) {
+  const smft__row_state *state = &learner->optimizer->pools[selected->pool];
+  int64_t at = afresh ? -1 : smft__rows_find(&state->moments, selected->slot);
+  if (at < 0)
+    memset(old, 0, (size_t)state->moments.dim * sizeof *old);
+  else
+    memcpy(old, smft__rows_at(&state->moments, at), (size_t)state->moments.dim * sizeof *old);
+  return at < 0 ? 0 : state->steps[at];
+}
+
+/* New values and moments of every selected row into `fresh`. */
+static smft_status compute(smft_learner *learner, const smft_report *report, int afresh, double scale) {
+  const smft__selection *selection = &learner->selection;
+  int32_t moments = smft__optimizer_moments(learner->optimizer);
+  int64_t dim = learner->model->config.memory.value_dim;
+  float *old = learner->slots.old, *m = moments > 0 ? old + dim : NULL, *v = moments > 1 ? m + dim : NULL;
+  for (int64_t i = 0; i < selection->n; i++) {
+    const smft_selected *selected = &selection->list[i];
+    const smft__rows *gradient = &learner->slots.gradient[selected->pool];
+    smft__pool pool = smft__patch_pool(learner->model, learner->patch, selected->pool);
+    float *fresh = learner->slots.fresh + i * row_floats(learner);
+    smft__pool_read(&pool, selected->slot, old);
+    int64_t steps = m ? old_moments(learner, selected, afresh, m) : 0;
+    smft__update_rule rule = smft__optimizer_rule(learner->optimizer, report->lr, 0, steps + 1, scale);
+    const float *g = smft__rows_at(gradient, smft__rows_find(gradient, selected->slot));
+    if (!smft__update(&rule, old, g, m, v, dim, fresh, m ? fresh + dim : NULL, v ? fresh + 2 * dim : NULL))
+      return smft__fail(SMFT_E_NONFINITE, "step: slot %lld of pool %d would not be finite; nothing was changed", (long long)selected->slot,
+                        (int)selected->pool);
+  }
+  return SMFT_OK;
+}
+
+static float *row_for_writing(smft__rows *rows, int64_t slot, int64_t *position) {
+  int64_t at = smft__rows_find(rows, slot);
+  *position = at < 0 ? smft__rows_add(rows, slot) : at;
+  return smft__rows_at(rows, *position);
+}
+
+static void commit(smft_learner *learner, int afresh) {
+  const smft__selection *selection = &learner->selection;
+  int64_t dim = learner->model->config.memory.value_dim, n = row_floats(learner);
+  int64_t at;
+  if (afresh)
+    smft__optimizer_clear_rows(learner->optimizer);
+  for (int64_t i = 0; i < selection->n; i++) {
+    const smft_selected *selected = &selection->list[i];
+    const float *fresh = learner->slots.fresh + i * n;
+    memcpy(row_for_writing(&learner->patch->rows[selected->pool], selected->slot, &at), fresh, (size_t)dim * sizeof *fresh);
+    if (n == dim)
+      continue;
+    smft__row_state *state = &learner->optimizer->pools[selected->pool];
+    int64_t before = state->moments.n;
+    memcpy(row_for_writing(&state->moments, selected->slot, &at), fresh + dim, (size_t)(n - dim) * sizeof *fresh);
+    state->steps[at] = at == before ? 1 : state->steps[at] + 1;
+  }
+}
+
+static smft_status update(smft_learner *learner, smft__step *step) {
+  const smft_optimizer_options *o = &learner->optimizer->options;
+  int afresh = step->starts_fact && !(o->flags & SMFT_OPTIMIZER_KEEP_STATE);
+  smft__grads grads = {NULL, learner->slots.gradient_of};
+  SMFT__TRY(prepare_gradient(learner));
+  SMFT__TRY(smft__network_backward(learner->tape, learner->patch, &grads, &learner->cancelled));
+  SMFT__TRY(measure(learner, step->report));
+  SMFT__TRY(reserve(learner));
+  SMFT__TRY(compute(learner, step->report, afresh, smft__clip_scale(step->report->gradient_norm, o->clip_norm)));
+  commit(learner, afresh);
+  step->report->rows_selected = learner->selection.n;
+  step->changed = 1;
+  return SMFT_OK;
+}
+
+smft_status smft__step_slots(smft_learner *learner, smft__step *step) {
+  learner->selection.n = 0;
+  if (smft__optimizer_moments(learner->optimizer) > 0)
+    SMFT__TRY(smft__optimizer_bind_rows(learner->optimizer, learner->model));
+  SMFT__TRY(smft__step_forward(learner, step));
+  SMFT__TRY(count_reads(learner, step->report));
+  if (step->is_done)
+    return SMFT_OK;
+  smft_status status = smft__select(learner->selector, learner->slots.counts, &learner->selection);
+  if (status == SMFT_OK && learner->selection.n > 0)
+    status = update(learner, step);
+  if (status != SMFT_OK)
+    learner->selection.n = 0;
+  return status;
+}

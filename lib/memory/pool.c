@@ -1,0 +1,42 @@
+/* pool: reads of single values through the patch's rows.
+ * Owns nothing; the loops over many reads are gather.c's. */
+#include "memory/pool.h"
+#include "memory/row_kernels.h"
+
+const void *smft__pool_row(const smft__pool *pool, int64_t slot, int32_t *dtype) {
+  int64_t position = pool->rows ? smft__rows_find(pool->rows, slot) : -1;
+  if (position >= 0) {
+    *dtype = SMFT__F32;
+    return smft__rows_at(pool->rows, position);
+  }
+  *dtype = pool->base.dtype;
+  return (const char *)pool->base.data + slot * pool->value_dim * (int64_t)(pool->base.dtype == SMFT__F32 ? 4 : 2);
+}
+
+void smft__pool_read(const smft__pool *pool, int64_t slot, float *row) {
+  int64_t position = pool->rows ? smft__rows_find(pool->rows, slot) : -1;
+  if (position >= 0)
+    memcpy(row, smft__rows_at(pool->rows, position), (size_t)pool->value_dim * sizeof *row);
+  else
+    smft__tensor_to_f32(&pool->base, slot * pool->value_dim, pool->value_dim, row);
+}
+
+void smft__pool_accumulate(const smft__pool *pool, int64_t slot, float weight, float *y) {
+  int32_t dtype;
+  const void *row = smft__pool_row(pool, slot, &dtype);
+  smft__row_kernels_best()->add(dtype, y, row, weight, pool->value_dim);
+}
+
+float smft__pool_dot(const smft__pool *pool, int64_t slot, const float *dy) {
+  int32_t dtype;
+  const void *row = smft__pool_row(pool, slot, &dtype);
+  return smft__row_kernels_best()->dot(dtype, row, dy, pool->value_dim);
+}
+
+void smft__pool_prefetch(const smft__pool *pool, int64_t slot) {
+  int32_t dtype;
+  const char *row = smft__pool_row(pool, slot, &dtype);
+  int64_t bytes = pool->value_dim * (dtype == SMFT__F32 ? 4 : 2);
+  for (int64_t i = 0; i < bytes; i += 64)
+    __builtin_prefetch(row + i);
+}

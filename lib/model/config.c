@@ -1,0 +1,321 @@
+/* config: reads and checks config.json.  Owns every decision about what a Hugging Face config may say; knows nothing of tensors or files
+ * other than config.json.  Whatever would change results and is not done here is refused by name, never ignored. */
+#include "model/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+
+#define WHAT "config.json"
+#define MOST_LAYERS 65536
+#define MOST_WIDTH (1 << 24) /* keeps products of two widths far inside int64 */
+
+/* ---- single fields ---------------------------------------------------------------------------------------------------------- */
+
+static smft_status read_int(const json_t *object, const char *key, int64_t fallback, int64_t least, int64_t most, int32_t *out) {
+  int64_t value = 0;
+  SMFT__TRY(smft__json_i64(object, key, fallback, &value, WHAT));
+  if (value < least || value > most)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"%s\" must be from %lld to %lld, got %lld", key, (long long)least, (long long)most,
+                      (long long)value);
+  *out = (int32_t)value;
+  return SMFT_OK;
+}
+
+static smft_status read_size(const json_t *object, const char *key, int64_t most, int32_t *out) {
+  int64_t value = 0;
+  SMFT__TRY(smft__json_i64_required(object, key, &value, WHAT));
+  return read_int(object, key, 0, 1, most, out);
+}
+
+static smft_status read_positive(const json_t *object, const char *key, double fallback, double *out) {
+  SMFT__TRY(smft__json_double(object, key, fallback, out, WHAT));
+  if (!(*out > 0) || *out > 1e30)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"%s\" must be a positive number", key);
+  return SMFT_OK;
+}
+
+static smft_status refuse_true(const json_t *root, const char *key) {
+  int value = 0;
+  SMFT__TRY(smft__json_bool(root, key, 0, &value, WHAT));
+  return value ? smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\": true is not supported", key) : SMFT_OK;
+}
+
+static smft_status refuse_present(const json_t *root, const char *key) {
+  const json_t *value = json_object_get(root, key);
+  if (value && !json_is_null(value) && !json_is_false(value))
+    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\" is not supported", key);
+  return SMFT_OK;
+}
+
+/* ---- what is refused -------------------------------------------------------------------------------------------------------- */
+
+static smft_status check_architecture(const json_t *root) {
+  const char *type = NULL, *activation = NULL;
+  double rotary = 1;
+  SMFT__TRY(smft__json_string(root, "model_type", NULL, &type, WHAT));
+  if (!type)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"model_type\" is missing, expected \"llama\"");
+  if (strcmp(type, "llama") != 0)
+    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"model_type\": expected \"llama\", got \"%s\"", type);
+  SMFT__TRY(smft__json_string(root, "hidden_act", "silu", &activation, WHAT));
+  if (strcmp(activation, "silu") != 0)
+    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"hidden_act\": expected \"silu\", got \"%s\"", activation);
+  SMFT__TRY(smft__json_double(root, "partial_rotary_factor", 1, &rotary, WHAT));
+  if (rotary < 1 || rotary > 1)
+    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"partial_rotary_factor\" other than 1 is not supported");
+  SMFT__TRY(refuse_true(root, "attention_bias"));
+  SMFT__TRY(refuse_true(root, "mlp_bias"));
+  SMFT__TRY(refuse_present(root, "quantization_config"));
+  return refuse_present(root, "sliding_window");
+}
+
+/* Rotary positions: "rope_theta" and "rope_scaling", in newer files "rope_parameters"; scaling other than "default" is refused. */
+static smft_status read_rope_object(const json_t *root, const char *key, double *theta) {
+  const json_t *object = json_object_get(root, key);
+  const char *type = NULL;
+  if (!object || json_is_null(object) || json_is_false(object))
+    return SMFT_OK;
+  if (!json_is_object(object))
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"%s\" must be an object or null", key);
+  SMFT__TRY(smft__json_string(object, "type", "default", &type, WHAT));
+  SMFT__TRY(smft__json_string(object, "rope_type", type, &type, WHAT));
+  if (strcmp(type, "default") != 0)
+    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\" of type \"%s\" is not supported", key, type);
+  return read_positive(object, "rope_theta", *theta, theta);
+}
+
+static smft_status read_rope(smft__config *config, const json_t *root) {
+  SMFT__TRY(read_positive(root, "rope_theta", 10000, &config->rope_theta));
+  SMFT__TRY(read_rope_object(root, "rope_scaling", &config->rope_theta));
+  return read_rope_object(root, "rope_parameters", &config->rope_theta);
+}
+
+/* ---- the transformer -------------------------------------------------------------------------------------------------------- */
+
+static smft_status add_eos(smft__config *config, const json_t *value) {
+  if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) >= config->vocab)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"eos_token_id\" must hold token ids from 0 to %d", config->vocab - 1);
+  if (config->n_eos == (int32_t)(sizeof config->eos_all / sizeof *config->eos_all))
+    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"eos_token_id\": more than %d ids are not supported", config->n_eos);
+  config->eos_all[config->n_eos++] = (int32_t)json_integer_value(value);
+  return SMFT_OK;
+}
+
+static smft_status read_special_ids(smft__config *config, const json_t *root) {
+  const json_t *eos = json_object_get(root, "eos_token_id");
+  SMFT__TRY(read_int(root, "bos_token_id", -1, -1, config->vocab - 1, &config->bos));
+  if (json_is_array(eos)) {
+    for (size_t i = 0; i < json_array_size(eos); i++)
+      SMFT__TRY(add_eos(config, json_array_get(eos, i)));
+  } else if (eos && !json_is_null(eos)) {
+    SMFT__TRY(add_eos(config, eos));
+  }
+  config->eos = config->n_eos ? config->eos_all[0] : -1;
+  return SMFT_OK;
+}
+
+static smft_status read_heads(smft__config *config, const json_t *root) {
+  SMFT__TRY(read_size(root, "num_attention_heads", MOST_WIDTH, &config->n_heads));
+  SMFT__TRY(read_int(root, "num_key_value_heads", config->n_heads, 1, config->n_heads, &config->n_kv_heads));
+  SMFT__TRY(read_int(root, "head_dim", config->hidden / config->n_heads, 1, MOST_WIDTH, &config->head_dim));
+  if (config->n_heads % config->n_kv_heads != 0)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"num_attention_heads\" (%d) is no multiple of \"num_key_value_heads\" (%d)",
+                      config->n_heads, config->n_kv_heads);
+  if (!json_object_get(root, "head_dim") && config->hidden % config->n_heads != 0)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"hidden_size\" (%d) is no multiple of \"num_attention_heads\" (%d)",
+                      config->hidden, config->n_heads);
+  if (config->head_dim % 2 != 0)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": the head dimension must be even for rotary positions, got %d", config->head_dim);
+  if ((int64_t)config->n_heads * config->head_dim > MOST_WIDTH)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": %d heads of %d are too wide", config->n_heads, config->head_dim);
+  return SMFT_OK;
+}
+
+static smft_status read_transformer(smft__config *config, const json_t *root) {
+  double eps = 0;
+  SMFT__TRY(read_size(root, "hidden_size", MOST_WIDTH, &config->hidden));
+  SMFT__TRY(read_size(root, "num_hidden_layers", MOST_LAYERS, &config->n_layers));
+  SMFT__TRY(read_size(root, "intermediate_size", MOST_WIDTH, &config->ffn));
+  SMFT__TRY(read_size(root, "vocab_size", MOST_WIDTH, &config->vocab));
+  SMFT__TRY(read_int(root, "max_position_embeddings", 2048, 1, 1 << 30, &config->context));
+  SMFT__TRY(read_heads(config, root));
+  SMFT__TRY(read_positive(root, "rms_norm_eps", 1e-6, &eps));
+  config->norm_eps = (float)eps;
+  SMFT__TRY(read_rope(config, root));
+  int tied = 0;
+  SMFT__TRY(smft__json_bool(root, "tie_word_embeddings", 0, &tied, WHAT));
+  config->tied = tied;
+  return read_special_ids(config, root);
+}
+
+/* ---- the memory object (design.md 5) ---------------------------------------------------------------------------------------- */
+
+static smft_status check_memory_keys(json_t *memory) {
+  static const char *const known[] = {"layers", "pools", "placement", "n_keys", "heads", "top_k", "key_dim", "value_dim",
+                                      "query_norm", "key_norm", "norm_eps", "temperature", "gate", "bias"};
+  const char *key;
+  json_t *value;
+  json_object_foreach(memory, key, value) {
+    size_t i = 0;
+    while (i < sizeof known / sizeof *known && strcmp(key, known[i]) != 0)
+      i++;
+    if (i == sizeof known / sizeof *known)
+      return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"memory\": \"%s\" is not known", key);
+  }
+  return SMFT_OK;
+}
+
+static smft_status read_choice(const json_t *object, const char *key, const char *const *names, const char *fallback, int32_t *out) {
+  const char *name = NULL;
+  SMFT__TRY(smft__json_string(object, key, fallback, &name, WHAT));
+  for (int32_t i = 0; names[i]; i++)
+    if (strcmp(names[i], name) == 0) {
+      *out = i;
+      return SMFT_OK;
+    }
+  return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"memory\": \"%s\": \"%s\" is not known", key, name);
+}
+
+static smft_status read_memory_shape(smft__config *config, const json_t *memory) {
+  smft__memory_config *shape = &config->memory;
+  shape->hidden = config->hidden;
+  SMFT__TRY(read_size(memory, "n_keys", 1 << 20, &shape->n_keys));
+  SMFT__TRY(read_size(memory, "heads", 1 << 16, &shape->heads));
+  SMFT__TRY(read_size(memory, "top_k", 1 << 16, &shape->top_k));
+  SMFT__TRY(read_int(memory, "key_dim", config->hidden / 2, 1, MOST_WIDTH, &shape->key_dim));
+  SMFT__TRY(read_int(memory, "value_dim", config->hidden, 1, MOST_WIDTH, &shape->value_dim));
+  if (shape->top_k > shape->n_keys)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"top_k\" (%d) is more than \"n_keys\" (%d)", shape->top_k, shape->n_keys);
+  if (shape->key_dim % 2 != 0)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"key_dim\" must be even (two halves), got %d", shape->key_dim);
+  if ((int64_t)shape->heads * shape->key_dim > MOST_WIDTH || (int64_t)shape->heads * shape->top_k > MOST_WIDTH)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": %d heads of %d are too wide", shape->heads, shape->key_dim);
+  return SMFT_OK;
+}
+
+static smft_status read_memory_rules(smft__config *config, const json_t *memory) {
+  static const char *const norms[] = {"none", "layernorm", "rmsnorm", "l2", NULL}; /* order of SMFT__NORM_* */
+  static const char *const placements[] = {"replace", "beside", NULL};
+  smft__memory_config *rules = &config->memory;
+  double eps = 0, temperature = 0;
+  SMFT__TRY(read_choice(memory, "query_norm", norms, "none", &rules->query_norm));
+  SMFT__TRY(read_choice(memory, "key_norm", norms, "none", &rules->key_norm));
+  SMFT__TRY(read_choice(memory, "placement", placements, "replace", &config->placement));
+  config->placement = config->placement == 0 ? SMFT_PLACEMENT_REPLACE : SMFT_PLACEMENT_BESIDE;
+  SMFT__TRY(read_positive(memory, "norm_eps", 1e-5, &eps));
+  SMFT__TRY(read_positive(memory, "temperature", 1, &temperature));
+  rules->norm_eps = (float)eps;
+  rules->temperature = (float)temperature;
+  SMFT__TRY(smft__json_bool(memory, "gate", 1, &rules->gate, WHAT));
+  return smft__json_bool(memory, "bias", 0, &rules->bias, WHAT);
+}
+
+static int compare_places(const void *a, const void *b) {
+  const smft__memory_place *left = a, *right = b;
+  return (left->layer > right->layer) - (left->layer < right->layer);
+}
+
+static smft_status read_place(const smft__config *config, const json_t *layers, const json_t *pools, int32_t i, smft__memory_place *place) {
+  const json_t *layer = json_array_get(layers, (size_t)i), *pool = json_array_get(pools, (size_t)i);
+  if (!json_is_integer(layer) || json_integer_value(layer) < 0 || json_integer_value(layer) >= config->n_layers)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"layers\"[%d] must be a block from 0 to %d", i, config->n_layers - 1);
+  if (!json_is_integer(pool) || json_integer_value(pool) < 0 || json_integer_value(pool) >= config->n_memories)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"pools\"[%d] must be from 0 to %d", i, config->n_memories - 1);
+  place->layer = (int32_t)json_integer_value(layer);
+  place->pool = (int32_t)json_integer_value(pool);
+  return SMFT_OK;
+}
+
+/* Pools are numbered from 0 without a gap, so that each has a tensor. */
+static smft_status check_pools(smft__config *config) {
+  for (int32_t i = 0; i < config->n_memories; i++)
+    if (config->memories[i].pool >= config->n_pools)
+      config->n_pools = config->memories[i].pool + 1;
+  for (int32_t pool = 0; pool < config->n_pools; pool++) {
+    int32_t i = 0;
+    while (i < config->n_memories && config->memories[i].pool != pool)
+      i++;
+    if (i == config->n_memories)
+      return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": no layer reads pool %d of %d", pool, config->n_pools);
+  }
+  return SMFT_OK;
+}
+
+static smft_status read_places(smft__config *config, smft_ctx *ctx, const json_t *memory) {
+  const json_t *layers = json_object_get(memory, "layers"), *pools = json_object_get(memory, "pools");
+  size_t n = json_array_size(layers);
+  if (!json_is_array(layers) || !json_is_array(pools) || n == 0 || n != json_array_size(pools) || n > (size_t)config->n_layers)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"layers\" and \"pools\" must be lists of one length, from 1 to %d",
+                      config->n_layers);
+  config->n_memories = (int32_t)n;
+  config->memories = smft__calloc_array(ctx, config->n_memories, sizeof *config->memories);
+  if (!config->memories)
+    return SMFT_E_NOMEM;
+  for (int32_t i = 0; i < config->n_memories; i++)
+    SMFT__TRY(read_place(config, layers, pools, i, &config->memories[i]));
+  qsort(config->memories, n, sizeof *config->memories, compare_places);
+  for (int32_t i = 1; i < config->n_memories; i++)
+    if (config->memories[i].layer == config->memories[i - 1].layer)
+      return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": block %d is listed twice", config->memories[i].layer);
+  return check_pools(config);
+}
+
+static smft_status read_memory(smft__config *config, smft_ctx *ctx, const json_t *root) {
+  json_t *memory = json_object_get(root, "memory");
+  if (!memory || json_is_null(memory))
+    return SMFT_OK;
+  if (!json_is_object(memory))
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\" must be an object");
+  SMFT__TRY(check_memory_keys(memory));
+  SMFT__TRY(read_memory_shape(config, memory));
+  SMFT__TRY(read_memory_rules(config, memory));
+  return read_places(config, ctx, memory);
+}
+
+/* ---- whole ------------------------------------------------------------------------------------------------------------------ */
+
+static smft_status keep_text(smft__config *config, smft_ctx *ctx, const json_t *root) {
+  char *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+  if (!text)
+    return smft__fail(SMFT_E_NOMEM, WHAT ": its text could not be kept");
+  config->json = smft__strdup(ctx, text);
+  free(text); /* jansson's own allocator */
+  return config->json ? SMFT_OK : SMFT_E_NOMEM;
+}
+
+static smft_status read_config(smft__config *config, smft_ctx *ctx, const json_t *root) {
+  if (!json_is_object(root))
+    return smft__fail(SMFT_E_FORMAT, WHAT ": expected an object");
+  SMFT__TRY(check_architecture(root));
+  SMFT__TRY(read_transformer(config, root));
+  SMFT__TRY(read_memory(config, ctx, root));
+  return keep_text(config, ctx, root);
+}
+
+smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *directory) {
+  json_t *root = NULL;
+  memset(config, 0, sizeof *config);
+  char *path = smft__path_join(ctx, directory, "config.json");
+  if (!path)
+    return SMFT_E_NOMEM;
+  smft_status status = smft__json_open(&root, ctx, path);
+  if (status == SMFT_OK) {
+    status = read_config(config, ctx, root);
+    if (status != SMFT_OK)
+      status = smft__fail_within(status, "%s", directory);
+  }
+  json_decref(root);
+  smft__free(ctx, path);
+  if (status != SMFT_OK)
+    smft__config_free(config, ctx);
+  return status;
+}
+
+void smft__config_free(smft__config *config, smft_ctx *ctx) {
+  smft__free(ctx, config->memories);
+  smft__free(ctx, config->json);
+  memset(config, 0, sizeof *config);
+}

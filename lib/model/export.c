@@ -1,0 +1,139 @@
+/* export: model + patch as a Hugging Face directory: config.json, model.safetensors, tokenizer.json.  Each file is replaced whole or not
+ * at all. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/patch.h"
+
+static const char *torch_name(int32_t dtype) {
+  return dtype == SMFT__BF16 ? "bfloat16" : dtype == SMFT__F16 ? "float16" : "float32";
+}
+
+/* ---- config.json and tokenizer.json ----------------------------------------------------------------------------------------- */
+
+static smft_status write_file(smft_ctx *ctx, const char *directory, const char *name, const void *data, int64_t size) {
+  smft__writer writer = {0};
+  char *path = smft__path_join(ctx, directory, name);
+  if (!path)
+    return SMFT_E_NOMEM;
+  smft_status status = smft__writer_open(&writer, ctx, path);
+  if (status == SMFT_OK)
+    status = smft__writer_write(&writer, data, size);
+  if (status == SMFT_OK)
+    status = smft__writer_commit(&writer);
+  smft__writer_abandon(&writer);
+  smft__free(ctx, path);
+  return status;
+}
+
+static smft_status export_config(const smft_model *model, const char *directory, int32_t dtype) {
+  json_t *root = NULL;
+  SMFT__TRY(smft__json_parse(&root, model->config.json, (int64_t)strlen(model->config.json), "config.json"));
+  char *text = NULL;
+  if (json_object_set_new(root, "torch_dtype", json_string(torch_name(dtype))) == 0)
+    text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+  json_decref(root);
+  if (!text)
+    return smft__fail(SMFT_E_NOMEM, "config.json: its text could not be made");
+  smft_status status = write_file(model->ctx, directory, "config.json", text, (int64_t)strlen(text));
+  free(text); /* jansson's own allocator */
+  return status;
+}
+
+static smft_status copy_tokenizer(const smft_model *model, const char *directory) {
+  smft__file file = {0};
+  char *path = smft__path_join(model->ctx, model->directory, "tokenizer.json");
+  if (!path)
+    return SMFT_E_NOMEM;
+  smft_status status = SMFT_OK;
+  if (smft__file_exists(path)) {
+    status = smft__file_open(&file, model->ctx, path, 0);
+    if (status == SMFT_OK)
+      status = write_file(model->ctx, directory, "tokenizer.json", file.data, file.size);
+    smft__file_close(&file);
+  }
+  smft__free(model->ctx, path);
+  return status;
+}
+
+/* ---- weights ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct export_set { /* tensors to write, and the merged pools that only exist for that */
+  smft_ctx *ctx;
+  smft__save_tensor *tensors; /* (n) */
+  float **merged;             /* (n) */
+  int64_t n;
+} export_set;
+
+static void free_set(export_set *set) {
+  for (int64_t i = 0; set->merged && i < set->n; i++)
+    smft__free(set->ctx, set->merged[i]);
+  smft__free(set->ctx, set->merged);
+  smft__free(set->ctx, set->tensors);
+}
+
+/* A full patch's tensors are written from where they are; a pool with changed rows is merged first. */
+static smft_status add_tensor(export_set *set, const smft_model *model, const smft_patch *patch, int32_t i, int32_t dtype) {
+  smft__save_tensor *save = &set->tensors[i];
+  save->name = model->names[i];
+  save->tensor = smft__weight(model, patch, i);
+  save->dtype = dtype;
+  if (!smft__patch_changes(model, patch, i) || patch->full)
+    return SMFT_OK;
+  set->merged[i] = smft__alloc_array(set->ctx, smft__tensor_count(&model->tensors[i]), sizeof(float));
+  if (!set->merged[i])
+    return SMFT_E_NOMEM;
+  smft__patch_values(model, patch, i, set->merged[i]);
+  save->tensor.data = set->merged[i];
+  save->tensor.dtype = SMFT__F32;
+  return SMFT_OK;
+}
+
+static smft_status make_set(export_set *set, const smft_model *model, const smft_patch *patch, int32_t dtype) {
+  set->ctx = model->ctx;
+  set->n = model->n_tensors;
+  set->tensors = smft__calloc_array(set->ctx, set->n, sizeof *set->tensors);
+  set->merged = smft__calloc_array(set->ctx, set->n, sizeof *set->merged);
+  if (!set->tensors || !set->merged)
+    return SMFT_E_NOMEM;
+  for (int32_t i = 0; i < model->n_tensors; i++)
+    SMFT__TRY(add_tensor(set, model, patch, i, dtype));
+  return SMFT_OK;
+}
+
+static smft_status export_weights(const smft_model *model, const smft_patch *patch, const char *directory,
+                                  const smft_export_options *options) {
+  static const char *const keys[] = {"format"}, *const values[] = {"pt"};
+  export_set set = {0};
+  smft_status status = make_set(&set, model, patch, options->dtype);
+  char *path = smft__path_join(model->ctx, directory, "model.safetensors");
+  if (status == SMFT_OK && !path)
+    status = SMFT_E_NOMEM;
+  if (status == SMFT_OK)
+    status = smft__safetensors_write(model->ctx, path, set.tensors, set.n, keys, values, 1, options->progress, options->progress_user);
+  smft__free(model->ctx, path);
+  free_set(&set);
+  return status;
+}
+
+/* Weights last: until they are there, the directory does not look finished. */
+static smft_status export_all(const smft_model *model, const smft_patch *patch, const char *directory, const smft_export_options *options) {
+  int32_t dtype = options->dtype ? options->dtype : smft__weight(model, patch, model->embed).dtype;
+  SMFT__TRY(smft__make_directory(directory));
+  SMFT__TRY(export_config(model, directory, dtype));
+  SMFT__TRY(copy_tokenizer(model, directory));
+  return export_weights(model, patch, directory, options);
+}
+
+smft_status smft_model_export(const smft_model *model, smft_patch *patch, const char *directory, const smft_export_options *options) {
+  smft_export_options own = SMFT_EXPORT_OPTIONS_INIT;
+  SMFT__REQUIRE(model && directory, "smft_model_export: model or directory is NULL");
+  SMFT__REQUIRE(!patch || patch->model == model, "smft_model_export: the patch is of another model");
+  SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_export_options"));
+  SMFT__REQUIRE(own.dtype >= 0 && own.dtype <= SMFT_DTYPE_BF16, "smft_export_options: dtype must be SMFT_DTYPE_*, got %d", own.dtype);
+  SMFT__TRY(smft__patch_begin_read(patch));
+  smft_status status = export_all(model, patch, directory, &own);
+  smft__patch_end_read(patch);
+  return status;
+}

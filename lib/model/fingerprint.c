@@ -1,0 +1,69 @@
+/* fingerprint: the SHA-256 by which patches and background counts know their model.  Large tensors are sampled, so that opening a model
+ * with a pool of gigabytes touches a few pages of it. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "model/weights.h"
+
+#define WHOLE_BYTES 65536 /* up to here a tensor counts whole */
+#define PIECES 16
+#define PIECE_BYTES 4096
+
+/* Only what changes results; not the file's spelling, token names or training notes. */
+static smft_status config_text(const smft__config *c, smft__buffer *text) {
+  char eps[40], theta[40], memory_eps[40], temperature[40];
+  const smft__memory_config *m = &c->memory;
+  SMFT__TRY(smft__buffer_printf(text, "llama %d %d %d %d %d %d %d %d %s %s\n", c->n_layers, c->hidden, c->n_heads, c->n_kv_heads,
+                                c->head_dim, c->ffn, c->vocab, c->tied, smft__format_double((double)c->norm_eps, eps),
+                                smft__format_double(c->rope_theta, theta)));
+  for (int32_t i = 0; i < c->n_memories; i++)
+    SMFT__TRY(smft__buffer_printf(text, "memory %d %d\n", c->memories[i].layer, c->memories[i].pool));
+  if (!c->n_memories)
+    return SMFT_OK;
+  return smft__buffer_printf(text, "%d %d %d %d %d %d %d %d %d %d %s %s\n", c->placement, m->n_keys, m->heads, m->top_k, m->key_dim,
+                             m->value_dim, m->query_norm, m->key_norm, m->gate, m->bias,
+                             smft__format_double((double)m->norm_eps, memory_eps),
+                             smft__format_double((double)m->temperature, temperature));
+}
+
+static void add_u64(smft__sha256 *hash, uint64_t value) {
+  unsigned char bytes[8];
+  smft__write_u64le(bytes, value);
+  smft__sha256_add(hash, bytes, sizeof bytes);
+}
+
+static void add_content(smft__sha256 *hash, const unsigned char *data, int64_t size) {
+  if (size <= WHOLE_BYTES) {
+    smft__sha256_add(hash, data, (size_t)size);
+    return;
+  }
+  for (int64_t i = 0; i < PIECES; i++)
+    smft__sha256_add(hash, data + (size - PIECE_BYTES) * i / (PIECES - 1), PIECE_BYTES);
+}
+
+static void add_tensor(smft__sha256 *hash, const char *name, const smft__tensor *tensor) {
+  const char *dtype = smft__dtype_name(tensor->dtype);
+  smft__sha256_add(hash, name, strlen(name) + 1);
+  smft__sha256_add(hash, dtype, strlen(dtype) + 1);
+  add_u64(hash, (uint64_t)tensor->n_dims);
+  for (int32_t i = 0; i < tensor->n_dims; i++)
+    add_u64(hash, (uint64_t)tensor->shape[i]);
+  add_content(hash, tensor->data, smft__tensor_count(tensor) * (int64_t)smft__dtype_size(tensor->dtype));
+}
+
+smft_status smft__weights_fingerprint(smft_model *model) {
+  smft__buffer text = {model->ctx, NULL, 0, 0};
+  smft__sha256 hash;
+  smft_status status = config_text(&model->config, &text);
+  if (status == SMFT_OK) {
+    smft__sha256_start(&hash);
+    smft__sha256_add(&hash, text.data, (size_t)text.length);
+    for (int32_t i = 0; i < model->n_tensors; i++)
+      add_tensor(&hash, model->names[i], &model->tensors[i]);
+    smft__sha256_hex(&hash, model->hash);
+  }
+  smft__buffer_free(&text);
+  return status;
+}

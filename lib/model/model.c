@@ -1,0 +1,243 @@
+/* model: opening, starting and describing a model.  Owns the life of the handle and its getters; the list of tensors is weights.c's, the
+ * config is config.c's. */
+#include "model/model.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/patch.h"
+#include "model/weights.h"
+
+/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+
+static void destroy(smft_model *model) {
+  smft_ctx *ctx = model->ctx;
+  smft_tokenizer_free(model->tokenizer);
+  smft__free(ctx, model->blocks);
+  smft__free(ctx, model->memories);
+  smft__free(ctx, model->pools);
+  smft__free(ctx, model->memory_handles);
+  smft__free(ctx, model->names);
+  smft__free(ctx, model->tensors);
+  smft__free(ctx, model->owned);
+  smft__free(ctx, model->directory);
+  smft__safetensors_close(&model->file);
+  smft__config_free(&model->config, ctx);
+  smft__free(ctx, model);
+  smft__ctx_release(ctx);
+}
+
+smft_model *smft__model_retain(const smft_model *model) {
+  smft_model *own = (smft_model *)(uintptr_t)model; /* the count is the one thing about a model that changes */
+  atomic_fetch_add(&own->references, 1);
+  return own;
+}
+
+void smft_model_free(smft_model *model) {
+  if (model && atomic_fetch_sub(&model->references, 1) == 1)
+    destroy(model);
+}
+
+static smft_status make_handles(smft_model *model) {
+  model->memory_handles = smft__calloc_array(model->ctx, model->config.n_memories, sizeof *model->memory_handles);
+  if (!model->memory_handles)
+    return SMFT_E_NOMEM;
+  for (int32_t i = 0; i < model->config.n_memories; i++) {
+    model->memory_handles[i].model = model;
+    model->memory_handles[i].index = i;
+  }
+  return SMFT_OK;
+}
+
+/* A tokenizer that can produce ids without a row in the embedding is an error here, not a crash later; padded rows are fine. */
+static smft_status open_tokenizer(smft_model *model) {
+  char *path = smft__path_join(model->ctx, model->directory, "tokenizer.json");
+  if (!path)
+    return SMFT_E_NOMEM;
+  smft_status status = SMFT_OK;
+  if (smft__file_exists(path))
+    status = smft_tokenizer_load(&model->tokenizer, model->ctx, path);
+  smft__free(model->ctx, path);
+  if (status == SMFT_OK && model->tokenizer && smft_tokenizer_vocab_size(model->tokenizer) > model->config.vocab)
+    status = smft__fail(SMFT_E_MISMATCH, "%s: tokenizer.json has ids up to %d, the embedding has %d rows", model->directory,
+                        smft_tokenizer_vocab_size(model->tokenizer) - 1, model->config.vocab);
+  return status;
+}
+
+static smft_status begin(smft_model **out, smft_ctx *ctx, const char *directory) {
+  smft_model *model = smft__calloc_array(ctx, 1, sizeof *model);
+  if (!model)
+    return SMFT_E_NOMEM;
+  *out = model;
+  model->ctx = smft__ctx_retain(ctx);
+  atomic_init(&model->references, 1);
+  model->directory = smft__strdup(ctx, directory);
+  if (!model->directory)
+    return SMFT_E_NOMEM;
+  SMFT__TRY(smft__config_load(&model->config, ctx, directory));
+  return make_handles(model);
+}
+
+static smft_status bind_file(smft_model *model, const smft__weight_plan *plan) {
+  smft_status status = smft__weights_bind(model, plan);
+  return status == SMFT_OK ? status : smft__fail_within(status, "%s", model->directory);
+}
+
+static smft_status open_weights(smft_model *model, const smft_load_options *options) {
+  smft__weight_plan plan;
+  int copy = (options->flags & SMFT_LOAD_COPY) != 0;
+  smft_status status = SMFT_OK;
+  SMFT__TRY(smft__safetensors_open_model(&model->file, model->ctx, model->directory, copy, options->progress, options->progress_user));
+  SMFT__TRY_GOTO(done, smft__weight_plan_make(&plan, model));
+  SMFT__TRY_GOTO(done, smft__weights_reserve(model, &plan));
+  SMFT__TRY_GOTO(done, bind_file(model, &plan));
+  SMFT__TRY_GOTO(done, smft__weights_fingerprint(model));
+done:
+  smft__weight_plan_free(&plan);
+  return status;
+}
+
+static smft_status start_weights(smft_model *model, uint64_t seed) {
+  smft__weight_plan plan;
+  smft_status status = SMFT_OK;
+  SMFT__TRY_GOTO(done, smft__weight_plan_make(&plan, model));
+  SMFT__TRY_GOTO(done, smft__weights_reserve(model, &plan));
+  SMFT__TRY_GOTO(done, smft__weights_init(model, &plan, seed));
+  SMFT__TRY_GOTO(done, smft__weights_fingerprint(model));
+done:
+  smft__weight_plan_free(&plan);
+  return status;
+}
+
+static smft_status finish(smft_model **out, smft_model *model, smft_status status) {
+  if (status == SMFT_OK)
+    *out = model;
+  else
+    smft_model_free(model);
+  return status;
+}
+
+smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *directory, const smft_load_options *options) {
+  smft_load_options own = SMFT_LOAD_OPTIONS_INIT;
+  smft_model *model = NULL;
+  smft_status status = SMFT_OK;
+  SMFT__REQUIRE(out, "smft_model_load: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(ctx && directory, "smft_model_load: ctx or directory is NULL");
+  SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_load_options"));
+  SMFT__REQUIRE(!(own.flags & ~SMFT_LOAD_COPY), "smft_load_options: unknown flags 0x%x", own.flags);
+  SMFT__TRY_GOTO(done, begin(&model, ctx, directory));
+  SMFT__TRY_GOTO(done, open_weights(model, &own));
+  SMFT__TRY_GOTO(done, open_tokenizer(model));
+done:
+  return finish(out, model, status);
+}
+
+smft_status smft_model_init(smft_model **out, smft_ctx *ctx, const char *directory, uint64_t seed) {
+  smft_model *model = NULL;
+  smft_status status = SMFT_OK;
+  SMFT__REQUIRE(out, "smft_model_init: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(ctx && directory, "smft_model_init: ctx or directory is NULL");
+  SMFT__TRY_GOTO(done, begin(&model, ctx, directory));
+  SMFT__TRY_GOTO(done, start_weights(model, seed));
+  SMFT__TRY_GOTO(done, open_tokenizer(model));
+done:
+  return finish(out, model, status);
+}
+
+/* ---- getters ---------------------------------------------------------------------------------------------------------------- */
+
+static int64_t count_parameters(const smft_model *model) {
+  int64_t n = 0;
+  for (int32_t i = 0; i < model->n_tensors; i++)
+    n += smft__tensor_count(&model->tensors[i]);
+  return n;
+}
+
+smft_status smft_model_get_info(const smft_model *model, smft_model_info *info) {
+  smft_model_info own = {0};
+  SMFT__REQUIRE(model && info, "smft_model_get_info: model or info is NULL");
+  const smft__config *c = &model->config;
+  own.n_layers = c->n_layers;
+  own.hidden_size = c->hidden;
+  own.n_heads = c->n_heads;
+  own.n_kv_heads = c->n_kv_heads;
+  own.head_dim = c->head_dim;
+  own.ffn_size = c->ffn;
+  own.vocab_size = c->vocab;
+  own.context_length = c->context;
+  own.bos_id = c->bos;
+  own.eos_id = c->eos;
+  own.tied = c->tied;
+  own.n_memories = c->n_memories;
+  own.n_pools = c->n_pools;
+  own.n_parameters = count_parameters(model);
+  return smft__report_write(info, &own, sizeof own, sizeof own, "smft_model_info");
+}
+
+const char *smft_model_hash(const smft_model *model) {
+  return model ? model->hash : "";
+}
+
+const smft_tokenizer *smft_model_tokenizer(const smft_model *model) {
+  return model ? model->tokenizer : NULL;
+}
+
+const smft_memory *smft_model_memory(const smft_model *model, int32_t i) {
+  return model && i >= 0 && i < model->config.n_memories ? &model->memory_handles[i] : NULL;
+}
+
+smft_status smft_memory_get_info(const smft_memory *memory, smft_memory_info *info) {
+  smft_memory_info own = {0};
+  SMFT__REQUIRE(memory && info, "smft_memory_get_info: memory or info is NULL");
+  const smft__config *c = &memory->model->config;
+  own.layer = c->memories[memory->index].layer;
+  own.pool = c->memories[memory->index].pool;
+  own.placement = c->placement;
+  own.n_keys = c->memory.n_keys;
+  own.heads = c->memory.heads;
+  own.top_k = c->memory.top_k;
+  own.key_dim = c->memory.key_dim;
+  own.value_dim = c->memory.value_dim;
+  own.n_slots = (int64_t)c->memory.n_keys * c->memory.n_keys;
+  return smft__report_write(info, &own, sizeof own, sizeof own, "smft_memory_info");
+}
+
+smft_status smft_model_pool(const smft_model *model, int32_t pool, int64_t *n_slots, int64_t *value_dim) {
+  SMFT__REQUIRE(model, "smft_model_pool: model is NULL");
+  if (pool < 0 || pool >= model->config.n_pools)
+    return smft__fail(SMFT_E_NOT_FOUND, "smft_model_pool: pool %d of %d", pool, model->config.n_pools);
+  if (n_slots)
+    *n_slots = (int64_t)model->config.memory.n_keys * model->config.memory.n_keys;
+  if (value_dim)
+    *value_dim = model->config.memory.value_dim;
+  return SMFT_OK;
+}
+
+smft_status smft_model_tensor(const smft_model *model, int64_t index, const char **name, int32_t *dtype, int64_t *n_elements) {
+  SMFT__REQUIRE(model, "smft_model_tensor: model is NULL");
+  if (index < 0 || index >= model->n_tensors)
+    return smft__fail(SMFT_E_NOT_FOUND, "smft_model_tensor: tensor %lld of %d", (long long)index, model->n_tensors);
+  if (name)
+    *name = model->names[index];
+  if (dtype)
+    *dtype = model->tensors[index].dtype;
+  if (n_elements)
+    *n_elements = smft__tensor_count(&model->tensors[index]);
+  return SMFT_OK;
+}
+
+smft_status smft_model_tensor_values(const smft_model *model, smft_patch *patch, int64_t index, float *values, int64_t n_elements) {
+  int64_t n = 0;
+  SMFT__REQUIRE(model && values, "smft_model_tensor_values: model or values is NULL");
+  SMFT__REQUIRE(!patch || patch->model == model, "smft_model_tensor_values: the patch is of another model");
+  SMFT__TRY(smft_model_tensor(model, index, NULL, NULL, &n));
+  if (n_elements < n)
+    return smft__fail(SMFT_E_BUFFER, "smft_model_tensor_values: %s has %lld elements, room for %lld", model->names[index], (long long)n,
+                      (long long)n_elements);
+  SMFT__TRY(smft__patch_begin_read(patch));
+  smft__patch_values(model, patch, (int32_t)index, values);
+  smft__patch_end_read(patch);
+  return SMFT_OK;
+}

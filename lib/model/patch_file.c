@@ -1,0 +1,223 @@
+/* patch_file: a patch as a safetensors file (design.md 5).  slots: pools.{p}.slots I64 (m) ascending, pools.{p}.rows (m, value_dim);
+ * full: every tensor by its name.  The metadata names the kind and the base model's hash. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/patch.h"
+
+#define FORMAT "smft.patch.1"
+
+/* ---- save ------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct save_set { /* tensors to write, and the sorted copies that stand behind them */
+  smft_ctx *ctx;
+  smft__save_tensor *tensors;
+  char (*names)[64];
+  void **copies;
+  int64_t n, n_copies;
+} save_set;
+
+static smft_status make_set(save_set *set, smft_ctx *ctx, int64_t most) {
+  set->ctx = ctx;
+  set->tensors = smft__calloc_array(ctx, most, sizeof *set->tensors);
+  set->names = smft__calloc_array(ctx, most, sizeof *set->names);
+  set->copies = smft__calloc_array(ctx, most, sizeof *set->copies);
+  return set->tensors && set->names && set->copies ? SMFT_OK : SMFT_E_NOMEM;
+}
+
+static void free_set(save_set *set) {
+  for (int64_t i = 0; i < set->n_copies; i++)
+    smft__free(set->ctx, set->copies[i]);
+  smft__free(set->ctx, set->copies);
+  smft__free(set->ctx, set->names);
+  smft__free(set->ctx, set->tensors);
+}
+
+static void *copy_space(save_set *set, int64_t n, size_t size) {
+  void *copy = smft__alloc_array(set->ctx, n, size);
+  if (copy)
+    set->copies[set->n_copies++] = copy;
+  return copy;
+}
+
+static void put(save_set *set, int32_t pool, const char *part, smft__tensor tensor, int32_t dtype) {
+  snprintf(set->names[set->n], sizeof set->names[set->n], "pools.%d.%s", pool, part);
+  set->tensors[set->n] = (smft__save_tensor){set->names[set->n], tensor, dtype};
+  set->n++;
+}
+
+/* Sorted, so that the same patch gives the same file however its rows came about. */
+static smft_status add_pool(save_set *set, const smft_patch *patch, int32_t pool, int32_t dtype) {
+  const smft__rows *rows = &patch->rows[pool];
+  int64_t *order = smft__patch_order(patch, pool);
+  int64_t *slots = copy_space(set, rows->n, sizeof *slots);
+  float *values = copy_space(set, rows->n, (size_t)rows->dim * sizeof *values);
+  if (!order || !slots || !values) {
+    smft__free(set->ctx, order);
+    return SMFT_E_NOMEM;
+  }
+  for (int64_t i = 0; i < rows->n; i++) {
+    slots[i] = rows->slots[order[i]];
+    memcpy(values + i * rows->dim, smft__rows_at(rows, order[i]), (size_t)rows->dim * sizeof *values);
+  }
+  smft__free(set->ctx, order);
+  put(set, pool, "rows", smft__tensor_f32(values, rows->n, rows->dim), dtype);
+  put(set, pool, "slots", (smft__tensor){slots, {rows->n}, 1, SMFT__I64}, 0);
+  return SMFT_OK;
+}
+
+static smft_status collect_slots(save_set *set, const smft_patch *patch, int32_t dtype) {
+  SMFT__TRY(make_set(set, patch->model->ctx, 2 * (int64_t)patch->model->config.n_pools));
+  for (int32_t pool = 0; pool < patch->model->config.n_pools; pool++)
+    if (patch->rows[pool].n > 0)
+      SMFT__TRY(add_pool(set, patch, pool, dtype));
+  return SMFT_OK;
+}
+
+static smft_status collect_full(save_set *set, const smft_patch *patch, int32_t dtype) {
+  const smft_model *model = patch->model;
+  SMFT__TRY(make_set(set, model->ctx, model->n_tensors));
+  for (int32_t i = 0; i < model->n_tensors; i++)
+    set->tensors[set->n++] = (smft__save_tensor){model->names[i], smft__weight(model, patch, i), dtype};
+  return SMFT_OK;
+}
+
+static smft_status save(const smft_patch *patch, const char *path, int32_t dtype) {
+  static const char *const keys[] = {"format", "kind", "model_hash"};
+  const char *values[] = {FORMAT, patch->kind == SMFT_PATCH_SLOTS ? "slots" : "full", patch->model->hash};
+  save_set set = {0};
+  smft_status status = patch->kind == SMFT_PATCH_SLOTS ? collect_slots(&set, patch, dtype) : collect_full(&set, patch, dtype);
+  if (status == SMFT_OK)
+    status = smft__safetensors_write(patch->model->ctx, path, set.tensors, set.n, keys, values, 3, NULL, NULL);
+  free_set(&set);
+  return status;
+}
+
+smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype) {
+  SMFT__REQUIRE(patch && path, "smft_patch_save: patch or path is NULL");
+  SMFT__REQUIRE(dtype == 0 || dtype == SMFT_DTYPE_F32 || dtype == SMFT_DTYPE_BF16, "smft_patch_save: dtype must be F32 or BF16, got %d",
+                dtype);
+  SMFT__TRY(smft__patch_begin_read(patch));
+  smft_status status = save(patch, path, dtype ? dtype : SMFT_DTYPE_F32);
+  smft__patch_end_read(patch);
+  return status;
+}
+
+/* ---- load ------------------------------------------------------------------------------------------------------------------- */
+
+static int is_float(const smft__tensor *tensor) {
+  return tensor->dtype == SMFT__F32 || tensor->dtype == SMFT__F16 || tensor->dtype == SMFT__BF16;
+}
+
+/* Copies a float tensor; numbers that are not finite are refused here rather than found in somebody's logits. */
+static smft_status read_values(const smft__tensor *tensor, const char *name, float *out) {
+  int64_t n = smft__tensor_count(tensor);
+  smft__tensor_to_f32(tensor, 0, n, out);
+  for (int64_t i = 0; i < n; i++)
+    if (!isfinite(out[i]))
+      return smft__fail(SMFT_E_NONFINITE, "tensor %s: value %lld is not finite", name, (long long)i);
+  return SMFT_OK;
+}
+
+static const smft__tensor *find(const smft__safetensors *file, int32_t pool, const char *part) {
+  char name[64];
+  snprintf(name, sizeof name, "pools.%d.%s", pool, part);
+  int64_t at = smft__safetensors_find(file, name);
+  return at < 0 ? NULL : &file->tensors[at];
+}
+
+static smft_status check_pair(const smft_patch *patch, int32_t pool, const smft__tensor *slots, const smft__tensor *rows) {
+  int64_t dim = patch->model->config.memory.value_dim;
+  if (!slots || !rows)
+    return smft__fail(SMFT_E_FORMAT, "pools.%d has slots or rows, not both", pool);
+  if (slots->dtype != SMFT__I64 || slots->n_dims != 1)
+    return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: expected I64 of one dimension", pool);
+  if (!is_float(rows) || rows->n_dims != 2 || rows->shape[0] != slots->shape[0] || rows->shape[1] != dim)
+    return smft__fail(SMFT_E_FORMAT, "pools.%d.rows: expected floats of shape (%lld, %lld)", pool, (long long)slots->shape[0],
+                      (long long)dim);
+  return SMFT_OK;
+}
+
+static smft_status add_slots(smft__rows *to, int32_t pool, const smft__tensor *slots, int64_t n_slots) {
+  for (int64_t i = 0; i < slots->shape[0]; i++) {
+    int64_t slot = 0;
+    memcpy(&slot, (const char *)slots->data + i * 8, sizeof slot); /* mapped data may be unaligned */
+    if (slot < 0 || slot >= n_slots)
+      return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: slot %lld of %lld", pool, (long long)slot, (long long)n_slots);
+    if (smft__rows_find(to, slot) >= 0)
+      return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: slot %lld stands there twice", pool, (long long)slot);
+    smft__rows_add(to, slot);
+  }
+  return SMFT_OK;
+}
+
+static smft_status load_pool(smft_patch *patch, const smft__safetensors *file, int32_t pool) {
+  const smft__tensor *slots = find(file, pool, "slots"), *rows = find(file, pool, "rows");
+  char name[64];
+  if (!slots && !rows)
+    return SMFT_OK;
+  SMFT__TRY(check_pair(patch, pool, slots, rows));
+  SMFT__TRY(smft__rows_reserve(&patch->rows[pool], slots->shape[0]));
+  SMFT__TRY(add_slots(&patch->rows[pool], pool, slots, patch->model->tensors[patch->model->pools[pool]].shape[0]));
+  snprintf(name, sizeof name, "pools.%d.rows", pool);
+  return slots->shape[0] ? read_values(rows, name, patch->rows[pool].values) : SMFT_OK;
+}
+
+static smft_status load_slots(smft_patch *patch, const smft__safetensors *file) {
+  for (int32_t pool = 0; pool < patch->model->config.n_pools; pool++)
+    SMFT__TRY(load_pool(patch, file, pool));
+  return SMFT_OK;
+}
+
+static smft_status load_full(smft_patch *patch, const smft__safetensors *file) {
+  const smft_model *model = patch->model;
+  for (int32_t i = 0; i < model->n_tensors; i++) {
+    int64_t at = smft__safetensors_find(file, model->names[i]);
+    if (at < 0)
+      return smft__fail(SMFT_E_FORMAT, "tensor %s is missing", model->names[i]);
+    const smft__tensor *found = &file->tensors[at], *own = &model->tensors[i];
+    if (!is_float(found) || found->n_dims != own->n_dims || memcmp(found->shape, own->shape, (size_t)own->n_dims * sizeof *own->shape) != 0)
+      return smft__fail(SMFT_E_FORMAT, "tensor %s: type or shape is not the model's", model->names[i]);
+    SMFT__TRY(read_values(found, model->names[i], patch->full[i]));
+  }
+  return SMFT_OK;
+}
+
+static smft_status check_header(const smft__safetensors *file, const smft_model *model, int32_t *kind) {
+  const char *format = smft__safetensors_metadata(file, "format"), *kind_name = smft__safetensors_metadata(file, "kind");
+  const char *hash = smft__safetensors_metadata(file, "model_hash");
+  if (!format || strcmp(format, FORMAT) != 0 || !kind_name || !hash)
+    return smft__fail(SMFT_E_FORMAT, "not a patch: its metadata lacks \"format\": \"" FORMAT "\", \"kind\" or \"model_hash\"");
+  if (strcmp(hash, model->hash) != 0)
+    return smft__fail(SMFT_E_MISMATCH, "a patch of another model: expected hash %.16s..., got %.16s...", model->hash, hash);
+  if (strcmp(kind_name, "slots") != 0 && strcmp(kind_name, "full") != 0)
+    return smft__fail(SMFT_E_UNSUPPORTED, "patch kind \"%s\" is not supported", kind_name);
+  *kind = strcmp(kind_name, "slots") == 0 ? SMFT_PATCH_SLOTS : SMFT_PATCH_FULL;
+  return SMFT_OK;
+}
+
+static smft_status load(smft_patch **patch, const smft_model *model, const smft__safetensors *file) {
+  int32_t kind = 0;
+  SMFT__TRY(check_header(file, model, &kind));
+  SMFT__TRY(smft_patch_create(patch, model, kind));
+  return kind == SMFT_PATCH_SLOTS ? load_slots(*patch, file) : load_full(*patch, file);
+}
+
+smft_status smft_patch_load(smft_patch **out, const smft_model *model, const char *path) {
+  smft__safetensors file = {0};
+  smft_patch *patch = NULL;
+  SMFT__REQUIRE(out, "smft_patch_load: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(model && path, "smft_patch_load: model or path is NULL");
+  SMFT__TRY(smft__safetensors_open(&file, model->ctx, path, 1));
+  smft_status status = load(&patch, model, &file);
+  smft__safetensors_close(&file);
+  if (status == SMFT_OK) {
+    *out = patch;
+    return SMFT_OK;
+  }
+  smft_patch_free(patch);
+  return smft__fail_within(status, "%s", path);
+}

@@ -1,0 +1,302 @@
+/* session: inference with a KV cache over model + patch.  Owns the cache and its validity: a patch that changed makes the cached tokens run
+ * again.  Sampling and text are generate.c's; the arithmetic is block.c's, the same as in training. */
+#include "model/session.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "nn/embedding.h"
+#include "nn/linear.h"
+#include "nn/loss.h"
+#include "nn/norm.h"
+
+#define CHUNK 256 /* tokens run at a time: enough for the matrix kernels, little enough for the cache */
+#define NLL_LOGITS ((int64_t)1 << 20) /* floats (4 MB) */
+
+/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+
+static void place(smft_session *s, smft__arena *arena) {
+  const smft__config *c = &s->model->config;
+  int64_t kv = (int64_t)c->n_kv_heads * c->head_dim, rows = (int64_t)c->n_layers * s->context; /* < 2^47, kv <= 2^24: checked by take */
+  s->ids = smft__arena_take(arena, s->context, sizeof *s->ids);
+  s->positions = smft__arena_take(arena, s->chunk, sizeof *s->positions);
+  s->keys = smft__arena_take(arena, rows, (size_t)kv * sizeof(float));
+  s->values = smft__arena_take(arena, rows, (size_t)kv * sizeof(float));
+  s->x = smft__arena_take(arena, s->chunk, (size_t)c->hidden * sizeof(float));
+  s->hidden = smft__arena_take(arena, s->chunk, (size_t)c->hidden * sizeof(float));
+  s->logits = smft__arena_take(arena, c->vocab, sizeof(float));
+  s->scratch = smft__arena_take(arena, smft__attention_scratch(s->model->ctx, c->n_heads, c->n_kv_heads, c->head_dim, s->context),
+                                sizeof(float));
+  smft__block_tape_place(&s->tape, arena, c, s->chunk, 0);
+  if (c->n_memories)
+    smft__memory_tape_place(&s->memory, arena, s->model->ctx, &c->memory, s->chunk, 0);
+  s->tape.x = s->x;
+  s->tape.memory = &s->memory;
+}
+
+static smft_status reserve(smft_session *s) {
+  smft__arena arena = {0};
+  place(s, &arena);
+  if (arena.used < 0)
+    return smft__fail(SMFT_E_NOMEM, "smft_session_create: a cache for %d tokens overflows", s->context);
+  s->block = smft__alloc_array(s->model->ctx, arena.used, 1);
+  if (!s->block)
+    return SMFT_E_NOMEM;
+  arena = (smft__arena){s->block, 0, arena.used};
+  place(s, &arena);
+  return SMFT_OK;
+}
+
+static smft_status check_context(const smft_model *model, int32_t context) {
+  SMFT__REQUIRE(context >= 0, "smft_session_options: context_length is negative (%d)", context);
+  if (context > model->config.context)
+    return smft__fail(SMFT_E_CONTEXT, "smft_session_options: context_length %d is more than the model's %d", context,
+                      model->config.context);
+  return SMFT_OK;
+}
+
+static smft_status make(smft_session **out, const smft_model *model, smft_patch *patch, int32_t context) {
+  smft_session *s = smft__calloc_array(model->ctx, 1, sizeof *s);
+  if (!s)
+    return SMFT_E_NOMEM;
+  s->model = smft__model_retain(model);
+  s->patch = smft__patch_retain(patch);
+  s->context = context ? context : model->config.context;
+  s->chunk = s->context < CHUNK ? s->context : CHUNK;
+  s->text.ctx = model->ctx;
+  smft_status status = reserve(s);
+  if (status == SMFT_OK)
+    *out = s;
+  else
+    smft_session_free(s);
+  return status;
+}
+
+smft_status smft_session_create(smft_session **out, const smft_model *model, smft_patch *patch, const smft_session_options *options) {
+  smft_session_options own = SMFT_SESSION_OPTIONS_INIT;
+  SMFT__REQUIRE(out, "smft_session_create: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(model, "smft_session_create: model is NULL");
+  SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_session_options"));
+  if (patch && patch->model != model)
+    return smft__fail(SMFT_E_MISMATCH, "smft_session_create: the patch is of another model");
+  SMFT__TRY(check_context(model, own.context_length));
+  return make(out, model, patch, own.context_length);
+}
+
+void smft_session_free(smft_session *s) {
+  if (!s)
+    return;
+  smft_model *model = s->model;
+  smft__buffer_free(&s->text);
+  smft__free(model->ctx, s->rows);
+  smft__free(model->ctx, s->block);
+  smft_patch_free(s->patch);
+  smft__free(model->ctx, s);
+  smft_model_free(model);
+}
+
+smft_status smft_session_set_patch(smft_session *s, smft_patch *patch) {
+  SMFT__REQUIRE(s, "smft_session_set_patch: session is NULL");
+  if (patch && patch->model != s->model)
+    return smft__fail(SMFT_E_MISMATCH, "smft_session_set_patch: the patch is of another model");
+  smft__patch_retain(patch);
+  smft_patch_free(s->patch);
+  s->patch = patch;
+  s->cached = 0;
+  return SMFT_OK;
+}
+
+int64_t smft_session_length(const smft_session *s) {
+  return s ? s->length : 0;
+}
+
+void smft_session_cancel(smft_session *s) {
+  if (s)
+    atomic_store(&s->cancel, 1);
+}
+
+/* ---- what every call does --------------------------------------------------------------------------------------------------- */
+
+smft_status smft__session_begin(smft_session *s) {
+  SMFT__TRY(smft__patch_begin_read(s->patch));
+  atomic_store(&s->cancel, 0);
+  uint64_t version = s->patch ? atomic_load(&s->patch->version) : 0;
+  if (version != s->version)
+    s->cached = 0;
+  s->version = version;
+  return SMFT_OK;
+}
+
+void smft__session_end(smft_session *s) {
+  smft__patch_end_read(s->patch);
+}
+
+smft_status smft__session_append(smft_session *s, const int32_t *ids, int64_t n_ids) {
+  if (n_ids > s->context - s->length)
+    return smft__fail(SMFT_E_CONTEXT, "%lld tokens and %lld more: the session holds %d", (long long)s->length, (long long)n_ids,
+                      s->context);
+  for (int64_t i = 0; i < n_ids; i++)
+    if (ids[i] < 0 || ids[i] >= s->model->config.vocab)
+      return smft__fail(SMFT_E_TOKEN, "token %lld: id %d, the vocabulary has %d", (long long)i, ids[i], s->model->config.vocab);
+  for (int64_t i = 0; i < n_ids; i++)
+    s->ids[s->length + i] = ids[i];
+  s->length += n_ids;
+  return SMFT_OK;
+}
+
+void smft__session_cut(smft_session *s, int64_t length) {
+  s->length = length;
+  if (s->cached > length)
+    s->cached = length;
+}
+
+/* ---- running tokens --------------------------------------------------------------------------------------------------------- */
+
+/* Tokens [cached, cached + n) through all blocks; s->x holds the last block's output. */
+static smft_status run_chunk(smft_session *s, int64_t n) {
+  const smft__config *c = &s->model->config;
+  smft_ctx *ctx = s->model->ctx;
+  smft__segment segment = {0};
+  smft__batch_shape shape = {ctx, c, s->positions, &segment, NULL, 1, n, s->scratch};
+  smft__tensor embed = smft__weight(s->model, s->patch, s->model->embed);
+  int64_t kv = (int64_t)c->n_kv_heads * c->head_dim;
+  segment.n_past = s->cached;
+  segment.n_q = n;
+  for (int64_t i = 0; i < n; i++)
+    s->positions[i] = (int32_t)(s->cached + i);
+  smft__embedding_forward(ctx, &embed, s->ids + s->cached, n, s->x);
+  for (int32_t layer = 0; layer < c->n_layers; layer++) {
+    if (atomic_load(&s->cancel))
+      return smft__fail(SMFT_E_CANCELLED, "cancelled by smft_session_cancel");
+    smft__block_weights weights = smft__block_weights_of(s->model, s->patch, layer);
+    int64_t row = (int64_t)layer * s->context + s->cached;
+    s->tape.k = s->keys + row * kv;
+    s->tape.v = s->values + row * kv;
+    smft__block_forward(&shape, &weights, &s->tape, s->x);
+  }
+  s->cached += n;
+  return SMFT_OK;
+}
+
+static smft_status check_finite(const float *logits, int64_t n) {
+  float sum = 0; /* of x - x: 0 while all are finite, NaN from the first that is not */
+  for (int64_t i = 0; i < n; i++)
+    sum += logits[i] - logits[i];
+  if (!(sum >= 0))
+    return smft__fail(SMFT_E_NONFINITE, "the logits are not finite: a weight of the model or the patch is NaN, infinite or too large");
+  return SMFT_OK;
+}
+
+/* logits (n, V) of rows [begin, begin + n) of the chunk that ran last. */
+static smft_status head(smft_session *s, int64_t begin, int64_t n, float *logits) {
+  const smft__config *c = &s->model->config;
+  smft__tensor norm = smft__weight(s->model, s->patch, s->model->norm), w = smft__weight(s->model, s->patch, s->model->head);
+  smft__rmsnorm_forward(s->model->ctx, &norm, c->norm_eps, s->x + begin * c->hidden, n, c->hidden, s->hidden, NULL);
+  smft__linear_forward(s->model->ctx, &w, NULL, s->hidden, n, logits);
+  return check_finite(logits, n * c->vocab);
+}
+
+smft_status smft__session_run(smft_session *s, int64_t n, float *logits) {
+  int64_t wanted = s->length - n; /* logits from this token on */
+  if (s->cached > wanted)
+    s->cached = wanted; /* their last hidden states are gone: these tokens run again */
+  while (s->cached < s->length) {
+    int64_t begin = s->cached, rows = s->length - begin < s->chunk ? s->length - begin : s->chunk;
+    SMFT__TRY(run_chunk(s, rows));
+    int64_t skip = wanted > begin ? wanted - begin : 0;
+    if (n > 0 && skip < rows) {
+      SMFT__TRY(head(s, skip, rows - skip, logits));
+      logits += (rows - skip) * s->model->config.vocab;
+    }
+  }
+  return SMFT_OK;
+}
+
+/* ---- feed, rewind ----------------------------------------------------------------------------------------------------------- */
+
+static smft_status feed(smft_session *s, const int32_t *ids, int64_t n_ids, int64_t n_logits, float *logits) {
+  int64_t before = s->length;
+  SMFT__TRY(smft__session_append(s, ids, n_ids));
+  smft_status status = smft__session_run(s, n_logits, logits);
+  if (status != SMFT_OK)
+    smft__session_cut(s, before);
+  return status;
+}
+
+smft_status smft_session_feed(smft_session *s, const int32_t *ids, int64_t n_ids, int32_t which, float *logits, int64_t capacity) {
+  SMFT__REQUIRE(s, "smft_session_feed: session is NULL");
+  SMFT__REQUIRE(n_ids >= 0 && (ids || n_ids == 0), "smft_session_feed: ids is NULL or n_ids negative");
+  SMFT__REQUIRE(which >= SMFT_LOGITS_NONE && which <= SMFT_LOGITS_ALL, "smft_session_feed: which must be SMFT_LOGITS_*, got %d", which);
+  SMFT__REQUIRE(which == SMFT_LOGITS_NONE || logits, "smft_session_feed: logits is NULL");
+  SMFT__REQUIRE(which != SMFT_LOGITS_LAST || n_ids > 0 || s->length > 0, "smft_session_feed: no token to give the logits of");
+  int64_t n_logits = which == SMFT_LOGITS_ALL ? n_ids : which == SMFT_LOGITS_LAST ? 1 : 0;
+  if (n_logits > s->context - (which == SMFT_LOGITS_ALL ? s->length : 0))
+    return smft__fail(SMFT_E_CONTEXT, "smft_session_feed: %lld tokens and %lld more: the session holds %d", (long long)s->length,
+                      (long long)n_ids, s->context);
+  if (capacity < n_logits * s->model->config.vocab)
+    return smft__fail(SMFT_E_BUFFER, "smft_session_feed: room for %lld logits, %lld x %d are needed", (long long)capacity,
+                      (long long)n_logits, s->model->config.vocab);
+  SMFT__TRY(smft__session_begin(s));
+  smft_status status = feed(s, ids, n_ids, n_logits, logits);
+  smft__session_end(s);
+  return status;
+}
+
+smft_status smft_session_rewind(smft_session *s, int64_t length) {
+  SMFT__REQUIRE(s, "smft_session_rewind: session is NULL");
+  SMFT__REQUIRE(length >= 0 && length <= s->length, "smft_session_rewind: length %lld of %lld", (long long)length, (long long)s->length);
+  smft__session_cut(s, length);
+  return SMFT_OK;
+}
+
+/* ---- nll -------------------------------------------------------------------------------------------------------------------- */
+
+static int64_t nll_rows(const smft_session *s) {
+  int64_t rows = NLL_LOGITS / s->model->config.vocab;
+  return rows < 16 ? (s->chunk < 16 ? s->chunk : 16) : rows < s->chunk ? rows : s->chunk;
+}
+
+/* nll of the tokens that follow rows [0, n) of the chunk that ran last; targets (n). */
+static smft_status nll_chunk(smft_session *s, const int32_t *targets, int64_t n, float *nll, double *sum) {
+  int64_t vocab = s->model->config.vocab, most = nll_rows(s);
+  float own[CHUNK];
+  for (int64_t begin = 0; begin < n; begin += most) {
+    int64_t rows = n - begin < most ? n - begin : most;
+    SMFT__TRY(head(s, begin, rows, s->rows));
+    smft__nll_rows(s->model->ctx, s->rows, targets + begin, rows, vocab, own);
+    for (int64_t i = 0; i < rows; i++)
+      *sum += (double)own[i];
+    if (nll)
+      memcpy(nll + begin, own, (size_t)rows * sizeof *nll);
+  }
+  return SMFT_OK;
+}
+
+static smft_status nll_all(smft_session *s, float *nll, double *mean) {
+  double sum = 0;
+  int64_t n = s->length - 1; /* the last token predicts nothing */
+  while (s->cached < n) {
+    int64_t begin = s->cached, rows = n - begin < s->chunk ? n - begin : s->chunk;
+    SMFT__TRY(run_chunk(s, rows));
+    SMFT__TRY(nll_chunk(s, s->ids + begin + 1, rows, nll ? nll + begin : NULL, &sum));
+  }
+  if (mean)
+    *mean = sum / (double)n;
+  return SMFT_OK;
+}
+
+smft_status smft_session_nll(smft_session *s, const int32_t *ids, int64_t n_ids, float *nll, double *mean) {
+  SMFT__REQUIRE(s, "smft_session_nll: session is NULL");
+  SMFT__REQUIRE(ids && n_ids >= 2, "smft_session_nll: at least two tokens are needed");
+  SMFT__TRY(smft__grow(s->model->ctx, &s->rows, &s->rows_capacity, nll_rows(s) * s->model->config.vocab, sizeof *s->rows));
+  SMFT__TRY(smft__session_begin(s));
+  smft__session_cut(s, 0);
+  smft_status status = smft__session_append(s, ids, n_ids);
+  if (status == SMFT_OK)
+    status = nll_all(s, nll, mean);
+  smft__session_cut(s, 0);
+  smft__session_end(s);
+  return status;
+}

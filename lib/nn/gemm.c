@@ -1,0 +1,189 @@
+/* gemm: the cut of a product into blocks of C, and the loops over k, panels of B and tiles of rows.  The arithmetic is gemm_body.h's.
+ * Why not a BLAS: results must not depend on threads, a library may not touch a host's BLAS threads, and weights are read as bf16.
+ *
+ * The cut depends on the shape alone, and every element of C is summed over k in the same order wherever the cut falls.  The packed panel
+ * (at most 32 KiB) is on the stack: nothing is allocated. */
+#include "nn/gemm.h"
+#include "base/parallel.h"
+#define SMFT__BODY "nn/gemm_body.h"
+#include "nn/levels.h"
+
+#define MOST_LANES 16
+#define MOST_TILE_ROWS 8
+#define DEPTH 256      /* of k at a time: a panel of B stays in the cache that is nearest */
+#define FEW_ROWS 8     /* up to here with B stored (n, k): dot products, no packing */
+#define ROW_BLOCK 256  /* rows of A by DEPTH stay in the second-level cache while the panels of a block pass */
+#define BLOCK_WORK (1 << 19) /* multiply-adds wanted in a block; below, waking a thread costs more than it gives */
+
+typedef struct kernels {
+  int lanes, tile_rows;
+  void (*tile)(int rows, int vecs, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t b_step, float *c,
+               int64_t ldc, int add);
+  void (*pack)(const char *b, int64_t row_bytes, int dtype, int trans, int64_t n, int64_t k, float *panel);
+  void (*few_rows)(int dtype, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const char *b, int64_t row_bytes, float *c,
+                   int64_t ldc, int add);
+} kernels;
+
+static const kernels by_level[3] = {
+    {4, 6, any_tile_portable, pack_portable, few_rows_portable},
+#if defined(__x86_64__)
+    {8, 6, any_tile_avx2, pack_avx2, few_rows_avx2},
+    {16, 8, any_tile_avx512, pack_avx512, few_rows_avx512},
+#endif
+};
+
+typedef struct gemm_plan {
+  const smft__gemm_args *args;
+  const kernels *use;
+  int64_t b_size;                 /* bytes of an element of B */
+  int64_t row_block, column_block; /* of C, the last ones smaller */
+  int64_t row_blocks, column_blocks;
+  int few;
+} gemm_plan;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* n cut in equal pieces of at most `most`, each a multiple of `unit` except the last. */
+static int64_t even_piece(int64_t n, int64_t most, int64_t unit) {
+  int64_t pieces = smft__blocks(n, most);
+  return smft__blocks(smft__blocks(n, pieces), unit) * unit;
+}
+
+/* Columns of a block: so many panels that a block is worth a thread's while, but no more. */
+static int64_t columns_for(const smft__gemm_args *args, int64_t rows, int64_t unit) {
+  double work = (double)rows * (double)unit * (double)args->k;
+  int64_t units = 1 + (int64_t)((double)BLOCK_WORK / (work + 1));
+  return even_piece(args->n, units * unit, unit);
+}
+
+/* Up to so many rows with B stored (n, k): dot products, no packing.  Each dot product ends in a sum over lanes, which short ones feel;
+ * measured. */
+static int64_t few_rows_for(int64_t k) {
+  if (k < 128)
+    return 4;
+  return k < 384 ? 16 : 32;
+}
+
+static gemm_plan make_plan(const smft__gemm_args *args) {
+  gemm_plan plan = {args, &by_level[smft__cpu_level()], args->b_dtype == SMFT__F32 ? 4 : 2, 0, 0, 0, 0, 0};
+  int64_t panel = 2 * plan.use->lanes;
+  plan.few = args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
+  plan.row_block = plan.few ? args->m : even_piece(args->m, ROW_BLOCK, 1);
+  plan.column_block = columns_for(args, plan.row_block, plan.few ? 16 : panel);
+  plan.row_blocks = smft__blocks(args->m, plan.row_block);
+  plan.column_blocks = smft__blocks(args->n, plan.column_block);
+  return plan;
+}
+
+/* Where column j at depth p of op(B) is stored. */
+static const char *b_at(const gemm_plan *plan, int64_t p, int64_t j) {
+  const smft__gemm_args *args = plan->args;
+  int64_t index = args->trans_b ? j * args->ldb + p : p * args->ldb + j;
+  return (const char *)args->b + index * plan->b_size;
+}
+
+typedef struct gemm_panel { /* columns [column, column + columns) of op(B) over [start, start + depth) of k */
+  const float *b;
+  int64_t b_step, column, columns, start, depth;
+} gemm_panel;
+
+/* A tile whose last vector is not full goes through the stack. */
+static void edge_tile(const gemm_plan *plan, const gemm_panel *panel, int rows, int64_t row, const float *a, int64_t row_step,
+                      int64_t k_step, int add) {
+  float tile[MOST_TILE_ROWS * 2 * MOST_LANES];
+  int vecs = (int)smft__blocks(panel->columns, plan->use->lanes);
+  int64_t width = (int64_t)vecs * plan->use->lanes;
+  plan->use->tile(rows, vecs, panel->depth, a, row_step, k_step, panel->b, panel->b_step, tile, width, 0);
+  for (int64_t i = 0; i < rows; i++) {
+    float *c = plan->args->c + (row + i) * plan->args->ldc + panel->column;
+    for (int64_t j = 0; j < panel->columns; j++)
+      c[j] = add ? c[j] + tile[i * width + j] : tile[i * width + j];
+  }
+}
+
+/* Rows [begin, end) of C by one panel. */
+static void panel_rows(const gemm_plan *plan, const gemm_panel *panel, int64_t begin, int64_t end) {
+  const smft__gemm_args *args = plan->args;
+  int64_t row_step = args->trans_a ? 1 : args->lda, k_step = args->trans_a ? args->lda : 1;
+  int64_t height = even_piece(end - begin, plan->use->tile_rows, 1);
+  int add = args->accumulate || panel->start > 0;
+  for (int64_t i = begin; i < end; i += height) {
+    int rows = (int)least(height, end - i);
+    const float *a = args->a + i * row_step + panel->start * k_step;
+    if (panel->columns % plan->use->lanes == 0)
+      plan->use->tile(rows, (int)(panel->columns / plan->use->lanes), panel->depth, a, row_step, k_step, panel->b, panel->b_step,
+                      args->c + i * args->ldc + panel->column, args->ldc, add);
+    else
+      edge_tile(plan, panel, rows, i, a, row_step, k_step, add);
+  }
+}
+
+/* Full f32 panels that only few rows would use are read where they are, when their address allows it. */
+static int read_directly(const gemm_plan *plan, int64_t rows, int64_t columns) {
+  const smft__gemm_args *args = plan->args;
+  return !args->trans_b && args->b_dtype == SMFT__F32 && columns == 2 * plan->use->lanes && rows <= 2 * plan->use->tile_rows &&
+         (uintptr_t)args->b % sizeof(float) == 0;
+}
+
+static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
+  const smft__gemm_args *args = plan->args;
+  int64_t width = 2 * plan->use->lanes, depth = even_piece(args->k, DEPTH, 1);
+  float packed[DEPTH * 2 * MOST_LANES] __attribute__((aligned(64)));
+  for (int64_t p = 0; p < args->k; p += depth) {
+    for (int64_t j = column; j < column_end; j += width) {
+      gemm_panel panel = {packed, width, j, least(width, column_end - j), p, least(depth, args->k - p)};
+      if (read_directly(plan, row_end - row, panel.columns)) {
+        panel.b = (const float *)(const void *)b_at(plan, p, j);
+        panel.b_step = args->ldb;
+      } else {
+        plan->use->pack(b_at(plan, p, j), args->ldb * plan->b_size, args->b_dtype, args->trans_b, panel.columns, panel.depth, packed);
+      }
+      panel_rows(plan, &panel, row, row_end);
+    }
+  }
+}
+
+/* Sixteen columns at a time, so that B comes from the nearest cache for all rows but the first few. */
+static void few_block(const gemm_plan *plan, int64_t column, int64_t column_end) {
+  const smft__gemm_args *args = plan->args;
+  for (int64_t j = column; j < column_end; j += 16)
+    plan->use->few_rows(args->b_dtype, args->m, least(16, column_end - j), args->k, args->a, args->lda, b_at(plan, 0, j),
+                        args->ldb * plan->b_size, args->c + j, args->ldc, args->accumulate);
+}
+
+static void run_block(void *arg, int64_t block, int32_t lane) {
+  const gemm_plan *plan = arg;
+  int64_t row = block / plan->column_blocks * plan->row_block, column = block % plan->column_blocks * plan->column_block;
+  int64_t row_end = least(row + plan->row_block, plan->args->m), column_end = least(column + plan->column_block, plan->args->n);
+  (void)lane;
+  if (plan->few)
+    few_block(plan, column, column_end);
+  else
+    tiled_block(plan, row, row_end, column, column_end);
+}
+
+/* True where nothing is left to multiply. */
+static int trivial(const smft__gemm_args *args) {
+  if (args->m > 0 && args->n > 0 && args->k > 0)
+    return 0;
+  if (args->k <= 0 && !args->accumulate)
+    for (int64_t i = 0; i < args->m; i++)
+      for (int64_t j = 0; j < args->n; j++)
+        args->c[i * args->ldc + j] = 0;
+  return 1;
+}
+
+void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args) {
+  if (trivial(args))
+    return;
+  gemm_plan plan = make_plan(args);
+  smft__parallel_for(ctx, plan.row_blocks * plan.column_blocks, run_block, &plan);
+}
+
+void smft__gemm_serial(const smft__gemm_args *args) {
+  if (trivial(args))
+    return;
+  gemm_plan plan = make_plan(args);
+  for (int64_t block = 0; block < plan.row_blocks * plan.column_blocks; block++)
+    run_block(&plan, block, 0);
+}

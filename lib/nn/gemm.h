@@ -1,0 +1,24 @@
+/* gemm: C = A B (+ C), f32, on the context's threads, packed and blocked for the cache, the micro-kernel chosen once per process by CPU
+ * (AVX-512, AVX2+FMA, portable).  B may be F32/F16/BF16, read as it is. */
+#ifndef SMFT__GEMM_H
+#define SMFT__GEMM_H
+#include "data/tensor.h"
+/* op(A) is (m, k), op(B) (k, n), C (m, n), all row-major with leading dimensions (elements per stored row).
+ * trans_a: A is stored (k, m); trans_b: B is stored (n, k). b_dtype: SMFT__F32/F16/BF16.  c = or += . */
+typedef struct smft__gemm_args {
+  int64_t m, n, k;
+  const float *a;
+  int64_t lda;
+  int32_t trans_a;
+  int32_t trans_b;
+  const void *b;
+  int64_t ldb;
+  int32_t b_dtype;
+  int32_t accumulate;
+  float *c;
+  int64_t ldc;
+} smft__gemm_args;
+void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args);
+/* The same on the caller's thread alone (for use inside a block of smft__parallel_for). */
+void smft__gemm_serial(const smft__gemm_args *args);
+#endif

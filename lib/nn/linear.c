@@ -1,0 +1,65 @@
+/* linear: y = x W^T + b and its gradients, on gemm.  Owns nothing but the bias. */
+#include "nn/linear.h"
+#include "base/parallel.h"
+#include "nn/gemm.h"
+#include "nn/vector.h"
+
+#define BIAS_ROWS 64
+#define BIAS_COLUMNS 256
+
+typedef struct bias_work {
+  const smft__tensor *bias;
+  const float *dy;
+  float *y, *db;
+  int64_t n_tokens, out;
+} bias_work;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* The bias is laid down first and the product added to it. */
+static void fill_rows(void *arg, int64_t block, int32_t lane) {
+  const bias_work *work = arg;
+  int64_t begin = block * BIAS_ROWS, end = least(begin + BIAS_ROWS, work->n_tokens);
+  (void)lane;
+  for (int64_t t = begin; t < end; t++)
+    smft__vector()->to_f32(work->bias->data, work->bias->dtype, work->out, work->y + t * work->out);
+}
+
+void smft__linear_forward(smft_ctx *ctx, const smft__tensor *w, const smft__tensor *bias, const float *x, int64_t n_tokens, float *y) {
+  int64_t out = w->shape[0], in = w->shape[1];
+  int has_bias = bias && bias->data;
+  smft__gemm_args args = {.m = n_tokens, .n = out, .k = in, .a = x, .lda = in, .trans_b = 1, .b = w->data, .ldb = in,
+                          .b_dtype = w->dtype, .accumulate = has_bias, .c = y, .ldc = out};
+  if (has_bias) {
+    bias_work work = {bias, NULL, y, NULL, n_tokens, out};
+    smft__parallel_for(ctx, smft__blocks(n_tokens, BIAS_ROWS), fill_rows, &work);
+  }
+  smft__gemm(ctx, &args);
+}
+
+void smft__linear_backward_input(smft_ctx *ctx, const smft__tensor *w, const float *dy, int64_t n_tokens, float *dx, int accumulate) {
+  int64_t out = w->shape[0], in = w->shape[1];
+  smft__gemm_args args = {.m = n_tokens, .n = in, .k = out, .a = dy, .lda = out, .b = w->data, .ldb = in, .b_dtype = w->dtype,
+                          .accumulate = accumulate, .c = dx, .ldc = in};
+  smft__gemm(ctx, &args);
+}
+
+/* Columns of dy, summed in token order. */
+static void bias_columns(void *arg, int64_t block, int32_t lane) {
+  const bias_work *work = arg;
+  int64_t begin = block * BIAS_COLUMNS, width = least(BIAS_COLUMNS, work->out - begin);
+  (void)lane;
+  for (int64_t t = 0; t < work->n_tokens; t++)
+    smft__vector()->add_scaled(work->db + begin, work->dy + t * work->out + begin, 1.0f, width);
+}
+
+void smft__linear_backward_weight(smft_ctx *ctx, const float *x, const float *dy, int64_t n_tokens, int64_t in, int64_t out, float *dw,
+                                  float *db) {
+  smft__gemm_args args = {.m = out, .n = in, .k = n_tokens, .a = dy, .lda = out, .trans_a = 1, .b = x, .ldb = in,
+                          .b_dtype = SMFT__F32, .accumulate = 1, .c = dw, .ldc = in};
+  smft__gemm(ctx, &args);
+  if (db) {
+    bias_work work = {NULL, dy, NULL, db, n_tokens, out};
+    smft__parallel_for(ctx, smft__blocks(out, BIAS_COLUMNS), bias_columns, &work);
+  }
+}

@@ -1,0 +1,94 @@
+/* norm: RMSNorm, forward and backward.  Rows in parallel; the weight's gradient in columns, so that each is summed in token order. */
+#include "nn/norm.h"
+#include "base/parallel.h"
+#include "nn/vector.h"
+#include <math.h>
+
+#define BLOCK_ELEMENTS 16384
+#define WEIGHT_COLUMNS 64
+#define CHUNK 512 /* of a row at a time, where the weight must be converted */
+
+typedef struct norm_work {
+  const smft__tensor *weight;
+  float eps;
+  const float *x, *dy, *given_inv_rms;
+  float *y, *inv_rms, *dx, *dw;
+  int64_t n_tokens, d, rows;
+} norm_work;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t rows_in_block(int64_t d) { return d < BLOCK_ELEMENTS ? BLOCK_ELEMENTS / d : 1; }
+
+static void forward_rows(void *arg, int64_t block, int32_t lane) {
+  const norm_work *work = arg;
+  const smft__vector_ops *vector = smft__vector();
+  int64_t d = work->d, begin = block * work->rows, end = least(begin + work->rows, work->n_tokens);
+  float room[CHUNK];
+  (void)lane;
+  for (int64_t t = begin; t < end; t++) {
+    const float *x = work->x + t * d;
+    float inv = 1.0f / sqrtf(vector->dot(x, x, d) / (float)d + work->eps);
+    for (int64_t j = 0; j < d; j += CHUNK) {
+      int64_t n = least(CHUNK, d - j);
+      vector->scale_weighted(work->y + t * d + j, x + j, smft__as_f32(work->weight, j, n, room), inv, n);
+    }
+    if (work->inv_rms)
+      work->inv_rms[t] = inv;
+  }
+}
+
+void smft__rmsnorm_forward(smft_ctx *ctx, const smft__tensor *weight, float eps, const float *x, int64_t n_tokens, int64_t d, float *y,
+                           float *inv_rms) {
+  norm_work work = {.weight = weight, .eps = eps, .x = x, .y = y, .inv_rms = inv_rms, .n_tokens = n_tokens, .d = d,
+                    .rows = rows_in_block(d)};
+  smft__parallel_for(ctx, smft__blocks(n_tokens, work.rows), forward_rows, &work);
+}
+
+/* sum of dy * w * x, a chunk at a time */
+static float weighted_dot(const norm_work *work, const float *x, const float *dy) {
+  const smft__vector_ops *vector = smft__vector();
+  float room[CHUNK], product[CHUNK], total = 0;
+  for (int64_t j = 0; j < work->d; j += CHUNK) {
+    int64_t n = least(CHUNK, work->d - j);
+    vector->scale_weighted(product, dy + j, smft__as_f32(work->weight, j, n, room), 1.0f, n);
+    total += vector->dot(product, x + j, n);
+  }
+  return total;
+}
+
+/* y = x r w, r = (mean(x^2) + eps)^(-1/2):  dx = r w dy - x r^3 / d * sum(dy w x) */
+static void backward_rows(void *arg, int64_t block, int32_t lane) {
+  const norm_work *work = arg;
+  int64_t d = work->d, begin = block * work->rows, end = least(begin + work->rows, work->n_tokens);
+  float room[CHUNK];
+  (void)lane;
+  for (int64_t t = begin; t < end; t++) {
+    const float *x = work->x + t * d, *dy = work->dy + t * d;
+    float inv = work->given_inv_rms[t], pull = inv * inv * inv / (float)d * weighted_dot(work, x, dy);
+    for (int64_t j = 0; j < d; j += CHUNK) {
+      int64_t n = least(CHUNK, d - j);
+      smft__vector()->norm_back(work->dx + t * d + j, x + j, dy + j, smft__as_f32(work->weight, j, n, room), inv, pull, n);
+    }
+  }
+}
+
+static void weight_columns(void *arg, int64_t block, int32_t lane) {
+  const norm_work *work = arg;
+  int64_t d = work->d, begin = block * WEIGHT_COLUMNS, n = least(WEIGHT_COLUMNS, d - begin);
+  float scaled[WEIGHT_COLUMNS];
+  (void)lane;
+  for (int64_t t = 0; t < work->n_tokens; t++) {
+    int64_t at = t * d + begin;
+    smft__vector()->scale_weighted(scaled, work->x + at, work->dy + at, work->given_inv_rms[t], n);
+    smft__vector()->add_scaled(work->dw + begin, scaled, 1.0f, n);
+  }
+}
+
+void smft__rmsnorm_backward(smft_ctx *ctx, const smft__tensor *weight, const float *x, const float *inv_rms, const float *dy,
+                            int64_t n_tokens, int64_t d, float *dx, float *dw) {
+  norm_work work = {.weight = weight, .x = x, .dy = dy, .given_inv_rms = inv_rms, .dx = dx, .dw = dw, .n_tokens = n_tokens, .d = d,
+                    .rows = rows_in_block(d)};
+  if (dw)
+    smft__parallel_for(ctx, smft__blocks(d, WEIGHT_COLUMNS), weight_columns, &work);
+  smft__parallel_for(ctx, smft__blocks(n_tokens, work.rows), backward_rows, &work);
+}

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Hostile bytes for the readers: a fixed replay with the build's own compiler, then (where clang has libFuzzer) some seconds of fuzzing
+# with the address sanitizer.  FUZZ_SECONDS=600 fuzzes longer; a crash is left in the working directory: replay it with ./replay_X FILE.
+set -euo pipefail
+source=${SMFT_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
+seconds=${FUZZ_SECONDS:-3}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+jansson=$(pkg-config --cflags --libs jansson)
+common="-std=c11 -D_GNU_SOURCE -g -I $source/lib -I $source/include"
+files="$source/lib/base/*.c $source/lib/data/tensor.c $source/lib/data/json.c $source/lib/data/safetensors.c"
+sanitize=${SMFT_SANITIZE:+-fsanitize=${SMFT_SANITIZE//;/,}}
+for target in safetensors json; do
+  # shellcheck disable=SC2086
+  ${CC:-cc} $common -O1 $sanitize $files "$source/tests/fuzz/fuzz_$target.c" "$source/tests/fuzz/replay.c" -o "$work/replay_$target" $jansson -lm -lpthread
+  "$work/replay_$target" 20000
+  echo "replay_$target: 20000 mutations"
+done
+if [ -n "$sanitize" ] || ! echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return d == 0 && n; }' \
+    | clang -fsanitize=fuzzer,address -x c - -o "$work/probe" 2>/dev/null; then
+  echo "SKIPPED IN PART: no libFuzzer here (clang with its runtime), or a sanitizer build; replay alone was run"
+  exit 0
+fi
+mkdir "$work/corpus"
+"$work/replay_safetensors" --seeds "$work/corpus"
+for target in safetensors json; do
+  # shellcheck disable=SC2086
+  clang $common -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $files "$source/tests/fuzz/fuzz_$target.c" -o "$work/fuzz_$target" \
+    $jansson -lm -lpthread
+  "$work/fuzz_$target" -seed=1 -max_total_time="$seconds" -max_len=4096 "$work/corpus" >"$work/log" 2>&1 || { tail -40 "$work/log"; exit 1; }
+  tail -1 "$work/log"
+done

@@ -1,0 +1,304 @@
+/* network: loss, logits and the gradient of every tensor against PyTorch (make_network.py): grouped-query heads, memory beside and in
+ * place of the FFN, a shared pool and two pools, tied and separate head, f32, bf16 and f16 weights; and what must not depend
+ * on how it is asked. */
+#include "test.h"
+
+#include "base/alloc.h"
+#include "model/network.h"
+
+static const char *const fixtures[] = {"tests/golden/network_beside", "tests/golden/network_replace"};
+
+typedef struct world {
+  smft_ctx *ctx;
+  smft_model *model;
+  smft__tape *tape;
+  int32_t ids[64];
+  int64_t offsets[8];
+  float weights[64];
+  smft__sequences batch;
+} world;
+
+static const smft__tensor *reference(const world *w, const char *prefix, const char *name) {
+  char full[200];
+  snprintf(full, sizeof full, "%s%s", prefix, name);
+  int64_t at = smft__safetensors_find(&w->model->file, full);
+  ck_assert_msg(at >= 0, "%s is not in the fixture", full);
+  return &w->model->file.tensors[at];
+}
+
+static int64_t read_i64(const smft__tensor *tensor, int64_t i) {
+  int64_t value = 0;
+  memcpy(&value, (const char *)tensor->data + 8 * i, sizeof value);
+  return value;
+}
+
+static world open_world(const char *fixture, int32_t n_threads) {
+  world w = {0};
+  smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
+  options.n_threads = n_threads;
+  ck_ok(smft_ctx_create(&w.ctx, &options));
+  ck_ok(smft_model_load(&w.model, w.ctx, test_source(fixture), NULL));
+  ck_ok(smft__tape_create(&w.tape, w.model));
+  const smft__tensor *ids = reference(&w, "reference.", "ids"), *lengths = reference(&w, "reference.", "lengths");
+  for (int64_t i = 0; i < ids->shape[0]; i++)
+    w.ids[i] = (int32_t)read_i64(ids, i);
+  for (int64_t s = 0; s < lengths->shape[0]; s++)
+    w.offsets[s + 1] = w.offsets[s] + read_i64(lengths, s);
+  smft__tensor_to_f32(reference(&w, "reference.", "token_weights"), 0, ids->shape[0], w.weights);
+  w.batch = (smft__sequences){NULL, NULL, lengths->shape[0], ids->shape[0], NULL};
+  return w;
+}
+
+/* The struct moved when it was returned: the views are set where it stays. */
+static smft__sequences *batch(world *w) {
+  w->batch.ids = w->ids;
+  w->batch.offsets = w->offsets;
+  w->batch.weights = w->weights;
+  return &w->batch;
+}
+
+static void close_world(world *w) {
+  smft__tape_free(w->tape);
+  smft_model_free(w->model);
+  smft_ctx_free(w->ctx);
+}
+
+static float **make_grads(const smft_model *model) {
+  float **grads = calloc((size_t)model->n_tensors, sizeof *grads);
+  for (int32_t i = 0; i < model->n_tensors; i++)
+    grads[i] = calloc((size_t)smft__tensor_count(&model->tensors[i]), sizeof **grads);
+  return grads;
+}
+
+static void free_grads(const smft_model *model, float **grads) {
+  for (int32_t i = 0; i < model->n_tensors; i++)
+    free(grads[i]);
+  free(grads);
+}
+
+static double forward(world *w, const smft_patch *patch, int keep) {
+  double loss = 0;
+  ck_ok(smft__network_forward(w->tape, patch, batch(w), keep, &loss, NULL));
+  return loss;
+}
+
+static float **full_gradient(world *w, const smft_patch *patch) {
+  float **tensors = make_grads(w->model);
+  smft__grads grads = {tensors, NULL};
+  forward(w, patch, 1);
+  ck_ok(smft__network_backward(w->tape, patch, &grads, NULL));
+  return tensors;
+}
+
+START_TEST(loss_and_logits) {
+  world w = open_world(fixtures[_i], 2);
+  float wanted[64 * 53], got[64 * 53], loss = 0;
+  smft_session *session = NULL;
+  smft__tensor_to_f32(reference(&w, "reference.", "loss"), 0, 1, &loss);
+  smft__tensor_to_f32(reference(&w, "reference.", "logits"), 0, w.batch.n_tokens * 53, wanted);
+  ck_assert_double_eq_tol(forward(&w, NULL, 1), (double)loss, 2e-6);
+  ck_assert_double_eq_tol(forward(&w, NULL, 0), (double)loss, 2e-6);
+  ck_ok(smft_session_create(&session, w.model, NULL, NULL));
+  for (int64_t s = 0; s < w.batch.n_sequences; s++) {
+    ck_ok(smft_session_rewind(session, 0));
+    ck_ok(smft_session_feed(session, w.ids + w.offsets[s], w.offsets[s + 1] - w.offsets[s], SMFT_LOGITS_ALL, got + w.offsets[s] * 53,
+                            64 * 53));
+  }
+  double distance = test_distance(got, wanted, w.batch.n_tokens * 53);
+  ck_assert_msg(distance < 2e-6, "logits: %g", distance);
+  smft_session_free(session);
+  close_world(&w);
+}
+END_TEST
+
+START_TEST(gradient_of_every_tensor) {
+  world w = open_world(fixtures[_i], 2);
+  smft_patch *patch = NULL;
+  ck_ok(smft_patch_create(&patch, w.model, SMFT_PATCH_FULL));
+  float **got = full_gradient(&w, patch);
+  for (int32_t i = 0; i < w.model->n_tensors; i++) {
+    int64_t n = smft__tensor_count(&w.model->tensors[i]);
+    float wanted[4096], scale = 0;
+    ck_assert_int_le(n, 4096);
+    smft__tensor_to_f32(reference(&w, "grad.", w.model->names[i]), 0, n, wanted);
+    for (int64_t j = 0; j < n; j++)
+      scale = fmaxf(scale, fabsf(wanted[j]));
+    scale = fmaxf(scale, 1e-3f); /* a bias of the key norm moves all scores of a head alike: its gradient is 0 */
+    for (int64_t j = 0; j < n; j++)
+      ck_assert_msg(fabsf(got[i][j] - wanted[j]) <= 2e-5f * scale, "%s[%lld]: got %g, wanted %g (scale %g)", w.model->names[i],
+                    (long long)j, (double)got[i][j], (double)wanted[j], (double)scale);
+  }
+  free_grads(w.model, got);
+  smft_patch_free(patch);
+  close_world(&w);
+}
+END_TEST
+
+/* Whatever else is wanted, a tensor's gradient has the same bits: the way down only gets shorter. */
+START_TEST(one_tensor_alone) {
+  world w = open_world(fixtures[_i], 2);
+  float **all = full_gradient(&w, NULL);
+  for (int32_t i = 0; i < w.model->n_tensors; i++) {
+    float **one = calloc((size_t)w.model->n_tensors, sizeof *one);
+    int64_t n = smft__tensor_count(&w.model->tensors[i]);
+    one[i] = calloc((size_t)n, sizeof **one);
+    smft__grads grads = {one, NULL};
+    forward(&w, NULL, 1);
+    ck_ok(smft__network_backward(w.tape, NULL, &grads, NULL));
+    ck_assert_msg(memcmp(one[i], all[i], (size_t)n * sizeof **one) == 0, "%s differs when it is wanted alone", w.model->names[i]);
+    free(one[i]);
+    free(one);
+  }
+  free_grads(w.model, all);
+  close_world(&w);
+}
+END_TEST
+
+START_TEST(sparse_rows_are_the_dense_rows) {
+  world w = open_world(fixtures[_i], 2);
+  float **dense = full_gradient(&w, NULL);
+  int64_t dim = w.model->config.memory.value_dim;
+  smft__rows rows[2], *wanted[2] = {&rows[0], &rows[1]};
+  for (int32_t p = 0; p < w.model->config.n_pools; p++) {
+    smft__rows_init(&rows[p], w.ctx, dim);
+    ck_ok(smft__rows_reserve(&rows[p], 49));
+    for (int64_t slot = 0; slot < 49; slot += 2)
+      memset(smft__rows_at(&rows[p], smft__rows_add(&rows[p], slot)), 0, (size_t)dim * sizeof(float));
+  }
+  smft__grads grads = {NULL, wanted};
+  forward(&w, NULL, 1);
+  ck_ok(smft__network_backward(w.tape, NULL, &grads, NULL));
+  for (int32_t p = 0; p < w.model->config.n_pools; p++) {
+    ck_assert_int_eq(rows[p].n, 25);
+    for (int64_t i = 0; i < rows[p].n; i++)
+      ck_assert_mem_eq(smft__rows_at(&rows[p], i), dense[w.model->pools[p]] + rows[p].slots[i] * dim, (size_t)dim * sizeof(float));
+    smft__rows_free(&rows[p]);
+  }
+  free_grads(w.model, dense);
+  close_world(&w);
+}
+END_TEST
+
+START_TEST(threads_do_not_matter) {
+  float **gradients[3];
+  world worlds[3];
+  for (int i = 0; i < 3; i++) {
+    worlds[i] = open_world(fixtures[_i], i + 1);
+    gradients[i] = full_gradient(&worlds[i], NULL);
+    ck_assert(forward(&worlds[i], NULL, 1) <= forward(&worlds[0], NULL, 1) && forward(&worlds[i], NULL, 1) >= forward(&worlds[0], NULL, 1));
+  }
+  for (int i = 0; i < 3; i++) {
+    for (int32_t t = 0; i > 0 && t < worlds[0].model->n_tensors; t++)
+      ck_assert_mem_eq(gradients[i][t], gradients[0][t], (size_t)smft__tensor_count(&worlds[0].model->tensors[t]) * sizeof(float));
+  }
+  for (int i = 0; i < 3; i++) {
+    free_grads(worlds[i].model, gradients[i]);
+    close_world(&worlds[i]);
+  }
+}
+END_TEST
+
+/* A full patch that changes nothing, and a slots patch without rows, give the base's numbers. */
+START_TEST(empty_patches) {
+  world w = open_world(fixtures[_i], 2);
+  double base = forward(&w, NULL, 0);
+  for (int32_t kind = SMFT_PATCH_SLOTS; kind <= SMFT_PATCH_FULL; kind++) {
+    smft_patch *patch = NULL;
+    ck_ok(smft_patch_create(&patch, w.model, kind));
+    double loss = forward(&w, patch, 0);
+    ck_assert_msg(loss <= base && loss >= base, "kind %d: %.17g, base %.17g", kind, loss, base);
+    smft_patch_free(patch);
+  }
+  close_world(&w);
+}
+END_TEST
+
+static void run_counting(world *w) {
+  int64_t n_kept = 0, n = 0;
+  int32_t n_memories = w->model->config.n_memories;
+  int64_t *kept[2];
+  forward(w, NULL, 1);
+  for (int32_t m = 0; m < n_memories; m++) {
+    const int64_t *slots = smft__tape_slots(w->tape, m, &n_kept);
+    kept[m] = malloc((size_t)n_kept * sizeof *slots);
+    memcpy(kept[m], slots, (size_t)n_kept * sizeof *slots);
+  }
+  ck_ok(smft__network_forward(w->tape, NULL, batch(w), 0, NULL, NULL));
+  for (int32_t m = 0; m < n_memories; m++) {
+    const int64_t *slots = smft__tape_slots(w->tape, m, &n);
+    ck_assert_int_eq(n, n_kept);
+    ck_assert_mem_eq(slots, kept[m], (size_t)n * sizeof *slots);
+    free(kept[m]);
+  }
+}
+
+START_TEST(counting_reads_the_same_slots) {
+  world w = open_world(fixtures[_i], 2);
+  int64_t n = 1;
+  ck_assert_ptr_null(smft__tape_slots(w.tape, 0, &n)); /* nothing ran yet */
+  run_counting(&w);
+  ck_assert_ptr_null(smft__tape_slots(w.tape, 2, &n));
+  close_world(&w);
+}
+END_TEST
+
+START_TEST(refusals) {
+  world w = open_world(fixtures[_i], 1);
+  atomic_int cancel = 1;
+  double loss = 0;
+  smft__grads none = {NULL, NULL};
+  ck_status(smft__network_backward(w.tape, NULL, &none, NULL), SMFT_E_STATE);
+  ck_status(smft__network_forward(w.tape, NULL, batch(&w), 1, &loss, &cancel), SMFT_E_CANCELLED);
+  ck_status(smft__network_backward(w.tape, NULL, &none, NULL), SMFT_E_STATE);
+  w.ids[3] = 53;
+  ck_status(smft__network_forward(w.tape, NULL, batch(&w), 1, &loss, NULL), SMFT_E_TOKEN);
+  w.ids[3] = -1;
+  ck_status(smft__network_forward(w.tape, NULL, batch(&w), 1, &loss, NULL), SMFT_E_TOKEN);
+  w.ids[3] = 0;
+  for (int i = 0; i < 64; i++)
+    w.weights[i] = 0;
+  ck_status(smft__network_forward(w.tape, NULL, batch(&w), 1, &loss, NULL), SMFT_E_INVALID);
+  ck_ok(smft__network_forward(w.tape, NULL, batch(&w), 0, NULL, NULL)); /* counting needs no supervised token */
+  w.weights[1] = NAN;
+  ck_status(smft__network_forward(w.tape, NULL, batch(&w), 1, &loss, NULL), SMFT_E_INVALID);
+  close_world(&w);
+}
+END_TEST
+
+START_TEST(non_finite_weights) {
+  world w = open_world(fixtures[_i], 1);
+  smft_patch *patch = NULL;
+  double loss = 0;
+  ck_ok(smft_patch_create(&patch, w.model, SMFT_PATCH_FULL));
+  for (int32_t i = 0; i < w.model->n_tensors; i++) {
+    int64_t n = smft__tensor_count(&w.model->tensors[i]);
+    float *values = malloc((size_t)n * sizeof *values);
+    memcpy(values, patch->full[i], (size_t)n * sizeof *values);
+    for (int64_t j = 0; j < n; j++)
+      patch->full[i][j] = NAN;
+    if (!strstr(w.model->names[i], ".keys") && !strstr(w.model->names[i], "query")) /* a NaN score is never chosen */
+      ck_status(smft__network_forward(w.tape, patch, batch(&w), 1, &loss, NULL), SMFT_E_NONFINITE);
+    memcpy(patch->full[i], values, (size_t)n * sizeof *values);
+    free(values);
+  }
+  ck_ok(smft__network_forward(w.tape, patch, batch(&w), 1, &loss, NULL));
+  smft_patch_free(patch);
+  close_world(&w);
+}
+END_TEST
+
+Suite *make_suite(void) {
+  Suite *suite = suite_create("golden network");
+  TCase *tests = tcase_create("network");
+  tcase_add_loop_test(tests, loss_and_logits, 0, 2);
+  tcase_add_loop_test(tests, gradient_of_every_tensor, 0, 2);
+  tcase_add_loop_test(tests, one_tensor_alone, 0, 2);
+  tcase_add_loop_test(tests, sparse_rows_are_the_dense_rows, 0, 2);
+  tcase_add_loop_test(tests, threads_do_not_matter, 0, 2);
+  tcase_add_loop_test(tests, empty_patches, 0, 2);
+  tcase_add_loop_test(tests, counting_reads_the_same_slots, 0, 2);
+  tcase_add_loop_test(tests, refusals, 0, 2);
+  tcase_add_loop_test(tests, non_finite_weights, 0, 2);
+  suite_add_tcase(suite, tests);
+  return suite;
+}

@@ -1,0 +1,224 @@
+/* test_nn_attention: forward against a naive double pass, with and without a past; backward against differences of it; segments side by
+ * side; the same bits for 1, 2 and 3 threads. */
+#include "nn_check.h"
+#include "nn/attention.h"
+
+typedef struct problem { /* one segment, with its inputs in double too */
+  int64_t n_past, n_q, heads, kv_heads, dim;
+  float *q, *k, *v, *out, *log_sum, *d_out, *dq, *dk, *dv;
+  double *wide_q, *wide_k, *wide_v, *wide_out;
+} problem;
+
+static int64_t q_size(const problem *p) { return p->n_q * p->heads * p->dim; }
+static int64_t k_size(const problem *p) { return (p->n_past + p->n_q) * p->kv_heads * p->dim; }
+
+static void make(problem *p, smft__rng *rng) {
+  p->q = nn_numbers(rng, q_size(p)), p->k = nn_numbers(rng, k_size(p)), p->v = nn_numbers(rng, k_size(p));
+  p->out = nn_numbers(rng, q_size(p)), p->d_out = nn_numbers(rng, q_size(p)), p->log_sum = nn_numbers(rng, p->n_q * p->heads);
+  p->dq = nn_numbers(rng, q_size(p)), p->dk = nn_numbers(rng, k_size(p)), p->dv = nn_numbers(rng, k_size(p));
+  p->wide_q = nn_doubles(p->q, q_size(p)), p->wide_k = nn_doubles(p->k, k_size(p)), p->wide_v = nn_doubles(p->v, k_size(p));
+  p->wide_out = nn_doubles(p->out, q_size(p));
+}
+
+static void drop(problem *p) {
+  free(p->q), free(p->k), free(p->v), free(p->out), free(p->log_sum), free(p->d_out), free(p->dq), free(p->dk), free(p->dv);
+  free(p->wide_q), free(p->wide_k), free(p->wide_v), free(p->wide_out);
+}
+
+/* One query of one head. */
+static void naive_row(const problem *p, int64_t i, int64_t h) {
+  int64_t group = p->heads / p->kv_heads, n = p->n_past + i + 1;
+  const double *q = p->wide_q + (i * p->heads + h) * p->dim;
+  double *out = p->wide_out + (i * p->heads + h) * p->dim, *weight = calloc((size_t)n, sizeof *weight), most = -1e300, sum = 0;
+  for (int64_t j = 0; j < n; j++) {
+    const double *k = p->wide_k + (j * p->kv_heads + h / group) * p->dim;
+    for (int64_t c = 0; c < p->dim; c++)
+      weight[j] += q[c] * k[c] / sqrt((double)p->dim);
+    most = weight[j] > most ? weight[j] : most;
+  }
+  memset(out, 0, (size_t)p->dim * sizeof *out);
+  for (int64_t j = 0; j < n; j++)
+    sum += weight[j] = exp(weight[j] - most);
+  for (int64_t j = 0; j < n; j++)
+    for (int64_t c = 0; c < p->dim; c++)
+      out[c] += weight[j] / sum * p->wide_v[(j * p->kv_heads + h / group) * p->dim + c];
+  free(weight);
+}
+
+static double naive(const void *arg) {
+  const problem *p = arg;
+  for (int64_t i = 0; i < p->n_q; i++)
+    for (int64_t h = 0; h < p->heads; h++)
+      naive_row(p, i, h);
+  return nn_inner(p->d_out, p->wide_out, q_size(p));
+}
+
+static smft__segment segment_of(const problem *p) {
+  return (smft__segment){p->q, p->k, p->v, p->out, p->log_sum, p->n_past, p->n_q};
+}
+
+static float *scratch_for(const smft_ctx *ctx, const problem *p, int64_t longest) {
+  return calloc((size_t)smft__attention_scratch(ctx, (int32_t)p->heads, (int32_t)p->kv_heads, (int32_t)p->dim, longest), sizeof(float));
+}
+
+static void forward(smft_ctx *ctx, const problem *p) {
+  smft__segment segment = segment_of(p);
+  float *scratch = scratch_for(ctx, p, p->n_past + p->n_q);
+  smft__attention_forward(ctx, &segment, 1, (int32_t)p->heads, (int32_t)p->kv_heads, (int32_t)p->dim, scratch);
+  free(scratch);
+}
+
+static void backward(smft_ctx *ctx, const problem *p) {
+  smft__segment segment = segment_of(p);
+  smft__segment_grad grad = {p->d_out, p->dq, p->dk, p->dv};
+  float *scratch = scratch_for(ctx, p, p->n_q);
+  smft__attention_backward(ctx, &segment, &grad, 1, (int32_t)p->heads, (int32_t)p->kv_heads, (int32_t)p->dim, scratch);
+  free(scratch);
+}
+
+/* n_past, n_q, heads, kv_heads, dim: lengths around the blocks of 64 queries and 256 keys */
+static const int64_t shapes[][5] = {{0, 1, 1, 1, 2},   {0, 13, 4, 2, 48},  {0, 64, 3, 1, 16},  {0, 65, 2, 2, 6},   {17, 1, 9, 3, 64},
+                                    {300, 1, 4, 1, 32}, {255, 3, 2, 1, 24}, {0, 300, 2, 1, 10}, {250, 70, 2, 2, 12}, {600, 129, 1, 1, 8}};
+
+START_TEST(test_forward) {
+  if (smft__cpu_limit(_i) != _i)
+    return;
+  smft_ctx *ctx = nn_context(2);
+  smft__rng rng;
+  smft__rng_seed(&rng, 1);
+  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+    problem p = {shapes[s][0], shapes[s][1], shapes[s][2], shapes[s][3], shapes[s][4], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    make(&p, &rng);
+    forward(ctx, &p);
+    naive(&p);
+    nn_close(p.out, p.wide_out, q_size(&p), 2e-6, "out");
+    drop(&p);
+  }
+  smft_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(test_backward) {
+  static const int64_t small[][5] = {{0, 1, 2, 1, 4}, {0, 11, 4, 2, 6}, {0, 19, 3, 3, 2}, {0, 70, 2, 1, 2}};
+  smft_ctx *ctx = nn_context(2);
+  smft__rng rng;
+  smft__rng_seed(&rng, 2);
+  for (size_t s = 0; s < sizeof small / sizeof *small; s++) {
+    problem p = {small[s][0], small[s][1], small[s][2], small[s][3], small[s][4], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    make(&p, &rng);
+    forward(ctx, &p);
+    backward(ctx, &p);
+    nn_differences(naive, &p, p.wide_q, q_size(&p), p.dq, NULL, "dq");
+    nn_differences(naive, &p, p.wide_k, k_size(&p), p.dk, NULL, "dk");
+    nn_differences(naive, &p, p.wide_v, k_size(&p), p.dv, NULL, "dv");
+    drop(&p);
+  }
+  smft_ctx_free(ctx);
+}
+END_TEST
+
+/* Several blocks of keys: the gradient along random directions, since differences of every element would take long. */
+START_TEST(test_backward_long) {
+  smft_ctx *ctx = nn_context(3);
+  smft__rng rng;
+  smft__rng_seed(&rng, 3);
+  problem p = {0, 300, 2, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  make(&p, &rng);
+  forward(ctx, &p);
+  backward(ctx, &p);
+  double *inputs[] = {p.wide_q, p.wide_k, p.wide_v};
+  float *gradients[] = {p.dq, p.dk, p.dv};
+  for (int which = 0; which < 3; which++) {
+    int64_t n = which ? k_size(&p) : q_size(&p);
+    float *direction = nn_numbers(&rng, n);
+    double slope = 0, above;
+    for (int64_t i = 0; i < n; i++) {
+      slope += (double)direction[i] * (double)gradients[which][i];
+      inputs[which][i] += 1e-5 * (double)direction[i];
+    }
+    above = naive(&p);
+    for (int64_t i = 0; i < n; i++)
+      inputs[which][i] -= 2e-5 * (double)direction[i];
+    ck_assert_double_eq_tol(slope, (above - naive(&p)) / 2e-5, 1e-4 * (1 + fabs(slope)));
+    for (int64_t i = 0; i < n; i++)
+      inputs[which][i] += 1e-5 * (double)direction[i];
+    free(direction);
+  }
+  drop(&p);
+  smft_ctx_free(ctx);
+}
+END_TEST
+
+/* Everything that a call writes, for segments of different lengths in one call. */
+static void run_together(smft_ctx *ctx, problem p[4]) {
+  smft__segment segments[4];
+  smft__segment_grad grads[4];
+  float *scratch = scratch_for(ctx, &p[0], 200);
+  for (int i = 0; i < 4; i++) {
+    segments[i] = segment_of(&p[i]);
+    grads[i] = (smft__segment_grad){p[i].d_out, p[i].dq, p[i].dk, p[i].dv};
+  }
+  smft__attention_forward(ctx, segments, 4, 4, 2, 24, scratch);
+  smft__attention_backward(ctx, segments, grads, 4, 4, 2, 24, scratch);
+  free(scratch);
+}
+
+START_TEST(test_segments_and_threads) {
+  static const int64_t lengths[] = {5, 200, 1, 64};
+  problem p[4][4];
+  for (int t = 0; t < 4; t++) {
+    smft_ctx *ctx = nn_context(t < 3 ? t + 1 : 1);
+    smft__rng rng;
+    smft__rng_seed(&rng, 4);
+    for (int i = 0; i < 4; i++) {
+      p[t][i] = (problem){0, lengths[i], 4, 2, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+      make(&p[t][i], &rng);
+      if (t == 3) { /* one at a time */
+        forward(ctx, &p[t][i]);
+        backward(ctx, &p[t][i]);
+      }
+    }
+    if (t < 3)
+      run_together(ctx, p[t]);
+    smft_ctx_free(ctx);
+  }
+  for (int i = 0; i < 4; i++) {
+    size_t q = (size_t)q_size(&p[0][i]) * sizeof(float), k = (size_t)k_size(&p[0][i]) * sizeof(float);
+    for (int t = 1; t < 4; t++)
+      ck_assert(!memcmp(p[t][i].out, p[0][i].out, q) && !memcmp(p[t][i].dq, p[0][i].dq, q) && !memcmp(p[t][i].dk, p[0][i].dk, k) &&
+                !memcmp(p[t][i].dv, p[0][i].dv, k));
+    for (int t = 0; t < 4; t++)
+      drop(&p[t][i]);
+  }
+}
+END_TEST
+
+/* Scores far beyond exp's range: the running maximum keeps them apart. */
+START_TEST(test_large_scores) {
+  smft_ctx *ctx = nn_context(1);
+  smft__rng rng;
+  smft__rng_seed(&rng, 5);
+  problem p = {500, 20, 1, 1, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  make(&p, &rng);
+  for (int64_t i = 0; i < q_size(&p); i++)
+    p.wide_q[i] = (double)(p.q[i] *= 300.0f);
+  forward(ctx, &p);
+  naive(&p);
+  nn_close(p.out, p.wide_out, q_size(&p), 1e-3, "out");
+  drop(&p);
+  smft_ctx_free(ctx);
+}
+END_TEST
+
+Suite *make_suite(void) {
+  Suite *suite = suite_create("nn_attention");
+  TCase *tests = tcase_create("attention");
+  tcase_add_loop_test(tests, test_forward, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
+  tcase_add_test(tests, test_backward);
+  tcase_add_test(tests, test_backward_long);
+  tcase_add_test(tests, test_segments_and_threads);
+  tcase_add_test(tests, test_large_scores);
+  tcase_set_timeout(tests, 120);
+  suite_add_tcase(suite, tests);
+  return suite;
+}

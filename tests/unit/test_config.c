@@ -1,0 +1,163 @@
+/* config: what config.json may say, what is derived, and what is refused by name. */
+#include "files.h"
+
+#include "model/config.h"
+
+#define BASE                                                                                                                       \
+  "\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"intermediate_size\": 48, " \
+  "\"vocab_size\": 97"
+#define MEMORY                                                                                                        \
+  "\"layers\": [2, 0], \"pools\": [0, 1], \"n_keys\": 8, \"heads\": 2, \"top_k\": 4, \"key_dim\": 16, \"value_dim\": 24"
+
+static smft_ctx *ctx;
+
+static void setup(void) { ck_ok(smft_ctx_create(&ctx, NULL)); }
+static void teardown(void) { smft_ctx_free(ctx); }
+
+static smft_status load(smft__config *config, const char *text) {
+  test_write("config.json", text, strlen(text));
+  return smft__config_load(config, ctx, test_directory_path);
+}
+
+START_TEST(defaults) {
+  smft__config c;
+  ck_ok(load(&c, "{" BASE "}"));
+  ck_assert_int_eq(c.n_kv_heads, 4);
+  ck_assert_int_eq(c.head_dim, 8);
+  ck_assert_int_eq(c.context, 2048);
+  ck_assert_int_eq(c.bos, -1);
+  ck_assert_int_eq(c.eos, -1);
+  ck_assert_int_eq(c.n_eos, 0);
+  ck_assert_int_eq(c.tied, 0);
+  ck_assert_int_eq(c.n_memories, 0);
+  ck_assert_double_eq(c.rope_theta, 10000);
+  ck_assert_double_eq_tol((double)c.norm_eps, 1e-6, 1e-12);
+  smft__config_free(&c, ctx);
+}
+END_TEST
+
+START_TEST(everything_given) {
+  smft__config c;
+  ck_ok(load(&c, "{" BASE ", \"num_key_value_heads\": 2, \"head_dim\": 10, \"eos_token_id\": [2, 5], \"bos_token_id\": 1, "
+                 "\"rope_theta\": 5e5, \"rms_norm_eps\": 1e-5, \"tie_word_embeddings\": true, \"attention_bias\": false, "
+                 "\"mlp_bias\": false, \"rope_scaling\": null, "
+                 "\"hidden_act\": \"silu\", \"max_position_embeddings\": 64, \"memory\": {" MEMORY ", \"placement\": \"beside\", "
+                 "\"query_norm\": \"rmsnorm\", \"key_norm\": \"l2\", \"norm_eps\": 1e-3, \"temperature\": 2.5, \"gate\": false, "
+                 "\"bias\": true}}"));
+  ck_assert_int_eq(c.head_dim, 10);
+  ck_assert_int_eq(c.n_kv_heads, 2);
+  ck_assert_int_eq(c.eos, 2);
+  ck_assert_int_eq(c.n_eos, 2);
+  ck_assert_int_eq(c.eos_all[1], 5);
+  ck_assert_int_eq(c.bos, 1);
+  ck_assert_int_eq(c.tied, 1);
+  ck_assert_int_eq(c.n_memories, 2);
+  ck_assert_int_eq(c.n_pools, 2);
+  ck_assert_int_eq(c.memories[0].layer, 0); /* ascending, each with its pool */
+  ck_assert_int_eq(c.memories[0].pool, 1);
+  ck_assert_int_eq(c.memories[1].layer, 2);
+  ck_assert_int_eq(c.memories[1].pool, 0);
+  ck_assert_int_eq(c.placement, SMFT_PLACEMENT_BESIDE);
+  ck_assert_int_eq(c.memory.query_norm, SMFT__NORM_RMSNORM);
+  ck_assert_int_eq(c.memory.key_norm, SMFT__NORM_L2);
+  ck_assert_int_eq(c.memory.gate, 0);
+  ck_assert_int_eq(c.memory.bias, 1);
+  ck_assert_int_eq(c.memory.value_dim, 24);
+  ck_assert_double_eq((double)c.memory.temperature, 2.5);
+  ck_assert_ptr_nonnull(strstr(c.json, "rope_theta"));
+  smft__config_free(&c, ctx);
+}
+END_TEST
+
+START_TEST(newer_rope_parameters) {
+  smft__config c;
+  ck_ok(load(&c, "{" BASE ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 123.0}}"));
+  ck_assert_double_eq(c.rope_theta, 123);
+  smft__config_free(&c, ctx);
+}
+END_TEST
+
+static const struct {
+  const char *text;
+  smft_status status;
+  const char *needle; /* in the message */
+} refused[] = {
+    {"", SMFT_E_FORMAT, "config.json"},
+    {"[1]", SMFT_E_FORMAT, "object"},
+    {"{\"model_type\": \"llama\"", SMFT_E_FORMAT, "config.json"},
+    {"{}", SMFT_E_FORMAT, "model_type"},
+    {"{\"model_type\": \"mistral\"}", SMFT_E_UNSUPPORTED, "mistral"},
+    {"{\"model_type\": \"llama\"}", SMFT_E_FORMAT, "hidden_size"},
+    {"{" BASE ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
+    {"{" BASE ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
+    {"{" BASE ", \"mlp_bias\": true}", SMFT_E_UNSUPPORTED, "mlp_bias"},
+    {"{" BASE ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0}}", SMFT_E_UNSUPPORTED, "llama3"},
+    {"{" BASE ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}}", SMFT_E_UNSUPPORTED, "linear"},
+    {"{" BASE ", \"rope_scaling\": 3}", SMFT_E_FORMAT, "rope_scaling"},
+    {"{" BASE ", \"rope_parameters\": {\"rope_type\": \"yarn\"}}", SMFT_E_UNSUPPORTED, "yarn"},
+    {"{" BASE ", \"quantization_config\": {}}", SMFT_E_UNSUPPORTED, "quantization_config"},
+    {"{" BASE ", \"sliding_window\": 4096}", SMFT_E_UNSUPPORTED, "sliding_window"},
+    {"{" BASE ", \"partial_rotary_factor\": 0.5}", SMFT_E_UNSUPPORTED, "partial_rotary_factor"},
+    {"{" BASE ", \"num_key_value_heads\": 3}", SMFT_E_FORMAT, "num_key_value_heads"},
+    {"{" BASE ", \"num_key_value_heads\": 0}", SMFT_E_FORMAT, "num_key_value_heads"},
+    {"{" BASE ", \"head_dim\": 7}", SMFT_E_FORMAT, "even"},
+    {"{" BASE ", \"head_dim\": -8}", SMFT_E_FORMAT, "head_dim"},
+    {"{" BASE ", \"head_dim\": 8000000}", SMFT_E_FORMAT, "wide"},
+    {"{" BASE ", \"rms_norm_eps\": 0}", SMFT_E_FORMAT, "rms_norm_eps"},
+    {"{" BASE ", \"rms_norm_eps\": \"1e-5\"}", SMFT_E_FORMAT, "rms_norm_eps"},
+    {"{" BASE ", \"rope_theta\": -1}", SMFT_E_FORMAT, "rope_theta"},
+    {"{" BASE ", \"bos_token_id\": 97}", SMFT_E_FORMAT, "bos_token_id"},
+    {"{" BASE ", \"eos_token_id\": 97}", SMFT_E_FORMAT, "eos_token_id"},
+    {"{" BASE ", \"eos_token_id\": [1, \"2\"]}", SMFT_E_FORMAT, "eos_token_id"},
+    {"{" BASE ", \"eos_token_id\": [1,2,3,4,5,6,7,8,9]}", SMFT_E_UNSUPPORTED, "eos_token_id"},
+    {"{" BASE ", \"max_position_embeddings\": 0}", SMFT_E_FORMAT, "max_position_embeddings"},
+    {"{" BASE ", \"max_position_embeddings\": 99999999999}", SMFT_E_FORMAT, "max_position_embeddings"},
+    {"{\"model_type\": \"llama\", \"hidden_size\": 30, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"intermediate_size\": 4, "
+     "\"vocab_size\": 9}", SMFT_E_FORMAT, "multiple"},
+    {"{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 4000000, \"num_attention_heads\": 4, "
+     "\"intermediate_size\": 4, \"vocab_size\": 9}", SMFT_E_FORMAT, "num_hidden_layers"},
+    {"{" BASE ", \"memory\": 1}", SMFT_E_FORMAT, "memory"},
+    {"{" BASE ", \"memory\": {" MEMORY ", \"dropout\": 0.1}}", SMFT_E_UNSUPPORTED, "dropout"},
+    {"{" BASE ", \"memory\": {" MEMORY ", \"placement\": \"instead\"}}", SMFT_E_UNSUPPORTED, "instead"},
+    {"{" BASE ", \"memory\": {" MEMORY ", \"query_norm\": \"batchnorm\"}}", SMFT_E_UNSUPPORTED, "batchnorm"},
+    {"{" BASE ", \"memory\": {" MEMORY ", \"temperature\": 0}}", SMFT_E_FORMAT, "temperature"},
+    {"{" BASE ", \"memory\": {\"layers\": [0], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 9}}", SMFT_E_FORMAT, "top_k"},
+    {"{" BASE ", \"memory\": {\"layers\": [0], \"pools\": [0], \"n_keys\": 8, \"heads\": 2}}", SMFT_E_FORMAT, "top_k"},
+    {"{" BASE ", \"memory\": {\"layers\": [0], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2, \"key_dim\": 5}}", SMFT_E_FORMAT,
+     "key_dim"},
+    {"{" BASE ", \"memory\": {\"layers\": [3], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "layers"},
+    {"{" BASE ", \"memory\": {\"layers\": [1, 1], \"pools\": [0, 0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "twice"},
+    {"{" BASE ", \"memory\": {\"layers\": [0, 1], \"pools\": [1, 1], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "pool 0"},
+    {"{" BASE ", \"memory\": {\"layers\": [0, 1], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "pools"},
+    {"{" BASE ", \"memory\": {\"layers\": [0], \"pools\": [5], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "pools"},
+    {"{" BASE ", \"memory\": {\"layers\": [], \"pools\": [], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "layers"},
+};
+
+START_TEST(refusals) {
+  smft__config c;
+  ck_status(load(&c, refused[_i].text), refused[_i].status);
+  ck_assert_msg(strstr(smft_error_message(), refused[_i].needle) != NULL, "%s: message lacks \"%s\": %s", refused[_i].text,
+                refused[_i].needle, smft_error_message());
+  ck_assert_ptr_null(c.memories); /* nothing left behind */
+}
+END_TEST
+
+START_TEST(missing) {
+  smft__config c;
+  ck_status(smft__config_load(&c, ctx, test_file("nowhere")), SMFT_E_NOT_FOUND);
+}
+END_TEST
+
+Suite *make_suite(void) {
+  Suite *suite = suite_create("unit config");
+  TCase *tests = tcase_create("config");
+  test_directory_make();
+  tcase_add_checked_fixture(tests, setup, teardown);
+  tcase_add_test(tests, defaults);
+  tcase_add_test(tests, everything_given);
+  tcase_add_test(tests, newer_rope_parameters);
+  tcase_add_loop_test(tests, refusals, 0, (int)(sizeof refused / sizeof *refused));
+  tcase_add_test(tests, missing);
+  suite_add_tcase(suite, tests);
+  return suite;
+}

@@ -1,0 +1,85 @@
+/* counts: against plain counting; memory follows the distinct slots. */
+#include "test.h"
+#include "base/rng.h"
+#include "memory/counts.h"
+
+static void check(const smft__counts *counts, const int64_t *plain, int64_t n_slots) {
+  int64_t at = 0, total = 0;
+  for (int64_t slot = 0; slot < n_slots; slot++) {
+    total += plain[slot];
+    if (!plain[slot])
+      continue;
+    ck_assert(at < counts->n && counts->slots[at] == slot && counts->reads[at] == plain[slot]);
+    at++;
+  }
+  ck_assert(at == counts->n && total == counts->total);
+}
+
+START_TEST(counting) {
+  enum { SLOTS = 300000, PIECE = 5000 };
+  smft_ctx *ctx;
+  smft__counts counts;
+  smft__rng rng;
+  int64_t *plain = calloc(SLOTS, sizeof *plain), *piece = malloc(PIECE * sizeof *piece);
+  ck_ok(smft_ctx_create(&ctx, NULL));
+  smft__counts_init(&counts, ctx);
+  smft__rng_seed(&rng, 4);
+  ck_ok(smft__counts_finish(&counts));
+  check(&counts, plain, SLOTS);
+  for (int round = 0; round < 100; round++) {
+    for (int i = 0; i < PIECE; i++) /* a few slots often, many seldom */
+      plain[piece[i] = smft__rng_below(&rng, i % 2 ? SLOTS : 50)]++;
+    ck_ok(smft__counts_add(&counts, piece, round % 10 ? PIECE : 1));
+    if (round % 10 == 0)
+      for (int i = 1; i < PIECE; i++)
+        plain[piece[i]]--;
+    if (round % 33 == 0) {
+      ck_ok(smft__counts_finish(&counts));
+      check(&counts, plain, SLOTS);
+    }
+  }
+  ck_ok(smft__counts_finish(&counts));
+  ck_ok(smft__counts_finish(&counts));
+  check(&counts, plain, SLOTS);
+  smft__counts_clear(&counts);
+  memset(plain, 0, SLOTS * sizeof *plain);
+  ck_ok(smft__counts_finish(&counts));
+  check(&counts, plain, SLOTS);
+  plain[SLOTS - 1] = 2;
+  ck_ok(smft__counts_add(&counts, (int64_t[]){SLOTS - 1, SLOTS - 1}, 2));
+  ck_ok(smft__counts_finish(&counts));
+  check(&counts, plain, SLOTS);
+  smft__counts_free(&counts);
+  smft__counts_free(&counts);
+  smft_ctx_free(ctx);
+  free(plain);
+  free(piece);
+} END_TEST
+
+START_TEST(memory_follows_distinct_slots) {
+  smft_ctx *ctx;
+  smft__counts counts;
+  int64_t *reads = malloc(1000000 * sizeof *reads), peak;
+  ck_ok(smft_ctx_create(&ctx, NULL));
+  smft__counts_init(&counts, ctx);
+  for (int64_t i = 0; i < 1000000; i++)
+    reads[i] = i % 10 * 1000000007 % ((int64_t)1 << 31);
+  for (int i = 0; i < 5; i++)
+    ck_ok(smft__counts_add(&counts, reads, 1000000));
+  ck_ok(smft__counts_finish(&counts));
+  ck_assert(counts.n == 10 && counts.total == 5000000 && counts.reads[3] == 500000);
+  ck_ok(smft_ctx_memory(ctx, NULL, &peak));
+  ck_assert_int_lt(peak, 3 << 20);
+  smft__counts_free(&counts);
+  smft_ctx_free(ctx);
+  free(reads);
+} END_TEST
+
+Suite *make_suite(void) {
+  Suite *suite = suite_create("counts");
+  TCase *cases = tcase_create("counts");
+  tcase_add_test(cases, counting);
+  tcase_add_test(cases, memory_follows_distinct_slots);
+  suite_add_tcase(suite, cases);
+  return suite;
+}

@@ -1,0 +1,397 @@
+/* selector: scores of every rule against their formulas, the order with ties, what background counts count, and their file. */
+#include "test.h"
+#include "tiny.h"
+#include "learn/selector.h"
+#include "model/network.h"
+
+static smft_ctx *ctx;
+static smft_model *model; /* two memory layers on two pools of 256 slots */
+
+static void open_model(void) {
+  ck_ok(smft_ctx_create(&ctx, NULL));
+  model = tiny_model(ctx, "model", (tiny){0, 0, 0, 2}, 3);
+}
+
+static void close_model(void) {
+  smft_model_free(model);
+  smft_ctx_free(ctx);
+}
+
+/* ---- ranking ---- */
+
+typedef struct fake { /* reads and df that a test makes up: slot i of each pool */
+  smft__counts counts[2];
+  uint32_t *df[2];
+} fake;
+
+static int64_t reads_of(int p, int64_t slot) { return slot % 3 == 0 ? 0 : 1 + (slot * 7 + p * 3) % 5; }
+
+static smft_selector *make_fake(fake *f, int32_t rule, int64_t t, int64_t n_batches) {
+  smft_selector_options options = SMFT_SELECTOR_OPTIONS_INIT;
+  smft_selector *selector;
+  options.rule = rule;
+  options.t = t;
+  ck_ok(smft_selector_create(&selector, model, &options));
+  uint32_t **df = smft__df_create(ctx, model);
+  for (int p = 0; p < 2; p++) {
+    smft__counts_init(&f->counts[p], ctx);
+    f->df[p] = df[p];
+    for (int64_t slot = 0; slot < 256; slot++) {
+      df[p][slot] = (uint32_t)((slot * 13 + p) % (n_batches + 1)); /* some are in every batch: score 0 */
+      for (int64_t r = 0; r < reads_of(p, slot); r++)
+        ck_ok(smft__counts_add(&f->counts[p], &slot, 1));
+    }
+    ck_ok(smft__counts_finish(&f->counts[p]));
+  }
+  smft__selector_set(selector, df, n_batches);
+  return selector;
+}
+
+static double naive_score(const fake *f, int32_t rule, int64_t n_batches, int p, int64_t slot) {
+  double reads = 0, total = 0;
+  for (int q = 0; q < 2; q++)
+    for (int64_t s = 0; s < 256; s++) {
+      reads += (double)reads_of(q, s);
+      total += (double)f->df[q][s] + 1;
+    }
+  double share = (double)reads_of(p, slot) / reads, df = (double)f->df[p][slot];
+  if (rule == SMFT_RULE_TFIDF)
+    return share * log(((double)n_batches + 1) / (df + 1));
+  if (rule == SMFT_RULE_KL)
+    return reads_of(p, slot) ? share * log(share / ((df + 1) / total)) : 0;
+  return share;
+}
+
+/* Everything, sorted the slow way. */
+static int64_t naive_order(const fake *f, int32_t rule, int64_t n_batches, smft_selected *out) {
+  int64_t n = 0;
+  for (int p = 0; p < 2; p++)
+    for (int64_t slot = 0; slot < 256; slot++) {
+      double score = naive_score(f, rule, n_batches, p, slot);
+      if (reads_of(p, slot) == 0 || !(score > 0))
+        continue;
+      int64_t i = n++;
+      for (; i > 0 && out[i - 1].score < score; i--) /* an equal one that came before (lower pool, lower slot) stays before */
+        out[i] = out[i - 1];
+      out[i] = (smft_selected){slot, score, p, 0};
+    }
+  return n;
+}
+
+START_TEST(rules_rank_as_their_formulas) {
+  int32_t rule = 1 + _i % 4;
+  int64_t t = (int64_t[]){1, 5, 37, 100000}[_i / 4];
+  static smft_selected wanted[512];
+  fake f;
+  open_model();
+  smft_selector *selector = make_fake(&f, rule, t, 6);
+  smft__selection selection = {ctx, NULL, 0, 0};
+  ck_ok(smft__select(selector, f.counts, &selection));
+  int64_t n = naive_order(&f, rule, 6, wanted);
+  if (rule != SMFT_RULE_ALL && n > t)
+    n = t;
+  ck_assert_int_eq(selection.n, n);
+  for (int64_t i = 0; i < n; i++) {
+    ck_assert_int_eq(selection.list[i].pool, wanted[i].pool);
+    ck_assert_int_eq(selection.list[i].slot, wanted[i].slot);
+    ck_assert(fabs(selection.list[i].score - wanted[i].score) <= 1e-12);
+  }
+  smft__free(ctx, selection.list);
+  smft__counts_free(&f.counts[0]);
+  smft__counts_free(&f.counts[1]);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+START_TEST(without_counts_tfidf_selects_nothing) {
+  open_model();
+  smft_selector *selector;
+  smft__counts counts[2];
+  smft__selection selection = {ctx, NULL, 0, 0};
+  int64_t slots[] = {4, 4, 9}, n_batches = -1;
+  uint32_t df[256];
+  ck_ok(smft_selector_create(&selector, model, NULL));
+  for (int p = 0; p < 2; p++) {
+    smft__counts_init(&counts[p], ctx);
+    ck_ok(smft__counts_add(&counts[p], slots, p ? 3 : 0));
+    ck_ok(smft__counts_finish(&counts[p]));
+  }
+  ck_ok(smft__select(selector, counts, &selection));
+  ck_assert_int_eq(selection.n, 0);
+  ck_ok(smft_selector_df(selector, 1, df, 256, &n_batches));
+  ck_assert(n_batches == 0 && df[4] == 0);
+  smft__counts_free(&counts[0]);
+  smft__counts_free(&counts[1]);
+  smft__free(ctx, selection.list);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+/* ---- background ---- */
+
+static const char text[] = "the cat sat on the mat\nand another line of text follows\n\nx\nfive crazy fish in a tank of water\r\nend";
+static const int text_pieces = 3 + 4 + 1 + 4 + 1; /* of 10 tokens, <s> included: what the five lines give */
+
+static smft_selector *count_text(const smft_background *background) {
+  smft_selector *selector;
+  ck_ok(smft_selector_create(&selector, model, NULL));
+  ck_ok(smft_selector_count_background(selector, background));
+  return selector;
+}
+
+/* df by one forward pass a batch and a table of what was read. */
+static void naive_df(const int32_t *ids, const int64_t *lengths, int64_t n, int64_t per_batch, uint32_t df[2][256]) {
+  smft__tape *tape;
+  memset(df, 0, 2 * 256 * sizeof(uint32_t));
+  ck_ok(smft__tape_create(&tape, model));
+  for (int64_t s = 0; s < n; s += per_batch) {
+    static char read[2][256];
+    memset(read, 0, sizeof read);
+    for (int64_t i = s; i < s + per_batch && i < n; i++) {
+      int64_t offsets[2] = {0, lengths[i]}, n_reads;
+      smft__sequences batch = {ids, offsets, 1, lengths[i], NULL};
+      ck_ok(smft__network_forward(tape, NULL, &batch, 0, NULL, NULL));
+      for (int32_t m = 0; m < 2; m++) {
+        const int64_t *slots = smft__tape_slots(tape, m, &n_reads);
+        for (int64_t r = 0; r < n_reads; r++)
+          read[model->memories[m].pool][slots[r]] = 1;
+      }
+      ids += lengths[i];
+    }
+    for (int p = 0; p < 2; p++)
+      for (int slot = 0; slot < 256; slot++)
+        df[p][slot] += read[p][slot] ? 1u : 0u;
+  }
+  smft__tape_free(tape);
+}
+
+static int64_t text_ids(int32_t *ids, int64_t *lengths) { /* the pieces of 10 of `text` */
+  int64_t n = 0, at = 0;
+  for (const char *line = text; *line;) {
+    size_t length = strcspn(line, "\r\n");
+    int64_t in_piece = 0;
+    for (size_t i = 0; length && i <= length; i++) {
+      ids[at++] = i == 0 ? 0 : tiny_id(line[i - 1]);
+      if (++in_piece == 10 || i == length) {
+        lengths[n++] = in_piece;
+        in_piece = 0;
+      }
+    }
+    line += length;
+    while (*line == '\r' || *line == '\n')
+      line++;
+  }
+  return n;
+}
+
+static void check_df(const smft_selector *selector, uint32_t df[2][256], int64_t n_batches) {
+  for (int32_t p = 0; p < 2; p++) {
+    uint32_t got[256];
+    int64_t n;
+    ck_ok(smft_selector_df(selector, p, got, 256, &n));
+    ck_assert_int_eq(n, n_batches);
+    ck_assert(memcmp(got, df[p], sizeof got) == 0);
+  }
+}
+
+START_TEST(text_and_ids_count_alike) {
+  int64_t per_batch = 1 + _i, lengths[64];
+  int32_t ids[1024];
+  uint32_t df[2][256];
+  open_model();
+  smft_background background = SMFT_BACKGROUND_INIT;
+  background.text_path = test_write("text.txt", text, sizeof text - 1);
+  background.tokens_per_sequence = 10;
+  background.sequences_per_batch = per_batch;
+  smft_selector *from_text = count_text(&background);
+  int64_t n = text_ids(ids, lengths), n_batches = (n + per_batch - 1) / per_batch;
+  ck_assert_int_eq(n, text_pieces);
+  naive_df(ids, lengths, n, per_batch, df);
+  check_df(from_text, df, n_batches);
+  background.text_path = NULL;
+  background.ids = ids;
+  background.lengths = lengths;
+  background.n_sequences = n;
+  smft_selector *from_ids = count_text(&background);
+  check_df(from_ids, df, n_batches);
+  ck_ok(smft_selector_count_background(from_ids, &background)); /* adds */
+  for (int p = 0; p < 2; p++)
+    for (int i = 0; i < 256; i++)
+      df[p][i] *= 2;
+  check_df(from_ids, df, 2 * n_batches);
+  background.max_batches = 2;
+  smft_selector *few = count_text(&background);
+  naive_df(ids, lengths, 2 * per_batch, per_batch, df);
+  check_df(few, df, 2);
+  smft_selector_free(few);
+  smft_selector_free(from_ids);
+  smft_selector_free(from_text);
+  close_model();
+}
+END_TEST
+
+START_TEST(padding_never_counts) {
+  int32_t padded[] = {97, 97, 5, 6, 7, 97, 8, 97, 0, 5, 97}, clean[] = {5, 6, 7, 8, 0, 5};
+  int64_t padded_lengths[] = {7, 1, 3}, clean_lengths[] = {4, 2};
+  uint32_t df[2][256];
+  open_model();
+  smft_background background = SMFT_BACKGROUND_INIT;
+  background.ids = padded;
+  background.lengths = padded_lengths;
+  background.n_sequences = 3; /* the second one is nothing but padding */
+  background.pad_id = 97;
+  smft_selector *selector = count_text(&background);
+  naive_df(clean, clean_lengths, 2, 1, df);
+  check_df(selector, df, 2);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+static int32_t cancel_at_once(void *user, const char *stage, int64_t done, int64_t total) {
+  ck_assert_str_eq(stage, "background");
+  ck_assert(done > 0 && done <= total);
+  ++*(int *)user;
+  return 1;
+}
+
+START_TEST(failures_leave_the_counts) {
+  int calls = 0;
+  int32_t ids[] = {1, 2, 3, 98, 5, 6};
+  int64_t lengths[] = {3, 3};
+  uint32_t before[2][256];
+  open_model();
+  smft_selector *selector = tiny_selector(model, 0, 0);
+  for (int32_t p = 0; p < 2; p++)
+    ck_ok(smft_selector_df(selector, p, before[p], 256, NULL));
+  smft_background background = SMFT_BACKGROUND_INIT;
+  background.ids = ids;
+  background.lengths = lengths;
+  background.n_sequences = 2;
+  ck_status(smft_selector_count_background(selector, &background), SMFT_E_TOKEN);
+  background.n_sequences = 1;
+  background.progress = cancel_at_once;
+  background.progress_user = &calls;
+  ck_status(smft_selector_count_background(selector, &background), SMFT_E_CANCELLED);
+  ck_assert_int_eq(calls, 1);
+  background.progress = NULL;
+  background.tokens_per_sequence = 65;
+  ck_status(smft_selector_count_background(selector, &background), SMFT_E_CONTEXT);
+  background.tokens_per_sequence = 0;
+  background.text_path = "nowhere.txt";
+  ck_status(smft_selector_count_background(selector, &background), SMFT_E_INVALID);
+  background.ids = NULL;
+  background.lengths = NULL;
+  ck_status(smft_selector_count_background(selector, &background), SMFT_E_NOT_FOUND);
+  background.text_path = test_write("bad.txt", "good\nb\xff" "ad\n", 8);
+  ck_status(smft_selector_count_background(selector, &background), SMFT_E_ENCODING);
+  ck_assert_ptr_nonnull(strstr(smft_error_message(), "bad.txt:2"));
+  check_df(selector, before, 24);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+/* ---- file ---- */
+
+START_TEST(save_and_load) {
+  uint32_t df[2][256];
+  open_model();
+  smft_selector *selector = tiny_selector(model, 0, 0), *loaded;
+  for (int32_t p = 0; p < 2; p++)
+    ck_ok(smft_selector_df(selector, p, df[p], 256, NULL));
+  ck_ok(smft_selector_save(selector, test_file("counts.safetensors")));
+  ck_ok(smft_selector_create(&loaded, model, NULL));
+  ck_ok(smft_selector_load(loaded, test_file("counts.safetensors")));
+  check_df(loaded, df, 24);
+  ck_assert(loaded->total == selector->total);
+  smft_model *other = tiny_model(ctx, "other", (tiny){0, 0, 0, 2}, 4);
+  smft_selector *others;
+  ck_ok(smft_selector_create(&others, other, NULL));
+  ck_status(smft_selector_load(others, test_file("counts.safetensors")), SMFT_E_MISMATCH);
+  ck_assert_ptr_nonnull(strstr(smft_error_message(), smft_model_hash(other)));
+  ck_status(smft_selector_load(loaded, test_file("none.safetensors")), SMFT_E_NOT_FOUND);
+  ck_status(smft_selector_load(loaded, test_write("no.safetensors", "hello", 5)), SMFT_E_FORMAT);
+  check_df(loaded, df, 24);
+  smft_selector_free(others);
+  smft_model_free(other);
+  smft_selector_free(loaded);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+/* background.safetensors beside the model is read, unless it is not wanted. */
+START_TEST(shipped_counts) {
+  int64_t n = -1;
+  open_model();
+  smft_model *shipped;
+  ck_ok(smft_model_export(model, NULL, test_file("shipped"), NULL));
+  ck_ok(smft_model_load(&shipped, ctx, test_file("shipped"), NULL));
+  smft_selector *selector = tiny_selector(shipped, 0, 0);
+  ck_ok(smft_selector_save(selector, test_file("shipped/background.safetensors")));
+  smft_selector_free(selector);
+  ck_ok(smft_selector_create(&selector, shipped, NULL));
+  ck_ok(smft_selector_df(selector, 0, NULL, 0, &n));
+  ck_assert_int_eq(n, 24);
+  smft_selector_free(selector);
+  smft_selector_options options = SMFT_SELECTOR_OPTIONS_INIT;
+  options.flags = SMFT_SELECTOR_EMPTY;
+  ck_ok(smft_selector_create(&selector, shipped, &options));
+  ck_ok(smft_selector_df(selector, 0, NULL, 0, &n));
+  ck_assert_int_eq(n, 0);
+  smft_selector_free(selector);
+  test_write("shipped/background.safetensors", "<html>", 6);
+  ck_status(smft_selector_create(&selector, shipped, NULL), SMFT_E_FORMAT);
+  ck_assert_ptr_null(selector);
+  smft_model_free(shipped);
+  close_model();
+}
+END_TEST
+
+START_TEST(bad_arguments) {
+  open_model();
+  smft_selector *selector = (smft_selector *)(uintptr_t)1;
+  smft_selector_options options = SMFT_SELECTOR_OPTIONS_INIT;
+  ck_status(smft_selector_create(NULL, model, NULL), SMFT_E_INVALID);
+  ck_status(smft_selector_create(&selector, NULL, NULL), SMFT_E_INVALID);
+  ck_assert_ptr_null(selector);
+  options.rule = 5;
+  ck_status(smft_selector_create(&selector, model, &options), SMFT_E_INVALID);
+  options.rule = 0;
+  options.t = -1;
+  ck_status(smft_selector_create(&selector, model, &options), SMFT_E_INVALID);
+  options.struct_size = 3;
+  ck_status(smft_selector_create(&selector, model, &options), SMFT_E_STRUCT_SIZE);
+  ck_ok(smft_selector_create(&selector, model, NULL));
+  uint32_t df[10];
+  ck_status(smft_selector_df(selector, 2, df, 10, NULL), SMFT_E_INVALID);
+  ck_status(smft_selector_df(selector, 0, df, 10, NULL), SMFT_E_BUFFER);
+  ck_status(smft_selector_count_background(selector, NULL), SMFT_E_INVALID);
+  ck_status(smft_selector_save(NULL, "x"), SMFT_E_INVALID);
+  ck_status(smft_selector_load(selector, NULL), SMFT_E_INVALID);
+  smft_model_free(model); /* a child keeps its parents */
+  smft_ctx_free(ctx);
+  ck_ok(smft_selector_df(selector, 0, NULL, 0, NULL));
+  smft_selector_free(selector);
+  smft_selector_free(NULL);
+}
+END_TEST
+
+Suite *make_suite(void) {
+  test_directory_make();
+  Suite *suite = suite_create("selector");
+  TCase *cases = tcase_create("selector");
+  tcase_add_loop_test(cases, rules_rank_as_their_formulas, 0, 16);
+  tcase_add_test(cases, without_counts_tfidf_selects_nothing);
+  tcase_add_loop_test(cases, text_and_ids_count_alike, 0, 3);
+  tcase_add_test(cases, padding_never_counts);
+  tcase_add_test(cases, failures_leave_the_counts);
+  tcase_add_test(cases, save_and_load);
+  tcase_add_test(cases, shipped_counts);
+  tcase_add_test(cases, bad_arguments);
+  suite_add_tcase(suite, cases);
+  return suite;
+}
