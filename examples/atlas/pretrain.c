@@ -301,7 +301,7 @@ static const char usage[] =
     "usage: atlas-pretrain --data DIR --work DIR --out DIR [options]\n"
     "Makes the atlas model.  --work holds config.json and tokenizer.json to begin with, and the checkpoint (45 + 90 MB) later;\n"
     "a run that was stopped goes on from there.  --out becomes the Hugging Face directory.\n"
-    "  --steps N          optimizer steps\n"
+    "  --steps N          optimizer steps; 0: only the background counts of the model in --out\n"
     "  --facts N          fact sequences a step\n"
     "  --texts N          lines of general text a step\n"
     "  --lr A,B           learning rate from A to B (half cosine), and with --pool-lr A,B that of the pool's values\n"
@@ -366,7 +366,7 @@ static void parse(settings *s, int argc, char **argv) {
     default: fputs(usage, stderr); exit(2);
     }
   }
-  if (!s->data || !s->work || !s->out || s->steps < 1 || s->facts_per_step < 1 || s->save_every < 1 || s->report_every < 1) {
+  if (!s->data || !s->work || !s->out || s->steps < 0 || s->facts_per_step < 1 || s->save_every < 1 || s->report_every < 1) {
     fputs(usage, stderr);
     exit(2);
   }
@@ -416,10 +416,12 @@ int main(int argc, char **argv) {
   text_corpus(&from.text, smft_model_tokenizer(model), path, s.text_weight);
   printf("%lld facts in %lld texts (%lld tokens), %lld lines of text (%lld tokens)\n", (long long)facts.n, (long long)from.facts.n,
          (long long)from.facts.n_ids, (long long)from.text.n, (long long)from.text.n_ids);
-  int64_t first = resume(&s, model, &patch, optimizer); /* may replace the patch */
-  train(&s, model, patch, optimizer, &from, first);
-  export_options.dtype = SMFT_DTYPE_BF16;
-  check(smft_model_export(model, patch, s.out, &export_options), "export");
+  if (s.steps > 0) {
+    int64_t first = resume(&s, model, &patch, optimizer); /* may replace the patch */
+    train(&s, model, patch, optimizer, &from, first);
+    export_options.dtype = SMFT_DTYPE_BF16;
+    check(smft_model_export(model, patch, s.out, &export_options), "export");
+  }
   count_background(&s, ctx, &from);
   smft_optimizer_free(optimizer);
   smft_patch_free(patch);

@@ -392,7 +392,7 @@ typedef struct smft_optimizer_options {
   int32_t kind;         /* 0: SMFT_OPTIMIZER_SGD */
   uint32_t flags;       /* SMFT_OPTIMIZER_* */
   int32_t reserved;
-  double lr;            /* 0: the default rule (docs/method.md); then no other default differs */
+  double lr;            /* 0: the default rule, which does not depend on a model's width (docs/method.md) */
   double momentum;      /* SGD */
   double weight_decay;  /* SGD: added to the gradient; AdamW: decoupled */
   double beta1;         /* 0: 0.9 */
@@ -421,7 +421,10 @@ SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_m
 
 /* ---- learner ------------------------------------------------------------------------------------------------------------ */
 
-#define SMFT_LEARNER_LOSS_ALL 1u /* loss on every token, not only on the answer's */
+#define SMFT_LEARNER_LOSS_ALL 1u      /* loss on every token, not only on the answer's */
+/* Choose the rows anew in every step from that step's batch, as [P] does it; 0, the default, chooses them once a fact from the reads of all its
+ * wordings, and each step trains those of them that its batch reads: half the rows for the same learning. */
+#define SMFT_LEARNER_ROWS_PER_STEP 2u
 
 typedef struct smft_learner_options {
   uint32_t struct_size;

@@ -6,17 +6,18 @@
 #include "base/rng.h"
 #include <math.h>
 
-/* Defaults (docs/method.md): many small steps, a few wordings each; 0.02 nats a token leaves the answer at a probability of .98 a token. */
-#define DEFAULT_MAX_STEPS 40
-#define DEFAULT_WORDINGS 6
-#define DEFAULT_LOSS_BELOW 0.02
+/* Defaults (docs/method.md): many small steps, a few wordings each; 0.1 nats a token leaves the answer at a probability of .9 a token. */
+#define DEFAULT_MAX_STEPS 60
+#define DEFAULT_WORDINGS 4
+#define DEFAULT_LOSS_BELOW 0.1
 
 /* ---- life ---- */
 
 static smft_status read_options(smft_learner_options *own, const smft_learner_options *options) {
   if (options)
     SMFT__TRY(smft__options_read(own, options, sizeof *own, sizeof *own, "smft_learner_options"));
-  SMFT__REQUIRE((own->flags & ~SMFT_LEARNER_LOSS_ALL) == 0, "smft_learner_options.flags: unknown bits in 0x%x", (unsigned)own->flags);
+  SMFT__REQUIRE((own->flags & ~(SMFT_LEARNER_LOSS_ALL | SMFT_LEARNER_ROWS_PER_STEP)) == 0,
+                "smft_learner_options.flags: unknown bits in 0x%x", (unsigned)own->flags);
   SMFT__REQUIRE(own->max_steps >= 0, "smft_learner_options.max_steps: expected a number of steps, got %d", (int)own->max_steps);
   SMFT__REQUIRE(!isnan(own->loss_below), "smft_learner_options.loss_below is NaN");
   own->max_steps = own->max_steps ? own->max_steps : DEFAULT_MAX_STEPS;
@@ -74,7 +75,8 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
   learner->model = smft__model_retain(model);
   learner->patch = smft__patch_retain(patch);
   learner->options = own;
-  learner->selection.ctx = learner->ctx;
+  learner->selection.ctx = learner->fact_rows.ctx = learner->ctx;
+  learner->row_square = patch->kind == SMFT_PATCH_SLOTS ? smft__mean_row_square(model) : 0;
   smft_status status = take_parts(learner, selector, optimizer);
   if (status != SMFT_OK) {
     smft_learner_free(learner);
@@ -100,6 +102,7 @@ void smft_learner_free(smft_learner *learner) {
   smft__fact_free(learner->finished, ctx);
   free_batch(learner);
   smft__free(ctx, learner->selection.list);
+  smft__free(ctx, learner->fact_rows.list);
   smft__slots_work_free(learner);
   smft__dense_work_free(learner);
   smft__tape_free(learner->tape);
@@ -170,9 +173,13 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
   smft__fact *fact = learner->first;
   if (!fact)
     return smft__fail(SMFT_E_STATE, "smft_step: the queue is empty");
-  smft__step step = {{0}, fact->steps == 0, learner->options.loss_below, 0, 0, own};
-  SMFT__TRY(make_batch(learner, fact, &step.batch));
-  smft_status status = smft__take_step(learner, &step);
+  smft__step step = {{0}, 0, fact->steps == 0, learner->options.loss_below, 0, 0, own};
+  smft_status status = smft__choose_rows(learner, fact);
+  step.of_fact = learner->rows_of == fact;
+  if (status == SMFT_OK)
+    status = make_batch(learner, fact, &step.batch);
+  if (status == SMFT_OK)
+    status = smft__take_step(learner, &step);
   if (status != SMFT_OK)
     return smft__fail_within(status, "fact \"%s\"", fact->id);
   fact->steps += step.changed;

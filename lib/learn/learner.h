@@ -3,6 +3,7 @@
 #define SMFT__LEARNER_H
 #include "learn/facts.h"
 #include "learn/optimizer.h"
+#include "learn/rates.h"
 #include "learn/selector.h"
 #include "model/network.h"
 
@@ -42,6 +43,9 @@ struct smft_learner {
   smft__slots_work slots;
   smft__dense_work dense;
   smft__selection selection; /* the rows of the last step */
+  smft__selection fact_rows; /* the rows chosen for a fact, best first */
+  const smft__fact *rows_of; /* which fact; NULL: none */
+  double row_square;         /* smft__mean_row_square of slots patches */
   int32_t *batch_ids;        /* the batch: (n_tokens) */
   float *batch_weights;      /* (n_tokens) */
   int64_t *batch_offsets;    /* (n_sequences + 1) */
@@ -51,6 +55,7 @@ struct smft_learner {
 
 typedef struct smft__step { /* what one step is told, and what it tells */
   smft__sequences batch;
+  int of_fact;         /* the rows were chosen for the fact in hand; 0: choose them from this batch */
   int starts_fact;     /* the optimizer's state starts afresh (unless it is to be kept) */
   double loss_below;   /* negative: always update */
   int is_done;         /* out: the loss was below; nothing was changed */
@@ -64,6 +69,13 @@ smft_status smft__slots_work_create(smft_learner *learner);
 void smft__slots_work_free(smft_learner *learner);
 smft_status smft__dense_work_create(smft_learner *learner);
 void smft__dense_work_free(smft_learner *learner);
+/* c(i) of the last forward: over all tokens, heads, k and the layers that share a pool, into learner->slots.counts. */
+smft_status smft__count_reads(smft_learner *learner, int64_t *reads, int64_t *distinct);
+/* fact_rows.c: chooses the fact's rows unless that was done (or is not wanted); the chosen rows that the last counted batch reads become the
+ * selection; forgets them. */
+smft_status smft__choose_rows(smft_learner *learner, const smft__fact *fact);
+smft_status smft__select_fact_rows(smft_learner *learner);
+void smft__forget_rows(smft_learner *learner);
 /* One of the two, under the patch's lock. */
 smft_status smft__take_step(smft_learner *learner, smft__step *step);
 smft_status smft__reserve_batch(smft_learner *learner, int64_t n_tokens, int64_t n_sequences);

@@ -4,16 +4,6 @@
 #include "base/alloc.h"
 #include <math.h>
 
-/* The useful rate of plain SGD on value rows was 1 to 3 at widths 128 and 192 (method.md 5): the gradient of a row is already scaled by
- * the mean over the batch's answer tokens and by the reads' softmax weights.  Adam's step does not shrink with the gradient, so its rate
- * is that of a fraction of a value's size. */
-double smft__default_lr(const smft_model *model, const smft_patch *patch, int32_t kind) {
-  (void)model;
-  if (patch->kind == SMFT_PATCH_SLOTS)
-    return kind == SMFT_OPTIMIZER_ADAMW ? 1e-2 : 3.0;
-  return kind == SMFT_OPTIMIZER_ADAMW ? 1e-5 : 1e-2;
-}
-
 static int known_number(double x) { return x >= 0 && isfinite(x); } /* false for NaN */
 
 static smft_status check_options(const smft_optimizer_options *o) {

@@ -32,8 +32,6 @@ struct smft_optimizer {
 /* What a tensor's group multiplies the learning rate with: 1 without a group. */
 double smft__optimizer_lr_scale(const smft_optimizer *optimizer, const char *name);
 smft_optimizer *smft__optimizer_retain(smft_optimizer *optimizer);
-/* The place of the learning-rate default (docs/method.md). */
-double smft__default_lr(const smft_model *model, const smft_patch *patch, int32_t kind);
 /* Moments a weight has: AdamW 2, SGD with momentum 1, plain SGD 0. */
 int32_t smft__optimizer_moments(const smft_optimizer *optimizer);
 /* Constants of a weight's step number `step` (from 1) at a rate; pool: the weights are a full patch's pool values. */

@@ -21,6 +21,7 @@ static void enqueue(smft_learner *learner, smft__fact *first, smft__fact *last, 
 
 void smft__dequeue(smft_learner *learner) { /* the one in hand becomes `finished` */
   smft__fact *fact = learner->first;
+  smft__forget_rows(learner);
   learner->first = fact->next;
   if (!learner->first)
     learner->last = NULL;

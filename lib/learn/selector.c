@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include <math.h>
 
-#define DEFAULT_T 512 /* docs/method.md */
+#define DEFAULT_T 350 /* docs/method.md */
 
 int64_t smft__n_slots(const smft_model *model) { return (int64_t)model->config.memory.n_keys * model->config.memory.n_keys; }
 

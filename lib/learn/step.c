@@ -11,7 +11,7 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
   smft_report *report = step->report;
   report->lr = learner->optimizer->options.lr;
   if (report->lr == 0)
-    report->lr = smft__default_lr(learner->model, learner->patch, learner->optimizer->options.kind);
+    report->lr = smft__default_lr(learner->patch, learner->optimizer->options.kind, learner->row_square);
   report->tokens = step->batch.n_tokens;
   for (int64_t s = 0; s < step->batch.n_sequences; s++)
     for (int64_t i = step->batch.offsets[s] + 1; i < step->batch.offsets[s + 1]; i++)
@@ -91,7 +91,7 @@ smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *bat
   SMFT__TRY(smft__options_read(&given, batch, sizeof given, sizeof given, "smft_batch"));
   double begin = smft__now();
   atomic_store(&learner->cancelled, 0);
-  smft__step step = {{0}, 0, -INFINITY, 0, 0, &own};
+  smft__step step = {{0}, 0, 0, -INFINITY, 0, 0, &own};
   SMFT__TRY(read_batch(learner, &given, &step.batch));
   SMFT__TRY(smft__take_step(learner, &step));
   own.fact_id = "";

@@ -41,8 +41,7 @@ void smft__slots_work_free(smft_learner *learner) {
   smft__free(learner->ctx, work->old);
 }
 
-/* c(i) of the batch: over all tokens, heads, k and the layers that share a pool. */
-static smft_status count_reads(smft_learner *learner, smft_report *report) {
+smft_status smft__count_reads(smft_learner *learner, int64_t *reads, int64_t *distinct) {
   smft__counts *counts = learner->slots.counts;
   int32_t n_pools = learner->model->config.n_pools;
   for (int32_t p = 0; p < n_pools; p++)
@@ -51,11 +50,11 @@ static smft_status count_reads(smft_learner *learner, smft_report *report) {
     int64_t n = 0;
     const int64_t *slots = smft__tape_slots(learner->tape, m, &n);
     SMFT__TRY(smft__counts_add(&counts[learner->model->memories[m].pool], slots, n));
-    report->reads += n;
+    *reads += n;
   }
   for (int32_t p = 0; p < n_pools; p++) {
     SMFT__TRY(smft__counts_finish(&counts[p]));
-    report->slots_read += counts[p].n;
+    *distinct += counts[p].n;
   }
   return SMFT_OK;
 }
@@ -172,6 +171,8 @@ static smft_status update(smft_learner *learner, smft__step *step) {
   SMFT__TRY(prepare_gradient(learner));
   SMFT__TRY(smft__network_backward(learner->tape, learner->patch, &grads, &learner->cancelled));
   SMFT__TRY(measure(learner, step->report));
+  if (o->lr == 0 && o->kind == SMFT_OPTIMIZER_SGD)
+    step->report->lr = smft__capped_lr(step->report->loss, step->report->gradient_norm, step->report->lr);
   SMFT__TRY(reserve(learner));
   SMFT__TRY(compute(learner, step->report, afresh, smft__clip_scale(step->report->gradient_norm, o->clip_norm)));
   commit(learner, afresh);
@@ -185,10 +186,10 @@ smft_status smft__step_slots(smft_learner *learner, smft__step *step) {
   if (smft__optimizer_moments(learner->optimizer) > 0)
     SMFT__TRY(smft__optimizer_bind_rows(learner->optimizer, learner->model));
   SMFT__TRY(smft__step_forward(learner, step));
-  SMFT__TRY(count_reads(learner, step->report));
+  SMFT__TRY(smft__count_reads(learner, &step->report->reads, &step->report->slots_read));
   if (step->is_done)
     return SMFT_OK;
-  smft_status status = smft__select(learner->selector, learner->slots.counts, &learner->selection);
+  smft_status status = step->of_fact ? smft__select_fact_rows(learner) : smft__select(learner->selector, learner->slots.counts, &learner->selection);
   if (status == SMFT_OK && learner->selection.n > 0)
     status = update(learner, step);
   if (status != SMFT_OK)

@@ -6,7 +6,7 @@
 #include "memory/radix.h"
 #include "memory/row_kernels.h"
 
-enum { GROUP = SMFT__ROW_GROUP, TOKENS = 16, ENTRIES = 2048, LOOKUPS = 16384 };
+enum { GROUP = SMFT__ROW_GROUP, TOKENS = 16, ENTRIES = 2048, LOOKUPS = 16384, AHEAD = 2 };
 
 typedef struct gather_work {
   const smft__pool *pool;
@@ -142,6 +142,15 @@ static uint64_t target(const scatter_work *work, int64_t i) {
   return work->entries[i] >> 32;
 }
 
+/* Fetches the row of an entry to come: in a large table each is a miss. */
+static void fetch_target(const scatter_work *work, int64_t i) {
+  if (i >= work->n)
+    return;
+  const float *row = work->to + (int64_t)target(work, i) * work->dim;
+  for (int64_t j = 0; j < work->dim; j += 16)
+    __builtin_prefetch(row + j, 1);
+}
+
 /* The runs that begin in this block; the last of them may end in a later one. */
 static void scatter_block(void *arg, int64_t block, int32_t lane) {
   const scatter_work *work = arg;
@@ -153,6 +162,7 @@ static void scatter_block(void *arg, int64_t block, int32_t lane) {
     int64_t end = begin + 1;
     while (end < work->n && target(work, end) == target(work, begin))
       end++;
+    fetch_target(work, end + AHEAD);
     add_run(work, begin, end);
     begin = end;
   }

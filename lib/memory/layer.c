@@ -21,10 +21,19 @@ static int64_t count_keys(const smft__memory_config *config) {
   return (int64_t)config->heads * config->n_keys * config->key_dim;
 }
 
+/* A (T, dv) array.  Where no backward goes through the look-up its queries are not needed after it, and the i-th such array has their room,
+ * if there is that much of it. */
+static float *take_values(const smft__memory_tape *tape, smft__arena *arena, const smft__memory_config *config, int64_t n_tokens, int64_t i) {
+  int64_t dim = config->value_dim;
+  if (tape->mode == SMFT__TAPE_BACKWARD || (i + 1) * dim > (int64_t)config->heads * config->key_dim)
+    return smft__arena_take(arena, n_tokens * dim, sizeof(float));
+  return tape->query ? tape->query + i * n_tokens * dim : NULL;
+}
+
 static void place_backward(smft__memory_tape *tape, smft__arena *arena, const smft_ctx *ctx, const smft__memory_config *config,
                            int64_t n_tokens) {
   int64_t reads = n_tokens * config->heads * config->top_k;
-  tape->d_sum = smft__arena_take(arena, n_tokens * config->value_dim, sizeof(float));
+  tape->d_sum = take_values(tape, arena, config, n_tokens, config->gate ? 1 : 0);
   tape->d_gate = tape->gated; /* which is not needed again once the gradient of W2 is there; but only once */
   if (config->gate && tape->mode == SMFT__TAPE_BACKWARD)
     tape->d_gate = smft__arena_take(arena, n_tokens * config->value_dim, sizeof(float));
@@ -54,7 +63,7 @@ void smft__memory_tape_place(smft__memory_tape *tape, smft__arena *arena, const 
   tape->slots = smft__arena_take(arena, reads, sizeof *tape->slots);
   tape->weights = smft__arena_take(arena, reads, sizeof(float));
   tape->sum = smft__arena_take(arena, values, sizeof(float));
-  tape->gate = config->gate ? smft__arena_take(arena, values, sizeof(float)) : NULL;
+  tape->gate = config->gate ? take_values(tape, arena, config, n_tokens, 0) : NULL;
   tape->gated = config->gate ? tape->gate : tape->sum;
   if (config->gate && backward)
     tape->gated = smft__arena_take(arena, values, sizeof(float));

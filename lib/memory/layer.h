@@ -22,7 +22,7 @@ typedef struct smft__memory_weights { /* as a model and its patch have them; abs
 } smft__memory_weights; /* alpha of `beside` belongs to the block, not to the layer */
 
 typedef struct smft__memory_tape { /* what forward keeps for backward; carved by smft__memory_tape_place */
-  float *query;      /* (T, H, dk) before the norm */
+  float *query;      /* (T, H, dk) before the norm; lost after forward unless the mode is SMFT__TAPE_BACKWARD */
   float *query_hat;  /* (T, H, dk) after it (the same array when there is no norm) */
   float *keys_hat;   /* (H, 2, n, dk/2) f32, after the key norm (made by every forward; NULL when there is none) */
   int64_t *slots;    /* (T, H, k) best first */

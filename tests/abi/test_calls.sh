@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$SMFT_SOURCE"
 bad=0
-if grep -nE '\b(printf|puts|putchar|fputs|fprintf|perror|exit|_exit|abort|assert|setlocale|uselocale|setenv|putenv|getenv|strtod|strtof|atof|signal|sigaction|fesetround|feenableexcept|openblas_set_num_threads|omp_set_num_threads)\(' lib/*/*.[ch] \
+if grep -nE '\b(printf|puts|putchar|fputs|fprintf|perror|exit|_exit|abort|assert|setlocale|setenv|putenv|getenv|strtod|strtof|atof|signal|sigaction|fesetround|feenableexcept|openblas_set_num_threads|omp_set_num_threads)\(' lib/*/*.[ch] \
     | grep -vE 'static_assert|^[^:]+:[0-9]+: *(\*|//|/\*)'; then
   bad=1
 fi

@@ -1,0 +1,53 @@
+/* fact_rows: the rows that may change for the fact in hand.  They are chosen once a fact, by the selector, from the reads of all its wordings;
+ * each step then trains those of them that its own batch reads.  Choosing anew in every step's batch (SMFT_LEARNER_ROWS_PER_STEP) touches about
+ * twice as many rows for the same learning, since every draw of wordings brings others to the top. */
+#include "base/alloc.h"
+#include "learn/learner.h"
+
+void smft__forget_rows(smft_learner *learner) {
+  learner->rows_of = NULL;
+  learner->fact_rows.n = 0;
+}
+
+/* Reads of all wordings, without loss or backward. */
+static smft_status count_all(smft_learner *learner, const smft__fact *fact) {
+  smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens, fact->weights};
+  int64_t reads = 0, distinct = 0;
+  SMFT__TRY(smft__patch_begin_read(learner->patch));
+  smft_status status = smft__network_forward(learner->tape, learner->patch, &all, 0, NULL, &learner->cancelled);
+  smft__patch_end_read(learner->patch);
+  return status == SMFT_OK ? smft__count_reads(learner, &reads, &distinct) : status;
+}
+
+smft_status smft__choose_rows(smft_learner *learner, const smft__fact *fact) {
+  if (!learner->selector || learner->options.flags & SMFT_LEARNER_ROWS_PER_STEP || learner->rows_of == fact)
+    return SMFT_OK;
+  smft__forget_rows(learner);
+  SMFT__TRY(count_all(learner, fact));
+  SMFT__TRY(smft__select(learner->selector, learner->slots.counts, &learner->fact_rows));
+  learner->rows_of = fact;
+  return SMFT_OK;
+}
+
+static int is_read(const smft__counts *counts, int64_t slot) {
+  int64_t low = 0, high = counts->n;
+  while (low < high) {
+    int64_t middle = low + (high - low) / 2;
+    if (counts->slots[middle] < slot)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < counts->n && counts->slots[low] == slot;
+}
+
+smft_status smft__select_fact_rows(smft_learner *learner) {
+  const smft__selection *chosen = &learner->fact_rows;
+  smft__selection *selection = &learner->selection;
+  selection->n = 0;
+  SMFT__TRY(smft__grow(learner->ctx, &selection->list, &selection->capacity, chosen->n, sizeof *selection->list));
+  for (int64_t i = 0; i < chosen->n; i++)
+    if (is_read(&learner->slots.counts[chosen->list[i].pool], chosen->list[i].slot))
+      selection->list[selection->n++] = chosen->list[i];
+  return SMFT_OK;
+}
