@@ -432,6 +432,8 @@ START_TEST(nan_weights_change_nothing) {
   const float values[] = {NAN, INFINITY, 3e38f};
   for (int v = 0; v < 3; v++)
     for (int where = 0; where < 3; where++) {
+      if (v == 2 && where == 2)
+        continue; /* so large an embedding normalises to zeros: finite, and none of the fact's rows is read */
       world w = open_world(recipes[_i], plain_ctx(1));
       ck_ok(smft_step(w.learner, NULL));
       poison(&w, where == 0 ? w.model->norm : where == 1 ? w.model->pools[0] : w.model->embed, values[v]);
@@ -636,9 +638,12 @@ START_TEST(big_pool_takes_little_memory) {
     smft_optimizer *optimizer;
     smft_learner *learner;
     smft_report report = SMFT_REPORT_INIT;
+    smft_learner_options learning = SMFT_LEARNER_OPTIONS_INIT;
+    learning.wordings_per_step = -1;
+    learning.flags = SMFT_LEARNER_ROWS_PER_STEP;
     options.kind = kind;
     ck_ok(smft_optimizer_create(&optimizer, ctx, &options));
-    ck_ok(smft_learner_create(&learner, model, patch, selector, optimizer, NULL));
+    ck_ok(smft_learner_create(&learner, model, patch, selector, optimizer, &learning));
     push_ids_fact(learner);
     for (int i = 0; i < 3; i++)
       ck_ok(smft_step(learner, &report));

@@ -459,7 +459,7 @@ START_TEST(parts_must_fit) {
   ck_status(smft_learner_create(&bad, other, patch, NULL, NULL, NULL), SMFT_E_MISMATCH);
   ck_status(smft_learner_create(&bad, model, patch, others, NULL, NULL), SMFT_E_MISMATCH);
   ck_status(smft_learner_create(&bad, model, whole, selector, NULL, NULL), SMFT_E_INVALID);
-  options.flags = 2;
+  options.flags = 4;
   ck_status(smft_learner_create(&bad, model, patch, selector, NULL, &options), SMFT_E_INVALID);
   options.flags = 0;
   options.max_steps = -1;
