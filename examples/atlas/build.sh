@@ -10,7 +10,7 @@ esac
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../tests/support/install.sh"
 install_missing build-essential cmake pkg-config libjansson-dev libpcre2-dev libutf8proc-dev
-[ -x "$root/build/examples/atlas-pretrain" ] || build_release -DSMFT_BUILD_TESTS=OFF
+build_target atlas-pretrain atlas-describe
 work=${1:-$here/work}
 mkdir -p "$work"
 cp "$here/config.json" "$here/data/tokenizer.json" "$work/"

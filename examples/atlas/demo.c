@@ -419,10 +419,102 @@ static void world_close(world *w) {
   smft_ctx_free(w->ctx);
 }
 
-static void print_row(const char *name, score before, score after) {
-  if (after.n > 0)
-    printf("  %-46s %3lld/%-4lld F1 %.2f   %3lld/%-4lld F1 %.2f\n", name, (long long)before.right, (long long)before.n,
-           before.f1 / (double)before.n, (long long)after.right, (long long)after.n, after.f1 / (double)after.n);
+typedef struct results {
+  score asked[2], seen[2], unseen[2], held[2]; /* before and after learning */
+  smft_probe_report probe;
+  double seconds, majority_known;
+  int64_t rows, bytes, different;
+  int same; /* the base gives the same logits, bit for bit */
+} results;
+
+static void print_row(const char *name, const score both[2]) {
+  if (both[1].n > 0)
+    printf("  %-46s %3lld/%-4lld F1 %.2f   %3lld/%-4lld F1 %.2f\n", name, (long long)both[0].right, (long long)both[0].n,
+           both[0].f1 / (double)both[0].n, (long long)both[1].right, (long long)both[1].n, both[1].f1 / (double)both[1].n);
+}
+
+static void print_table(const settings *s, const results *r, const atlas_facts *fresh) {
+  const smft_probe_report *p = &r->probe;
+  printf("\n  %-46s %-18s %s\n", "", "before", "after");
+  print_row("new facts, the question never trained", r->asked);
+  if (!s->facts) {
+    print_row("  whose answer pretraining had seen", r->seen);
+    print_row("  whose answer was new to the model too", r->unseen);
+    print_row("new facts, other wordings never trained", r->held);
+    printf("  %-46s F1 %.2f\n", "  (always the relation's commonest answer)", atlas_majority_f1(fresh, NULL, fresh->n));
+  }
+  printf("  %-46s F1 %.4f          F1 %.4f   (%+.2f%%, %lld lost, %lld gained)\n", "known facts", p->f1_before, p->f1, p->f1_change,
+         (long long)p->lost, (long long)p->gained);
+  printf("  %-46s F1 %.2f\n", "  (always the relation's commonest answer)", r->majority_known);
+  printf("  %-46s %.4f             %.4f      (%+.2f%%, KL %.5f)\n", "held-out text, nats per token", p->nll_before, p->nll, p->nll_change, p->kl);
+  printf("\n  patch: %lld rows, %lld bytes%s%s; in a second session: %s; the base model: %s\n\n", (long long)r->rows, (long long)r->bytes,
+         s->save ? ", " : "", s->save ? s->save : "", r->different == 0 ? "the same answers" : "DIFFERENT answers",
+         r->same ? "unchanged, bit for bit" : "CHANGED");
+}
+
+/* Asks everything; which: 0 before, 1 after learning.  Shows the first three answers. */
+static void ask_everything(const settings *s, const world *w, const lessons *list, results *r, int which) {
+  r->asked[which] = ask_all(w->session, list, &r->seen[which], &r->unseen[which]);
+  r->held[which] = ask_held(w->session, list);
+  for (int64_t i = 0; !s->quiet && i < list->n && i < 3; i++)
+    printf("  %s%s   (right: %s)\n", list->items[i].question, ask(w->session, list->items[i].question), list->items[i].answers[0]);
+}
+
+static void save_and_reload(const settings *s, const world *w, const lessons *list, results *r) {
+  char temporary[] = "/tmp/atlas-patch-XXXXXX";
+  int64_t rows = 0;
+  int file = s->save ? -1 : mkstemp(temporary);
+  const char *path = s->save ? s->save : temporary;
+  if (file >= 0)
+    close(file);
+  check(smft_patch_save(w->patch, path, 0), "saving the patch");
+  r->bytes = file_size(path);
+  r->different = check_reload(w->model, w->session, path, list);
+  for (int32_t pool = 0; smft_model_pool(w->model, pool, NULL, NULL) == SMFT_OK; pool++, r->rows += rows)
+    check(smft_patch_slots(w->patch, pool, NULL, 0, &rows), "patch");
+  if (!s->save)
+    remove(temporary);
+}
+
+static void say(const settings *s, const char *text) {
+  if (!s->quiet)
+    printf("%s\n", text);
+  fflush(stdout);
+}
+
+/* The main job. */
+static void run(const settings *s, world *w, const atlas_facts *known, const atlas_wordings *wordings, const lessons *list, results *r) {
+  smft_model_info info = {.struct_size = sizeof info};
+  smft_progress_fn progress = s->quiet ? NULL : show_progress;
+  check(smft_model_get_info(w->model, &info), "model");
+  if (!s->quiet)
+    printf("atlas: %.1f million parameters, %d blocks, %d of them with memory\n\n", (double)info.n_parameters / 1e6, info.n_layers, info.n_memories);
+  say(s, "1. Measuring known facts and held-out text");
+  probe_fill(w->probe, s, known, wordings, &r->majority_known);
+  check(smft_probe_baseline(w->probe, w->session, progress, NULL), "baseline");
+  float *before = base_logits(w->model, list->items[0].question, info.vocab_size);
+  say(s, "\n2. Asking new facts, before it is taught them");
+  ask_everything(s, w, list, r, 0);
+  say(s, "\n3. Teaching them, one after another");
+  for (int64_t i = 0; i < list->n; i++)
+    r->seconds += teach(w->learner, &list->items[i], i + 1, list->n, s->quiet);
+  say(s, "\n4. Asking again, in wording that was never trained for them");
+  ask_everything(s, w, list, r, 1);
+  check(smft_probe_measure(w->probe, w->session, progress, NULL, &r->probe), "measuring");
+  save_and_reload(s, w, list, r);
+  float *after = base_logits(w->model, list->items[0].question, info.vocab_size);
+  r->same = memcmp(before, after, (size_t)info.vocab_size * sizeof *before) == 0;
+  free(before);
+  free(after);
+}
+
+static void load_data(const settings *s, atlas_facts *known, atlas_facts *fresh, atlas_wordings *wordings, lessons *list) {
+  if (atlas_facts_load(known, path_in(s->data, "known.jsonl")) != 0 || atlas_wordings_load(wordings, path_in(s->data, "wordings.json")) != 0)
+    exit(1);
+  if (s->facts ? user_lessons(s->facts, fresh, list) : atlas_facts_load(fresh, path_in(s->data, "new.jsonl")))
+    exit(1);
+  if (!s->facts)
+    lessons_draw(list, fresh, wordings, s->n, s->seed);
 }
 
 int main(int argc, char **argv) {
@@ -431,77 +523,19 @@ int main(int argc, char **argv) {
   atlas_wordings wordings = {0};
   lessons list = {0};
   world w = {0};
-  smft_probe_report report = SMFT_PROBE_REPORT_INIT;
-  smft_model_info info = {.struct_size = sizeof info};
-  score seen0 = {0}, unseen0 = {0}, seen1 = {0}, unseen1 = {0};
-  double seconds = 0, majority_known = 0;
-  char temporary[] = "/tmp/atlas-patch-XXXXXX";
+  results r = {.probe = SMFT_PROBE_REPORT_INIT};
   parse(&s, argc, argv);
-  if (atlas_facts_load(&known, path_in(s.data, "known.jsonl")) != 0 || atlas_wordings_load(&wordings, path_in(s.data, "wordings.json")) != 0)
-    return 1;
-  if (s.facts ? user_lessons(s.facts, &fresh, &list) : atlas_facts_load(&fresh, path_in(s.data, "new.jsonl")))
-    return 1;
-  if (!s.facts)
-    lessons_draw(&list, &fresh, &wordings, s.n, s.seed);
+  load_data(&s, &known, &fresh, &wordings, &list);
   world_open(&w, &s);
-  check(smft_model_get_info(w.model, &info), "model");
+  run(&s, &w, &known, &wordings, &list, &r);
   if (!s.quiet)
-    printf("atlas: %.1f million parameters, %d blocks, %d memory layers\n\n1. Measuring %lld known facts and the text probe\n",
-           (double)info.n_parameters / 1e6, info.n_layers, info.n_memories, (long long)s.known);
-  probe_fill(w.probe, &s, &known, &wordings, &majority_known);
-  check(smft_probe_baseline(w.probe, w.session, s.quiet ? NULL : show_progress, NULL), "baseline");
-  float *before = base_logits(w.model, list.items[0].question, info.vocab_size);
-  if (!s.quiet)
-    printf("\n2. Asking %lld facts that it was never taught\n", (long long)list.n);
-  score asked0 = ask_all(w.session, &list, &seen0, &unseen0), held0 = ask_held(w.session, &list);
-  for (int64_t i = 0; !s.quiet && i < list.n && i < 3; i++)
-    printf("  %s%s   (right: %s)\n", list.items[i].question, ask(w.session, list.items[i].question), list.items[i].answers[0]);
-  if (!s.quiet)
-    printf("\n3. Teaching them, one after another\n");
-  for (int64_t i = 0; i < list.n; i++)
-    seconds += teach(w.learner, &list.items[i], i + 1, list.n, s.quiet);
-  score asked1 = ask_all(w.session, &list, &seen1, &unseen1), held1 = ask_held(w.session, &list);
-  if (!s.quiet)
-    printf("\n4. Asking again, in wording that was never trained for them\n");
-  for (int64_t i = 0; !s.quiet && i < list.n && i < 3; i++)
-    printf("  %s%s\n", list.items[i].question, ask(w.session, list.items[i].question));
-  check(smft_probe_measure(w.probe, w.session, s.quiet ? NULL : show_progress, NULL, &report), "measuring");
-  if (!s.save && mkstemp(temporary) < 0)
-    return perror(temporary), 1;
-  const char *saved = s.save ? s.save : temporary;
-  check(smft_patch_save(w.patch, saved, 0), "saving the patch");
-  int64_t rows = 0, bytes = file_size(saved), different = check_reload(w.model, w.session, saved, &list);
-  check(smft_patch_slots(w.patch, 0, NULL, 0, &rows), "patch");
-  float *after = base_logits(w.model, list.items[0].question, info.vocab_size);
-  int same = memcmp(before, after, (size_t)info.vocab_size * sizeof *before) == 0;
-  if (!s.quiet) {
-    printf("\n  %-46s %-18s %s\n", "", "before", "after");
-    print_row("new facts, the question never trained", asked0, asked1);
-    if (!s.facts) {
-      print_row("  whose answer pretraining had seen", seen0, seen1);
-      print_row("  whose answer was new to the model too", unseen0, unseen1);
-      print_row("new facts, other wordings never trained", held0, held1);
-      printf("  %-46s F1 %.2f\n", "  (always the relation's commonest answer)", atlas_majority_f1(&fresh, NULL, fresh.n));
-    }
-    printf("  %-46s F1 %.4f           F1 %.4f   (%+.2f%%, %lld lost, %lld gained)\n", "known facts", report.f1_before, report.f1,
-           report.f1_change, (long long)report.lost, (long long)report.gained);
-    printf("  %-46s F1 %.2f\n", "  (always the relation's commonest answer)", majority_known);
-    printf("  %-46s %.4f              %.4f      (%+.2f%%, KL %.5f)\n", "held-out text, nats per token", report.nll_before, report.nll,
-           report.nll_change, report.kl);
-    printf("\n  patch: %lld rows, %lld bytes%s%s; loaded into a second session: %s; base model: %s\n\n", (long long)rows, (long long)bytes,
-           s.save ? " in " : "", s.save ? s.save : "", different == 0 ? "the same answers" : "DIFFERENT answers",
-           same ? "unchanged, bit for bit" : "CHANGED");
-  }
-  printf("RESULT learned=%lld/%lld known_f1_before=%.4f known_f1_after=%.4f patch_bytes=%lld seconds=%.1f\n", (long long)asked1.right,
-         (long long)asked1.n, report.f1_before, report.f1, (long long)bytes, seconds);
-  if (!s.save)
-    remove(temporary);
-  free(before);
-  free(after);
+    print_table(&s, &r, &fresh);
+  printf("RESULT learned=%lld/%lld known_f1_before=%.4f known_f1_after=%.4f patch_bytes=%lld seconds=%.1f\n", (long long)r.asked[1].right,
+         (long long)r.asked[1].n, r.probe.f1_before, r.probe.f1, (long long)r.bytes, r.seconds);
   world_close(&w);
   lessons_free(&list);
   atlas_facts_free(&known);
   atlas_facts_free(&fresh);
   atlas_wordings_free(&wordings);
-  return same && different == 0 ? 0 : 1;
+  return r.same && r.different == 0 ? 0 : 1;
 }

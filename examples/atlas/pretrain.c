@@ -13,7 +13,7 @@
 
 typedef struct settings {
   const char *data, *work, *out;
-  int64_t steps, facts_per_step, texts_per_step, save_every, report_every, background;
+  int64_t steps, stop_after, facts_per_step, texts_per_step, save_every, report_every, background;
   double lr, lr_end, pool_lr, pool_lr_end, warmup, weight_decay, clip, pool_clip, prompt_weight, prompt_share, text_weight, beta2;
   double trunk, trunk_from, trunk_to; /* the trunk's learning rate falls to `trunk` of itself between these two steps */
   int32_t threads;
@@ -249,8 +249,10 @@ static void train(const settings *s, const smft_model *model, smft_patch *patch,
              per_step * (double)(s->steps - step - 1) / 60);
       fflush(stdout);
     }
-    if ((step + 1) % s->save_every == 0 && step + 1 < s->steps)
+    if (((step + 1) % s->save_every == 0 || step + 1 == s->stop_after) && step + 1 < s->steps)
       save(s, patch, optimizer, step + 1);
+    if (step + 1 == s->stop_after)
+      exit(0);
   }
   save(s, patch, optimizer, s->steps);
   smft_learner_free(learner);
@@ -302,6 +304,7 @@ static const char usage[] =
     "Makes the atlas model.  --work holds config.json and tokenizer.json to begin with, and the checkpoint (45 + 90 MB) later;\n"
     "a run that was stopped goes on from there.  --out becomes the Hugging Face directory.\n"
     "  --steps N          optimizer steps; 0: only the background counts of the model in --out\n"
+    "  --stop-after N     save a checkpoint after this step and end\n"
     "  --facts N          fact sequences a step\n"
     "  --texts N          lines of general text a step\n"
     "  --lr A,B           learning rate from A to B (half cosine), and with --pool-lr A,B that of the pool's values\n"
@@ -323,13 +326,13 @@ static double pair(const char *text, double *second) {
 }
 
 static void parse(settings *s, int argc, char **argv) {
-  enum { DATA = 1, WORK, OUT, STEPS, FACTS, TEXTS, LR, POOL_LR, WARMUP, DECAY, CLIP, POOL_CLIP, PROMPT, TEXT, BETA2, TRUNK, SHARE, BACKGROUND, SAVE, REPORT,
+  enum { DATA = 1, WORK, OUT, STEPS, FACTS, TEXTS, LR, POOL_LR, WARMUP, DECAY, CLIP, POOL_CLIP, PROMPT, TEXT, BETA2, TRUNK, SHARE, STOP, BACKGROUND, SAVE, REPORT,
          THREADS, SEED, HELP };
   static const struct option options[] = {
       {"data", 1, 0, DATA}, {"work", 1, 0, WORK}, {"out", 1, 0, OUT}, {"steps", 1, 0, STEPS}, {"facts", 1, 0, FACTS},
       {"texts", 1, 0, TEXTS}, {"lr", 1, 0, LR}, {"pool-lr", 1, 0, POOL_LR}, {"warmup", 1, 0, WARMUP}, {"weight-decay", 1, 0, DECAY},
       {"clip", 1, 0, CLIP}, {"pool-clip", 1, 0, POOL_CLIP}, {"prompt-weight", 1, 0, PROMPT}, {"text-weight", 1, 0, TEXT},
-      {"beta2", 1, 0, BETA2}, {"trunk", 1, 0, TRUNK}, {"prompt-share", 1, 0, SHARE}, {"background", 1, 0, BACKGROUND}, {"save-every", 1, 0, SAVE}, {"report-every", 1, 0, REPORT},
+      {"beta2", 1, 0, BETA2}, {"trunk", 1, 0, TRUNK}, {"stop-after", 1, 0, STOP}, {"prompt-share", 1, 0, SHARE}, {"background", 1, 0, BACKGROUND}, {"save-every", 1, 0, SAVE}, {"report-every", 1, 0, REPORT},
       {"threads", 1, 0, THREADS}, {"seed", 1, 0, SEED}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
   for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
     switch (option) {
@@ -337,6 +340,7 @@ static void parse(settings *s, int argc, char **argv) {
     case WORK: s->work = optarg; break;
     case OUT: s->out = optarg; break;
     case STEPS: s->steps = atoll(optarg); break;
+    case STOP: s->stop_after = atoll(optarg); break;
     case FACTS: s->facts_per_step = atoll(optarg); break;
     case TEXTS: s->texts_per_step = atoll(optarg); break;
     case LR: s->lr = pair(optarg, &s->lr_end); break;

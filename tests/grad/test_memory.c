@@ -51,6 +51,8 @@ static void check_config(int config) {
     direction[i] = (double)(d_out[i] = (float)sin(1.0 + (double)i));
   for (int i = 0; i < P_COUNT; i++) {
     gradient[i] = calloc((size_t)m.n[i] + 1, sizeof(float));
+    for (int64_t j = 0; j < m.n[i]; j++)
+      gradient[i][j] = 0.5f; /* gradients are added to what is there */
     if (naive_grad(&grads, i) && m.n[i])
       *naive_grad(&grads, i) = gradient[i];
   }
@@ -58,6 +60,8 @@ static void check_config(int config) {
   smft__memory_forward(ctx, &weights, m.f[P_X], m.n_tokens, &tape, out);
   smft__memory_backward(ctx, &weights, m.f[P_X], m.n_tokens, &tape, d_out, gradient[P_X], &grads);
   for (int i = 0; i < P_COUNT; i++) {
+    for (int64_t j = 0; j < m.n[i]; j++)
+      gradient[i][j] -= 0.5f;
     compare(&m, direction, i, gradient[i], config);
     free(gradient[i]);
   }

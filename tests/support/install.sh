@@ -1,17 +1,17 @@
 # install.sh: sourced by tests/run.sh and examples/demo.sh: installs what is missing (apt), configures and builds build/.
 # Says what it does; does nothing where all is there; prints the log's tail on failure.
-# Owns: install_missing PACKAGE..., build_release [cmake options].
+# Owns: install_missing PACKAGE..., build_release [cmake options], build_target TARGET...
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 log=$(mktemp "${TMPDIR:-/tmp}/smft-XXXXXX.log")
+trap 'rm -f "$log"' EXIT
 
 say() { printf '%s\n' "-- $*"; }
 
 quietly() { # runs a command with its output in the log; on failure shows the log's tail
   if ! "$@" >>"$log" 2>&1; then
     printf 'FAILED: %s\n' "$*" >&2
-    tail -n 40 "$log" >&2
-    printf '(whole log: %s)\n' "$log" >&2
+    tail -n 60 "$log" >&2
     exit 1
   fi
 }
@@ -35,8 +35,16 @@ install_missing() { # a package list that is old or empty is renewed once
   quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 }
 
-build_release() {
+build_release() { # everything that the cmake options ask for
   say "configuring and building in $root/build"
   quietly cmake -S "$root" -B "$root/build" -DCMAKE_BUILD_TYPE=Release "$@"
   quietly cmake --build "$root/build" -j "$(nproc)"
+}
+
+build_target() { # TARGET...: these programs only; a build/ that is there keeps its options
+  say "building $* in $root/build"
+  if [ ! -f "$root/build/CMakeCache.txt" ]; then
+    quietly cmake -S "$root" -B "$root/build" -DCMAKE_BUILD_TYPE=Release -DSMFT_BUILD_TESTS=OFF
+  fi
+  quietly cmake --build "$root/build" -j "$(nproc)" --target "$@"
 }

@@ -200,7 +200,18 @@ static const void *shrink(const float *from, int64_t n, int32_t dtype, float *ba
   return room;
 }
 
-static void check_type(int config, int32_t dtype) {
+/* Every third row of the table as a row of a patch instead: groups of reads are of mixed type then. */
+static void move_to_patch(smft__rows *patch, smft_ctx *ctx, naive_memory *m, char *bytes) {
+  int64_t dim = m->config.value_dim, n = m->n[P_VALUES] / dim;
+  smft__rows_init(patch, ctx, dim);
+  ck_ok(smft__rows_reserve(patch, n));
+  for (int64_t slot = 0; slot < n; slot += 3) {
+    memcpy(smft__rows_at(patch, smft__rows_add(patch, slot)), m->f[P_VALUES] + slot * dim, (size_t)dim * sizeof(float));
+    memset(bytes + slot * dim * 2, 0x47, (size_t)dim * 2);
+  }
+}
+
+static void check_type(int config, int32_t dtype, int patched) {
   naive_memory m;
   smft_ctx *ctx = naive_ctx(2);
   smft__memory_tape tape;
@@ -218,6 +229,11 @@ static void check_type(int config, int32_t dtype) {
       for (int64_t j = 0; j < m.n[i]; j++)
         m.p[i][j] = (double)m.f[i][j];
     }
+  smft__rows patch = {.ctx = ctx};
+  if (patched) {
+    move_to_patch(&patch, ctx, &m, rooms[P_VALUES] + 1);
+    weights.pool.rows = &patch;
+  }
   void *block = naive_tape(&tape, ctx, &m.config, 40, SMFT__TAPE_FORWARD);
   float *out = malloc((size_t)m.n[P_X] * sizeof *out);
   naive_forward(&m, 1);
@@ -226,6 +242,7 @@ static void check_type(int config, int32_t dtype) {
   free(out);
   for (int i = 0; i < P_COUNT; i++)
     free(rooms[i]);
+  smft__rows_free(&patch);
   smft__free(ctx, block);
   naive_free(&m);
   smft_ctx_free(ctx);
@@ -236,8 +253,10 @@ START_TEST(element_types) {
   for (int level = 0; level <= best; level++) {
     smft__cpu_limit(level);
     for (int config = 0; config < NAIVE_CONFIGS; config++) {
-      check_type(config, SMFT__BF16);
-      check_type(config, SMFT__F16);
+      check_type(config, SMFT__BF16, 0);
+      check_type(config, SMFT__F16, 0);
+      check_type(config, SMFT__BF16, 1);
+      check_type(config, SMFT__F16, 1);
     }
   }
   smft__cpu_limit(best);

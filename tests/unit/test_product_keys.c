@@ -39,7 +39,7 @@ static void compare(const float *s1, const float *s2, int64_t n, int64_t k, cons
   free(scores);
 }
 
-enum { RANDOM, INTEGERS, FEW_VALUES, CONSTANT, NOT_NUMBERS, INFINITIES, ABSORBED, ONE_SIDE, ALL_NAN, ZEROS, KINDS };
+enum { RANDOM, INTEGERS, FEW_VALUES, CONSTANT, NOT_NUMBERS, INFINITIES, ABSORBED, ONE_SIDE, ALL_NAN, ZEROS, SOME_ZEROS, KINDS };
 
 static float draw(smft__rng *rng, int kind, int64_t i, int which) {
   double x = smft__rng_normal(rng), u = smft__rng_uniform(rng);
@@ -53,7 +53,8 @@ static float draw(smft__rng *rng, int kind, int64_t i, int which) {
   case ABSORBED: return which ? (float)(x + 1e8) : (float)x; /* rounding makes sums equal that are not */
   case ONE_SIDE: return which ? (float)x : (i == 3 ? 100.0f : (float)x * 1e-3f);
   case ALL_NAN: return NAN;
-  default: return u < 0.5 ? -0.0f : 0.0f;
+  case ZEROS: return u < 0.5 ? -0.0f : 0.0f;
+  default: return u < 0.3 ? -0.0f : u < 0.6 ? 0.0f : (float)(-1 - x * x); /* equal sums of different sign bits, none left out */
   }
 }
 
