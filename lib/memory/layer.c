@@ -23,7 +23,8 @@ static int64_t count_keys(const smft__memory_config *config) {
 
 /* A (T, dv) array.  Where no backward goes through the look-up its queries are not needed after it, and the i-th such array has their room,
  * if there is that much of it. */
-static float *take_values(const smft__memory_tape *tape, smft__arena *arena, const smft__memory_config *config, int64_t n_tokens, int64_t i) {
+static float *take_values(const smft__memory_tape *tape, smft__arena *arena, const smft__memory_config *config, int64_t n_tokens,
+                          int64_t i) {
   int64_t dim = config->value_dim;
   if (tape->mode == SMFT__TAPE_BACKWARD || (i + 1) * dim > (int64_t)config->heads * config->key_dim)
     return smft__arena_take(arena, n_tokens * dim, sizeof(float));
@@ -156,7 +157,8 @@ void smft__memory_forward(smft_ctx *ctx, const smft__memory_weights *weights, co
 /* ---- backward ------------------------------------------------------------------------------------------------------------- */
 
 /* dw (out, in) += and db (out) +=, each only where wanted. */
-static void linear_gradients(smft_ctx *ctx, const float *x, const float *dy, int64_t n_tokens, int64_t in, int64_t out, float *dw, float *db) {
+static void linear_gradients(smft_ctx *ctx, const float *x, const float *dy, int64_t n_tokens, int64_t in, int64_t out, float *dw,
+                             float *db) {
   if (dw) {
     smft__linear_backward_weight(ctx, x, dy, n_tokens, in, out, dw, db);
     return;

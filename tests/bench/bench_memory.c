@@ -132,11 +132,12 @@ static void gather(bench *b) {
   smft__gather_forward(b->ctx, &b->weights.pool, &reads, b->tape.sum);
 }
 
-/* The limit: the same rows, each number looked at once and nothing else done; four rows at a time, the four after them fetched meanwhile. */
+/* The limit: the same rows, each number looked at once and nothing else done; four rows at a time, the four after them fetched
+ * meanwhile. */
 typedef struct plain_read { const bench *b; float sums[64]; } plain_read;
 typedef float floats __attribute__((vector_size(32), aligned(4)));
 
-__attribute__((target("avx2"))) static void read_block(void *arg, int64_t block, int32_t lane) {
+static void read_block(void *arg, int64_t block, int32_t lane) {
   plain_read *read = arg;
   int64_t dim = read->b->weights.config.value_dim, n = (int64_t)TOKENS * 128 / 64;
   const int64_t *slots = read->b->tape.slots + block * n;
@@ -180,8 +181,8 @@ static double best(bench *b, void (*run)(bench *)) {
 static void peer(int32_t d, int32_t n, double *forward_ms, double *step_ms) {
   char command[1200];
   FILE *out;
-  snprintf(command, sizeof command, "OMP_NUM_THREADS=%d /usr/bin/python3 '%s/tests/bench/peer_memory.py' %d %d %d", n_threads, SMFT_SOURCE_DIR, d, n,
-           n_threads);
+  snprintf(command, sizeof command, "OMP_NUM_THREADS=%d /usr/bin/python3 '%s/tests/bench/peer_memory.py' %d %d %d", n_threads, SMFT_SOURCE_DIR,
+           d, n, n_threads);
   *forward_ms = *step_ms = 0;
   if (!(out = popen(command, "r")))
     return;
@@ -201,7 +202,8 @@ static void run_case(int32_t d, int32_t n, int with_peer) {
   destroy(&b);
   if (with_peer)
     peer(d, n, &their_forward, &their_step);
-  printf("d %4d  slots %7d  forward %6.1f ms (lookup %5.1f, gather %5.1f = %5.1f GB/s, plain read %5.1f GB/s)  step %6.1f ms  memory %5.1f MB",
+  printf("d %4d  slots %7d  forward %6.1f ms (lookup %5.1f, gather %5.1f = %5.1f GB/s, plain read %5.1f GB/s)  step %6.1f ms"
+         "  memory %5.1f MB",
          d, n * n, forward_ms, lookup_ms, gather_ms, gigabytes / gather_ms, gigabytes / plain_ms, step_ms, (double)peak * 1e-6);
   if (their_forward > 0)
     printf("  PyTorch %6.1f / %6.1f ms: %5.2f x forward, %5.2f x step", their_forward, their_step, their_forward / forward_ms,

@@ -14,22 +14,21 @@ static void give_up(const char *why) {
     abort();
 }
 
-static unsigned touch(const smft__safetensors *file) {
-  unsigned sum = 0;
+/* Every byte is read, and the sanitizer watches. */
+static void touch(const smft__safetensors *file) {
+  volatile unsigned sum = 0;
   for (int64_t i = 0; i < file->n; i++) {
     const smft__tensor *tensor = &file->tensors[i];
     int64_t bytes = smft__tensor_count(tensor) * (int64_t)smft__dtype_size(tensor->dtype);
     for (int64_t at = 0; at < bytes; at++)
-      sum += ((const unsigned char *)tensor->data)[at];
+      sum = sum + ((const unsigned char *)tensor->data)[at];
     if (smft__safetensors_find(file, file->names[i]) != i)
       give_up("a name is not found where it is\n");
   }
-  return sum;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static smft_ctx *ctx;
-  static volatile unsigned sink;
   int64_t before = 0, after = 0;
   char path[64];
   if (!ctx && smft_ctx_create(&ctx, NULL) != SMFT_OK)
@@ -42,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   smft_ctx_memory(ctx, &before, NULL);
   smft_status status = smft__safetensors_open(&file, ctx, path, size % 2 == 0);
   if (status == SMFT_OK)
-    sink += touch(&file);
+    touch(&file);
   else if (status != SMFT_E_FORMAT && status != SMFT_E_UNSUPPORTED)
     give_up(smft_error_message());
   else if (!strstr(smft_error_message(), path) || !smft__utf8_valid(smft_error_message(), strlen(smft_error_message()), NULL))

@@ -1,5 +1,5 @@
 /* replay: a fuzz target without a fuzzer: seeds, every truncation of them, and so many seeded mutations; or the files named.
- * replay [N]: N mutations.  replay --seeds DIR: writes the seeds there, for libFuzzer.  replay FILE...: these, for a crash that was found. */
+ * replay [N]: N mutations.  replay --seeds DIR: writes the seeds there, for libFuzzer.  replay FILE...: these (a crash that was found). */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,8 @@ static const struct {
      "\"b\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[6,7]}}  ", 7},
     {"{\"x\":{\"dtype\":\"I64\",\"shape\":[0,9223372036854775807],\"data_offsets\":[0,0]},"
      "\"y\":{\"dtype\":\"F16\",\"shape\":[1,1,1,1,1,1,1,2],\"data_offsets\":[0,4]}}", 4},
-    {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[4,0]}}", 4},
+    {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[0,4]},"
+     "\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[4,0]}}", 4},
 };
 #define N_SEEDS (sizeof seeds / sizeof *seeds)
 

@@ -12,7 +12,8 @@ files="$source/lib/base/*.c $source/lib/data/tensor.c $source/lib/data/json.c $s
 sanitize=${SMFT_SANITIZE:+-fsanitize=${SMFT_SANITIZE//;/,}}
 for target in safetensors json; do
   # shellcheck disable=SC2086
-  ${CC:-cc} $common -O1 $sanitize $files "$source/tests/fuzz/fuzz_$target.c" "$source/tests/fuzz/replay.c" -o "$work/replay_$target" $jansson -lm -lpthread
+  ${CC:-cc} $common -O1 $sanitize $files "$source/tests/fuzz/fuzz_$target.c" "$source/tests/fuzz/replay.c" \
+    -o "$work/replay_$target" $jansson -lm -lpthread
   "$work/replay_$target" 20000
   echo "replay_$target: 20000 mutations"
 done
@@ -25,8 +26,9 @@ mkdir "$work/corpus"
 "$work/replay_safetensors" --seeds "$work/corpus"
 for target in safetensors json; do
   # shellcheck disable=SC2086
-  clang $common -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $files "$source/tests/fuzz/fuzz_$target.c" -o "$work/fuzz_$target" \
-    $jansson -lm -lpthread
-  "$work/fuzz_$target" -seed=1 -max_total_time="$seconds" -max_len=4096 "$work/corpus" >"$work/log" 2>&1 || { tail -40 "$work/log"; exit 1; }
+  clang $common -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $files "$source/tests/fuzz/fuzz_$target.c" \
+    -o "$work/fuzz_$target" $jansson -lm -lpthread
+  "$work/fuzz_$target" -seed=1 -max_total_time="$seconds" -max_len=4096 "$work/corpus" >"$work/log" 2>&1 \
+    || { tail -40 "$work/log"; exit 1; }
   tail -1 "$work/log"
 done

@@ -23,10 +23,12 @@ typedef struct naive_memory {
 
 static inline void naive_sizes(naive_memory *m) {
   const smft__memory_config *c = &m->config;
-  int64_t d = c->hidden, dv = c->value_dim, hdk = (int64_t)c->heads * c->key_dim, half = c->key_dim / 2, n2 = (int64_t)c->n_keys * c->n_keys;
+  int64_t d = c->hidden, dv = c->value_dim, hdk = (int64_t)c->heads * c->key_dim, half = c->key_dim / 2;
+  int64_t n2 = (int64_t)c->n_keys * c->n_keys;
   int q = c->query_norm, k = c->key_norm;
   int64_t n[P_COUNT] = {hdk * d, c->bias ? hdk : 0, c->gate ? dv * d : 0, c->gate && c->bias ? dv : 0, d * dv, c->bias ? d : 0,
-                        hdk * c->n_keys, q == SMFT__NORM_LAYERNORM || q == SMFT__NORM_RMSNORM ? half : 0, q == SMFT__NORM_LAYERNORM ? half : 0,
+                        hdk * c->n_keys, q == SMFT__NORM_LAYERNORM || q == SMFT__NORM_RMSNORM ? half : 0,
+                        q == SMFT__NORM_LAYERNORM ? half : 0,
                         k == SMFT__NORM_LAYERNORM || k == SMFT__NORM_RMSNORM ? half : 0, k == SMFT__NORM_LAYERNORM ? half : 0, n2 * dv,
                         m->n_tokens * d};
   memcpy(m->n, n, sizeof n);

@@ -109,7 +109,8 @@ START_TEST(threads) {
       ck_assert_mem_eq(one.out, other.out, (size_t)m.n[P_X] * sizeof(float));
       ck_assert_mem_eq(one.dx, other.dx, (size_t)m.n[P_X] * sizeof(float));
       for (int i = 0; i < P_COUNT; i++)
-        ck_assert_msg(!memcmp(one.grads[i], other.grads[i], (size_t)m.n[i] * sizeof(float)), "config %d parameter %d threads %d", config, i, n);
+        ck_assert_msg(!memcmp(one.grads[i], other.grads[i], (size_t)m.n[i] * sizeof(float)), "config %d parameter %d threads %d", config,
+                      i, n);
       ck_assert_mem_eq(one.rows.values, other.rows.values, (size_t)(one.rows.n * one.rows.dim) * sizeof(float));
       free_results(&other);
     }

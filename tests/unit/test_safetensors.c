@@ -300,7 +300,8 @@ START_TEST(shards_are_put_together) {
   smft__safetensors file;
   const char *directory =
       model_directory("sharded",
-                      "{\"metadata\":{\"total_size\":4},\"weight_map\":{\"b\":\"one.safetensors\",\"a\":\"two.safetensors\"}}", ONE("b"), ONE("a"));
+                      "{\"metadata\":{\"total_size\":4},\"weight_map\":{\"b\":\"one.safetensors\",\"a\":\"two.safetensors\"}}",
+                      ONE("b"), ONE("a"));
   ck_ok(smft__safetensors_open_model(&file, ctx, directory, 0, NULL, NULL));
   ck_assert(file.n == 2 && file.n_files == 2);
   ck_assert_str_eq(file.names[0], "a");

@@ -188,13 +188,14 @@ STRUCTS: Dict[str, type] = {
     "smft_batch": Batch, "smft_probe_options": ProbeOptions, "smft_probe_report": ProbeReport, "smft_probe_item": ProbeItem,
 }
 
-#: The header's SMFT_* constants that the package uses.
+#: Every integer SMFT_* constant of the header, the version apart.
 CONSTANTS: Dict[str, int] = {
     "ENCODE_SPECIAL": 1, "ENCODE_NO_PARSE": 2, "ENCODE_CONTINUE": 4, "DECODE_SKIP_SPECIAL": 1, "LOAD_COPY": 1,
     "DTYPE_F32": 1, "DTYPE_F16": 2, "DTYPE_BF16": 3, "PLACEMENT_REPLACE": 1, "PLACEMENT_BESIDE": 2,
     "PATCH_SLOTS": 1, "PATCH_FULL": 2, "PATCH_LORA": 3, "LOGITS_NONE": 0, "LOGITS_LAST": 1, "LOGITS_ALL": 2,
     "GENERATE_CONTINUE": 1, "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "SELECTOR_EMPTY": 1,
-    "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "LEARNER_LOSS_ALL": 1,
+    "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
+    "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2,
     "FACT_LEARNING": 0, "FACT_DONE": 1, "FACT_GAVE_UP": 2, "PROBE_QUESTION": 1, "PROBE_TEXT": 2, "PROBE_CHOICE": 3,
 }
 

@@ -117,18 +117,21 @@ class Selector(Handle):
 class Optimizer(Handle):
     """"sgd" or "adamw".  0 everywhere means the library's default (lr: the rule in docs/method.md).
 
-    keep_state: moments and momentum go on from fact to fact instead of starting afresh.  pool_*: for full patches.
+    keep_state: moments and momentum go on from fact to fact instead of starting afresh.
+    For full patches: pool_lr, pool_clip_norm and pool_weight_decay of the pools' values (0: lr; clipped with the rest; none);
+    lazy_pools: rows that a batch did not read keep values and moments, as PyTorch's SparseAdam does it.
     """
 
     _free = "smft_optimizer_free"
 
     def __init__(self, kind: str = "sgd", lr: float = 0.0, momentum: float = 0.0, weight_decay: float = 0.0, beta1: float = 0.0,
                  beta2: float = 0.0, eps: float = 0.0, clip_norm: float = 0.0, pool_lr: float = 0.0, pool_clip_norm: float = 0.0,
-                 pool_weight_decay: float = 0.0, keep_state: bool = False, context: Optional[Context] = None) -> None:
+                 pool_weight_decay: float = 0.0, keep_state: bool = False, lazy_pools: bool = False,
+                 context: Optional[Context] = None) -> None:
+        flags = (_abi.CONSTANTS["OPTIMIZER_KEEP_STATE"] if keep_state else 0) | (_abi.CONSTANTS["OPTIMIZER_LAZY_POOLS"] if lazy_pools else 0)
         options = _abi.OptimizerOptions(kind=_choose(OPTIMIZERS, kind, "kind"), lr=lr, momentum=momentum, weight_decay=weight_decay,
                                         beta1=beta1, beta2=beta2, eps=eps, clip_norm=clip_norm, pool_lr=pool_lr,
-                                        pool_clip_norm=pool_clip_norm, pool_weight_decay=pool_weight_decay,
-                                        flags=_abi.CONSTANTS["OPTIMIZER_KEEP_STATE"] if keep_state else 0)
+                                        pool_clip_norm=pool_clip_norm, pool_weight_decay=pool_weight_decay, flags=flags)
         self._own(create("smft_optimizer_create", _abi.Optimizer, context_handle(context), ctypes.byref(options)))
 
     def set_lr(self, lr: float, pool_lr: float = 0.0) -> None:
@@ -136,7 +139,8 @@ class Optimizer(Handle):
         check(lib.smft_optimizer_set_lr(self._handle, lr, pool_lr))
 
     def set_group(self, part: Text, lr_scale: float) -> None:
-        """Full patches: tensors whose name contains `part` learn at lr_scale times the learning rate; 0 freezes them."""
+        """Full patches: tensors whose name contains `part` learn at lr_scale times the learning rate; 0 freezes them.  The same part
+        again replaces its scale; where several fit, the latest counts."""
         check(lib.smft_optimizer_set_group(self._handle, c_text(part, "part"), lr_scale))
 
     def reset(self) -> None:
@@ -215,7 +219,8 @@ class Learner(Handle):
 
     selector: for patches of slots only.  optimizer, selector None: the defaults.  max_steps and loss_below decide when a fact is
     done (loss_below negative: max_steps alone does).  wordings_per_step: drawn anew for each step; None or negative: all.
-    0 everywhere means the library's default.
+    0 everywhere means the library's default.  loss_all: on every token, not only the answer's.  rows_per_step: choose the rows anew
+    in every step from its own batch, as the paper does it, instead of once a fact.
 
         for report in learner:      # until the queue is empty
             print(report.fact_id, report.loss, f"{report.progress:.0%}")
@@ -225,10 +230,10 @@ class Learner(Handle):
 
     def __init__(self, model: Model, patch: Patch, selector: Optional[Selector] = None, optimizer: Optional[Optimizer] = None,
                  max_steps: int = 0, loss_below: float = 0.0, wordings_per_step: Optional[int] = 0, seed: int = 0,
-                 loss_all: bool = False) -> None:
+                 loss_all: bool = False, rows_per_step: bool = False) -> None:
+        flags = (_abi.CONSTANTS["LEARNER_LOSS_ALL"] if loss_all else 0) | (_abi.CONSTANTS["LEARNER_ROWS_PER_STEP"] if rows_per_step else 0)
         options = _abi.LearnerOptions(max_steps=max_steps, loss_below=loss_below, seed=seed,
-                                      wordings_per_step=-1 if wordings_per_step is None else wordings_per_step,
-                                      flags=_abi.CONSTANTS["LEARNER_LOSS_ALL"] if loss_all else 0)
+                                      wordings_per_step=-1 if wordings_per_step is None else wordings_per_step, flags=flags)
         handles = (required(model, Model, "model"), required(patch, Patch, "patch"), optional(selector, Selector, "selector"),
                    optional(optimizer, Optimizer, "optimizer"))
         self._own(create("smft_learner_create", _abi.Learner, *handles, ctypes.byref(options)))
@@ -238,9 +243,10 @@ class Learner(Handle):
     # -- the queue
 
     def push(self, id: Text, wordings: Union[WordingLike, Iterable[WordingLike]]) -> None:
-        """Queues one fact.  wordings: Wording objects, (prompt, answer) or (prompt, answer, end) tuples, or dicts with Wording's
-        names.  An empty fact, or an answer that is not in its statement, is a FactError."""
-        given = [_wording(one, id) for one in ([wordings] if isinstance(wordings, (Wording, dict)) else wordings)]
+        """Queues one fact.  wordings, one or a list: Wording objects, (prompt, answer) or (prompt, answer, end) tuples, or dicts with
+        Wording's names.  An empty fact, or an answer that is not in its statement, is a FactError."""
+        one_alone = isinstance(wordings, (Wording, dict)) or isinstance(wordings, tuple) and wordings and isinstance(wordings[0], (str, bytes))
+        given = [_wording(one, id) for one in ([wordings] if one_alone else wordings)]
         raw = (_abi.Wording * max(1, len(given)))(*given)
         check(lib.smft_learner_push(self._handle, c_text(id, "id"), raw, len(given)))
         self._pushed += 1

@@ -1,16 +1,29 @@
 """patch: what was learnt, apart from the model."""
 from __future__ import annotations
 
+import os
 from ctypes import c_float, c_int64
-from typing import Any, List, Optional
+from types import MethodType
+from typing import Any, Callable, List, Optional, Type
 
 from . import _abi, _arrays
 from ._handle import Handle, Path, c_path, create, required
 from ._library import lib
-from .errors import check
+from .errors import UnsupportedError, check
 from .model import Model, dtype_number
 
 KINDS = {_abi.CONSTANTS["PATCH_SLOTS"]: "slots", _abi.CONSTANTS["PATCH_FULL"]: "full", _abi.CONSTANTS["PATCH_LORA"]: "lora"}
+
+
+class _ClassOrInstance:
+    """Patch.load(model, path) and patch.load(path): one name, as smft.Selector and smft.Optimizer have theirs on the instance."""
+
+    def __init__(self, function: Callable[..., "Patch"]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, patch: Optional["Patch"], kind: Type["Patch"]) -> Callable[..., "Patch"]:
+        return MethodType(self._function, kind) if patch is None else patch._load_here
 
 
 class Patch(Handle):
@@ -35,10 +48,32 @@ class Patch(Handle):
         pointer = create("smft_patch_create", _abi.Patch, required(model, Model, "model"), _abi.CONSTANTS["PATCH_FULL"])
         return cls.__new__(cls)._adopt(model, pointer)
 
-    @classmethod
+    @_ClassOrInstance
     def load(cls, model: Model, path: Path) -> "Patch":
-        """Reads what save wrote.  A patch of another model is a MismatchError."""
+        """Patch.load(model, path): a new patch of what save wrote.  One of another model is a MismatchError.
+
+        patch.load(path), of a patch of slots: what save wrote takes the place of what the patch holds; sessions that read it see that.
+        """
         return cls.__new__(cls)._adopt(model, create("smft_patch_load", _abi.Patch, required(model, Model, "model"), c_path(path)))
+
+    def _load_here(self, path: Path) -> "Patch":
+        with type(self).load(self.model, path) as other:
+            if (self.kind, other.kind) != ("slots", "slots"):
+                raise UnsupportedError(f"{os.fspath(path)!r} holds a patch of {other.kind}, this one is of {self.kind}; "
+                                       "only slots are loaded in place: use Patch.load(model, path)")
+            with self.copy() as before:
+                try:
+                    return self._replace(other)
+                except BaseException:
+                    self._replace(before)
+                    raise
+
+    def _replace(self, other: "Patch") -> "Patch":
+        self.clear()
+        for pool in range(self.model.info.n_pools):
+            for slot in other.slots(pool):
+                self.set_row(pool, slot, other.row(pool, slot))
+        return self
 
     def save(self, path: Path, dtype: Optional[str] = "f32") -> None:
         """Writes a safetensors file, whole or not at all.  dtype "f32" (exact) or "bf16" (half the size, rounded)."""

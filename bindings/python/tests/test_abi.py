@@ -32,11 +32,25 @@ def header_functions():
             for result, name, arguments in found}
 
 
+# What a field is, beyond its size: int64_t and double have the same.
+KINDS = {ctypes.c_int32: "i32", ctypes.c_uint32: "u32", ctypes.c_int64: "i64", ctypes.c_uint64: "u64", ctypes.c_float: "f32",
+         ctypes.c_double: "f64", ctypes.c_char_p: "text", ctypes.POINTER(ctypes.c_int32): "i32*",
+         ctypes.POINTER(ctypes.c_int64): "i64*", ctypes.POINTER(ctypes.c_float): "f32*", ctypes.c_void_p: "void*",
+         _abi.ProgressFn: "progress", _abi.LogFn: "log", _abi.AllocFn: "alloc", _abi.ReallocFn: "realloc", _abi.FreeFn: "free",
+         _abi.ParallelForFn: "parallel", _abi.TokenFn: "token"}
+GENERIC = """#define KIND(x) _Generic((x), int32_t: "i32", uint32_t: "u32", int64_t: "i64", uint64_t: "u64", float: "f32", double: "f64", \\
+  const char *: "text", const int32_t *: "i32*", const int64_t *: "i64*", const float *: "f32*", void *: "void*", \\
+  smft_progress_fn: "progress", smft_log_fn: "log", smft_alloc_fn: "alloc", smft_realloc_fn: "realloc", smft_free_fn: "free", \\
+  smft_parallel_for_fn: "parallel", smft_token_fn: "token")
+"""
+
+
 class Layout(TestCase):
     def compiled(self, lines):
         """What a C program with these statements prints."""
         source, program = self.directory / "print.c", self.directory / "print"
-        source.write_text("#include <stdio.h>\n#include \"smft/smft.h\"\nint main(void) {\n" + "\n".join(lines) + "\nreturn 0; }\n")
+        source.write_text("#include <stdio.h>\n#include \"smft/smft.h\"\n" + GENERIC + "int main(void) {\n" + "\n".join(lines) +
+                          "\nreturn 0; }\n")
         compiler = shlex.split(os.environ.get("CC") or "cc")
         try:
             subprocess.run([*compiler, "-I", str(SOURCE / "include"), str(source), "-o", str(program)], check=True)
@@ -57,13 +71,16 @@ class Layout(TestCase):
             lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
             wanted.append(f"{name} {ctypes.sizeof(mirror)}")
             for field, *_ in mirror._fields_:
-                lines.append(f'printf("{name}.{field} %zu %zu\\n", __builtin_offsetof({name}, {field}), sizeof((({name} *)0)->{field}));')
+                member = f"(({name} *)0)->{field}"
+                lines.append(f'printf("{name}.{field} %zu %zu %s\\n", __builtin_offsetof({name}, {field}), sizeof({member}), KIND({member}));')
                 place = getattr(mirror, field)
-                wanted.append(f"{name}.{field} {place.offset} {place.size}")
+                wanted.append(f"{name}.{field} {place.offset} {place.size} {KINDS[dict(mirror._fields_)[field]]}")
         self.assertEqual(self.compiled(lines), wanted)
 
     def test_constants(self):
         names = sorted(_abi.CONSTANTS)
+        defined = set(re.findall(r"^#define SMFT_(\w+) +\d+u?\s*(?:/\*.*)?$", HEADER.read_text(), flags=re.M))
+        self.assertEqual(set(names), {name for name in defined if not name.startswith("VERSION_")})
         printed = self.compiled([f'printf("{name} %ld\\n", (long)SMFT_{name});' for name in names])
         self.assertEqual(printed, [f"{name} {_abi.CONSTANTS[name]}" for name in names])
 
@@ -104,6 +121,27 @@ class Functions(unittest.TestCase):
                     for _ in range(stars):
                         kind = ctypes.POINTER(kind)
                     self.assertIs(mirror, kind, f"{name}: {text}")
+
+    def test_callback_types(self):
+        mirrors = {"smft_progress_fn": _abi.ProgressFn, "smft_log_fn": _abi.LogFn, "smft_alloc_fn": _abi.AllocFn,
+                   "smft_realloc_fn": _abi.ReallocFn, "smft_free_fn": _abi.FreeFn, "smft_block_fn": _abi.BlockFn,
+                   "smft_parallel_for_fn": _abi.ParallelForFn, "smft_token_fn": _abi.TokenFn}
+        kinds = {"void": None, "int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64, "size_t": ctypes.c_size_t,
+                 "void *": ctypes.c_void_p, "const char *": ctypes.c_char_p, "smft_block_fn": _abi.BlockFn}
+        found = re.findall(r"typedef ([\w *]+?)\s*\(\*(\w+)\)\((.*?)\);", TEXT, flags=re.S)
+        self.assertEqual({name for _, name, _ in found}, set(mirrors))
+        for result, name, arguments in found:
+            types = [re.sub(r"\w+$", "", one.strip()).strip() for one in arguments.split(",")]
+            wanted = [kinds[one] for one in types]
+            if name == "smft_token_fn":  # its text comes with a length
+                wanted[2] = ctypes.c_void_p
+            self.assertEqual([mirrors[name]._restype_, *mirrors[name]._argtypes_], [kinds[result], *wanted], name)
+
+    def test_version(self):
+        number = [int(re.search(rf"#define SMFT_VERSION_{part} (\d+)", TEXT).group(1)) for part in ("MAJOR", "MINOR", "PATCH")]
+        self.assertEqual(tuple(number[:2]), _abi.VERSION)
+        project = (SOURCE / "bindings" / "python" / "pyproject.toml").read_text()
+        self.assertIn('version = "{}.{}.{}"'.format(*number), project)
 
     def test_the_wrong_handle_is_refused(self):
         context = smft.default_context()
