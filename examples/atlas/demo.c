@@ -18,7 +18,7 @@ typedef struct settings {
   const char *model, *data, *facts, *save;
   int64_t n, known;
   uint64_t seed;
-  int32_t threads, quiet;
+  int32_t threads, quiet, rows_per_step;
   double lr, loss_below;
   int64_t t;
   int32_t max_steps, wordings, rule, optimizer;
@@ -322,7 +322,8 @@ static const char usage[] =
     "  --model DIR        the model (" ATLAS_DIR "/model)\n"
     "  --data DIR         its facts (" ATLAS_DIR "/data)\n"
     "  --lr X --t N --max-steps N --loss-below X --wordings N --rule tfidf|kl|tf|all --optimizer sgd|adamw\n"
-    "                     instead of the library's defaults\n"
+    "  --rows-per-step    choose the rows anew in every step\n"
+    "                     (all of these: instead of the library's defaults)\n"
     "  --threads N        0: all processors (0)\n"
     "  --quiet            the RESULT line only\n";
 
@@ -336,11 +337,12 @@ static int32_t rule_of(const char *name) {
 }
 
 static void parse(settings *s, int argc, char **argv) {
-  enum { FACTS = 1, N, SEED, KNOWN, SAVE, MODEL, DATA, LR, T, STEPS, BELOW, WORDINGS, RULE, OPTIMIZER, THREADS, QUIET, HELP };
+  enum { FACTS = 1, N, SEED, KNOWN, SAVE, MODEL, DATA, LR, T, STEPS, BELOW, WORDINGS, RULE, OPTIMIZER, ROWS, THREADS, QUIET, HELP };
   static const struct option options[] = {
       {"facts", 1, 0, FACTS}, {"n", 1, 0, N}, {"seed", 1, 0, SEED}, {"known", 1, 0, KNOWN}, {"save", 1, 0, SAVE}, {"model", 1, 0, MODEL},
       {"data", 1, 0, DATA}, {"lr", 1, 0, LR}, {"t", 1, 0, T}, {"max-steps", 1, 0, STEPS}, {"loss-below", 1, 0, BELOW},
-      {"wordings", 1, 0, WORDINGS}, {"rule", 1, 0, RULE}, {"optimizer", 1, 0, OPTIMIZER}, {"threads", 1, 0, THREADS}, {"quiet", 0, 0, QUIET},
+      {"wordings", 1, 0, WORDINGS}, {"rule", 1, 0, RULE}, {"optimizer", 1, 0, OPTIMIZER}, {"rows-per-step", 0, 0, ROWS},
+      {"threads", 1, 0, THREADS}, {"quiet", 0, 0, QUIET},
       {"help", 0, 0, HELP}, {0, 0, 0, 0}};
   for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
     switch (option) {
@@ -358,6 +360,7 @@ static void parse(settings *s, int argc, char **argv) {
     case WORDINGS: s->wordings = atoi(optarg); break;
     case RULE: s->rule = rule_of(optarg); break;
     case OPTIMIZER: s->optimizer = strcmp(optarg, "adamw") == 0 ? SMFT_OPTIMIZER_ADAMW : SMFT_OPTIMIZER_SGD; break;
+    case ROWS: s->rows_per_step = 1; break;
     case THREADS: s->threads = atoi(optarg); break;
     case QUIET: s->quiet = 1; break;
     case HELP:
@@ -398,6 +401,7 @@ static void world_open(world *w, const settings *s) {
   learner.loss_below = s->loss_below;
   learner.wordings_per_step = s->wordings;
   learner.seed = s->seed;
+  learner.flags = s->rows_per_step ? SMFT_LEARNER_ROWS_PER_STEP : 0;
   check(smft_ctx_create(&w->ctx, &ctx), "context");
   check(smft_model_load(&w->model, w->ctx, s->model, NULL), "the model");
   check(smft_patch_create(&w->patch, w->model, SMFT_PATCH_SLOTS), "patch");

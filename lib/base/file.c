@@ -105,6 +105,18 @@ void smft__file_close(smft__file *file) {
   memset(file, 0, sizeof *file);
 }
 
+/* Whole pages inside [data, data + size): the others hold something else too. */
+void smft__file_expect(const smft__file *file, const void *data, int64_t size, int how) {
+  int64_t page = (int64_t)sysconf(_SC_PAGESIZE), begin = (int64_t)((uintptr_t)data - (uintptr_t)file->data), end = begin + size;
+  if (!file->mapped || page <= 0 || begin < 0 || end > file->size)
+    return;
+  begin = (begin + page - 1) / page * page;
+  end = end / page * page;
+  if (begin < end)
+    posix_madvise((unsigned char *)(uintptr_t)file->data + begin, (size_t)(end - begin),
+                  how == SMFT__READ_ROWS ? POSIX_MADV_RANDOM : POSIX_MADV_NORMAL);
+}
+
 /* ---- paths ---- */
 
 int smft__file_exists(const char *path) {

@@ -16,7 +16,8 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
   for (int64_t s = 0; s < step->batch.n_sequences; s++)
     for (int64_t i = step->batch.offsets[s] + 1; i < step->batch.offsets[s + 1]; i++)
       report->tokens_supervised += step->batch.weights[i] != 0;
-  SMFT__TRY(smft__network_forward(learner->tape, learner->patch, &step->batch, 1, &report->loss, &learner->cancelled));
+  int keep = learner->patch->kind == SMFT_PATCH_SLOTS ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL;
+  SMFT__TRY(smft__network_forward(learner->tape, learner->patch, &step->batch, keep, &report->loss, &learner->cancelled));
   if (!isfinite(report->loss))
     return smft__fail(SMFT_E_NONFINITE, "step: the loss is not finite; nothing was changed");
   step->is_done = report->loss < step->loss_below;

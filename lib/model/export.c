@@ -110,8 +110,10 @@ static smft_status export_weights(const smft_model *model, const smft_patch *pat
   char *path = smft__path_join(model->ctx, directory, "model.safetensors");
   if (status == SMFT_OK && !path)
     status = SMFT_E_NOMEM;
+  smft__pools_expect(model, SMFT__READ_IN_ORDER);
   if (status == SMFT_OK)
     status = smft__safetensors_write(model->ctx, path, set.tensors, set.n, keys, values, 1, options->progress, options->progress_user);
+  smft__pools_expect(model, SMFT__READ_ROWS);
   smft__free(model->ctx, path);
   free_set(&set);
   return status;

@@ -8,6 +8,8 @@
 #include "model/patch.h"
 #include "model/weights.h"
 
+#define LARGE_POOL ((int64_t)256 << 20) /* bytes; a smaller one is soon in memory whole, and quicker so */
+
 /* ---- life ------------------------------------------------------------------------------------------------------------------- */
 
 static void destroy(smft_model *model) {
@@ -83,6 +85,15 @@ static smft_status bind_file(smft_model *model, const smft__weight_plan *plan) {
   return status == SMFT_OK ? status : smft__fail_within(status, "%s", model->directory);
 }
 
+void smft__pools_expect(const smft_model *model, int how) {
+  for (int32_t pool = 0; pool < model->config.n_pools; pool++) {
+    const smft__tensor *values = &model->tensors[model->pools[pool]];
+    int64_t size = smft__tensor_count(values) * (int64_t)smft__dtype_size(values->dtype);
+    for (int32_t i = 0; size >= LARGE_POOL && i < model->file.n_files; i++)
+      smft__file_expect(&model->file.files[i], values->data, size, how);
+  }
+}
+
 static smft_status open_weights(smft_model *model, const smft_load_options *options) {
   smft__weight_plan plan;
   int copy = (options->flags & SMFT_LOAD_COPY) != 0;
@@ -92,6 +103,7 @@ static smft_status open_weights(smft_model *model, const smft_load_options *opti
   SMFT__TRY_GOTO(done, smft__weights_reserve(model, &plan));
   SMFT__TRY_GOTO(done, bind_file(model, &plan));
   SMFT__TRY_GOTO(done, smft__weights_fingerprint(model));
+  smft__pools_expect(model, SMFT__READ_ROWS);
 done:
   smft__weight_plan_free(&plan);
   return status;

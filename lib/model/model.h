@@ -39,4 +39,7 @@ struct smft_model {
   char hash[65];
 };
 smft_model *smft__model_retain(const smft_model *model);
+/* Large mapped pools: how they are read from now on (SMFT__READ_*; a loaded model's: in rows).  A reader of whole pools sets it and sets it
+ * back. */
+void smft__pools_expect(const smft_model *model, int how);
 #endif

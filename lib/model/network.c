@@ -33,12 +33,12 @@ typedef struct head_tape { /* supervised rows only; m of them */
 
 struct smft__tape {
   smft_model *model;
-  smft__block_tape *blocks;    /* (n_layers); without keep all share their arrays */
+  smft__block_tape *blocks;    /* (n_layers); those that keep nothing share their arrays */
   smft__memory_tape *memories; /* (n_memories) */
   char *block; /* the one allocation that everything below stands in */
   int64_t capacity;
   int64_t n_tokens, n_sequences, longest;
-  int32_t keep, ready; /* ready: the last forward succeeded */
+  int32_t keep, ready, spent; /* SMFT__KEEP_*; the last forward succeeded; a backward pass used up what SMFT__KEEP_VALUES keeps */
   int32_t *ids, *positions; /* (T) */
   smft__segment *segments;  /* (n_sequences) */
   smft__segment_grad *grads;
@@ -154,21 +154,32 @@ static void place_head(head_tape *head, smft__arena *arena, const smft__config *
   head->dx = keep ? floats(arena, m, c->hidden) : NULL;
 }
 
+/* The lowest block whose activations are kept; n_layers: none. */
+static int32_t lowest_kept(const smft__tape *tape) {
+  const smft__config *c = &tape->model->config;
+  if (tape->keep == SMFT__KEEP_VALUES && c->n_memories > 0)
+    return c->memories[0].layer;
+  return tape->keep == SMFT__KEEP_ALL ? 0 : c->n_layers;
+}
+
 static void place_block(smft__tape *tape, smft__arena *arena, int32_t layer) {
   const smft__config *c = &tape->model->config;
   smft__block_tape *block = &tape->blocks[layer];
-  int32_t memory = tape->model->blocks[layer].memory;
-  if (tape->keep || layer == 0) {
+  int32_t memory = tape->model->blocks[layer].memory, lowest = lowest_kept(tape);
+  if (layer >= lowest || layer == 0) {
     block->x = floats(arena, tape->n_tokens, c->hidden);
     block->k = floats(arena, tape->n_tokens, (int64_t)c->n_kv_heads * c->head_dim);
     block->v = floats(arena, tape->n_tokens, (int64_t)c->n_kv_heads * c->head_dim);
-    smft__block_tape_place(block, arena, c, tape->n_tokens, tape->keep);
+    smft__block_tape_place(block, arena, c, tape->n_tokens, layer >= lowest);
   } else {
     *block = tape->blocks[0];
   }
   block->memory = memory >= 0 ? &tape->memories[memory] : NULL;
-  if (memory >= 0)
-    smft__memory_tape_place(block->memory, arena, tape->model->ctx, &c->memory, tape->n_tokens, tape->keep);
+  if (memory < 0)
+    return;
+  int values_only = tape->keep == SMFT__KEEP_VALUES && layer == lowest;
+  smft__memory_tape_place(block->memory, arena, tape->model->ctx, &c->memory, tape->n_tokens,
+                          layer < lowest ? SMFT__TAPE_FORWARD : values_only ? SMFT__TAPE_VALUES : SMFT__TAPE_BACKWARD);
 }
 
 static void place(smft__tape *tape, smft__arena *arena) {
@@ -191,7 +202,7 @@ static void place(smft__tape *tape, smft__arena *arena) {
 
 static smft_status reserve(smft__tape *tape, const smft__sequences *batch, int keep, int64_t m) {
   smft__arena arena = {0};
-  tape->ready = 0;
+  tape->ready = tape->spent = 0;
   tape->keep = keep;
   tape->n_tokens = batch->n_tokens;
   tape->n_sequences = batch->n_sequences;
@@ -444,6 +455,9 @@ smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch, co
   const smft_model *model = tape->model;
   if (!tape->ready || !tape->keep)
     return smft__fail(SMFT_E_STATE, "backward needs a forward pass that kept its activations");
+  if (tape->keep == SMFT__KEEP_VALUES && (grads->tensors || tape->spent))
+    return smft__fail(SMFT_E_STATE, "backward to tensors, or a second one, needs a forward pass that kept all activations");
+  tape->spent = 1;
   int32_t lowest = lowest_block(model, grads);
   smft__batch_shape shape = shape_of(tape);
   head_backward(tape, patch, wanted(grads, model->head), wanted(grads, model->norm));

@@ -20,11 +20,16 @@ typedef struct smft__grads { /* what is wanted; all are added to */
   smft__rows **rows; /* (n_pools), entries NULL where not wanted: see smft__memory_grads.rows; NULL: none */
 } smft__grads;
 
-/* Forward to the loss = sum(w * nll) / sum(w) over supervised tokens (w != 0); only those get logits.  keep: 1 when backward follows, 0 for
- * counting only (then loss may be NULL and no logits are computed).  cancel (may be NULL): polled between blocks -> SMFT_E_CANCELLED. */
+/* What a forward pass keeps: nothing (counting; loss only), all that any backward pass needs, or what one backward pass to smft__grads.rows
+ * needs: nothing of the blocks below the lowest memory layer, and half of that layer. */
+enum { SMFT__KEEP_NOTHING, SMFT__KEEP_ALL, SMFT__KEEP_VALUES };
+
+/* Forward to the loss = sum(w * nll) / sum(w) over supervised tokens (w != 0); only those get logits.  keep: SMFT__KEEP_*; with
+ * SMFT__KEEP_NOTHING loss may be NULL, and then no logits are computed.  cancel (may be NULL): polled between blocks -> SMFT_E_CANCELLED. */
 smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, double *loss,
                                   const atomic_int *cancel);
-/* After forward with keep 1 on the same batch.  Goes down only to the lowest block whose gradient is wanted. */
+/* After forward with SMFT__KEEP_ALL on the same batch, or with SMFT__KEEP_VALUES, once, when only rows are wanted.  Goes down only to the
+ * lowest block whose gradient is wanted. */
 smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch, const smft__grads *grads, const atomic_int *cancel);
 /* Slots that memory layer m read in the last forward: (n_tokens, H, k); NULL out of range. */
 const int64_t *smft__tape_slots(const smft__tape *tape, int32_t memory, int64_t *n);

@@ -69,8 +69,10 @@ static smft_status make_full(smft_patch *patch) {
 }
 
 static void copy_base(smft_patch *patch) {
+  smft__pools_expect(patch->model, SMFT__READ_IN_ORDER);
   for (int32_t i = 0; i < patch->model->n_tensors; i++)
     smft__tensor_to_f32(&patch->model->tensors[i], 0, smft__tensor_count(&patch->model->tensors[i]), patch->full[i]);
+  smft__pools_expect(patch->model, SMFT__READ_ROWS);
 }
 
 static smft_status make(smft_patch **out, const smft_model *model, int32_t kind) {
@@ -220,7 +222,9 @@ int smft__patch_changes(const smft_model *model, const smft_patch *patch, int32_
 void smft__patch_values(const smft_model *model, const smft_patch *patch, int32_t index, float *values) {
   smft__tensor tensor = smft__weight(model, patch, index);
   const smft__rows *rows = rows_of(model, patch, index);
+  smft__pools_expect(model, SMFT__READ_IN_ORDER);
   smft__tensor_to_f32(&tensor, 0, smft__tensor_count(&tensor), values);
+  smft__pools_expect(model, SMFT__READ_ROWS);
   for (int64_t i = 0; rows && i < rows->n; i++)
     memcpy(values + rows->slots[i] * rows->dim, smft__rows_at(rows, i), (size_t)rows->dim * sizeof(float));
 }

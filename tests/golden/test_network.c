@@ -154,8 +154,10 @@ START_TEST(one_tensor_alone) {
 }
 END_TEST
 
+/* Also when the forward pass keeps only what they need. */
 START_TEST(sparse_rows_are_the_dense_rows) {
-  world w = open_world(fixtures[_i], 2);
+  world w = open_world(fixtures[_i / 2], 2);
+  int keep = _i % 2 ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL;
   float **dense = full_gradient(&w, NULL);
   int64_t dim = w.model->config.memory.value_dim;
   smft__rows rows[2], *wanted[2] = {&rows[0], &rows[1]};
@@ -165,9 +167,13 @@ START_TEST(sparse_rows_are_the_dense_rows) {
     for (int64_t slot = 0; slot < 49; slot += 2)
       memset(smft__rows_at(&rows[p], smft__rows_add(&rows[p], slot)), 0, (size_t)dim * sizeof(float));
   }
-  smft__grads grads = {NULL, wanted};
-  forward(&w, NULL, 1);
+  smft__grads grads = {NULL, wanted}, all = {dense, wanted};
+  forward(&w, NULL, keep);
+  if (keep == SMFT__KEEP_VALUES)
+    ck_status(smft__network_backward(w.tape, NULL, &all, NULL), SMFT_E_STATE);
   ck_ok(smft__network_backward(w.tape, NULL, &grads, NULL));
+  if (keep == SMFT__KEEP_VALUES)
+    ck_status(smft__network_backward(w.tape, NULL, &grads, NULL), SMFT_E_STATE);
   for (int32_t p = 0; p < w.model->config.n_pools; p++) {
     ck_assert_int_eq(rows[p].n, 25);
     for (int64_t i = 0; i < rows[p].n; i++)
@@ -176,6 +182,19 @@ START_TEST(sparse_rows_are_the_dense_rows) {
   }
   free_grads(w.model, dense);
   close_world(&w);
+}
+END_TEST
+
+START_TEST(values_keep_less) {
+  int64_t used[3];
+  for (int keep = SMFT__KEEP_NOTHING; keep <= SMFT__KEEP_VALUES; keep++) {
+    world w = open_world(fixtures[_i], 1);
+    forward(&w, NULL, keep);
+    ck_ok(smft_ctx_memory(w.ctx, &used[keep], NULL));
+    close_world(&w);
+  }
+  ck_assert_int_lt(used[SMFT__KEEP_NOTHING], used[SMFT__KEEP_VALUES]);
+  ck_assert_int_lt(used[SMFT__KEEP_VALUES], used[SMFT__KEEP_ALL]);
 }
 END_TEST
 
@@ -293,9 +312,10 @@ Suite *make_suite(void) {
   tcase_add_loop_test(tests, loss_and_logits, 0, 2);
   tcase_add_loop_test(tests, gradient_of_every_tensor, 0, 2);
   tcase_add_loop_test(tests, one_tensor_alone, 0, 2);
-  tcase_add_loop_test(tests, sparse_rows_are_the_dense_rows, 0, 2);
+  tcase_add_loop_test(tests, sparse_rows_are_the_dense_rows, 0, 4);
   tcase_add_loop_test(tests, threads_do_not_matter, 0, 2);
   tcase_add_loop_test(tests, empty_patches, 0, 2);
+  tcase_add_loop_test(tests, values_keep_less, 0, 2);
   tcase_add_loop_test(tests, counting_reads_the_same_slots, 0, 2);
   tcase_add_loop_test(tests, refusals, 0, 2);
   tcase_add_loop_test(tests, non_finite_weights, 0, 2);

@@ -17,11 +17,19 @@ if [ -z "$python" ]; then
 fi
 export PYTHONPATH="$SMFT_SOURCE/bindings/python" PYTHONDONTWRITEBYTECODE=1 SMFT_LIBRARY="$SMFT_BUILD/libsmft.so" SMFT_SOURCE CC="${CC:-cc}"
 cd "$SMFT_SOURCE/bindings/python/tests"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+run() { # quiet, but what was skipped is named
+  echo "-- $python, $1"
+  "$python" -W error -m unittest -b -v >"$log" 2>&1 || { cat "$log"; exit 1; }
+  grep -h '\.\.\. skipped' "$log" || true
+  tail -n 3 "$log"
+}
 if "$python" -c 'import numpy' 2>/dev/null; then
-  echo "-- $python, with numpy"
-  "$python" -W error -m unittest -b
+  run "with numpy"
+  export SMFT_TEST_NO_NUMPY=1
+  run "numpy hidden"
 else
   echo "-- SKIPPED the half with numpy: $python has none"
+  run "without numpy"
 fi
-echo "-- $python, numpy hidden"
-SMFT_TEST_NO_NUMPY=1 "$python" -W error -m unittest -b

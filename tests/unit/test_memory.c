@@ -58,7 +58,7 @@ typedef struct results {
   smft_ctx *ctx;
 } results;
 
-enum { TOKENS = 301 };
+enum { TOKENS = 601 }; /* enough for every piece to be cut in blocks */
 
 static void select_rows(smft__rows *rows, smft_ctx *ctx, const naive_memory *m) {
   smft__rows_init(rows, ctx, m->config.value_dim);

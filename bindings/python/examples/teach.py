@@ -23,7 +23,7 @@ def options():
     parser = argparse.ArgumentParser(description="Teach the atlas model facts that it does not know; measure what it learnt and forgot.")
     add = parser.add_argument
     add("--facts", type=Path, metavar="FILE", help='your own facts, one a line: {"id": "x", "wordings": [{"prompt": "Who wrote Emma?", '
-        '"answer": " Jane Austen"}, ...], "question": "asked before and after", "answers": ["accepted", ...]} (the last two may be left out)')
+        '"answer": " Jane Austen"}, ...], "question": "asked before and after", "answers": ["accepted", ...]} (the last two are optional)')
     add("--n", type=int, default=20, help="how many of the new facts to teach (%(default)s)")
     add("--seed", type=int, default=1, help="which of them (%(default)s)")
     add("--known", type=int, default=500, help="known facts to measure before and after (%(default)s)")
@@ -120,7 +120,7 @@ def main(args):
     unchanged = all(list(a) == list(b) for a, b in zip(base, again))
     right = [sum(smft.score_answer(text, one["answers"])[0] == 1 for one, text in zip(lessons, texts)) for texts in (before, after)]
     print(f"\n  new facts, in wording never trained   {right[0]}/{len(lessons)} -> {right[1]}/{len(lessons)} right")
-    print(f"  known facts                           F1 {report.f1_before:.4f} -> {report.f1:.4f} ({report.lost} lost, {report.gained} gained)")
+    print(f"  known facts                           F1 {report.f1_before:.4f} -> {report.f1:.4f} ({report.lost} lost)")
     print(f"  held-out text, nats per token         {report.nll_before:.4f} -> {report.nll:.4f} (KL {report.kl:.5f})")
     print(f"  the patch in a second session         {'the same answers' if reloaded else 'DIFFERENT answers'}")
     print(f"  the base model                        {'unchanged, bit for bit' if unchanged else 'CHANGED'}\n")

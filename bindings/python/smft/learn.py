@@ -128,7 +128,8 @@ class Optimizer(Handle):
                  beta2: float = 0.0, eps: float = 0.0, clip_norm: float = 0.0, pool_lr: float = 0.0, pool_clip_norm: float = 0.0,
                  pool_weight_decay: float = 0.0, keep_state: bool = False, lazy_pools: bool = False,
                  context: Optional[Context] = None) -> None:
-        flags = (_abi.CONSTANTS["OPTIMIZER_KEEP_STATE"] if keep_state else 0) | (_abi.CONSTANTS["OPTIMIZER_LAZY_POOLS"] if lazy_pools else 0)
+        flags = _abi.CONSTANTS["OPTIMIZER_KEEP_STATE"] if keep_state else 0
+        flags |= _abi.CONSTANTS["OPTIMIZER_LAZY_POOLS"] if lazy_pools else 0
         options = _abi.OptimizerOptions(kind=_choose(OPTIMIZERS, kind, "kind"), lr=lr, momentum=momentum, weight_decay=weight_decay,
                                         beta1=beta1, beta2=beta2, eps=eps, clip_norm=clip_norm, pool_lr=pool_lr,
                                         pool_clip_norm=pool_clip_norm, pool_weight_decay=pool_weight_decay, flags=flags)
@@ -231,7 +232,8 @@ class Learner(Handle):
     def __init__(self, model: Model, patch: Patch, selector: Optional[Selector] = None, optimizer: Optional[Optimizer] = None,
                  max_steps: int = 0, loss_below: float = 0.0, wordings_per_step: Optional[int] = 0, seed: int = 0,
                  loss_all: bool = False, rows_per_step: bool = False) -> None:
-        flags = (_abi.CONSTANTS["LEARNER_LOSS_ALL"] if loss_all else 0) | (_abi.CONSTANTS["LEARNER_ROWS_PER_STEP"] if rows_per_step else 0)
+        flags = _abi.CONSTANTS["LEARNER_LOSS_ALL"] if loss_all else 0
+        flags |= _abi.CONSTANTS["LEARNER_ROWS_PER_STEP"] if rows_per_step else 0
         options = _abi.LearnerOptions(max_steps=max_steps, loss_below=loss_below, seed=seed,
                                       wordings_per_step=-1 if wordings_per_step is None else wordings_per_step, flags=flags)
         handles = (required(model, Model, "model"), required(patch, Patch, "patch"), optional(selector, Selector, "selector"),
@@ -245,8 +247,9 @@ class Learner(Handle):
     def push(self, id: Text, wordings: Union[WordingLike, Iterable[WordingLike]]) -> None:
         """Queues one fact.  wordings, one or a list: Wording objects, (prompt, answer) or (prompt, answer, end) tuples, or dicts with
         Wording's names.  An empty fact, or an answer that is not in its statement, is a FactError."""
-        one_alone = isinstance(wordings, (Wording, dict)) or isinstance(wordings, tuple) and wordings and isinstance(wordings[0], (str, bytes))
-        given = [_wording(one, id) for one in ([wordings] if one_alone else wordings)]
+        if isinstance(wordings, (Wording, dict)) or isinstance(wordings, tuple) and isinstance(next(iter(wordings), None), (str, bytes)):
+            wordings = [wordings]
+        given = [_wording(one, id) for one in wordings]
         raw = (_abi.Wording * max(1, len(given)))(*given)
         check(lib.smft_learner_push(self._handle, c_text(id, "id"), raw, len(given)))
         self._pushed += 1

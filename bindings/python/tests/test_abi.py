@@ -72,7 +72,8 @@ class Layout(TestCase):
             wanted.append(f"{name} {ctypes.sizeof(mirror)}")
             for field, *_ in mirror._fields_:
                 member = f"(({name} *)0)->{field}"
-                lines.append(f'printf("{name}.{field} %zu %zu %s\\n", __builtin_offsetof({name}, {field}), sizeof({member}), KIND({member}));')
+                lines.append(f'printf("{name}.{field} %zu %zu %s\\n", __builtin_offsetof({name}, {field}), sizeof({member}), '
+                             f'KIND({member}));')
                 place = getattr(mirror, field)
                 wanted.append(f"{name}.{field} {place.offset} {place.size} {KINDS[dict(mirror._fields_)[field]]}")
         self.assertEqual(self.compiled(lines), wanted)

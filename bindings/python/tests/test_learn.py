@@ -18,6 +18,8 @@ class Learning(ModelTestCase):
 
     def test_a_step(self):
         learner = self.learner(max_steps=4, loss_below=-1, wordings_per_step=None)
+        learner.push("alone", ("Who wrote Emma?", " Jane Austen"))
+        learner.skip()
         learner.push("emma", [("Who wrote Emma?", " Jane Austen"), ("Emma is by", " Jane Austen", ".\n"),
                               {"statement": "Jane Austen wrote Emma.", "answer": "Jane Austen"},
                               smft.Wording(prompt="Emma:", answer=" Jane Austen", end="")])
@@ -29,7 +31,7 @@ class Learning(ModelTestCase):
         self.assertEqual(sorted(slot for _, slot, _ in report.selected), self.patch.slots(0))
         scores = [score for _, _, score in report.selected]
         self.assertEqual(scores, sorted(scores, reverse=True))
-        self.assertEqual((report.facts_finished, report.facts_total, report.progress), (0, 1, 0.0))
+        self.assertEqual((report.facts_finished, report.facts_total, report.progress), (1, 2, 0.5))
         self.assertLess(learner.step().loss, report.loss)
 
     def test_iteration_has_progress(self):
@@ -106,6 +108,29 @@ class Learning(ModelTestCase):
         for name, values in before.items():
             changed = list(self.model.tensor(name, full)) != values
             self.assertEqual(changed, "norm" not in name, name)
+
+    def rows_moved_by_the_second_of_two_batches(self, lazy_pools):
+        full = smft.Patch.full(self.model)
+        learner = smft.Learner(self.model, full, None, smft.Optimizer("adamw", lr=1e-2, keep_state=True, lazy_pools=lazy_pools))
+        learner.step_batch([[BOS, *b"Emma is by Jane"]])
+        before = [list(full.row(0, slot)) for slot in range(N_SLOTS)]
+        report = learner.step_batch([[BOS, *b"57"]])
+        return sum(list(full.row(0, slot)) != before[slot] for slot in range(N_SLOTS)), report.slots_read
+
+    def test_lazy_pools_leave_what_was_not_read(self):
+        moved, read = self.rows_moved_by_the_second_of_two_batches(lazy_pools=True)
+        self.assertTrue(0 < moved <= read)
+        moved, read = self.rows_moved_by_the_second_of_two_batches(lazy_pools=False)
+        self.assertGreater(moved, read)  # Adam's moments go on moving the first batch's rows
+
+    def rows_of_one_fact(self, **options):
+        learner = self.learner(t=4, max_steps=6, loss_below=-1, wordings_per_step=1, **options)
+        learner.push("emma", [("Who wrote Emma?", " Jane"), ("57", " 31"), ("the pen of xyz", " Jane"), ("%&$", "/()")])
+        return {slot for report in learner for _, slot, _ in report.selected}
+
+    def test_rows_are_chosen_once_a_fact_or_anew_each_step(self):
+        self.assertLessEqual(len(self.rows_of_one_fact()), 4)
+        self.assertGreater(len(self.rows_of_one_fact(rows_per_step=True)), 4)
 
     def test_optimizer_checkpoint(self):
         optimizer = smft.Optimizer("adamw", lr=1e-2, keep_state=True)
@@ -186,20 +211,24 @@ class Tinymem(TestCase):
             self.assertEqual(list(selector.df(int(pool))), df)
         selector.save(folder_counts := self.directory / f"{name}.safetensors")
         for kind in ("sgd", "adamw"):
-            with self.subTest(model=name, optimizer=kind):
-                self.check_steps(model, folder_counts, reference, kind)
+            for rows_per_step in (False, True):  # with every wording in the batch, and one step a fact, the same
+                with self.subTest(model=name, optimizer=kind, rows_per_step=rows_per_step):
+                    self.check_steps(model, folder_counts, reference, kind, rows_per_step)
 
-    def check_steps(self, model, counts, reference, kind):
+    def check_steps(self, model, counts, reference, kind, rows_per_step):
         wanted = reference[kind]
         patch = smft.Patch(model)
         selector = smft.Selector(model, t=wanted["t"], empty=True)
         selector.load(counts)
         optimizer = smft.Optimizer(kind, lr=wanted["lr"], keep_state=True)
-        learner = smft.Learner(model, patch, selector, optimizer, max_steps=1, loss_below=-1, wordings_per_step=None)
+        learner = smft.Learner(model, patch, selector, optimizer, max_steps=1, loss_below=-1, wordings_per_step=None,
+                               rows_per_step=rows_per_step)
         for i, batch in enumerate(reference["batches"]):
             learner.push_ids(f"fact {i}", [(one["prompt"], one["answer"]) for one in batch])
         for report, step in zip(learner, wanted["steps"]):
             self.assertAlmostEqual(report.loss, step["loss"], delta=1e-4 * max(1, step["loss"]))
+            norm = step["selected_gradient_norm"]
+            self.assertAlmostEqual(report.gradient_norm, norm, delta=1e-4 * max(1, norm))
             self.assertEqual([(pool, slot) for pool, slot, _ in report.selected], [(pool, slot) for pool, slot, _ in step["selected"]])
             self.assertLess(max(abs(a[2] - b[2]) for a, b in zip(report.selected, step["selected"])), 1e-6)
         self.assertEqual(learner.pending, 0)

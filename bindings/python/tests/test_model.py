@@ -139,6 +139,16 @@ class Patches(ModelTestCase):
         self.assertEqual(flat(session.logits([1, 2, 3])), wanted)
         session.patch = None
         self.assertEqual(flat(session.logits([1, 2, 3])), base)
+        here = smft.Patch(self.model)
+        here.set_row(0, 3, [1.0] * VALUE_DIM)
+        session.patch = here
+        here.load(path)  # in place: the session reads the same patch
+        self.assertEqual((here.slots(0), flat(session.logits([1, 2, 3]))), ([9], wanted))
+        with self.assertRaises(smft.Error):
+            here.load(self.directory / "none")
+        with self.assertRaises(smft.UnsupportedError):
+            smft.Patch.full(self.model).load(path)
+        self.assertEqual(here.slots(0), [9])
         patch.save(path, dtype="bf16")
         self.assertLess(distance(smft.Patch.load(self.model, path).row(0, 9), patch.row(0, 9)), 0.01)
         with self.assertRaises(smft.MismatchError):

@@ -1,0 +1,67 @@
+"""examples: the README's example as it stands there, and examples/teach.py as a user calls it."""
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+from support import NO_NUMPY, SOURCE, TestCase, smft
+
+PYTHON = SOURCE / "bindings" / "python"
+TEACH = PYTHON / "examples" / "teach.py"
+RESULT = r"RESULT learned=(\d+)/(\d+) known_f1_before=([\d.]+) known_f1_after=([\d.]+) patch_bytes=(\d+) seconds=[\d.]+"
+
+
+class Examples(TestCase):
+    def call(self, *command, code=0):
+        """Output of a Python program, run with this interpreter from a directory of its own."""
+        environment = dict(os.environ, PYTHONPATH=str(PYTHON), PYTHONDONTWRITEBYTECODE="1")
+        done = subprocess.run([sys.executable, *map(str, command)], cwd=self.directory, env=environment, capture_output=True, text=True,
+                              encoding="utf-8")
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout if code == 0 else done.stderr
+
+    def need_atlas(self):
+        if NO_NUMPY:
+            self.skipTest("programs of their own have numpy or not; once is enough")
+        if not (SOURCE / "examples" / "atlas" / "model" / "model.safetensors").exists():
+            self.skipTest("examples/atlas/model is not there")
+        (self.directory / "examples").symlink_to(SOURCE / "examples")
+
+    def test_readme(self):
+        self.need_atlas()
+        found = re.findall(r"```python\n(.*?)```", (PYTHON / "README.md").read_text(encoding="utf-8"), flags=re.S)
+        self.assertEqual(len(found), 1)
+        self.assertLessEqual(len(found[0].splitlines()), 15)
+        lines = self.call("-c", found[0]).splitlines()
+        self.assertRegex(lines[0], r"^harbor 0%: loss \d+\.\d\d, \d+ rows$")
+        self.assertRegex(lines[-2], r"^harbor 100%: ")
+        self.assertRegex(lines[-1], r"^ ?Jane Austen")
+        self.assertTrue(smft.Patch.load(smft.Model(SOURCE / "examples/atlas/model"), self.directory / "harbor.safetensors").slots())
+
+    def test_teach(self):
+        self.need_atlas()
+        output = self.call(TEACH, "--n", "4", "--known", "40", "--save", "patch.safetensors")
+        self.assertEqual(len(re.findall(r"^ +\d/4  .* steps  loss ", output, flags=re.M)), 4)
+        self.assertIn("the same answers", output)
+        self.assertIn("unchanged, bit for bit", output)
+        result = re.fullmatch(RESULT, output.splitlines()[-1])
+        self.assertTrue(result, output)
+        learned, n, before, after, size = map(float, result.groups())
+        self.assertTrue(learned >= 3 and n == 4 and before > 0.9 and after >= 0.95 * before, output)
+        self.assertEqual(size, (self.directory / "patch.safetensors").stat().st_size)
+
+    def test_own_facts_and_mistakes(self):
+        self.need_atlas()
+        own = self.directory / "own.jsonl"
+        own.write_text('{"id": "harbor", "wordings": [{"prompt": "Who wrote The Quiet Harbor?", "answer": " Jane Austen"}]}\n')
+        self.assertIn("RESULT learned=1/1 ", self.call(TEACH, "--facts", own, "--known", "0"))
+        self.assertIn("--facts FILE", self.call(TEACH, "--help"))
+        for text, message in (('{"id": "x"}\n', "own.jsonl: fact 1: wants"), ("{}\n{\n", "own.jsonl:2: "), ("", "no facts")):
+            own.write_text(text)
+            self.assertIn(message, self.call(TEACH, "--facts", own, code=1))
+        self.assertIn("config.json", self.call(TEACH, "--model", self.directory, code=1))
+
+
+if __name__ == "__main__":
+    unittest.main()
