@@ -1,14 +1,7 @@
-/* tokenizer: internal side of smft_tokenizer: reference count and growing id lists. */
+/* tokenizer: internal side of smft_tokenizer: reference count, encoding into lists, streaming decode. */
 #ifndef SMFT__TOKENIZER_H
 #define SMFT__TOKENIZER_H
-#include "base/ctx.h"
-typedef struct smft__ids {
-  smft_ctx *ctx;
-  int32_t *data;
-  int64_t n, capacity;
-} smft__ids;
-smft_status smft__ids_put(smft__ids *ids, int32_t id);
-void smft__ids_free(smft__ids *ids);
+#include "data/ids.h"
 smft_tokenizer *smft__tokenizer_retain(const smft_tokenizer *tokenizer);
 smft_ctx *smft__tokenizer_ctx(const smft_tokenizer *tokenizer);
 /* Appends to ids.  flags: SMFT_ENCODE_*. */

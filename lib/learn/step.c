@@ -1,28 +1,9 @@
-/* step: what steps on facts and on a host's batches, sparse and full, have in common: the lock, the forward pass, room for a batch; and
+/* step: what steps on facts and on a host's batches, sparse and full, have in common: the lock, room for a batch; and
  * smft_learner_step_batch, which is that and no more. */
 #include "base/alloc.h"
 #include "learn/learner.h"
 #include <math.h>
 #include <time.h>
-
-double smft__clip_scale(double norm, double limit) { return limit > 0 && norm > limit ? limit / norm : 1; }
-
-smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
-  smft_report *report = step->report;
-  report->lr = learner->optimizer->options.lr;
-  if (report->lr == 0)
-    report->lr = smft__default_lr(learner->patch, learner->optimizer->options.kind, learner->row_square);
-  report->tokens = step->batch.n_tokens;
-  for (int64_t s = 0; s < step->batch.n_sequences; s++)
-    for (int64_t i = step->batch.offsets[s] + 1; i < step->batch.offsets[s + 1]; i++)
-      report->tokens_supervised += step->batch.weights[i] != 0;
-  int keep = learner->patch->kind == SMFT_PATCH_SLOTS ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL;
-  SMFT__TRY(smft__network_forward(learner->tape, learner->patch, &step->batch, keep, &report->loss, &learner->cancelled));
-  if (!isfinite(report->loss))
-    return smft__fail(SMFT_E_NONFINITE, "step: the loss is not finite; nothing was changed");
-  step->is_done = report->loss < step->loss_below;
-  return SMFT_OK;
-}
 
 double smft__now(void) {
   struct timespec time;

@@ -1,5 +1,5 @@
-/* step_slots: sparse memory finetuning (method.md 2): one update of the value rows that stand out in this batch.  Owns counting,
- * choosing and the commit; every allocation comes before the first change, so that the commit cannot fail. */
+/* step_slots: sparse memory finetuning (method.md 2): one update of the value rows that were chosen.  Owns the order of the step and the
+ * commit; every allocation comes before the first change, so that the commit cannot fail. */
 #include "base/alloc.h"
 #include "learn/learner.h"
 #include <math.h>
@@ -39,24 +39,6 @@ void smft__slots_work_free(smft_learner *learner) {
   smft__free(learner->ctx, work->added);
   smft__free(learner->ctx, work->fresh);
   smft__free(learner->ctx, work->old);
-}
-
-smft_status smft__count_reads(smft_learner *learner, int64_t *reads, int64_t *distinct) {
-  smft__counts *counts = learner->slots.counts;
-  int32_t n_pools = learner->model->config.n_pools;
-  for (int32_t p = 0; p < n_pools; p++)
-    smft__counts_clear(&counts[p]);
-  for (int32_t m = 0; m < learner->model->config.n_memories; m++) {
-    int64_t n = 0;
-    const int64_t *slots = smft__tape_slots(learner->tape, m, &n);
-    SMFT__TRY(smft__counts_add(&counts[learner->model->memories[m].pool], slots, n));
-    *reads += n;
-  }
-  for (int32_t p = 0; p < n_pools; p++) {
-    SMFT__TRY(smft__counts_finish(&counts[p]));
-    *distinct += counts[p].n;
-  }
-  return SMFT_OK;
 }
 
 /* Empty gradient rows for what was selected. */
@@ -189,7 +171,8 @@ smft_status smft__step_slots(smft_learner *learner, smft__step *step) {
   SMFT__TRY(smft__count_reads(learner, &step->report->reads, &step->report->slots_read));
   if (step->is_done)
     return SMFT_OK;
-  smft_status status = step->of_fact ? smft__select_fact_rows(learner) : smft__select(learner->selector, learner->slots.counts, &learner->selection);
+  smft_status status = step->of_fact ? smft__select_fact_rows(learner)
+                                     : smft__select(learner->selector, learner->slots.counts, &learner->selection);
   if (status == SMFT_OK && learner->selection.n > 0)
     status = update(learner, step);
   if (status != SMFT_OK)

@@ -1,0 +1,40 @@
+/* forward: what a step learns from the forward pass: the loss, and which slots were read how often. */
+#include "learn/learner.h"
+#include <math.h>
+
+double smft__clip_scale(double norm, double limit) { return limit > 0 && norm > limit ? limit / norm : 1; }
+
+smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
+  smft_report *report = step->report;
+  report->lr = learner->optimizer->options.lr;
+  if (report->lr == 0)
+    report->lr = smft__default_lr(learner->patch, learner->optimizer->options.kind, learner->row_square);
+  report->tokens = step->batch.n_tokens;
+  for (int64_t s = 0; s < step->batch.n_sequences; s++)
+    for (int64_t i = step->batch.offsets[s] + 1; i < step->batch.offsets[s + 1]; i++)
+      report->tokens_supervised += step->batch.weights[i] != 0;
+  int keep = learner->patch->kind == SMFT_PATCH_SLOTS ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL;
+  SMFT__TRY(smft__network_forward(learner->tape, learner->patch, &step->batch, keep, &report->loss, &learner->cancelled));
+  if (!isfinite(report->loss))
+    return smft__fail(SMFT_E_NONFINITE, "step: the loss is not finite; nothing was changed");
+  step->is_done = report->loss < step->loss_below;
+  return SMFT_OK;
+}
+
+smft_status smft__count_reads(smft_learner *learner, int64_t *reads, int64_t *distinct) {
+  smft__counts *counts = learner->slots.counts;
+  int32_t n_pools = learner->model->config.n_pools;
+  for (int32_t p = 0; p < n_pools; p++)
+    smft__counts_clear(&counts[p]);
+  for (int32_t m = 0; m < learner->model->config.n_memories; m++) {
+    int64_t n = 0;
+    const int64_t *slots = smft__tape_slots(learner->tape, m, &n);
+    SMFT__TRY(smft__counts_add(&counts[learner->model->memories[m].pool], slots, n));
+    *reads += n;
+  }
+  for (int32_t p = 0; p < n_pools; p++) {
+    SMFT__TRY(smft__counts_finish(&counts[p]));
+    *distinct += counts[p].n;
+  }
+  return SMFT_OK;
+}
