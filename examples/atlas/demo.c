@@ -212,8 +212,8 @@ static double teach(smft_learner *learner, const lesson *l, int64_t number, int6
     seconds += report.seconds;
   }
   if (!quiet)
-    printf("  %2lld/%lld  %-44.44s %-22.22s %3lld steps  loss %.2f -> %.3f  %5.2f s\n", (long long)number, (long long)n, l->question, l->answers[0],
-           (long long)report.step, first, report.loss, seconds);
+    printf("  %2lld/%lld  %-44.44s %-22.22s %3lld steps  loss %.2f -> %.3f  %5.2f s\n", (long long)number, (long long)n, l->question,
+           l->answers[0], (long long)report.step, first, report.loss, seconds);
   fflush(stdout);
   return seconds;
 }
@@ -265,8 +265,8 @@ static int user_fact(const json_t *object, atlas_fact *fact, lesson *l) {
   l->train = need(calloc(n, sizeof *l->train));
   for (size_t i = 0; i < n; i++) {
     const json_t *wording = json_array_get(wordings, i);
-    const char *prompt = json_string_value(json_object_get(wording, "prompt")), *answer = json_string_value(json_object_get(wording, "answer")),
-               *end = json_string_value(json_object_get(wording, "end"));
+    const char *prompt = json_string_value(json_object_get(wording, "prompt")),
+               *answer = json_string_value(json_object_get(wording, "answer")), *end = json_string_value(json_object_get(wording, "end"));
     if (!prompt || !answer || !*answer)
       return -1;
     l->train[l->n_train].prompt = need(strdup(prompt));
@@ -450,7 +450,8 @@ static void print_table(const settings *s, const results *r, const atlas_facts *
   printf("  %-46s F1 %.4f          F1 %.4f   (%+.2f%%, %lld lost, %lld gained)\n", "known facts", p->f1_before, p->f1, p->f1_change,
          (long long)p->lost, (long long)p->gained);
   printf("  %-46s F1 %.2f\n", "  (always the relation's commonest answer)", r->majority_known);
-  printf("  %-46s %.4f             %.4f      (%+.2f%%, KL %.5f)\n", "held-out text, nats per token", p->nll_before, p->nll, p->nll_change, p->kl);
+  printf("  %-46s %.4f             %.4f      (%+.2f%%, KL %.5f)\n", "held-out text, nats per token", p->nll_before, p->nll, p->nll_change,
+         p->kl);
   printf("\n  patch: %lld rows, %lld bytes%s%s; in a second session: %s; the base model: %s\n\n", (long long)r->rows, (long long)r->bytes,
          s->save ? ", " : "", s->save ? s->save : "", r->different == 0 ? "the same answers" : "DIFFERENT answers",
          r->same ? "unchanged, bit for bit" : "CHANGED");
@@ -492,7 +493,8 @@ static void run(const settings *s, world *w, const atlas_facts *known, const atl
   smft_progress_fn progress = s->quiet ? NULL : show_progress;
   check(smft_model_get_info(w->model, &info), "model");
   if (!s->quiet)
-    printf("atlas: %.1f million parameters, %d blocks, %d of them with memory\n\n", (double)info.n_parameters / 1e6, info.n_layers, info.n_memories);
+    printf("atlas: %.1f million parameters, %d blocks, %d of them with memory\n\n", (double)info.n_parameters / 1e6, info.n_layers,
+           info.n_memories);
   say(s, "1. Measuring known facts and held-out text");
   probe_fill(w->probe, s, known, wordings, &r->majority_known);
   check(smft_probe_baseline(w->probe, w->session, progress, NULL), "baseline");
@@ -513,7 +515,8 @@ static void run(const settings *s, world *w, const atlas_facts *known, const atl
 }
 
 static void load_data(const settings *s, atlas_facts *known, atlas_facts *fresh, atlas_wordings *wordings, lessons *list) {
-  if (atlas_facts_load(known, path_in(s->data, "known.jsonl")) != 0 || atlas_wordings_load(wordings, path_in(s->data, "wordings.json")) != 0)
+  if (atlas_facts_load(known, path_in(s->data, "known.jsonl")) != 0 ||
+      atlas_wordings_load(wordings, path_in(s->data, "wordings.json")) != 0)
     exit(1);
   if (s->facts ? user_lessons(s->facts, fresh, list) : atlas_facts_load(fresh, path_in(s->data, "new.jsonl")))
     exit(1);

@@ -1,5 +1,5 @@
-/* describe: measures what the model card says: known facts with and without the memory, new facts before learning, the answers one could guess,
- * and how the pool is used.  Prints markdown table rows.  Everything through the public API. */
+/* describe: measures what the model card says: known facts with and without the memory, new facts before learning, the answers one could
+ * guess, and how the pool is used.  Prints markdown table rows.  Everything through the public API. */
 #include "facts.h"
 #include "smft/smft.h"
 #include <stdio.h>
@@ -227,8 +227,8 @@ static void overlap(const smft_model *model, smft_ctx *ctx, const atlas_facts *f
       shares[same] += (double)common(sets + i * TOP, sizes[i], sets + j * TOP, sizes[j]) / TOP;
       pairs[same]++;
     }
-  printf("| two facts' top %d slots by TF-IDF, in common: other relation / same relation | %.1f%% / %.1f%% |\n", TOP, 100 * shares[0] / pairs[0],
-         100 * shares[1] / pairs[1]);
+  printf("| two facts' top %d slots by TF-IDF, in common: other relation / same relation | %.1f%% / %.1f%% |\n", TOP,
+         100 * shares[0] / pairs[0], 100 * shares[1] / pairs[1]);
   free(sets);
   free(all);
   smft_learner_free(learner);
@@ -241,7 +241,8 @@ int main(int argc, char **argv) {
   smft_ctx *ctx = NULL;
   smft_model *model = NULL;
   if (argc != 3 || argv[1][0] == '-') {
-    fputs("usage: atlas-describe MODEL_DIR DATA_DIR\nMeasures what the model card says; about half a minute.\n", argc == 2 ? stdout : stderr);
+    fputs("usage: atlas-describe MODEL_DIR DATA_DIR\nMeasures what the model card says; about half a minute.\n",
+          argc == 2 ? stdout : stderr);
     return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
   }
   check(smft_ctx_create(&ctx, NULL), "context");

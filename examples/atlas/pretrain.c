@@ -1,9 +1,8 @@
-/* pretrain: makes the atlas model: random weights, then AdamW through a full patch over facts in many wordings and general text, then export
- * and background counts.  Everything through the public API.  Resumes from its last checkpoint: every step draws its batch from a generator
- * seeded with the step's number, so a run that was stopped goes on exactly where it was. */
+/* pretrain: makes the atlas model: random weights, then AdamW through a full patch over facts in many wordings and general text, then
+ * export and background counts.  Everything through the public API.  Resumes from its last checkpoint: every step draws its batch from a
+ * generator seeded with the step's number, so a run that was stopped goes on exactly where it was. */
 #include "facts.h"
 #include "smft/smft.h"
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +15,7 @@ typedef struct settings {
   int64_t steps, stop_after, facts_per_step, texts_per_step, save_every, report_every, background;
   double lr, lr_end, pool_lr, pool_lr_end, warmup, weight_decay, clip, pool_clip, prompt_weight, prompt_share, text_weight, beta2;
   double trunk, trunk_from, trunk_to; /* the trunk's learning rate falls to `trunk` of itself between these two steps */
-  int32_t threads;
-  uint64_t seed;
+  int64_t threads, seed;
 } settings;
 
 typedef struct corpus { /* token sequences, one after another */
@@ -151,15 +149,15 @@ typedef struct source {
 } source;
 
 static void batch_fill(batch_buffer *batch, source *from, const settings *s, int64_t step) {
-  uint64_t state = s->seed * 1000003ULL + (uint64_t)step;
+  uint64_t state = (uint64_t)s->seed * 1000003ULL + (uint64_t)step;
   batch->n = batch->n_ids = 0;
   for (int64_t i = 0; i < s->facts_per_step; i++) {
-    int64_t f = draw(s->seed, step * s->facts_per_step + i, from->n_facts, &from->fact_order, &from->fact_round);
+    int64_t f = draw((uint64_t)s->seed, step * s->facts_per_step + i, from->n_facts, &from->fact_order, &from->fact_round);
     int64_t sequence = from->first[f] + atlas_below(&state, from->first[f + 1] - from->first[f]);
     batch_add(batch, &from->facts, sequence, (double)(atlas_random(&state) >> 11) * 0x1p-53 < s->prompt_share);
   }
   for (int64_t i = 0; i < s->texts_per_step && from->text.n > 0; i++)
-    batch_add(batch, &from->text, draw(s->seed + 1, step * s->texts_per_step + i, from->text.n, &from->text_order, &from->text_round), 1);
+    batch_add(batch, &from->text, draw((uint64_t)s->seed + 1, step * s->texts_per_step + i, from->text.n, &from->text_order, &from->text_round), 1);
 }
 
 /* ---- checkpoints ---------------------------------------------------------------------------------------------------------- */
@@ -213,8 +211,8 @@ static double schedule(double begin, double end, double warmup, int64_t step, in
   return end + (begin - end) * 0.5 * (1 + cos(3.14159265358979 * (t - warmup) / fmax(1, (double)steps - warmup)));
 }
 
-/* The trunk (embedding, attention, FFNs, norms) learns the forms of the sentences first; then its rate falls, so that the facts have to go into
- * the memory: groups are set so that memory layers keep the whole rate. */
+/* The trunk (embedding, attention, FFNs, norms) learns the forms of the sentences first; then its rate falls, so that the facts have to go
+ * into the memory: groups are set so that memory layers keep the whole rate. */
 static void set_rates(const settings *s, smft_optimizer *optimizer, int64_t step) {
   double done = ((double)step - s->trunk_from) / fmax(1, s->trunk_to - s->trunk_from);
   double trunk = 1 - (1 - s->trunk) * fmin(1, fmax(0, done));
@@ -270,7 +268,7 @@ static void count_background(const settings *s, smft_ctx *ctx, source *from) {
   smft_selector_options options = SMFT_SELECTOR_OPTIONS_INIT;
   smft_background background = SMFT_BACKGROUND_INIT;
   batch_buffer batch = {0};
-  uint64_t state = s->seed + 7;
+  uint64_t state = (uint64_t)s->seed + 7;
   char path[4096];
   options.flags = SMFT_SELECTOR_EMPTY;
   check(smft_model_load(&model, ctx, s->out, NULL), "the exported model");
@@ -318,68 +316,106 @@ static const char usage[] =
     "  --background N     sequences for the background counts\n"
     "  --save-every N --report-every N --threads N --seed N\n";
 
-static double pair(const char *text, double *second) {
+/* One option: which of the pointers is set says what its value is. */
+typedef struct option_row {
+  const char *name;
+  const char **text;
+  int64_t *whole;
+  double *real, *second; /* "A,B" or "A", then B is A */
+} option_row;
+
+static void bad_usage(void) {
+  fputs(usage, stderr);
+  exit(2);
+}
+
+static void take(const option_row *row, const char *value) {
   char *rest = NULL;
-  double first = strtod(text, &rest);
-  *second = rest && *rest == ',' ? strtod(rest + 1, NULL) : first;
-  return first;
+  if (row->text)
+    *row->text = value;
+  else if (row->whole)
+    *row->whole = strtoll(value, &rest, 10);
+  else
+    *row->real = strtod(value, &rest);
+  if (row->second)
+    *row->second = rest && *rest == ',' ? strtod(rest + 1, &rest) : *row->real;
+  if (rest && (*rest || rest == value))
+    bad_usage();
+}
+
+static void check_settings(const settings *s) {
+  if (!s->data || !s->work || !s->out || s->steps < 0 || s->facts_per_step < 1 || s->texts_per_step < 0 || s->save_every < 1 ||
+      s->report_every < 1)
+    bad_usage();
 }
 
 static void parse(settings *s, int argc, char **argv) {
-  enum { DATA = 1, WORK, OUT, STEPS, FACTS, TEXTS, LR, POOL_LR, WARMUP, DECAY, CLIP, POOL_CLIP, PROMPT, TEXT, BETA2, TRUNK, SHARE, STOP, BACKGROUND, SAVE, REPORT,
-         THREADS, SEED, HELP };
-  static const struct option options[] = {
-      {"data", 1, 0, DATA}, {"work", 1, 0, WORK}, {"out", 1, 0, OUT}, {"steps", 1, 0, STEPS}, {"facts", 1, 0, FACTS},
-      {"texts", 1, 0, TEXTS}, {"lr", 1, 0, LR}, {"pool-lr", 1, 0, POOL_LR}, {"warmup", 1, 0, WARMUP}, {"weight-decay", 1, 0, DECAY},
-      {"clip", 1, 0, CLIP}, {"pool-clip", 1, 0, POOL_CLIP}, {"prompt-weight", 1, 0, PROMPT}, {"text-weight", 1, 0, TEXT},
-      {"beta2", 1, 0, BETA2}, {"trunk", 1, 0, TRUNK}, {"stop-after", 1, 0, STOP}, {"prompt-share", 1, 0, SHARE}, {"background", 1, 0, BACKGROUND}, {"save-every", 1, 0, SAVE}, {"report-every", 1, 0, REPORT},
-      {"threads", 1, 0, THREADS}, {"seed", 1, 0, SEED}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
-  for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-    switch (option) {
-    case DATA: s->data = optarg; break;
-    case WORK: s->work = optarg; break;
-    case OUT: s->out = optarg; break;
-    case STEPS: s->steps = atoll(optarg); break;
-    case STOP: s->stop_after = atoll(optarg); break;
-    case FACTS: s->facts_per_step = atoll(optarg); break;
-    case TEXTS: s->texts_per_step = atoll(optarg); break;
-    case LR: s->lr = pair(optarg, &s->lr_end); break;
-    case POOL_LR: s->pool_lr = pair(optarg, &s->pool_lr_end); break;
-    case WARMUP: s->warmup = atof(optarg); break;
-    case DECAY: s->weight_decay = atof(optarg); break;
-    case CLIP: s->clip = atof(optarg); break;
-    case POOL_CLIP: s->pool_clip = atof(optarg); break;
-    case PROMPT: s->prompt_weight = atof(optarg); break;
-    case TEXT: s->text_weight = atof(optarg); break;
-    case BETA2: s->beta2 = atof(optarg); break;
-    case SHARE: s->prompt_share = atof(optarg); break;
-    case TRUNK:
-      s->trunk_from = s->trunk_to = 0;
-      if (sscanf(optarg, "%lf,%lf,%lf", &s->trunk, &s->trunk_from, &s->trunk_to) < 1) {
-        fputs(usage, stderr);
-        exit(2);
-      }
-      break;
-    case BACKGROUND: s->background = atoll(optarg); break;
-    case SAVE: s->save_every = atoll(optarg); break;
-    case REPORT: s->report_every = atoll(optarg); break;
-    case THREADS: s->threads = atoi(optarg); break;
-    case SEED: s->seed = strtoull(optarg, NULL, 10); break;
-    case HELP:
-    case 'h': fputs(usage, stdout); exit(0);
-    default: fputs(usage, stderr); exit(2);
+  const char *trunk = NULL;
+  const option_row rows[] = {
+      {"--data", &s->data, NULL, NULL, NULL},
+      {"--work", &s->work, NULL, NULL, NULL},
+      {"--out", &s->out, NULL, NULL, NULL},
+      {"--trunk", &trunk, NULL, NULL, NULL},
+      {"--steps", NULL, &s->steps, NULL, NULL},
+      {"--stop-after", NULL, &s->stop_after, NULL, NULL},
+      {"--facts", NULL, &s->facts_per_step, NULL, NULL},
+      {"--texts", NULL, &s->texts_per_step, NULL, NULL},
+      {"--background", NULL, &s->background, NULL, NULL},
+      {"--save-every", NULL, &s->save_every, NULL, NULL},
+      {"--report-every", NULL, &s->report_every, NULL, NULL},
+      {"--threads", NULL, &s->threads, NULL, NULL},
+      {"--seed", NULL, &s->seed, NULL, NULL},
+      {"--lr", NULL, NULL, &s->lr, &s->lr_end},
+      {"--pool-lr", NULL, NULL, &s->pool_lr, &s->pool_lr_end},
+      {"--warmup", NULL, NULL, &s->warmup, NULL},
+      {"--weight-decay", NULL, NULL, &s->weight_decay, NULL},
+      {"--clip", NULL, NULL, &s->clip, NULL},
+      {"--pool-clip", NULL, NULL, &s->pool_clip, NULL},
+      {"--prompt-weight", NULL, NULL, &s->prompt_weight, NULL},
+      {"--prompt-share", NULL, NULL, &s->prompt_share, NULL},
+      {"--text-weight", NULL, NULL, &s->text_weight, NULL},
+      {"--beta2", NULL, NULL, &s->beta2, NULL},
+  };
+  const size_t n_rows = sizeof rows / sizeof *rows;
+  for (int i = 1; i < argc; i += 2) {
+    size_t row = 0;
+    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+      fputs(usage, stdout);
+      exit(0);
     }
+    while (row < n_rows && strcmp(argv[i], rows[row].name) != 0)
+      row++;
+    if (row == n_rows || i + 1 == argc)
+      bad_usage();
+    take(&rows[row], argv[i + 1]);
   }
-  if (!s->data || !s->work || !s->out || s->steps < 0 || s->facts_per_step < 1 || s->save_every < 1 || s->report_every < 1) {
-    fputs(usage, stderr);
-    exit(2);
-  }
+  if (trunk && sscanf(trunk, "%lf,%lf,%lf", &s->trunk, &s->trunk_from, &s->trunk_to) != 3)
+    bad_usage();
+  check_settings(s);
 }
 
 int main(int argc, char **argv) {
-  settings s = {.steps = 4000, .facts_per_step = 64, .texts_per_step = 4, .save_every = 1000, .report_every = 100, .background = 2000,
-                .lr = 2e-3, .lr_end = 2e-5, .pool_lr = 1e-2, .pool_lr_end = 1e-3, .warmup = 100, .clip = 1, .pool_clip = 1, .weight_decay = 0.01, .prompt_weight = 0.3, .prompt_share = 0.2, .text_weight = 0.3,
-                .beta2 = 0.99, .trunk = 0.15, .trunk_from = 400, .trunk_to = 700,
+  settings s = {.steps = 4000,
+                .facts_per_step = 64,
+                .texts_per_step = 4,
+                .save_every = 1000,
+                .report_every = 100,
+                .background = 2000,
+                .lr = 2e-3,
+                .lr_end = 2e-5,
+                .pool_lr = 1e-2,
+                .pool_lr_end = 1e-3,
+                .warmup = 100,
+                .clip = 1,
+                .pool_clip = 1,
+                .weight_decay = 0.01,
+                .prompt_weight = 0.3,
+                .prompt_share = 0.2,
+                .text_weight = 0.3,
+                .beta2 = 0.99,
+                .trunk = 0.15,
+                .trunk_from = 400,
+                .trunk_to = 700,
                 .seed = 1};
   char path[4096];
   atlas_facts facts;
@@ -393,7 +429,7 @@ int main(int argc, char **argv) {
   smft_optimizer_options optimizer_options = SMFT_OPTIMIZER_OPTIONS_INIT;
   smft_export_options export_options = SMFT_EXPORT_OPTIONS_INIT;
   parse(&s, argc, argv);
-  ctx_options.n_threads = s.threads;
+  ctx_options.n_threads = (int32_t)s.threads;
   optimizer_options.kind = SMFT_OPTIMIZER_ADAMW;
   optimizer_options.flags = SMFT_OPTIMIZER_LAZY_POOLS;
   optimizer_options.lr = s.lr;
@@ -403,7 +439,7 @@ int main(int argc, char **argv) {
   optimizer_options.pool_clip_norm = s.pool_clip;
   optimizer_options.beta2 = s.beta2;
   check(smft_ctx_create(&ctx, &ctx_options), "context");
-  check(smft_model_init(&model, ctx, s.work, s.seed), s.work);
+  check(smft_model_init(&model, ctx, s.work, (uint64_t)s.seed), s.work);
   check(smft_patch_create(&patch, model, SMFT_PATCH_FULL), "patch");
   check(smft_optimizer_create(&optimizer, ctx, &optimizer_options), "optimizer");
   path_in(path, sizeof path, s.data, "known.jsonl");

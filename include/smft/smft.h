@@ -236,7 +236,8 @@ SMFT_API smft_status smft_memory_get_info(const smft_memory *memory, smft_memory
 /* Slots and value_dim of a pool.  Either out-pointer may be NULL. */
 SMFT_API smft_status smft_model_pool(const smft_model *model, int32_t pool, int64_t *n_slots, int64_t *value_dim);
 
-/* Tensors by position, in order of name: name (borrowed), dtype, number of elements.  Out-pointers may be NULL.  E_NOT_FOUND past the end. */
+/* Tensors by position, in order of name: name (borrowed), dtype, number of elements.  Out-pointers may be NULL.  E_NOT_FOUND past the end.
+ */
 SMFT_API smft_status smft_model_tensor(const smft_model *model, int64_t index, const char **name, int32_t *dtype, int64_t *n_elements);
 /* values (n_elements) gets a tensor as model + patch (NULL: the model alone) have it, as f32, row-major. */
 SMFT_API smft_status smft_model_tensor_values(const smft_model *model, smft_patch *patch, int64_t index, float *values,
@@ -411,7 +412,8 @@ SMFT_API void smft_optimizer_free(smft_optimizer *optimizer);
 /* For schedules.  pool_lr 0: lr. */
 SMFT_API smft_status smft_optimizer_set_lr(smft_optimizer *optimizer, double lr, double pool_lr);
 /* Parameter groups of full patches: tensors whose name contains `part` (at most 63 bytes) learn at lr_scale times the learning rate (pools:
- * times pool_lr); 0 freezes them.  Setting the same part again replaces its scale; where several fit, the latest group counts.  At most 16. */
+ * times pool_lr); 0 freezes them.  Setting the same part again replaces its scale; where several fit, the latest group counts.  At most 16.
+ */
 SMFT_API smft_status smft_optimizer_set_group(smft_optimizer *optimizer, const char *part, double lr_scale);
 /* Forgets moments and step counts. */
 SMFT_API smft_status smft_optimizer_reset(smft_optimizer *optimizer);
@@ -422,8 +424,8 @@ SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_m
 /* ---- learner ------------------------------------------------------------------------------------------------------------ */
 
 #define SMFT_LEARNER_LOSS_ALL 1u      /* loss on every token, not only on the answer's */
-/* Choose the rows anew in every step from that step's batch, as [P] does it; 0, the default, chooses them once a fact from the reads of all its
- * wordings, and each step trains those of them that its batch reads: half the rows for the same learning. */
+/* Choose the rows anew in every step from that step's batch, as [P] does it; 0, the default, chooses them once a fact from the reads of all
+ * its wordings, and each step trains those of them that its batch reads: half the rows for the same learning. */
 #define SMFT_LEARNER_ROWS_PER_STEP 2u
 
 typedef struct smft_learner_options {
@@ -521,8 +523,8 @@ typedef struct smft_run_report {
   double seconds;
 } smft_run_report;
 #define SMFT_RUN_REPORT_INIT {sizeof(smft_run_report), 0, 0, 0, 0, 0, 0}
-/* Steps until the queue is empty.  progress (may be NULL) gets the fact's id as stage, facts finished and facts in all.  Cancelled: what was
- * learnt so far stays, the fact in hand stays in the queue.  report may be NULL. */
+/* Steps until the queue is empty.  progress (may be NULL) gets the fact's id as stage, facts finished and facts in all.  Cancelled: what
+ * was learnt so far stays, the fact in hand stays in the queue.  report may be NULL. */
 SMFT_API smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, void *user, smft_run_report *report);
 /* Makes the running step or run return SMFT_E_CANCELLED soon.  Any thread. */
 SMFT_API void smft_learner_cancel(smft_learner *learner);

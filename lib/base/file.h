@@ -12,8 +12,8 @@ typedef struct smft__file { /* a whole file, read-only */
 /* Directories, missing files and the rest are E_NOT_FOUND / E_IO with the path and the system's reason in the message. */
 smft_status smft__file_open(smft__file *file, smft_ctx *ctx, const char *path, int copy);
 void smft__file_close(smft__file *file); /* a zeroed struct is fine */
-/* How the bytes at `data` will be read; only a hint, and none where they are not in this file or it is not mapped.  SMFT__READ_ROWS: here and
- * there, so that nothing is read ahead and memory holds what was asked for. */
+/* How the bytes at `data` will be read; only a hint, and none where they are not in this file or it is not mapped.  SMFT__READ_ROWS: here
+ * and there, so that nothing is read ahead and memory holds what was asked for. */
 enum { SMFT__READ_IN_ORDER, SMFT__READ_ROWS };
 void smft__file_expect(const smft__file *file, const void *data, int64_t size, int how);
 int smft__file_exists(const char *path);

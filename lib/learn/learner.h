@@ -71,8 +71,8 @@ smft_status smft__dense_work_create(smft_learner *learner);
 void smft__dense_work_free(smft_learner *learner);
 /* c(i) of the last forward: over all tokens, heads, k and the layers that share a pool, into learner->slots.counts. */
 smft_status smft__count_reads(smft_learner *learner, int64_t *reads, int64_t *distinct);
-/* fact_rows.c: chooses the fact's rows unless that was done (or is not wanted); the chosen rows that the last counted batch reads become the
- * selection; forgets them. */
+/* fact_rows.c: chooses the fact's rows unless that was done (or is not wanted); the chosen rows that the last counted batch reads become
+ * the selection; forgets them. */
 smft_status smft__choose_rows(smft_learner *learner, const smft__fact *fact);
 smft_status smft__select_fact_rows(smft_learner *learner);
 void smft__forget_rows(smft_learner *learner);

@@ -154,6 +154,8 @@ static smft_status check_options(const smft_generate_options *o) {
   SMFT__REQUIRE(o->top_p >= 0 && o->top_p <= 1, "smft_generate_options: top_p must be from 0 to 1");
   SMFT__REQUIRE(o->top_k >= 0, "smft_generate_options: top_k is negative (%d)", o->top_k);
   SMFT__REQUIRE(!(o->flags & ~SMFT_GENERATE_CONTINUE), "smft_generate_options: unknown flags 0x%x", o->flags);
+  if (o->stop && !smft__utf8_valid(o->stop, strlen(o->stop), NULL))
+    return smft__fail(SMFT_E_ENCODING, "smft_generate_options: stop is not valid UTF-8");
   return SMFT_OK;
 }
 

@@ -25,7 +25,8 @@ typedef struct smft__grads { /* what is wanted; all are added to */
 enum { SMFT__KEEP_NOTHING, SMFT__KEEP_ALL, SMFT__KEEP_VALUES };
 
 /* Forward to the loss = sum(w * nll) / sum(w) over supervised tokens (w != 0); only those get logits.  keep: SMFT__KEEP_*; with
- * SMFT__KEEP_NOTHING loss may be NULL, and then no logits are computed.  cancel (may be NULL): polled between blocks -> SMFT_E_CANCELLED. */
+ * SMFT__KEEP_NOTHING loss may be NULL, and then no logits are computed.  cancel (may be NULL): polled between blocks -> SMFT_E_CANCELLED.
+ */
 smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, double *loss,
                                   const atomic_int *cancel);
 /* After forward with SMFT__KEEP_ALL on the same batch, or with SMFT__KEEP_VALUES, once, when only rows are wanted.  Goes down only to the

@@ -295,14 +295,14 @@ static const struct change {
     {"\"hidden_size\": 32", "\"hidden_size\": \"32\"", SMFT_E_FORMAT, "hidden_size"},
     {"\"hidden_size\": 32", "\"hidden_size\": 1e400", SMFT_E_FORMAT, "config.json"},
     {"\"vocab_size\": 98", "\"vocab_size\": 99", SMFT_E_MISMATCH, "99"},
-    {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", SMFT_E_NOT_FOUND, "layers.2"},
+    {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", SMFT_E_MISMATCH, "layers.2"},
     {"\"intermediate_size\": 48", "\"intermediate_size\": 64", SMFT_E_MISMATCH, "64"},
     {"\"num_key_value_heads\": 2", "\"num_key_value_heads\": 4", SMFT_E_MISMATCH, "k_proj"},
-    {"\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false", SMFT_E_NOT_FOUND, "lm_head"},
+    {"\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false", SMFT_E_MISMATCH, "lm_head"},
     {"\"n_keys\": 16", "\"n_keys\": 17", SMFT_E_MISMATCH, "memory"},
     {"\"n_keys\": 16", "\"n_keys\": 3000000000", SMFT_E_FORMAT, "n_keys"},
     {"\"value_dim\": 20", "\"value_dim\": 24", SMFT_E_MISMATCH, "24"},
-    {"\"layers\": [1]", "\"layers\": [0]", SMFT_E_NOT_FOUND, "layers.0"},
+    {"\"layers\": [1]", "\"layers\": [0]", SMFT_E_MISMATCH, "layers.0"},
     {"{\"model_type\"", "<html>{\"model_type\"", SMFT_E_FORMAT, "config.json"},
     {"\"gate\": true", "\"gate\": true, \"gate\": false", SMFT_E_FORMAT, "gate"},
 };
@@ -311,7 +311,8 @@ START_TEST(configs_that_contradict) {
   struct change c = changes[_i];
   make_bad_directory();
   copy_file("m/model.safetensors", "bad/model.safetensors");
-  char *text = test_read(test_file("m/config.json"), NULL), *at = strstr(text, c.from), changed[4096];
+  tiny_config("bad", (tiny){0});
+  char *text = test_read(test_file("bad/config.json"), NULL), *at = strstr(text, c.from), changed[4096];
   ck_assert_msg(at != NULL, "no %s", c.from);
   int n = snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, c.to, at + strlen(c.from));
   test_write("bad/config.json", changed, (size_t)n);
@@ -338,7 +339,8 @@ START_TEST(json_files_cut_short) {
     }
     bytes[n / 2] = '\xff';
     test_write(name, bytes, n);
-    ck_status(load_bad_model(0), SMFT_E_FORMAT);
+    ck_status(load_bad_model(0), SMFT_E_ENCODING);
+    said(names[which]);
     bytes[n / 2] = '\0';
     test_write(name, bytes, n);
     ck_status(load_bad_model(0), SMFT_E_FORMAT);
@@ -361,6 +363,8 @@ START_TEST(token_ids_out_of_range) {
   float logits[TINY_VOCAB], again[TINY_VOCAB];
   ck_ok(smft_session_feed(session, good_ids, 4, SMFT_LOGITS_LAST, logits, TINY_VOCAB));
   for (int i = 0; i < 4; i++) {
+    ck_ok(smft_session_rewind(session, 0));
+    ck_ok(smft_session_feed(session, good_ids, 4, SMFT_LOGITS_NONE, NULL, 0));
     int32_t ids[] = {5, 6, outside[i], 8}, out[8];
     int64_t length = 4, n;
     size_t bytes;
@@ -383,7 +387,7 @@ START_TEST(token_ids_out_of_range) {
     ck_status(smft_tokenizer_decode(smft_model_tokenizer(model), ids, 4, 0, text, sizeof text, &bytes), SMFT_E_TOKEN);
   }
   nothing_lost();
-  smft_session_rewind(session, 0);
+  ck_ok(smft_session_rewind(session, 0));
   ck_ok(smft_session_feed(session, good_ids, 4, SMFT_LOGITS_LAST, again, TINY_VOCAB));
   ck_assert_mem_eq(logits, again, sizeof logits);
 }
@@ -499,16 +503,18 @@ END_TEST
 
 static const struct line {
   const char *fact, *item; /* of a facts file, of a probe file */
-} lines[] = {{"{\"id\": \"x\", ", "{\"id\": \"x\", "},
-             {"[1]", "[1]"},
-             {"{\"id\": \"x\"}", "{\"id\": \"x\"}"},
-             {"{\"wordings\": []}", "{\"text\": \"no id\"}"},
-             {"{\"id\": 7, \"wordings\": [{\"prompt\": \"p\", \"answer\": \"q\"}]}", "{\"id\": 7, \"text\": \"x\"}"},
-             {"{\"id\": \"x\", \"wordings\": 5}", "{\"id\": \"x\", \"text\": 5}"},
-             {"{\"id\": \"x\", \"wordings\": [{\"prompt\": 5, \"answer\": \"c\"}]}", "{\"id\": \"x\", \"question\": \"?\", \"answers\": 5}"},
-             {"<html>", "<html>"},
-             {"{\"id\": \"x\"} {}", "{\"id\": \"x\"} {}"},
-             {"{\"id\": \"a\", \"id\": \"b\", \"wordings\": [{\"prompt\": \"p\", \"answer\": \"q\"}]}", "{\"id\": \"a\", \"id\": \"b\", \"text\": \"x\"}"}};
+} lines[] = {
+    {"{\"id\": \"x\", ", "{\"id\": \"x\", "},
+    {"[1]", "[1]"},
+    {"{\"id\": \"x\"}", "{\"id\": \"x\"}"},
+    {"{\"wordings\": []}", "{\"text\": \"no id\"}"},
+    {"{\"id\": 7, \"wordings\": [{\"prompt\": \"p\", \"answer\": \"q\"}]}", "{\"id\": 7, \"text\": \"x\"}"},
+    {"{\"id\": \"x\", \"wordings\": 5}", "{\"id\": \"x\", \"text\": 5}"},
+    {"{\"id\": \"x\", \"wordings\": [{\"prompt\": 5, \"answer\": \"c\"}]}", "{\"id\": \"x\", \"question\": \"?\", \"answers\": 5}"},
+    {"<html>", "<html>"},
+    {"{\"id\": \"x\"} {}", "{\"id\": \"x\"} {}"},
+    {"{\"id\": \"a\", \"id\": \"b\", \"wordings\": [{\"prompt\": \"p\", \"answer\": \"q\"}]}",
+     "{\"id\": \"a\", \"id\": \"b\", \"text\": \"x\"}"}};
 
 START_TEST(jsonl_errors_name_the_line) {
   char text[1024];

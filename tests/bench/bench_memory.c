@@ -181,8 +181,8 @@ static double best(bench *b, void (*run)(bench *)) {
 static void peer(int32_t d, int32_t n, double *forward_ms, double *step_ms) {
   char command[1200];
   FILE *out;
-  snprintf(command, sizeof command, "OMP_NUM_THREADS=%d /usr/bin/python3 '%s/tests/bench/peer_memory.py' %d %d %d", n_threads, SMFT_SOURCE_DIR,
-           d, n, n_threads);
+  snprintf(command, sizeof command, "OMP_NUM_THREADS=%d /usr/bin/python3 '%s/tests/bench/peer_memory.py' %d %d %d", n_threads,
+           SMFT_SOURCE_DIR, d, n, n_threads);
   *forward_ms = *step_ms = 0;
   if (!(out = popen(command, "r")))
     return;

@@ -117,7 +117,9 @@ END_TEST
 static void losses_at_scale(float s, double losses[8]) {
   open_model(5);
   for (int32_t i = 0; i < model->n_tensors; i++) {
-    float *data = (float *)(uintptr_t)model->tensors[i].data, factor = strstr(model->names[i], ".values") ? s : strstr(model->names[i], ".memory.out.weight") ? 1 / s : 1;
+    float *data = (float *)(uintptr_t)model->tensors[i].data, factor = strstr(model->names[i], ".values")              ? s
+                                                                       : strstr(model->names[i], ".memory.out.weight") ? 1 / s
+                                                                                                                       : 1;
     for (int64_t j = 0; j < smft__tensor_count(&model->tensors[i]); j++)
       data[j] *= factor;
   }
