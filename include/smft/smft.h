@@ -349,7 +349,8 @@ typedef struct smft_selector_options {
 } smft_selector_options;
 #define SMFT_SELECTOR_OPTIONS_INIT {sizeof(smft_selector_options), 0, 0, 0, 0}
 
-/* Reads the model's background.safetensors when there is one.  A model without memory layers is SMFT_E_UNSUPPORTED.
+/* Reads the model's background.safetensors when there is one.  Without any counts TF-IDF gives every slot the score 0: nothing is eligible, and
+ * steps report rows_selected 0.  A model without memory layers is SMFT_E_UNSUPPORTED.
  * options may be NULL.  Since 0.1. */
 SMFT_API smft_status smft_selector_create(smft_selector **out, const smft_model *model, const smft_selector_options *options);
 SMFT_API void smft_selector_free(smft_selector *selector);

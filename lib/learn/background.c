@@ -24,6 +24,7 @@ typedef struct counter {
   int64_t *offsets;    /* (n_waiting + 1) */
   int64_t *batch;      /* (n_waiting): number of each sequence's batch, from 1, ascending */
   int64_t n_waiting, offsets_capacity, batch_capacity;
+  int64_t n_tokens;    /* counted in this call */
   int64_t done, total; /* sequences of the input, for progress */
 } counter;
 
@@ -51,6 +52,7 @@ static smft_status flush(counter *c) {
     for (int32_t m = 0; m < c->model->config.n_memories; m++)
       mark_reads(c, s, m);
   c->n_waiting = 0;
+  c->n_tokens += c->ids.n;
   c->ids.n = 0;
   if (c->options.progress && c->options.progress(c->options.progress_user, "background", c->done, c->total) != 0)
     return smft__fail(SMFT_E_CANCELLED, "smft_selector_count_background: cancelled by the progress callback");
@@ -192,6 +194,15 @@ static void release(counter *c) {
   smft__free(c->ctx, c->batch);
 }
 
+/* What the file's metadata says of where the counts come from; a name that is too long or no UTF-8 is just "text". */
+static void remember_source(smft_selector *selector, const counter *c) {
+  const char *path = c->options.text_path, *name = path ? strrchr(path, '/') : NULL;
+  name = name ? name + 1 : path ? path : "token ids";
+  size_t length = strlen(name), most = sizeof selector->corpus - 1;
+  strcpy(selector->corpus, smft__utf8_valid(name, length, NULL) && length <= most ? name : "text");
+  selector->n_tokens += c->n_tokens;
+}
+
 smft_status smft_selector_count_background(smft_selector *selector, const smft_background *background) {
   SMFT__REQUIRE(selector && background, "smft_selector_count_background: a NULL argument");
   counter c = {0};
@@ -204,22 +215,24 @@ smft_status smft_selector_count_background(smft_selector *selector, const smft_b
     status = c.options.text_path ? count_text(&c) : count_ids(&c);
   if (status == SMFT_OK) {
     smft__selector_set(selector, c.df, selector->n_batches + c.n_batches);
+    remember_source(selector, &c);
     c.df = NULL;
   }
   release(&c);
   return status;
 }
 
-/* ---- file: df.{pool} u32 (n_slots), metadata format, batches, model_hash ---- */
+/* ---- file: df.{pool} u32 (n_slots), metadata format, batches, tokens, corpus, model_hash ---- */
 
 smft_status smft_selector_save(smft_selector *selector, const char *path) {
   SMFT__REQUIRE(selector && path, "smft_selector_save: a NULL argument");
   smft_ctx *ctx = selector->ctx;
   int32_t n_pools = selector->model->config.n_pools;
-  char batches[32];
+  char batches[32], tokens[32];
   snprintf(batches, sizeof batches, "%lld", (long long)selector->n_batches);
-  const char *keys[] = {"format", "batches", "model_hash"};
-  const char *values[] = {FORMAT, batches, selector->model->hash};
+  snprintf(tokens, sizeof tokens, "%lld", (long long)selector->n_tokens);
+  const char *keys[] = {"format", "batches", "tokens", "corpus", "model_hash"};
+  const char *values[] = {FORMAT, batches, tokens, selector->corpus, selector->model->hash};
   uint32_t **df = selector->df ? selector->df : smft__df_create(ctx, selector->model);
   smft__save_tensor *tensors = smft__calloc_array(ctx, n_pools, sizeof *tensors);
   char(*names)[32] = smft__calloc_array(ctx, n_pools, sizeof *names);
@@ -231,7 +244,7 @@ smft_status smft_selector_save(smft_selector *selector, const char *path) {
     tensors[p].tensor = tensor;
   }
   if (status == SMFT_OK)
-    status = smft__safetensors_write(ctx, path, tensors, n_pools, keys, values, 3, NULL, NULL);
+    status = smft__safetensors_write(ctx, path, tensors, n_pools, keys, values, 5, NULL, NULL);
   smft__free(ctx, names);
   smft__free(ctx, tensors);
   if (df != selector->df)
@@ -292,9 +305,13 @@ smft_status smft_selector_load(smft_selector *selector, const char *path) {
     status = SMFT_E_NOMEM;
   if (status == SMFT_OK)
     status = read_counts(selector, &file, path, n_batches, df);
-  if (status == SMFT_OK)
+  if (status == SMFT_OK) {
+    int64_t n_tokens = whole_number(smft__safetensors_metadata(&file, "tokens"));
+    const char *corpus = smft__safetensors_metadata(&file, "corpus");
     smft__selector_set(selector, df, n_batches);
-  else
+    selector->n_tokens = n_tokens > 0 ? n_tokens : 0;
+    snprintf(selector->corpus, sizeof selector->corpus, "%s", corpus && strlen(corpus) < sizeof selector->corpus ? corpus : "");
+  } else
     smft__df_free(selector->ctx, selector->model, df);
   smft__safetensors_close(&file);
   return status;

@@ -12,6 +12,8 @@ struct smft_selector {
   int64_t t;
   uint32_t **df;      /* (n_pools) of (n_slots); NULL: nothing counted yet, all zero */
   int64_t n_batches;  /* |B| */
+  int64_t n_tokens;   /* counted in them; for the file's metadata, as is: */
+  char corpus[256];   /* what was counted last: the name of a text file, or "token ids" */
   double total;       /* sum over all slots of all pools of df + 1 */
 };
 smft_selector *smft__selector_retain(smft_selector *selector);

@@ -15,6 +15,8 @@ static smft_status resolve_options(smft_probe_options *own, const smft_probe_opt
     own->max_tokens = 32;
   if (own->stop == NULL)
     own->stop = "\n";
+  if (!smft__utf8_valid(own->stop, strlen(own->stop), NULL))
+    return smft__fail(SMFT_E_ENCODING, "smft_probe_options.stop is not valid UTF-8");
   if (own->gained_above == 0)
     own->gained_above = 0.5;
   if (own->lost_below == 0)

@@ -289,7 +289,8 @@ static smft_status nll_all(smft_session *s, float *nll, double *mean) {
 
 smft_status smft_session_nll(smft_session *s, const int32_t *ids, int64_t n_ids, float *nll, double *mean) {
   SMFT__REQUIRE(s, "smft_session_nll: session is NULL");
-  SMFT__REQUIRE(ids && n_ids >= 2, "smft_session_nll: at least two tokens are needed");
+  SMFT__REQUIRE(ids, "smft_session_nll: ids is NULL");
+  SMFT__REQUIRE(n_ids >= 2, "smft_session_nll: at least two tokens are needed, got %lld", (long long)n_ids);
   SMFT__TRY(smft__grow(s->model->ctx, &s->rows, &s->rows_capacity, nll_rows(s) * s->model->config.vocab, sizeof *s->rows));
   SMFT__TRY(smft__session_begin(s));
   smft__session_cut(s, 0);

@@ -409,6 +409,11 @@ START_TEST(text_that_is_not_utf8) {
     ck_status(smft_session_generate(session, bad[i], strlen(bad[i]), NULL, NULL, NULL), SMFT_E_ENCODING);
     options.stop = bad[i];
     ck_status(smft_session_generate(session, "a", 1, &options, NULL, NULL), SMFT_E_ENCODING);
+    smft_probe_options probing = SMFT_PROBE_OPTIONS_INIT;
+    smft_probe *none = probe;
+    probing.stop = bad[i];
+    ck_status(smft_probe_create(&none, ctx, &probing), SMFT_E_ENCODING);
+    ck_assert_ptr_null(none);
     for (int w = 0; w < 3; w++) {
       ck_status(smft_learner_push(learner, "fact-7", &wordings[w], 1), SMFT_E_ENCODING);
       said("fact-7");

@@ -1,0 +1,441 @@
+/* alloc_failures: every call that allocates, with each of its allocations failing in turn, through the context's allocator and smft.h alone.
+ * It must say SMFT_E_NOMEM, give nothing out, lose nothing (patch, optimizer, counts, queue, probe and session are as they were), leak nothing,
+ * and then, with memory, do what it would have done.  (A step's own exactness, recipe by recipe, is in test_learn_exact.c.) */
+#include "test.h"
+#include "failing.h"
+#include "tiny.h"
+
+/* ---- a world of one allocator ---- */
+
+#define SLOTS 256
+#define DIM 20
+
+typedef struct world {
+  failing state;
+  smft_ctx *ctx;
+  smft_model *model;
+  smft_patch *patch;
+  smft_session *session;
+  smft_selector *selector;
+  smft_optimizer *optimizer;
+  smft_learner *learner;
+  smft_probe *probe;
+} world;
+
+static const char *const answers[] = {"x", "yy"};
+
+static smft_ctx *plain_ctx(void) {
+  smft_ctx *ctx = NULL;
+  ck_ok(smft_ctx_create(&ctx, NULL));
+  return ctx;
+}
+
+/* The model on disk, and a facts file, a probe file and a text: made once, before any test. */
+static void make_files(void) {
+  static const char facts[] = "{\"id\":\"f\",\"wordings\":[{\"prompt\":\"p\",\"answer\":\"q\"},{\"statement\":\"ab cd\",\"answer\":\"cd\"}]}\n"
+                              "{\"id\":\"g\",\"wordings\":[{\"prompt\":\"r\",\"answer\":\"s\"}]}\n";
+  static const char items[] = "{\"id\":\"q\",\"question\":\"Who?\",\"answers\":[\"x\"]}\n{\"id\":\"t\",\"text\":\"some text\"}\n"
+                              "{\"id\":\"c\",\"prompt\":\"Is it\",\"endings\":[\" a\",\" b\"],\"correct\":0}\n";
+  smft_ctx *ctx = plain_ctx();
+  smft_model *model = tiny_model(ctx, "m", (tiny){0}, 3);
+  smft_selector *selector = tiny_selector(model, 0, 8);
+  ck_ok(smft_model_export(model, NULL, test_file("m"), NULL));
+  ck_ok(smft_selector_save(selector, test_file("m/background.safetensors")));
+  smft_selector_free(selector);
+  smft_model_free(model);
+  smft_ctx_free(ctx);
+  test_write("facts.jsonl", facts, sizeof facts - 1);
+  test_write("items.jsonl", items, sizeof items - 1);
+  test_write("text.txt", "one line\nand another line of text\n\nthe last", 43);
+}
+
+static void add_items(smft_probe *probe) {
+  ck_ok(smft_probe_add_question(probe, "q", "Who?", answers, 2));
+  ck_ok(smft_probe_add_text(probe, "t", "some text"));
+  ck_ok(smft_probe_add_choice(probe, "c", "Is it", answers, 2, 1));
+}
+
+static void open_parts(world *w) {
+  smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
+  smft_learner_options learning = SMFT_LEARNER_OPTIONS_INIT;
+  options.kind = SMFT_OPTIMIZER_ADAMW;
+  options.flags = SMFT_OPTIMIZER_KEEP_STATE;
+  learning.loss_below = -1;
+  learning.max_steps = 2;
+  ck_ok(smft_patch_create(&w->patch, w->model, SMFT_PATCH_SLOTS));
+  ck_ok(smft_session_create(&w->session, w->model, w->patch, NULL));
+  ck_ok(smft_selector_create(&w->selector, w->model, NULL));
+  ck_ok(smft_optimizer_create(&w->optimizer, w->ctx, &options));
+  ck_ok(smft_learner_create(&w->learner, w->model, w->patch, w->selector, w->optimizer, &learning));
+  ck_ok(smft_probe_create(&w->probe, w->ctx, NULL));
+}
+
+/* Something is learnt already, one fact is half learnt and another waits. */
+static void open_world(world *w, int32_t n_threads) {
+  memset(w, 0, sizeof *w);
+  w->ctx = failing_ctx(&w->state, n_threads);
+  ck_ok(smft_model_load(&w->model, w->ctx, test_file("m"), NULL));
+  open_parts(w);
+  tiny_push(w->learner, "first", "one");
+  tiny_push(w->learner, "second", "two");
+  ck_ok(smft_step(w->learner, NULL));
+  add_items(w->probe);
+  ck_ok(smft_probe_baseline(w->probe, w->session, NULL, NULL));
+}
+
+static void close_world(world *w) {
+  smft_model_free(w->model); /* parents first: they live as long as their children */
+  smft_patch_free(w->patch);
+  smft_selector_free(w->selector);
+  smft_optimizer_free(w->optimizer);
+  smft_learner_free(w->learner);
+  smft_session_free(w->session);
+  smft_probe_free(w->probe);
+  smft_ctx_free(w->ctx);
+  ck_assert_msg(w->state.live == 0, "%lld blocks leak", (long long)w->state.live);
+}
+
+/* ---- what a call could lose ---- */
+
+typedef struct picture {
+  uint64_t patch, counts, optimizer;
+  int64_t n_rows, n_batches, pending, length, items;
+  double measured[3];
+} picture;
+
+static uint64_t mix(uint64_t hash, const void *data, size_t n) { /* FNV-1a */
+  for (size_t i = 0; i < n; i++)
+    hash = (hash ^ ((const unsigned char *)data)[i]) * 1099511628211u;
+  return hash;
+}
+
+static uint64_t optimizer_hash(world *w) { /* its state shows only in a file, and what the file is called does not matter */
+  size_t n;
+  ck_ok(smft_optimizer_save(w->optimizer, test_file("picture")));
+  char *bytes = test_read(test_file("picture"), &n);
+  uint64_t hash = mix(7, bytes, n);
+  free(bytes);
+  return hash;
+}
+
+static picture take_picture(world *w) {
+  picture p;
+  static int64_t slots[SLOTS];
+  static uint32_t df[SLOTS];
+  float row[DIM];
+  memset(&p, 0, sizeof p);
+  ck_ok(smft_patch_slots(w->patch, 0, slots, SLOTS, &p.n_rows));
+  for (int64_t i = 0; i < p.n_rows; i++) {
+    ck_ok(smft_patch_row(w->patch, 0, slots[i], row, DIM));
+    p.patch = mix(mix(p.patch, &slots[i], sizeof slots[i]), row, sizeof row);
+  }
+  ck_ok(smft_selector_df(w->selector, 0, df, SLOTS, &p.n_batches));
+  p.counts = mix(3, df, sizeof df);
+  p.optimizer = optimizer_hash(w);
+  p.pending = smft_learner_pending(w->learner);
+  p.length = smft_session_length(w->session);
+  smft_probe_item item = SMFT_PROBE_ITEM_INIT;
+  for (; smft_probe_get_item(w->probe, p.items, &item) == SMFT_OK; p.items++)
+    p.measured[p.items % 3] += item.before + 3 * item.after;
+  return p;
+}
+
+/* ---- the calls ---- */
+
+/* Each makes (and frees again) or changes something; what it makes is NULL where it fails. */
+#define MAKES(type, call, release) \
+  type *out = (type *)w; \
+  smft_status status = call; \
+  ck_assert_msg((out == NULL) == (status != SMFT_OK), "a failed constructor leaves NULL"); \
+  release(out); \
+  return status
+
+static smft_status make_model(world *w) { MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("m"), NULL), smft_model_free); }
+static smft_status make_copied_model(world *w) {
+  smft_load_options options = SMFT_LOAD_OPTIONS_INIT;
+  options.flags = SMFT_LOAD_COPY;
+  MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("m"), &options), smft_model_free);
+}
+static smft_status make_new_model(world *w) { MAKES(smft_model, smft_model_init(&out, w->ctx, test_file("m"), 1), smft_model_free); }
+static smft_status make_tokenizer(world *w) { MAKES(smft_tokenizer, smft_tokenizer_load(&out, w->ctx, test_file("m")), smft_tokenizer_free); }
+static smft_status make_patch(world *w) { MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_SLOTS), smft_patch_free); }
+static smft_status make_full_patch(world *w) { MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_FULL), smft_patch_free); }
+static smft_status make_copied_patch(world *w) { MAKES(smft_patch, smft_patch_copy(&out, w->patch), smft_patch_free); }
+static smft_status make_loaded_patch(world *w) {
+  MAKES(smft_patch, smft_patch_load(&out, w->model, test_file("world.patch")), smft_patch_free);
+}
+static smft_status make_session(world *w) { MAKES(smft_session, smft_session_create(&out, w->model, w->patch, NULL), smft_session_free); }
+static smft_status make_selector(world *w) { MAKES(smft_selector, smft_selector_create(&out, w->model, NULL), smft_selector_free); }
+static smft_status make_optimizer(world *w) { MAKES(smft_optimizer, smft_optimizer_create(&out, w->ctx, NULL), smft_optimizer_free); }
+static smft_status make_learner(world *w) { /* with defaults of its own for selector and optimizer */
+  MAKES(smft_learner, smft_learner_create(&out, w->model, w->patch, NULL, NULL, NULL), smft_learner_free);
+}
+static smft_status make_probe(world *w) {
+  smft_probe_options options = SMFT_PROBE_OPTIONS_INIT;
+  options.stop = "END";
+  MAKES(smft_probe, smft_probe_create(&out, w->ctx, &options), smft_probe_free);
+}
+
+static smft_status do_encode(world *w) {
+  int32_t ids[64];
+  int64_t n;
+  return smft_tokenizer_encode(smft_model_tokenizer(w->model), "some <s> text", 13, SMFT_ENCODE_SPECIAL, ids, 64, &n);
+}
+static smft_status do_decode(world *w) {
+  int32_t ids[] = {5, 6, 7, 0, 8};
+  char text[64];
+  size_t n;
+  return smft_tokenizer_decode(smft_model_tokenizer(w->model), ids, 5, 0, text, sizeof text, &n);
+}
+static smft_status do_export(world *w) { return smft_model_export(w->model, w->patch, test_file("exported"), NULL); }
+static smft_status do_tensor_values(world *w) {
+  static float values[TINY_VOCAB * 32 + SLOTS * DIM];
+  int64_t n;
+  for (int64_t i = 0; smft_model_tensor(w->model, i, NULL, NULL, &n) == SMFT_OK; i++) {
+    smft_status status = smft_model_tensor_values(w->model, w->patch, i, values, n);
+    if (status != SMFT_OK)
+      return status;
+  }
+  return SMFT_OK;
+}
+static smft_status do_patch_save(world *w) { return smft_patch_save(w->patch, test_file("other.patch"), SMFT_DTYPE_BF16); }
+static smft_status do_patch_rows(world *w) { /* one row that is new: all or nothing */
+  float row[DIM] = {1, 2, 3};
+  for (int64_t slot = 0; slot < SLOTS; slot++) {
+    float now[DIM];
+    ck_ok(smft_patch_row(w->patch, 0, slot, now, DIM));
+    if (memcmp(now, row, sizeof row) != 0)
+      return smft_patch_set_row(w->patch, 0, slot, row, DIM);
+  }
+  return SMFT_OK;
+}
+static smft_status do_feed(world *w) {
+  static float logits[8 * TINY_VOCAB];
+  int32_t ids[] = {5, 6, 7, 8, 9, 10, 11, 12};
+  smft_status status = smft_session_feed(w->session, ids, 8, SMFT_LOGITS_ALL, logits, 8 * TINY_VOCAB);
+  ck_assert_int_eq(smft_session_length(w->session), status == SMFT_OK ? 8 : 0);
+  if (status == SMFT_OK)
+    ck_ok(smft_session_rewind(w->session, 0));
+  return status;
+}
+static smft_status do_nll(world *w) {
+  int32_t ids[] = {5, 6, 7, 8, 9, 10, 11, 12};
+  double mean;
+  return smft_session_nll(w->session, ids, 8, NULL, &mean);
+}
+static smft_status do_generate(world *w) {
+  smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
+  const char *text = "";
+  options.temperature = 1;
+  options.top_p = 0.9f;
+  options.stop = "@@";
+  smft_status status = smft_session_generate(w->session, "some text", 9, &options, &text, NULL);
+  ck_assert(status == SMFT_OK || text == NULL);
+  return status == SMFT_OK ? smft_session_rewind(w->session, 0) : status;
+}
+static smft_status do_generate_ids(world *w) {
+  int32_t ids[] = {5, 6, 7}, out[8];
+  int64_t n;
+  smft_status status = smft_session_generate_ids(w->session, ids, 3, NULL, out, 8, &n);
+  return status == SMFT_OK ? smft_session_rewind(w->session, 0) : status;
+}
+static smft_status do_count_text(world *w) {
+  smft_background background = SMFT_BACKGROUND_INIT;
+  background.text_path = test_file("text.txt");
+  return smft_selector_count_background(w->selector, &background);
+}
+static smft_status do_count_ids(world *w) {
+  int32_t ids[] = {5, 6, 7, 8, 9, 10, 11, 12};
+  int64_t lengths[] = {3, 5};
+  smft_background background = SMFT_BACKGROUND_INIT;
+  background.ids = ids;
+  background.lengths = lengths;
+  background.n_sequences = 2;
+  return smft_selector_count_background(w->selector, &background);
+}
+static smft_status do_selector_save(world *w) { return smft_selector_save(w->selector, test_file("other.counts")); }
+static smft_status do_selector_load(world *w) { return smft_selector_load(w->selector, test_file("m/background.safetensors")); }
+static smft_status do_optimizer_save(world *w) { return smft_optimizer_save(w->optimizer, test_file("other.optimizer")); }
+static smft_status do_optimizer_load(world *w) { return smft_optimizer_load(w->optimizer, w->model, test_file("world.optimizer")); }
+static smft_status do_push(world *w) {
+  smft_wording wordings[] = {{sizeof *wordings, 0, "p", "q", NULL, NULL}, {sizeof *wordings, 0, NULL, "cd", NULL, "ab cd"}};
+  return smft_learner_push(w->learner, "third", wordings, 2);
+}
+static smft_status do_push_ids(world *w) {
+  int32_t ids[] = {5, 6, 7};
+  smft_ids_wording wording = {sizeof wording, 0, ids, 2, ids + 2, 1};
+  return smft_learner_push_ids(w->learner, "third", &wording, 1);
+}
+static smft_status do_push_file(world *w) {
+  int64_t n = -1;
+  smft_status status = smft_learner_push_file(w->learner, test_file("facts.jsonl"), &n);
+  ck_assert_int_eq(n, status == SMFT_OK ? 2 : 0);
+  return status;
+}
+static smft_status do_step(world *w) { return smft_step(w->learner, NULL); }
+static smft_status do_step_batch(world *w) {
+  int32_t ids[] = {5, 6, 7, 8, 9, 10, 11, 12};
+  int64_t lengths[] = {3, 5};
+  smft_batch batch = SMFT_BATCH_INIT;
+  batch.ids = ids;
+  batch.lengths = lengths;
+  batch.n_sequences = 2;
+  return smft_learner_step_batch(w->learner, &batch, NULL);
+}
+static smft_status do_add_file(world *w) { return smft_probe_add_file(w->probe, test_file("items.jsonl"), NULL); }
+static smft_status do_add_question(world *w) { return smft_probe_add_question(w->probe, "n", "Who?", answers, 2); }
+static smft_status do_add_choice(world *w) { return smft_probe_add_choice(w->probe, "n", "Is it", answers, 2, 1); }
+static smft_status do_baseline(world *w) { return smft_probe_baseline(w->probe, w->session, NULL, NULL); }
+static smft_status do_measure(world *w) { return smft_probe_measure(w->probe, w->session, NULL, NULL, NULL); }
+static smft_status do_report(world *w) { return smft_probe_save_report(w->probe, test_file("report.json")); }
+static smft_status do_score(world *w) {
+  double match, f1;
+  (void)w;
+  return smft_score_answer("The answer is x", answers, 2, &match, &f1);
+}
+
+typedef struct call {
+  const char *name;
+  smft_status (*run)(world *w);
+  int fewest; /* allocations that it is known to make at least */
+} call;
+static const call calls[] = {
+    {"load", make_model, 20},          {"load, copied", make_copied_model, 20}, {"init", make_new_model, 20},
+    {"tokenizer", make_tokenizer, 10}, {"patch", make_patch, 1},                {"full patch", make_full_patch, 2},
+    {"patch copy", make_copied_patch, 2}, {"patch load", make_loaded_patch, 3}, {"session", make_session, 2},
+    {"selector", make_selector, 3},    {"optimizer", make_optimizer, 1},        {"learner", make_learner, 3},
+    {"probe", make_probe, 2},          {"encode", do_encode, 0},                {"decode", do_decode, 0},
+    {"export", do_export, 3},          {"tensor values", do_tensor_values, 0},  {"patch save", do_patch_save, 2},
+    {"patch row", do_patch_rows, 0},   {"feed", do_feed, 0},                    {"nll", do_nll, 0},
+    {"generate", do_generate, 1},      {"generate ids", do_generate_ids, 0},    {"count text", do_count_text, 3},
+    {"count ids", do_count_ids, 3},    {"selector save", do_selector_save, 2},  {"selector load", do_selector_load, 3},
+    {"optimizer save", do_optimizer_save, 2}, {"optimizer load", do_optimizer_load, 3}, {"push", do_push, 2},
+    {"push ids", do_push_ids, 2},      {"push file", do_push_file, 5},          {"step", do_step, 0},
+    {"step batch", do_step_batch, 1},  {"add file", do_add_file, 5},            {"add question", do_add_question, 2},
+    {"add choice", do_add_choice, 2},  {"baseline", do_baseline, 1},            {"measure", do_measure, 1},
+    {"report", do_report, 1},          {"score", do_score, 0},
+};
+#define N_CALLS (int)(sizeof calls / sizeof *calls)
+
+static void same_picture(const picture *wanted, const picture *got, const char *name, const char *when, long long k) {
+  ck_assert_msg(memcmp(wanted, got, sizeof *wanted) == 0,
+                "%s, allocation %lld, %s: rows %lld/%lld (%s), counts %s, optimizer %s, pending %lld/%lld, length %lld/%lld, items %lld/%lld, "
+                "measured %g %g %g/%g %g %g", name, k, when, (long long)wanted->n_rows, (long long)got->n_rows,
+                wanted->patch == got->patch ? "same" : "other", wanted->counts == got->counts ? "same" : "other",
+                wanted->optimizer == got->optimizer ? "same" : "other", (long long)wanted->pending, (long long)got->pending,
+                (long long)wanted->length, (long long)got->length, (long long)wanted->items, (long long)got->items, wanted->measured[0],
+                wanted->measured[1], wanted->measured[2], got->measured[0], got->measured[1], got->measured[2]);
+}
+
+static void save_world(world *w) {
+  ck_ok(smft_patch_save(w->patch, test_file("world.patch"), 0));
+  ck_ok(smft_optimizer_save(w->optimizer, test_file("world.optimizer")));
+}
+
+/* What the call does when nothing fails. */
+static picture undisturbed(const call *c, int32_t n_threads) {
+  world w;
+  open_world(&w, n_threads);
+  save_world(&w);
+  ck_ok(c->run(&w));
+  picture p = take_picture(&w);
+  close_world(&w);
+  return p;
+}
+
+/* The k-th allocation fails in a world of its own; 0: the call asked for fewer. */
+static int fails_at(const call *c, long long k, const picture *wanted, int32_t n_threads) {
+  world w;
+  open_world(&w, n_threads);
+  save_world(&w);
+  picture before = take_picture(&w);
+  w.state.fail_at = w.state.calls + k;
+  smft_status status = c->run(&w);
+  int reached = w.state.calls >= w.state.fail_at;
+  w.state.fail_at = 0;
+  if (reached) {
+    ck_assert_msg(status == SMFT_E_NOMEM, "%s, allocation %lld: %s (%s)", c->name, k, smft_status_name(status), smft_error_message());
+    ck_assert_uint_gt(strlen(smft_error_message()), 5);
+    picture after = take_picture(&w);
+    same_picture(&before, &after, c->name, "failed", k);
+    ck_ok(c->run(&w)); /* it can be done again, and the result is what it should be */
+  } else {
+    ck_assert_msg(status == SMFT_OK, "%s: %s", c->name, smft_error_message());
+  }
+  picture end = take_picture(&w);
+  same_picture(wanted, &end, c->name, "done at last", k);
+  close_world(&w);
+  return reached;
+}
+
+static void each_allocation(const call *c, int32_t n_threads) {
+  picture wanted = undisturbed(c, n_threads);
+  long long k = 1;
+  while (fails_at(c, k, &wanted, n_threads))
+    k++;
+  ck_assert_msg(k > c->fewest, "%s: only %lld allocations were seen", c->name, k - 1);
+}
+
+START_TEST(each_allocation_of_a_call) { each_allocation(&calls[_i], 1); }
+END_TEST
+
+/* With threads of its own, allocations come from wherever; steps and measurements still lose nothing. */
+START_TEST(each_allocation_with_threads) {
+  static smft_status (*const some[])(world *) = {do_step, do_generate, do_measure, do_count_ids};
+  for (int i = 0; i < N_CALLS; i++)
+    if (calls[i].run == some[_i])
+      each_allocation(&calls[i], 3);
+}
+END_TEST
+
+/* A whole life, from the context on, with its k-th allocation failing: an error somewhere, and nothing leaks. */
+static smft_status live(failing *state) {
+  world w = {.ctx = NULL};
+  smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
+  options.n_threads = 2;
+  options.alloc = failing_alloc;
+  options.realloc = failing_realloc;
+  options.free = failing_free;
+  options.alloc_user = state;
+  smft_status s = smft_ctx_create(&w.ctx, &options);
+  s = s ? s : smft_model_load(&w.model, w.ctx, test_file("m"), NULL);
+  s = s ? s : smft_patch_create(&w.patch, w.model, SMFT_PATCH_SLOTS);
+  s = s ? s : smft_session_create(&w.session, w.model, w.patch, NULL);
+  s = s ? s : smft_learner_create(&w.learner, w.model, w.patch, NULL, NULL, NULL);
+  s = s ? s : do_push(&w);
+  s = s ? s : smft_learner_run(w.learner, NULL, NULL, NULL);
+  s = s ? s : do_generate(&w);
+  s = s ? s : smft_patch_save(w.patch, test_file("lived.patch"), 0);
+  smft_ctx_free(w.ctx);
+  smft_model_free(w.model);
+  smft_patch_free(w.patch);
+  smft_learner_free(w.learner);
+  smft_session_free(w.session);
+  return s;
+}
+
+START_TEST(a_whole_life) {
+  smft_status status = SMFT_E_NOMEM;
+  for (long long k = 1; status != SMFT_OK; k += k < 60 ? 1 : 5) {
+    failing state = {0};
+    state.fail_at = k;
+    status = live(&state);
+    ck_assert_msg(status == SMFT_E_NOMEM || (status == SMFT_OK && state.calls < k), "allocation %lld: %s (%s)", k, smft_status_name(status),
+                  smft_error_message());
+    ck_assert_msg(state.live == 0, "allocation %lld: %lld blocks leak", k, (long long)state.live);
+  }
+}
+END_TEST
+
+Suite *make_suite(void) {
+  Suite *suite = suite_create("allocation failures");
+  TCase *tests = tcase_create("each in turn");
+  test_directory_make();
+  make_files();
+  tcase_set_timeout(tests, 120);
+  tcase_add_loop_test(tests, each_allocation_of_a_call, 0, N_CALLS);
+  tcase_add_loop_test(tests, each_allocation_with_threads, 0, 4);
+  tcase_add_test(tests, a_whole_life);
+  suite_add_tcase(suite, tests);
+  return suite;
+}
