@@ -216,14 +216,26 @@ smft_status smft__json_put_string(smft__buffer *buffer, const char *text) {
   return smft__buffer_put(buffer, "\"", 1);
 }
 
-static int put_piece(const char *text, size_t size, void *buffer) {
-  return smft__buffer_put(buffer, text, (int64_t)size) == SMFT_OK ? 0 : -1;
+/* jansson 2.14 does not look at what its callback says while it writes a key, so the first failure is kept here. */
+typedef struct pieces {
+  smft__buffer *buffer;
+  smft_status status;
+} pieces;
+
+static int put_piece(const char *text, size_t size, void *user) {
+  pieces *to = user;
+  if (to->status == SMFT_OK)
+    to->status = smft__buffer_put(to->buffer, text, (int64_t)size);
+  return to->status == SMFT_OK ? 0 : -1;
 }
 
 smft_status smft__json_put(smft__buffer *buffer, const json_t *value, size_t jansson_flags) {
+  pieces to = {buffer, SMFT_OK};
   plain_numbers numbers = begin_plain_numbers();
-  int failed = json_dump_callback(value, put_piece, buffer, jansson_flags);
+  int failed = json_dump_callback(value, put_piece, &to, jansson_flags);
   end_plain_numbers(numbers);
+  if (to.status != SMFT_OK)
+    return to.status;
   return failed ? smft__fail(SMFT_E_NOMEM, "out of memory while JSON was written") : SMFT_OK;
 }
 

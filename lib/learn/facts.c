@@ -165,7 +165,8 @@ smft_status smft__fact_from_text(smft__fact **out, const smft_model *model, cons
   smft_wording first = SMFT_WORDING_INIT;
   if (!model->tokenizer)
     return smft__fail(SMFT_E_UNSUPPORTED, "fact \"%s\": the model has no tokenizer; push token ids", id ? id : "");
-  smft_status status = maker_start(&make, model, id, wordings ? n : 0, loss_all);
+  SMFT__REQUIRE(wordings || n == 0, "fact \"%s\": wordings is NULL", id ? id : "");
+  smft_status status = maker_start(&make, model, id, n, loss_all);
   if (status == SMFT_OK)
     status = smft__options_read(&first, wordings, sizeof first, sizeof first, "smft_wording");
   for (int64_t i = 0; i < n && status == SMFT_OK; i++) {
@@ -203,7 +204,8 @@ smft_status smft__fact_from_ids(smft__fact **out, const smft_model *model, const
   maker make = {0};
   *out = NULL;
   smft_ids_wording first = {sizeof first, 0, NULL, 0, NULL, 0};
-  smft_status status = maker_start(&make, model, id, wordings ? n : 0, loss_all);
+  SMFT__REQUIRE(wordings || n == 0, "fact \"%s\": wordings is NULL", id ? id : "");
+  smft_status status = maker_start(&make, model, id, n, loss_all);
   if (status == SMFT_OK)
     status = smft__options_read(&first, wordings, sizeof first, sizeof first, "smft_ids_wording");
   for (int64_t i = 0; i < n && status == SMFT_OK; i++) {

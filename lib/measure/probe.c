@@ -145,7 +145,8 @@ static smft_status add_entry(smft_probe *probe, int32_t kind, const char *id, co
 SMFT_API smft_status smft_probe_add_question(smft_probe *probe, const char *id, const char *prompt, const char *const *answers,
                                              int64_t n_answers) {
   SMFT__TRY(smft__probe_idle(probe, "smft_probe_add_question"));
-  SMFT__REQUIRE(n_answers > 0 && answers != NULL, "probe question \"%s\" has no accepted answer", id ? id : "");
+  SMFT__REQUIRE(answers != NULL, "probe question \"%s\": answers is NULL", id ? id : "");
+  SMFT__REQUIRE(n_answers > 0, "probe question \"%s\" has no accepted answer", id ? id : "");
   SMFT__TRY(check_texts(id, prompt, answers, n_answers, "answer"));
   return add_entry(probe, SMFT_PROBE_QUESTION, id, prompt, answers, n_answers, 0);
 }
@@ -160,7 +161,8 @@ SMFT_API smft_status smft_probe_add_text(smft_probe *probe, const char *id, cons
 SMFT_API smft_status smft_probe_add_choice(smft_probe *probe, const char *id, const char *prompt, const char *const *endings,
                                            int64_t n_endings, int64_t correct) {
   SMFT__TRY(smft__probe_idle(probe, "smft_probe_add_choice"));
-  SMFT__REQUIRE(n_endings > 1 && endings != NULL, "probe choice \"%s\" needs two endings or more, got %lld", id ? id : "",
+  SMFT__REQUIRE(endings != NULL, "probe choice \"%s\": endings is NULL", id ? id : "");
+  SMFT__REQUIRE(n_endings > 1, "probe choice \"%s\" needs two endings or more, got %lld", id ? id : "",
                 (long long)n_endings);
   SMFT__REQUIRE(correct >= 0 && correct < n_endings, "probe choice \"%s\": correct must lie in [0, %lld), got %lld", id ? id : "",
                 (long long)n_endings, (long long)correct);

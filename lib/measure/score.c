@@ -193,7 +193,8 @@ SMFT_API smft_status smft_score_answer(const char *answer, const char *const *ac
                                        double *f1) {
   double match = 0, score = 0;
   SMFT__REQUIRE(answer != NULL, "smft_score_answer: answer is NULL");
-  SMFT__REQUIRE(n_accepted > 0 && accepted != NULL, "smft_score_answer: no accepted answer (n_accepted %lld)", (long long)n_accepted);
+  SMFT__REQUIRE(accepted != NULL, "smft_score_answer: accepted is NULL");
+  SMFT__REQUIRE(n_accepted > 0, "smft_score_answer: no accepted answer (n_accepted %lld)", (long long)n_accepted);
   for (int64_t i = 0; i < n_accepted; i++)
     SMFT__REQUIRE(accepted[i] != NULL, "smft_score_answer: accepted[%lld] is NULL", (long long)i);
   SMFT__TRY(smft__score(NULL, answer, accepted, n_accepted, &match, &score));

@@ -2,10 +2,10 @@
  * other than config.json.  Whatever would change results and is not done here is refused by name, never ignored. */
 #include "model/config.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/bytes.h"
 #include "base/file.h"
 
 #define WHAT "config.json"
@@ -278,12 +278,13 @@ static smft_status read_memory(smft__config *config, smft_ctx *ctx, const json_t
 /* ---- whole ------------------------------------------------------------------------------------------------------------------ */
 
 static smft_status keep_text(smft__config *config, smft_ctx *ctx, const json_t *root) {
-  char *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-  if (!text)
-    return smft__fail(SMFT_E_NOMEM, WHAT ": its text could not be kept");
-  config->json = smft__strdup(ctx, text);
-  free(text); /* jansson's own allocator */
-  return config->json ? SMFT_OK : SMFT_E_NOMEM;
+  smft__buffer text = {ctx, NULL, 0, 0};
+  smft_status status = smft__json_put(&text, root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+  if (status == SMFT_OK)
+    config->json = text.data;
+  else
+    smft__buffer_free(&text);
+  return status;
 }
 
 static smft_status read_config(smft__config *config, smft_ctx *ctx, const json_t *root) {

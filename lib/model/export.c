@@ -1,9 +1,9 @@
 /* export: model + patch as a Hugging Face directory: config.json, model.safetensors, tokenizer.json.  Each file is replaced whole or not
  * at all. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/bytes.h"
 #include "model/patch.h"
 
 static const char *torch_name(int32_t dtype) {
@@ -30,14 +30,16 @@ static smft_status write_file(smft_ctx *ctx, const char *directory, const char *
 static smft_status export_config(const smft_model *model, const char *directory, int32_t dtype) {
   json_t *root = NULL;
   SMFT__TRY(smft__json_parse(&root, model->config.json, (int64_t)strlen(model->config.json), "config.json"));
-  char *text = NULL;
-  if (json_object_set_new(root, "torch_dtype", json_string(torch_name(dtype))) == 0)
-    text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+  smft__buffer text = {model->ctx, NULL, 0, 0};
+  smft_status status = SMFT_OK;
+  if (json_object_set_new(root, "torch_dtype", json_string(torch_name(dtype))) != 0)
+    status = smft__fail(SMFT_E_NOMEM, "config.json: no memory for its torch_dtype");
+  if (status == SMFT_OK)
+    status = smft__json_put(&text, root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
   json_decref(root);
-  if (!text)
-    return smft__fail(SMFT_E_NOMEM, "config.json: its text could not be made");
-  smft_status status = write_file(model->ctx, directory, "config.json", text, (int64_t)strlen(text));
-  free(text); /* jansson's own allocator */
+  if (status == SMFT_OK)
+    status = write_file(model->ctx, directory, "config.json", text.data, text.length);
+  smft__buffer_free(&text);
   return status;
 }
 
