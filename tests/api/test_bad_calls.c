@@ -472,7 +472,8 @@ START_TEST(sizes_that_no_version_had) {
     if (wrong[i] == s->size)
       continue;
     smft_status status = use_sized(s, wrong[i], s->size, 0);
-    ck_assert_msg(status == SMFT_E_STRUCT_SIZE, "%s of %u bytes: %s (%s)", s->name, wrong[i], smft_status_name(status), smft_error_message());
+    ck_assert_msg(status == SMFT_E_STRUCT_SIZE, "%s of %u bytes: %s (%s)", s->name, wrong[i], smft_status_name(status),
+                  smft_error_message());
     ck_assert_msg(strstr(smft_error_message(), s->name) != NULL, "not named: %s", smft_error_message());
     ck_assert_int_eq(changed_rows(), 0); /* before anything is done */
     ck_assert_int_eq(smft_learner_pending(learner), 1);

@@ -1,5 +1,5 @@
-/* threads: what smft.h promises about them, through smft.h alone: many sessions on one model and one patch at once, E_STATE for a step while
- * somebody reads (and the other way round), cancelling from another thread, and handles freed in whatever thread ends last. */
+/* threads: what smft.h promises about them, through smft.h alone: many sessions on one model and one patch at once, E_STATE for a step
+ * while somebody reads (and the other way round), cancelling from another thread, and handles freed in whatever thread ends last. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include "test.h"

@@ -1,6 +1,6 @@
-/* alloc_failures: every call that allocates, with each of its allocations failing in turn, through the context's allocator and smft.h alone.
- * It must say SMFT_E_NOMEM, give nothing out, lose nothing (patch, optimizer, counts, queue, probe and session are as they were), leak nothing,
- * and then, with memory, do what it would have done.  (A step's own exactness, recipe by recipe, is in test_learn_exact.c.) */
+/* alloc_failures: every call that allocates, with each of its allocations failing in turn, through the context's allocator and smft.h
+ * alone.  It must say SMFT_E_NOMEM, give nothing out, lose nothing (patch, optimizer, counts, queue, probe and session are as they were), leak
+ * nothing, and then, with memory, do what it would have done.  (A step's own exactness, recipe by recipe, is in test_learn_exact.c.) */
 #include "test.h"
 #include "failing.h"
 #include "tiny.h"
@@ -33,7 +33,8 @@ static smft_ctx *plain_ctx(void) {
 
 /* The model on disk, and a facts file, a probe file and a text: made once. */
 static void make_files(void) {
-  static const char facts[] = "{\"id\":\"f\",\"wordings\":[{\"prompt\":\"p\",\"answer\":\"q\"},{\"statement\":\"ab cd\",\"answer\":\"cd\"}]}\n"
+  static const char facts[] = "{\"id\":\"f\",\"wordings\":[{\"prompt\":\"p\",\"answer\":\"q\"},"
+                              "{\"statement\":\"ab cd\",\"answer\":\"cd\"}]}\n"
                               "{\"id\":\"g\",\"wordings\":[{\"prompt\":\"r\",\"answer\":\"s\"}]}\n";
   static const char items[] = "{\"id\":\"q\",\"question\":\"Who?\",\"answers\":[\"x\"]}\n{\"id\":\"t\",\"text\":\"some text\"}\n"
                               "{\"id\":\"c\",\"prompt\":\"Is it\",\"endings\":[\" a\",\" b\"],\"correct\":0}\n";
@@ -160,7 +161,9 @@ static smft_status make_copied_model(world *w) {
   MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("m"), &options), smft_model_free);
 }
 static smft_status make_new_model(world *w) { MAKES(smft_model, smft_model_init(&out, w->ctx, test_file("m"), 1), smft_model_free); }
-static smft_status make_tokenizer(world *w) { MAKES(smft_tokenizer, smft_tokenizer_load(&out, w->ctx, test_file("m")), smft_tokenizer_free); }
+static smft_status make_tokenizer(world *w) {
+  MAKES(smft_tokenizer, smft_tokenizer_load(&out, w->ctx, test_file("m")), smft_tokenizer_free);
+}
 static smft_status make_patch(world *w) { MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_SLOTS), smft_patch_free); }
 static smft_status make_full_patch(world *w) { MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_FULL), smft_patch_free); }
 static smft_status make_copied_patch(world *w) { MAKES(smft_patch, smft_patch_copy(&out, w->patch), smft_patch_free); }
@@ -354,8 +357,8 @@ static const call calls[] = {
 
 static void same_picture(const picture *wanted, const picture *got, const char *name, const char *when, long long k) {
   ck_assert_msg(memcmp(wanted, got, sizeof *wanted) == 0,
-                "%s, allocation %lld, %s: rows %lld/%lld (%s), counts %s, optimizer %s, pending %lld/%lld, length %lld/%lld, items %lld/%lld, "
-                "measured %g %g %g/%g %g %g", name, k, when, (long long)wanted->n_rows, (long long)got->n_rows,
+                "%s, allocation %lld, %s: rows %lld/%lld (%s), counts %s, optimizer %s, pending %lld/%lld, length %lld/%lld, "
+                "items %lld/%lld, measured %g %g %g/%g %g %g", name, k, when, (long long)wanted->n_rows, (long long)got->n_rows,
                 wanted->patch == got->patch ? "same" : "other", wanted->counts == got->counts ? "same" : "other",
                 wanted->optimizer == got->optimizer ? "same" : "other", (long long)wanted->pending, (long long)got->pending,
                 (long long)wanted->length, (long long)got->length, (long long)wanted->items, (long long)got->items, wanted->measured[0],
@@ -369,8 +372,8 @@ static int run_failing(const call *c, world *w, long long k) {
   smft_status status = c->run(w);
   int reached = w->state.calls >= w->state.fail_at;
   w->state.fail_at = 0;
-  ck_assert_msg(status == SMFT_E_NOMEM || (status == SMFT_OK && (!reached || (c->flags & SPARE))), "%s, allocation %lld: %s (%s)", c->name, k,
-                smft_status_name(status), smft_error_message());
+  ck_assert_msg(status == SMFT_E_NOMEM || (status == SMFT_OK && (!reached || (c->flags & SPARE))), "%s, allocation %lld: %s (%s)", c->name,
+                k, smft_status_name(status), smft_error_message());
   if (reached && status == SMFT_OK && w->spared++ == 0)
     w->first_spared = k;
   ck_assert_msg(w->spared <= 16 && (!w->spared || status != SMFT_OK || !reached || k == w->first_spared + w->spared - 1),

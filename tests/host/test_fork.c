@@ -1,10 +1,23 @@
-/* fork: a host that forks while the context has threads.  The child generates, learns, saves and measures as the parent does, without hanging,
- * also when another thread of the parent was in the middle of a call; and the parent goes on. */
+/* fork: a host that forks while the context has threads.  The child generates, learns, saves and measures as the parent does, without
+ * hanging, also when another thread of the parent was in the middle of a call; and the parent goes on. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include "test.h"
 #include "tiny.h"
+
+/* The sanitizers are not made for fork() of a process with threads: one refuses new threads in the child, the other's
+ * allocator may hang. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
 
 static smft_ctx *ctx;
 static smft_model *model;
@@ -149,6 +162,10 @@ START_TEST(forks_while_another_thread_works) {
 END_TEST
 
 Suite *make_suite(void) {
+  if (SANITIZED) {
+    printf("SKIPPED: fork() with threads, under a sanitizer\n");
+    exit(TEST_SKIP);
+  }
   Suite *suite = suite_create("fork");
   TCase *tests = tcase_create("fork");
   test_directory_make();

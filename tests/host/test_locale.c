@@ -1,5 +1,5 @@
-/* locale: the whole pipeline (init, export, load, count, learn, save, load, measure, report) under locales with a decimal comma, other digits
- * and other rules of case, and under other floating-point modes: files and numbers are the same, and the process's state is as it was. */
+/* locale: the whole pipeline (init, export, load, count, learn, save, load, measure, report) under locales with a decimal comma, other
+ * digits and other rules of case, and under other floating-point modes: files and numbers are the same, and the process's state is as it was. */
 #include <fenv.h>
 #include <fcntl.h>
 #include <locale.h>
@@ -40,7 +40,8 @@ static smft_patch *learn(smft_model *model, outcome *o) {
 }
 
 static void measure(smft_ctx *ctx, smft_session *session, smft_patch *patch, outcome *o) {
-  static const char items[] = "{\"id\": \"q\", \"question\": \"I?\", \"answers\": [\"I AM 1.5\"]}\n{\"id\": \"t\", \"text\": \"some text\"}\n";
+  static const char items[] = "{\"id\": \"q\", \"question\": \"I?\", \"answers\": [\"I AM 1.5\"]}\n"
+                              "{\"id\": \"t\", \"text\": \"some text\"}\n";
   smft_probe *probe = NULL;
   smft_probe_report report = SMFT_PROBE_REPORT_INIT;
   ck_ok(smft_probe_create(&probe, ctx, NULL));
@@ -114,7 +115,8 @@ static void report_has_points(void) {
 }
 
 static void same_outcome(const outcome *a, const outcome *b) {
-  ck_assert_msg(memcmp(a, b, sizeof *a) == 0, "loss %.17g/%.17g, norm %.17g/%.17g, lr %.17g/%.17g, nll %.17g/%.17g, kl %.17g/%.17g, score %g/%g",
+  ck_assert_msg(memcmp(a, b, sizeof *a) == 0,
+                "loss %.17g/%.17g, norm %.17g/%.17g, lr %.17g/%.17g, nll %.17g/%.17g, kl %.17g/%.17g, score %g/%g",
                 a->loss, b->loss, a->gradient_norm, b->gradient_norm, a->lr, b->lr, a->nll, b->nll, a->kl, b->kl, a->score, b->score);
 }
 
@@ -180,7 +182,8 @@ START_TEST(nothing_is_printed_or_set) {
   dup2(sink, 1);
   dup2(sink, 2);
   pipeline();
-  smft_status created = smft_ctx_create(&ctx, NULL), status = smft_model_load(&none, ctx, "/nowhere/at/all", NULL); /* errors are silent too */
+  smft_status created = smft_ctx_create(&ctx, NULL);
+  smft_status status = smft_model_load(&none, ctx, "/nowhere/at/all", NULL); /* errors are silent too */
   smft_ctx_free(ctx);
   fflush(NULL);
   dup2(out, 1);
