@@ -1,6 +1,7 @@
 /* alloc_failures: every call that allocates, with each of its allocations failing in turn, through the context's allocator and smft.h
- * alone.  It must say SMFT_E_NOMEM, give nothing out, lose nothing (patch, optimizer, counts, queue, probe and session are as they were), leak
- * nothing, and then, with memory, do what it would have done.  (A step's own exactness, recipe by recipe, is in test_learn_exact.c.) */
+ * alone.  It must say SMFT_E_NOMEM, give nothing out, lose nothing (patch, optimizer, counts, queue, probe and session are as they
+ * were), leak nothing, and then, with memory, do what it would have done.  (A step's own exactness, recipe by recipe, is in
+ * test_learn_exact.c.) */
 #include "test.h"
 #include "failing.h"
 #include "tiny.h"

@@ -1,5 +1,6 @@
 /* locale: the whole pipeline (init, export, load, count, learn, save, load, measure, report) under locales with a decimal comma, other
- * digits and other rules of case, and under other floating-point modes: files and numbers are the same, and the process's state is as it was. */
+ * digits and other rules of case, and under other floating-point modes: files and numbers are the same, and the process's state is as it
+ * was. */
 #include <fenv.h>
 #include <fcntl.h>
 #include <locale.h>
