@@ -218,6 +218,42 @@ START_TEST(non_finite) {
 }
 END_TEST
 
+/* Logits are looked through in blocks on several threads: a NaN in the last row of a long piece, alone, must be seen too. */
+START_TEST(one_nan_far_behind) {
+  enum { VOCAB = 600, LENGTH = 250 }; /* one piece of 150,000 logits */
+  static const char config[] = "{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, "
+                               "\"intermediate_size\": 48, \"vocab_size\": 600, \"rms_norm_eps\": 1e-5, "
+                               "\"max_position_embeddings\": 256, \"tie_word_embeddings\": false}";
+  smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
+  smft_ctx *ctx;
+  smft_model *model;
+  smft_patch *full;
+  smft_session *session;
+  int32_t long_ids[LENGTH];
+  float *logits = malloc(sizeof *logits * LENGTH * VOCAB);
+  options.n_threads = 2;
+  mkdir(test_file("long"), 0700);
+  test_write("long/config.json", config, sizeof config - 1);
+  ck_ok(smft_ctx_create(&ctx, &options));
+  ck_ok(smft_model_init(&model, ctx, test_file("long"), 1));
+  ck_ok(smft_patch_create(&full, model, SMFT_PATCH_FULL));
+  ck_ok(smft_session_create(&session, model, full, NULL));
+  for (int i = 0; i < LENGTH; i++)
+    long_ids[i] = i % 500;
+  long_ids[LENGTH - 1] = 599;
+  ck_ok(smft_session_feed(session, long_ids, LENGTH, SMFT_LOGITS_ALL, logits, LENGTH * VOCAB));
+  ck_ok(smft_session_rewind(session, 0));
+  full->full[model->embed][599 * 32] = NAN; /* only the last token reads it */
+  ck_status(smft_session_feed(session, long_ids, LENGTH, SMFT_LOGITS_ALL, logits, LENGTH * VOCAB), SMFT_E_NONFINITE);
+  ck_ok(smft_session_feed(session, long_ids, LENGTH - 1, SMFT_LOGITS_ALL, logits, LENGTH * VOCAB));
+  smft_session_free(session);
+  smft_patch_free(full);
+  smft_model_free(model);
+  smft_ctx_free(ctx);
+  free(logits);
+}
+END_TEST
+
 START_TEST(threads_do_not_matter) {
   float logits[3][N * V];
   for (int i = 0; i < 3; i++) {
@@ -574,6 +610,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, another_patch);
   tcase_add_test(tests, refusals);
   tcase_add_test(tests, non_finite);
+  tcase_add_test(tests, one_nan_far_behind);
   tcase_add_test(tests, threads_do_not_matter);
   tcase_add_test(tests, sessions_side_by_side);
   tcase_add_test(tests, greedy_ids);
