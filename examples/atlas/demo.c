@@ -1,6 +1,7 @@
 /* demo: the main job.  Teaches the atlas model 20 real facts that it does not know, one after another, and shows what it learnt and what it
  * forgot.  Everything through the public API.  The last line is RESULT ... for scripts. */
 #include "facts.h"
+#include "program.h"
 #include "smft/smft.h"
 #include <getopt.h>
 #include <jansson.h>
@@ -45,27 +46,6 @@ typedef struct score {
   int64_t right, n;
   double f1;
 } score;
-
-static void check(smft_status status, const char *what) {
-  if (status == SMFT_OK)
-    return;
-  fprintf(stderr, "atlas-demo: %s: %s (%s)\n", what, smft_error_message(), smft_status_name(status));
-  exit(1);
-}
-
-static void *need(void *pointer) {
-  if (!pointer) {
-    fprintf(stderr, "atlas-demo: out of memory\n");
-    exit(1);
-  }
-  return pointer;
-}
-
-static char path_buffer[4096];
-static const char *path_in(const char *directory, const char *name) {
-  snprintf(path_buffer, sizeof path_buffer, "%s/%s", directory, name);
-  return path_buffer;
-}
 
 /* ---- what to teach -------------------------------------------------------------------------------------------------------- */
 
@@ -130,22 +110,21 @@ static const char *ask(smft_session *session, const char *prompt) {
   return text;
 }
 
-static int mark(smft_session *session, const char *prompt, const lesson *l, score *total) {
+/* Adds one answer to a score, and to a second one where there is one. */
+static void mark(smft_session *session, const char *prompt, const lesson *l, score *total, score *part) {
   double exact = 0, f1 = 0;
   check(smft_score_answer(ask(session, prompt), l->answers, l->n_answers, &exact, &f1), "scoring");
-  total->n++;
-  total->right += exact == 1;
-  total->f1 += f1;
-  return exact == 1;
+  for (score *each = total; each; each = each == total ? part : NULL) {
+    each->n++;
+    each->right += exact == 1;
+    each->f1 += f1;
+  }
 }
 
 static score ask_all(smft_session *session, const lessons *l, score *seen, score *unseen) {
   score all = {0, 0, 0};
-  for (int64_t i = 0; i < l->n; i++) {
-    mark(session, l->items[i].question, &l->items[i], &all);
-    if (seen && unseen)
-      mark(session, l->items[i].question, &l->items[i], l->items[i].seen ? seen : unseen);
-  }
+  for (int64_t i = 0; i < l->n; i++)
+    mark(session, l->items[i].question, &l->items[i], &all, l->items[i].seen ? seen : unseen);
   return all;
 }
 
@@ -153,7 +132,7 @@ static score ask_held(smft_session *session, const lessons *l) {
   score all = {0, 0, 0};
   for (int64_t i = 0; i < l->n; i++)
     for (int64_t w = 0; w < l->items[i].n_held; w++)
-      mark(session, l->items[i].held[w].prompt, &l->items[i], &all);
+      mark(session, l->items[i].held[w].prompt, &l->items[i], &all, NULL);
   return all;
 }
 

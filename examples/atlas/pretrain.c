@@ -2,6 +2,7 @@
  * export and background counts.  Everything through the public API.  Resumes from its last checkpoint: every step draws its batch from a
  * generator seeded with the step's number, so a run that was stopped goes on exactly where it was. */
 #include "facts.h"
+#include "program.h"
 #include "smft/smft.h"
 #include <math.h>
 #include <stdio.h>
@@ -31,13 +32,6 @@ typedef struct batch_buffer { /* one step's batch */
   int64_t *lengths;
   int64_t n, n_ids, capacity_ids, capacity;
 } batch_buffer;
-
-static void check(smft_status status, const char *what) {
-  if (status == SMFT_OK)
-    return;
-  fprintf(stderr, "atlas-pretrain: %s: %s (%s)\n", what, smft_error_message(), smft_status_name(status));
-  exit(1);
-}
 
 static void *grown(void *pointer, int64_t *capacity, int64_t needed, size_t size) {
   if (needed <= *capacity)
@@ -162,14 +156,10 @@ static void batch_fill(batch_buffer *batch, source *from, const settings *s, int
 
 /* ---- checkpoints ---------------------------------------------------------------------------------------------------------- */
 
-static void path_in(char *path, size_t size, const char *directory, const char *name) {
-  snprintf(path, size, "%s/%s", directory, name);
-}
-
 static int64_t resume(const settings *s, const smft_model *model, smft_patch **patch, smft_optimizer *optimizer) {
-  char path[4096];
+  const char *path;
   long long step = 0;
-  path_in(path, sizeof path, s->work, "step");
+  path = path_in(s->work, "step");
   FILE *file = fopen(path, "r");
   if (!file || fscanf(file, "%lld", &step) != 1)
     step = 0;
@@ -177,9 +167,9 @@ static int64_t resume(const settings *s, const smft_model *model, smft_patch **p
     fclose(file);
   if (step > 0) {
     smft_patch_free(*patch);
-    path_in(path, sizeof path, s->work, "patch.safetensors");
+    path = path_in(s->work, "patch.safetensors");
     check(smft_patch_load(patch, model, path), "checkpoint");
-    path_in(path, sizeof path, s->work, "optimizer.safetensors");
+    path = path_in(s->work, "optimizer.safetensors");
     check(smft_optimizer_load(optimizer, model, path), "checkpoint");
     printf("resuming at step %lld\n", step);
   }
@@ -187,12 +177,12 @@ static int64_t resume(const settings *s, const smft_model *model, smft_patch **p
 }
 
 static void save(const settings *s, smft_patch *patch, smft_optimizer *optimizer, int64_t step) {
-  char path[4096], temporary[4096];
-  path_in(path, sizeof path, s->work, "step");
+  const char *path, *temporary;
+  path = path_in(s->work, "step");
   remove(path); /* a step file says that patch and optimizer are whole */
-  path_in(temporary, sizeof temporary, s->work, "patch.safetensors");
+  temporary = path_in(s->work, "patch.safetensors");
   check(smft_patch_save(patch, temporary, 0), "saving the checkpoint");
-  path_in(temporary, sizeof temporary, s->work, "optimizer.safetensors");
+  temporary = path_in(s->work, "optimizer.safetensors");
   check(smft_optimizer_save(optimizer, temporary), "saving the checkpoint");
   FILE *file = fopen(path, "w");
   if (!file || fprintf(file, "%lld\n", (long long)step) < 0 || fclose(file) != 0) {
@@ -269,7 +259,7 @@ static void count_background(const settings *s, smft_ctx *ctx, source *from) {
   smft_background background = SMFT_BACKGROUND_INIT;
   batch_buffer batch = {0};
   uint64_t state = (uint64_t)s->seed + 7;
-  char path[4096];
+  const char *path;
   options.flags = SMFT_SELECTOR_EMPTY;
   check(smft_model_load(&model, ctx, s->out, NULL), "the exported model");
   check(smft_selector_create(&selector, model, &options), "selector");
@@ -285,7 +275,7 @@ static void count_background(const settings *s, smft_ctx *ctx, source *from) {
   background.n_sequences = batch.n;
   background.tokens_per_sequence = 256;
   check(smft_selector_count_background(selector, &background), "background counts");
-  path_in(path, sizeof path, s->out, "background.safetensors");
+  path = path_in(s->out, "background.safetensors");
   check(smft_selector_save(selector, path), "saving the background counts");
   printf("background: %lld sequences, %lld tokens\n", (long long)batch.n, (long long)batch.n_ids);
   smft_selector_free(selector);
@@ -417,7 +407,7 @@ int main(int argc, char **argv) {
                 .trunk_from = 400,
                 .trunk_to = 700,
                 .seed = 1};
-  char path[4096];
+  const char *path;
   atlas_facts facts;
   atlas_wordings wordings;
   source from = {.fact_round = -1, .text_round = -1};
@@ -442,17 +432,17 @@ int main(int argc, char **argv) {
   check(smft_model_init(&model, ctx, s.work, (uint64_t)s.seed), s.work);
   check(smft_patch_create(&patch, model, SMFT_PATCH_FULL), "patch");
   check(smft_optimizer_create(&optimizer, ctx, &optimizer_options), "optimizer");
-  path_in(path, sizeof path, s.data, "known.jsonl");
+  path = path_in(s.data, "known.jsonl");
   if (atlas_facts_load(&facts, path) != 0)
     return 1;
-  path_in(path, sizeof path, s.data, "wordings.json");
+  path = path_in(s.data, "wordings.json");
   if (atlas_wordings_load(&wordings, path) != 0)
     return 1;
   from.n_facts = facts.n;
   from.first = calloc((size_t)facts.n + 1, sizeof *from.first);
   if (!from.first || facts_corpus(&from.facts, smft_model_tokenizer(model), &facts, &wordings, s.prompt_weight, from.first) != 0)
     return 1;
-  path_in(path, sizeof path, s.data, "text.train.txt");
+  path = path_in(s.data, "text.train.txt");
   text_corpus(&from.text, smft_model_tokenizer(model), path, s.text_weight);
   printf("%lld facts in %lld texts (%lld tokens), %lld lines of text (%lld tokens)\n", (long long)facts.n, (long long)from.facts.n,
          (long long)from.facts.n_ids, (long long)from.text.n, (long long)from.text.n_ids);

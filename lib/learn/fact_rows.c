@@ -14,19 +14,24 @@ static smft_status count_all(smft_learner *learner, const smft__fact *fact) {
   smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens, fact->weights};
   int64_t reads = 0, distinct = 0;
   SMFT__TRY(smft__patch_begin_read(learner->patch));
-  smft_status status = smft__network_forward(learner->tape, learner->patch, &all, 0, NULL, &learner->cancelled);
+  smft_status status = smft__network_forward(learner->tape, learner->patch, &all, SMFT__KEEP_NOTHING, NULL, &learner->cancelled);
   smft__patch_end_read(learner->patch);
   return status == SMFT_OK ? smft__count_reads(learner, &reads, &distinct) : status;
 }
 
-smft_status smft__choose_rows(smft_learner *learner, const smft__fact *fact) {
-  if (!learner->selector || learner->options.flags & SMFT_LEARNER_ROWS_PER_STEP || learner->rows_of == fact)
-    return SMFT_OK;
+/* From the reads counted last, which are those of every wording. */
+static smft_status take_rows(smft_learner *learner, const smft__fact *fact) {
   smft__forget_rows(learner);
-  SMFT__TRY(count_all(learner, fact));
   SMFT__TRY(smft__select(learner->selector, learner->slots.counts, &learner->fact_rows));
   learner->rows_of = fact;
   return SMFT_OK;
+}
+
+smft_status smft__choose_rows(smft_learner *learner, const smft__fact *fact) {
+  if (learner->rows_of == fact)
+    return SMFT_OK;
+  SMFT__TRY(count_all(learner, fact));
+  return take_rows(learner, fact);
 }
 
 static int is_read(const smft__counts *counts, int64_t slot) {
@@ -41,10 +46,12 @@ static int is_read(const smft__counts *counts, int64_t slot) {
   return low < counts->n && counts->slots[low] == slot;
 }
 
-smft_status smft__select_fact_rows(smft_learner *learner) {
+smft_status smft__select_fact_rows(smft_learner *learner, const smft__fact *fact) {
   const smft__selection *chosen = &learner->fact_rows;
   smft__selection *selection = &learner->selection;
   selection->n = 0;
+  if (learner->rows_of != fact)
+    SMFT__TRY(take_rows(learner, fact));
   SMFT__TRY(smft__grow(learner->ctx, &selection->list, &selection->capacity, chosen->n, sizeof *selection->list));
   for (int64_t i = 0; i < chosen->n; i++)
     if (is_read(&learner->slots.counts[chosen->list[i].pool], chosen->list[i].slot))

@@ -150,9 +150,14 @@ static smft_status draw(smft_learner *learner, const smft__fact *fact, int64_t n
   return SMFT_OK;
 }
 
-static smft_status make_batch(smft_learner *learner, const smft__fact *fact, smft__sequences *batch) {
+/* How many of the fact's wordings a step draws. */
+static int64_t n_drawn(const smft_learner *learner, const smft__fact *fact) {
   int64_t n = learner->options.wordings_per_step;
-  n = n < 0 || n > fact->n_wordings ? fact->n_wordings : n;
+  return n < 0 || n > fact->n_wordings ? fact->n_wordings : n;
+}
+
+static smft_status make_batch(smft_learner *learner, const smft__fact *fact, smft__sequences *batch) {
+  int64_t n = n_drawn(learner, fact);
   SMFT__TRY(draw(learner, fact, n));
   SMFT__TRY(smft__reserve_batch(learner, fact->n_tokens, n));
   int64_t at = learner->batch_offsets[0] = 0;
@@ -173,9 +178,11 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
   smft__fact *fact = learner->first;
   if (!fact)
     return smft__fail(SMFT_E_STATE, "smft_step: the queue is empty");
-  smft__step step = {{0}, 0, fact->steps == 0, learner->options.loss_below, 0, 0, own};
-  smft_status status = smft__choose_rows(learner, fact);
-  step.of_fact = learner->rows_of == fact;
+  int of_fact = learner->selector && !(learner->options.flags & SMFT_LEARNER_ROWS_PER_STEP);
+  smft__step step = {{0}, of_fact ? fact : NULL, fact->steps == 0, learner->options.loss_below, 0, 0, own};
+  smft_status status = SMFT_OK;
+  if (of_fact && n_drawn(learner, fact) < fact->n_wordings) /* else the step's own batch tells */
+    status = smft__choose_rows(learner, fact);
   if (status == SMFT_OK)
     status = make_batch(learner, fact, &step.batch);
   if (status == SMFT_OK)

@@ -1,6 +1,7 @@
 /* learner: the queue of facts and the workspace of a step.  learner.c decides what a step is for, step_slots.c and step_dense.c take it. */
 #ifndef SMFT__LEARNER_H
 #define SMFT__LEARNER_H
+#include "base/clock.h"
 #include "learn/facts.h"
 #include "learn/optimizer.h"
 #include "learn/rates.h"
@@ -55,7 +56,7 @@ struct smft_learner {
 
 typedef struct smft__step { /* what one step is told, and what it tells */
   smft__sequences batch;
-  int of_fact;         /* the rows were chosen for the fact in hand; 0: choose them from this batch */
+  const smft__fact *fact; /* whose rows may change; NULL: rows are chosen from this batch alone */
   int starts_fact;     /* the optimizer's state starts afresh (unless it is to be kept) */
   double loss_below;   /* negative: always update */
   int is_done;         /* out: the loss was below; nothing was changed */
@@ -71,15 +72,14 @@ smft_status smft__dense_work_create(smft_learner *learner);
 void smft__dense_work_free(smft_learner *learner);
 /* c(i) of the last forward: over all tokens, heads, k and the layers that share a pool, into learner->slots.counts. */
 smft_status smft__count_reads(smft_learner *learner, int64_t *reads, int64_t *distinct);
-/* fact_rows.c: chooses the fact's rows unless that was done (or is not wanted); the chosen rows that the last counted batch reads become
- * the selection; forgets them. */
+/* fact_rows.c: counts the reads of all the fact's wordings and chooses its rows, unless that was done; the fact's rows that the last counted
+ * batch reads become the selection (chosen from that batch where they were not before: it holds every wording); forgets them. */
 smft_status smft__choose_rows(smft_learner *learner, const smft__fact *fact);
-smft_status smft__select_fact_rows(smft_learner *learner);
+smft_status smft__select_fact_rows(smft_learner *learner, const smft__fact *fact);
 void smft__forget_rows(smft_learner *learner);
 /* One of the two, under the patch's lock. */
 smft_status smft__take_step(smft_learner *learner, smft__step *step);
 smft_status smft__reserve_batch(smft_learner *learner, int64_t n_tokens, int64_t n_sequences);
-double smft__now(void); /* seconds, from some point in the past */
 void smft__dequeue(smft_learner *learner); /* the fact in hand becomes `finished` */
 void smft__free_queue(smft_learner *learner, smft__fact *fact); /* it and those behind it */
 /* Forward with everything kept; the loss is finite. */

@@ -3,13 +3,6 @@
 #include "base/alloc.h"
 #include "learn/learner.h"
 #include <math.h>
-#include <time.h>
-
-double smft__now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 /* The update, under the patch's lock. */
 smft_status smft__take_step(smft_learner *learner, smft__step *step) {
@@ -73,7 +66,7 @@ smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *bat
   SMFT__TRY(smft__options_read(&given, batch, sizeof given, sizeof given, "smft_batch"));
   double begin = smft__now();
   atomic_store(&learner->cancelled, 0);
-  smft__step step = {{0}, 0, 0, -INFINITY, 0, 0, &own};
+  smft__step step = {{0}, NULL, 0, -INFINITY, 0, 0, &own};
   SMFT__TRY(read_batch(learner, &given, &step.batch));
   SMFT__TRY(smft__take_step(learner, &step));
   own.fact_id = "";

@@ -171,8 +171,8 @@ smft_status smft__step_slots(smft_learner *learner, smft__step *step) {
   SMFT__TRY(smft__count_reads(learner, &step->report->reads, &step->report->slots_read));
   if (step->is_done)
     return SMFT_OK;
-  smft_status status = step->of_fact ? smft__select_fact_rows(learner)
-                                     : smft__select(learner->selector, learner->slots.counts, &learner->selection);
+  smft_status status = step->fact ? smft__select_fact_rows(learner, step->fact)
+                                  : smft__select(learner->selector, learner->slots.counts, &learner->selection);
   if (status == SMFT_OK && learner->selection.n > 0)
     status = update(learner, step);
   if (status != SMFT_OK)

@@ -1,6 +1,7 @@
-/* update: the SGD and AdamW kernels.  Owns the arithmetic and the choice of instruction set; knows nothing of tensors, rows or threads.
+/* update: the SGD and AdamW kernels.  Owns the arithmetic; knows nothing of tensors, rows or threads.
  * The AVX2 kernels do per lane exactly what the portable ones do (no fused multiply-add), so both give the same bits. */
 #include "learn/update.h"
+#include "nn/cpu.h"
 #include <math.h>
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -108,7 +109,7 @@ static float adamw(const smft__update_rule *r, const float *w, const float *g, c
   float bad = 0;
   int64_t done = 0;
 #ifdef SMFT__UPDATE_AVX2
-  if (__builtin_cpu_supports("avx2")) {
+  if (smft__cpu_level() >= SMFT__CPU_AVX2) {
     done = n & ~(int64_t)7;
     bad = adamw_avx2(r, w, g, m, v, done, w_out, m_out, v_out);
   }
@@ -121,7 +122,7 @@ static float sgd(const smft__update_rule *r, const float *w, const float *g, con
   float bad = 0;
   int64_t done = 0;
 #ifdef SMFT__UPDATE_AVX2
-  if (__builtin_cpu_supports("avx2")) {
+  if (smft__cpu_level() >= SMFT__CPU_AVX2) {
     done = n & ~(int64_t)7;
     bad = sgd_avx2(r, w, g, m, done, w_out, m_out);
   }

@@ -12,6 +12,7 @@
  * A failed or cancelled pass leaves the values of before: all results go into a list of their own, which takes their place at the end. */
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "data/tokenizer.h"
 #include "measure/probe.h"
 #include "measure/score.h"
@@ -19,7 +20,6 @@
 #include "nn/loss.h"
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #define CHUNK_POSITIONS 64
 #define CHUNK_FLOATS (4 << 20) /* at most so many logits at once where the vocabulary is large */
@@ -347,12 +347,6 @@ static void fill_report(smft_probe *probe, double seconds) {
 
 /* ---- public -------------------------------------------------------------------------------------------------------------------- */
 
-static double now_seconds(void) {
-  struct timespec now = {0, 0};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static smft_status check_call(const smft_probe *probe, const smft_session *session, const char *function) {
   SMFT__TRY(smft__probe_idle(probe, function));
   SMFT__REQUIRE(session != NULL, "%s: session is NULL", function);
@@ -376,7 +370,7 @@ static smft__probe_value *copy_values(smft_ctx *ctx, const smft__probe_value *va
 
 SMFT_API smft_status smft_probe_baseline(smft_probe *probe, smft_session *session, smft_progress_fn progress, void *user) {
   smft__probe_value *values = NULL;
-  double start = now_seconds();
+  double start = smft__now();
   SMFT__TRY(check_call(probe, session, "smft_probe_baseline"));
   SMFT__TRY(measure_values(probe, session, progress, user, &values));
   smft__probe_value *copy = copy_values(probe->ctx, values, probe->n);
@@ -389,14 +383,14 @@ SMFT_API smft_status smft_probe_baseline(smft_probe *probe, smft_session *sessio
   probe->before = values;
   probe->after = copy;
   probe->n_before = probe->n;
-  fill_report(probe, now_seconds() - start);
+  fill_report(probe, smft__now() - start);
   return SMFT_OK;
 }
 
 SMFT_API smft_status smft_probe_measure(smft_probe *probe, smft_session *session, smft_progress_fn progress, void *user,
                                         smft_probe_report *report) {
   smft__probe_value *values = NULL;
-  double start = now_seconds();
+  double start = smft__now();
   SMFT__TRY(check_call(probe, session, "smft_probe_measure"));
   if (!probe->before || probe->n_before != probe->n)
     return smft__fail(SMFT_E_STATE, "smft_probe_measure: %lld of %lld items have no baseline; call smft_probe_baseline first",
@@ -406,6 +400,6 @@ SMFT_API smft_status smft_probe_measure(smft_probe *probe, smft_session *session
   SMFT__TRY(measure_values(probe, session, progress, user, &values));
   smft__probe_values_free(probe->ctx, probe->after, probe->n_before);
   probe->after = values;
-  fill_report(probe, now_seconds() - start);
+  fill_report(probe, smft__now() - start);
   return report ? smft__report_write(report, &probe->report, sizeof *report, sizeof *report, "smft_probe_report") : SMFT_OK;
 }

@@ -13,15 +13,6 @@ SMFT__INLINE void SMFT__FN(store_first)(float *y, VEC v, int64_t n) {
   memcpy(y, padded, (size_t)n * sizeof *y);
 }
 
-SMFT__INLINE float SMFT__FN(sum_lanes)(VEC v) {
-  float lane[LANES];
-  STORE(lane, v);
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++)
-      lane[i] += lane[i + half];
-  return lane[0];
-}
-
 /* The vector at i of an array of n, zeros (or `padding`) past its end. */
 #define AT(x) (full ? LOAD((x) + i) : SMFT__FN(load_padded)((x) + i, n - i, 0.0f))
 #define AT_PADDED(x, padding) (full ? LOAD((x) + i) : SMFT__FN(load_padded)((x) + i, n - i, padding))

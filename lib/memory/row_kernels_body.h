@@ -48,15 +48,6 @@ SMFT__INLINE void SMFT__FN(add_rows)(int32_t dtype, float *y, const void *const 
   }
 }
 
-SMFT__INLINE float SMFT__FN(sum_row)(VEC v) {
-  float lane[LANES];
-  STORE(lane, v);
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++)
-      lane[i] += lane[i + half];
-  return lane[0];
-}
-
 SMFT__INLINE void SMFT__FN(dot_rows)(int32_t dtype, const void *const *rows, const float *y, const void *const *next, int n_rows, int64_t n,
                                      float *dots) {
   VEC sum[SMFT__ROW_GROUP];
@@ -76,7 +67,7 @@ SMFT__INLINE void SMFT__FN(dot_rows)(int32_t dtype, const void *const *rows, con
       sum[r] = FMA(SMFT__FN(load_row_rest)(dtype, rows[r], i, n - i), other, sum[r]);
   }
   for (int r = 0; r < n_rows; r++)
-    dots[r] = SMFT__FN(sum_row)(sum[r]);
+    dots[r] = SMFT__FN(sum_lanes)(sum[r]);
 }
 
 /* One loop per element type. */

@@ -111,3 +111,13 @@ static inline __attribute__((always_inline, unused)) VEC SMFT__FN(load_f16)(cons
   return FLOATS(BITS(value) | special | sign);
 }
 #endif
+
+/* The lanes of a vector, summed in pairs. */
+SMFT__INLINE float SMFT__FN(sum_lanes)(VEC v) {
+  float lane[LANES];
+  STORE(lane, v);
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++)
+      lane[i] += lane[i + half];
+  return lane[0];
+}

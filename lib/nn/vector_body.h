@@ -49,15 +49,6 @@ SMFT__INLINE VEC SMFT__FN(exp)(VEC x) {
   return y * FLOATS((half + 127) << 23) * FLOATS((power - half + 127) << 23);
 }
 
-SMFT__INLINE float SMFT__FN(sum_lanes)(VEC v) {
-  float lane[LANES];
-  STORE(lane, v);
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++)
-      lane[i] += lane[i + half];
-  return lane[0];
-}
-
 SMFT__TARGET static float SMFT__FN(maximum)(const float *x, int64_t n) {
   VEC best = SPLAT(-__builtin_inff());
   int64_t i = 0;

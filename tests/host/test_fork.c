@@ -6,19 +6,6 @@
 #include "test.h"
 #include "tiny.h"
 
-/* The sanitizers are not made for fork() of a process with threads: one refuses new threads in the child, the other's
- * allocator may hang. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static smft_ctx *ctx;
 static smft_model *model;
 static smft_patch *patch;
@@ -162,7 +149,7 @@ START_TEST(forks_while_another_thread_works) {
 END_TEST
 
 Suite *make_suite(void) {
-  if (SANITIZED) {
+  if (TEST_SANITIZED) {
     printf("SKIPPED: fork() with threads, under a sanitizer\n");
     exit(TEST_SKIP);
   }

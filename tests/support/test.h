@@ -12,6 +12,19 @@
 
 #define TEST_SKIP 77 /* ctest: SKIP_RETURN_CODE */
 
+/* The sanitizers are not made for fork() of a process with threads: one refuses new threads in the child, the other's allocator may
+ * hang, its locks taken. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_SANITIZED 1
+#endif
+#endif
+#ifndef TEST_SANITIZED
+#define TEST_SANITIZED 0
+#endif
+
 /* Defined by CMake: SMFT_SOURCE_DIR. */
 static inline const char *test_source(const char *path) {
   static char full[8][4096];

@@ -3,23 +3,12 @@
 #include "base/alloc.h"
 #include "failing.h"
 #include "files.h"
+#include "fixture.h"
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-static smft_ctx *ctx;
-static void set_up(void) { ck_ok(smft_ctx_create(&ctx, NULL)); }
-static void tear_down(void) {
-  int64_t now = 0, own = 0;
-  smft_ctx *fresh;
-  ck_ok(smft_ctx_create(&fresh, NULL));
-  ck_ok(smft_ctx_memory(fresh, &own, NULL));
-  ck_ok(smft_ctx_memory(ctx, &now, NULL));
-  ck_assert_int_eq(now, own); /* nothing was left behind */
-  smft_ctx_free(fresh);
-  smft_ctx_free(ctx);
-}
 
 START_TEST(whole_files_are_read) {
   char data[10000];

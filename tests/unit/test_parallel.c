@@ -7,18 +7,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-/* gcc's and clang's sanitizers are not made for fork() of a process with threads: their own allocator's locks stay taken in the child. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 #define MOST_BLOCKS 1000
 #define ROUNDS 200 /* on a machine under load a thread may be late: then once more */
 #define MOST_LANES 16
@@ -293,7 +281,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, nested_calls_run_inline);
   tcase_add_test(tests, several_callers_at_once);
   tcase_add_test(tests, host_threads_get_one_call_per_lane);
-  if (SANITIZED) {
+  if (TEST_SANITIZED) {
     printf("SKIPPED IN PART: fork and signals under a sanitizer\n");
   } else {
     tcase_add_test(tests, child_of_fork_gets_new_threads);

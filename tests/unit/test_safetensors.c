@@ -3,21 +3,10 @@
 #include "base/bytes.h"
 #include "failing.h"
 #include "files.h"
+#include "fixture.h"
 #include <signal.h>
 #include <sys/resource.h>
 
-static smft_ctx *ctx;
-static void set_up(void) { ck_ok(smft_ctx_create(&ctx, NULL)); }
-static void tear_down(void) {
-  int64_t now = 0, own = 0;
-  smft_ctx *fresh;
-  ck_ok(smft_ctx_create(&fresh, NULL));
-  ck_ok(smft_ctx_memory(fresh, &own, NULL));
-  ck_ok(smft_ctx_memory(ctx, &now, NULL));
-  ck_assert_int_eq(now, own); /* nothing was left behind */
-  smft_ctx_free(fresh);
-  smft_ctx_free(ctx);
-}
 
 /* A file of this header and so many bytes of data (0, 1, 2, ...). */
 static const char *made(const char *name, const char *header, size_t data_size) {
