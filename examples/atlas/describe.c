@@ -1,5 +1,5 @@
 /* describe: measures what the model card says: known facts with and without the memory, new facts before learning, the answers one could
- * guess, and how the pool is used.  Prints markdown table rows.  Everything through the public API. */
+ * guess, and, where there is a memory, how its pool is used.  Prints markdown table rows.  Everything through the public API. */
 #include "facts.h"
 #include "program.h"
 #include "smft/smft.h"
@@ -59,20 +59,12 @@ static double text_nll(smft_ctx *ctx, smft_session *session, const char *path) {
   return report.nll;
 }
 
-static void questions(smft_ctx *ctx, const smft_model *model, const char *data, const atlas_facts *known, const atlas_facts *fresh,
-                      const atlas_wordings *wordings) {
-  smft_session *session = NULL;
+/* Known facts with every value of the pools set to 0: what the rest of the model carries.  A model without memory has no such row. */
+static void pool_zeroed(smft_ctx *ctx, smft_session *session, const smft_model *model, const atlas_facts *known,
+                        const atlas_wordings *wordings) {
   smft_patch *zero = NULL;
   int64_t n_slots = 0, dim = 0;
   double exact = 0, f1;
-  check(smft_session_create(&session, model, NULL, NULL), "session");
-  f1 = f1_of(ctx, session, known, wordings, &exact);
-  printf("| known facts (%lld), the test question | F1 %.4f, exact %.4f |\n", (long long)known->n, f1, exact);
-  printf("| known facts, always the relation's commonest answer | F1 %.4f |\n", atlas_majority_f1(known, NULL, known->n));
-  f1 = f1_of(ctx, session, fresh, wordings, &exact);
-  printf("| new facts (%lld) before learning | F1 %.4f, exact %.4f |\n", (long long)fresh->n, f1, exact);
-  printf("| new facts, always the relation's commonest answer | F1 %.4f |\n", atlas_majority_f1(fresh, NULL, fresh->n));
-  printf("| held-out text, nats per token | %.3f |\n", text_nll(ctx, session, path_in(data, "text.heldout.txt")));
   check(smft_patch_create(&zero, model, SMFT_PATCH_SLOTS), "patch");
   for (int32_t pool = 0; smft_model_pool(model, pool, &n_slots, &dim) == SMFT_OK; pool++) {
     float *row = need(calloc((size_t)dim, sizeof *row));
@@ -83,8 +75,25 @@ static void questions(smft_ctx *ctx, const smft_model *model, const char *data, 
   check(smft_session_set_patch(session, zero), "session");
   f1 = f1_of(ctx, session, known, wordings, &exact);
   printf("| known facts with the pool's values zeroed | F1 %.4f, exact %.4f |\n", f1, exact);
-  smft_session_free(session);
+  check(smft_session_set_patch(session, NULL), "session");
   smft_patch_free(zero);
+}
+
+static void questions(smft_ctx *ctx, const smft_model *model, const char *data, const atlas_facts *known, const atlas_facts *fresh,
+                      const atlas_wordings *wordings) {
+  smft_session *session = NULL;
+  double exact = 0, f1;
+  check(smft_session_create(&session, model, NULL, NULL), "session");
+  f1 = f1_of(ctx, session, known, wordings, &exact);
+  printf("| known facts (%lld), the test question | F1 %.4f, exact %.4f |\n", (long long)known->n, f1, exact);
+  printf("| known facts, always the relation's commonest answer | F1 %.4f |\n", atlas_majority_f1(known, NULL, known->n));
+  f1 = f1_of(ctx, session, fresh, wordings, &exact);
+  printf("| new facts (%lld) before learning | F1 %.4f, exact %.4f |\n", (long long)fresh->n, f1, exact);
+  printf("| new facts, always the relation's commonest answer | F1 %.4f |\n", atlas_majority_f1(fresh, NULL, fresh->n));
+  printf("| held-out text, nats per token | %.3f |\n", text_nll(ctx, session, path_in(data, "text.heldout.txt")));
+  if (smft_model_memory(model, 0))
+    pool_zeroed(ctx, session, model, known, wordings);
+  smft_session_free(session);
 }
 
 /* ---- the pool ------------------------------------------------------------------------------------------------------------- */
@@ -244,9 +253,11 @@ int main(int argc, char **argv) {
     return 1;
   printf("| what | measured |\n|---|---|\n");
   questions(ctx, model, argv[2], &known, &fresh, &wordings);
-  background(model);
-  reads(model, ctx, &known, &wordings);
-  overlap(model, ctx, &fresh, &wordings);
+  if (smft_model_memory(model, 0)) {
+    background(model);
+    reads(model, ctx, &known, &wordings);
+    overlap(model, ctx, &fresh, &wordings);
+  }
   smft_model_free(model);
   smft_ctx_free(ctx);
   atlas_facts_free(&known);

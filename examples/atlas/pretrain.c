@@ -1,6 +1,6 @@
 /* pretrain: makes the atlas model: random weights, then AdamW through a full patch over facts in many wordings and general text, then
- * export and background counts.  Everything through the public API.  Resumes from its last checkpoint: every step draws its batch from a
- * generator seeded with the step's number, so a run that was stopped goes on exactly where it was. */
+ * export and, where the model has a memory, background counts.  Everything through the public API.  Resumes from its last checkpoint:
+ * every step draws its batch from a generator seeded with the step's number, so a run that was stopped goes on exactly where it was. */
 #include "facts.h"
 #include "program.h"
 #include "smft/smft.h"
@@ -285,6 +285,11 @@ static void count_background(const settings *s, smft_ctx *ctx, source *from) {
   free(batch.lengths);
 }
 
+/* A model without memory has no rows to choose, so it needs no counts. */
+static int has_memory(const smft_model *model) {
+  return smft_model_memory(model, 0) != NULL;
+}
+
 /* ---- command line --------------------------------------------------------------------------------------------------------- */
 
 static const char usage[] =
@@ -303,7 +308,7 @@ static const char usage[] =
     "  --prompt-weight W --text-weight W   weight of a prompt's and a text's tokens in the loss (an answer's: 1)\n"
     "  --prompt-share P   share of the fact sequences whose prompt is in the loss at all\n"
     "  --beta2 B          of AdamW\n"
-    "  --background N     sequences for the background counts\n"
+    "  --background N     sequences for the background counts (none for a model without memory)\n"
     "  --save-every N --report-every N --threads N --seed N\n";
 
 /* One option: which of the pointers is set says what its value is. */
@@ -452,7 +457,8 @@ int main(int argc, char **argv) {
     export_options.dtype = SMFT_DTYPE_BF16;
     check(smft_model_export(model, patch, s.out, &export_options), "export");
   }
-  count_background(&s, ctx, &from);
+  if (has_memory(model))
+    count_background(&s, ctx, &from);
   smft_optimizer_free(optimizer);
   smft_patch_free(patch);
   smft_model_free(model);
