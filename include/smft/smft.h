@@ -247,20 +247,53 @@ SMFT_API smft_status smft_model_tensor_values(const smft_model *model, smft_patc
 
 #define SMFT_PATCH_SLOTS 1 /* value rows of memory pools, copy-on-write: sparse memory finetuning */
 #define SMFT_PATCH_FULL 2  /* a private f32 copy of every weight: full finetuning, pretraining */
-#define SMFT_PATCH_LORA 3  /* low-rank factors: SMFT_E_UNSUPPORTED in 0.1 */
+#define SMFT_PATCH_LORA 3  /* low-rank factors beside attention and FFN matrices: LoRA finetuning */
 
-/* An empty patch: model + patch gives exactly the model's logits.  Since 0.1. */
+/* An empty patch: model + patch gives exactly the model's logits.  SMFT_PATCH_LORA: with smft_patch_create_lora's defaults.  Since 0.1. */
 SMFT_API smft_status smft_patch_create(smft_patch **out, const smft_model *model, int32_t kind);
+
+/* The matrices of each block that get an adapter, W + scale * B A.  A block whose FFN is replaced by a memory layer has no gate, up and
+ * down; memory layers themselves (queries, keys, values, projections), embedding, head and norms get none. */
+#define SMFT_LORA_Q 1u
+#define SMFT_LORA_K 2u
+#define SMFT_LORA_V 4u
+#define SMFT_LORA_O 8u
+#define SMFT_LORA_GATE 16u
+#define SMFT_LORA_UP 32u
+#define SMFT_LORA_DOWN 64u
+#define SMFT_LORA_ALL 127u
+#define SMFT_LORA_RANK_STABILIZED 1u /* scale alpha / sqrt(rank) (rsLoRA) instead of alpha / rank */
+
+typedef struct smft_lora_options {
+  uint32_t struct_size;
+  int32_t rank;     /* columns of B and rows of A; 0: 16 */
+  double alpha;     /* 0: 2 * rank */
+  uint32_t targets; /* SMFT_LORA_Q | ...; 0: all that the model has.  A model with none of those asked for is SMFT_E_UNSUPPORTED */
+  uint32_t flags;   /* SMFT_LORA_RANK_STABILIZED */
+  uint64_t seed;    /* of A, which starts uniform in +-1/sqrt(columns of W), as in PEFT; B starts as zeros */
+} smft_lora_options;
+#define SMFT_LORA_OPTIONS_INIT {sizeof(smft_lora_options), 0, 0, 0, 0, 0}
+
+/* options may be NULL.  Since 0.1. */
+SMFT_API smft_status smft_patch_create_lora(smft_patch **out, const smft_model *model, const smft_lora_options *options);
+/* The options of a LoRA patch, with the defaults filled in (other kinds: SMFT_E_UNSUPPORTED); targets: the kinds of matrices that do have
+ * an adapter.  A patch that PEFT wrote has seed 0.  Since 0.1. */
+SMFT_API smft_status smft_patch_get_lora(const smft_patch *patch, smft_lora_options *options);
+/* A full patch with the weights that model + patch have (any kind): changed rows put in place, adapters multiplied out.  Since 0.1. */
+SMFT_API smft_status smft_patch_merge(smft_patch **out, smft_patch *patch);
 /* A snapshot. */
 SMFT_API smft_status smft_patch_copy(smft_patch **out, smft_patch *patch);
-/* Reads what smft_patch_save wrote.  A patch of another model is SMFT_E_MISMATCH.  Since 0.1. */
+/* Reads what smft_patch_save wrote, and LoRA adapters that PEFT wrote: a directory with adapter_config.json and adapter_model.safetensors.
+ * A patch of another model (adapters of PEFT's: of other shapes) is SMFT_E_MISMATCH.  What an adapter needs that is not done here (DoRA,
+ * biases, saved modules, ranks by pattern, adapters on other modules, ...) is SMFT_E_UNSUPPORTED, named.  Since 0.1. */
 SMFT_API smft_status smft_patch_load(smft_patch **out, const smft_model *model, const char *path);
-/* Writes a safetensors file, whole or not at all.  dtype of the values: SMFT_DTYPE_F32 (0: the same; exact) or SMFT_DTYPE_BF16 (half the
- * size, rounded).  Since 0.1. */
+/* Writes a safetensors file, whole or not at all.  LoRA patches: path is a directory, made if missing, in PEFT's layout; its two files are
+ * replaced one after the other, and what a crash leaves between the two either loads as one of the patches or fails to load.  dtype of the
+ * values: SMFT_DTYPE_F32 (0: the same; exact) or SMFT_DTYPE_BF16 (half the size, rounded).  Since 0.1. */
 SMFT_API smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype);
 SMFT_API void smft_patch_free(smft_patch *patch);
 SMFT_API int32_t smft_patch_kind(const smft_patch *patch); /* NULL: 0 */
-/* Back to the base. */
+/* Back to the base; adapters start again as their seed has them. */
 SMFT_API smft_status smft_patch_clear(smft_patch *patch);
 /* Changed rows of a pool (slots patches).  slots (capacity) gets their ids, ascending; *n their number; capacity as for encode. */
 SMFT_API smft_status smft_patch_slots(smft_patch *patch, int32_t pool, int64_t *slots, int64_t capacity, int64_t *n);
@@ -337,6 +370,7 @@ SMFT_API void smft_session_cancel(smft_session *session);
 #define SMFT_RULE_KL 2    /* p ln(p/q), p = c/sum(c), q = (df+1)/sum(df+1) */
 #define SMFT_RULE_TF 3    /* c/sum(c) */
 #define SMFT_RULE_ALL 4   /* every slot that was read; t is ignored */
+#define SMFT_RULE_RANDOM 5 /* t of the slots that were read, drawn anew for every set of reads: the control of an experiment */
 
 #define SMFT_SELECTOR_EMPTY 1u /* start with no background counts, even where background.safetensors lies beside the model */
 
@@ -346,8 +380,11 @@ typedef struct smft_selector_options {
   int64_t t;      /* at most so many slots a step, over all pools; 0: the default (docs/method.md) */
   uint32_t flags; /* SMFT_SELECTOR_* */
   int32_t reserved;
+  /* How far a selected row may move: its learning rate is multiplied by 1 / (1 + s / damping), s = df / |B| the share of background batches that
+   * read it.  0: the default (docs/method.md); negative: no damping, as in [P].  Without background counts nothing is damped. */
+  double damping;
 } smft_selector_options;
-#define SMFT_SELECTOR_OPTIONS_INIT {sizeof(smft_selector_options), 0, 0, 0, 0}
+#define SMFT_SELECTOR_OPTIONS_INIT {sizeof(smft_selector_options), 0, 0, 0, 0, 0}
 
 /* Reads the model's background.safetensors when there is one.  Without any counts TF-IDF gives every slot the score 0: nothing is eligible, and
  * steps report rows_selected 0.  A model without memory layers is SMFT_E_UNSUPPORTED.
@@ -404,17 +441,20 @@ typedef struct smft_optimizer_options {
   double pool_lr;       /* full patches: learning rate of pool values; 0: lr */
   double pool_clip_norm;     /* full patches: clip the pool values' gradient on its own; 0: with the rest */
   double pool_weight_decay;  /* full patches: weight decay of pool values; 0: none */
+  /* The rate (pool_lr too) rises linearly over so many updates: update s of the optimizer's state uses lr * min(1, s / warmup_steps); 0:
+   * no warm-up.  On slots patches the state, and with it the count, begins anew with every fact unless SMFT_OPTIMIZER_KEEP_STATE is set. */
+  int64_t warmup_steps;
 } smft_optimizer_options;
-#define SMFT_OPTIMIZER_OPTIONS_INIT {sizeof(smft_optimizer_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define SMFT_OPTIMIZER_OPTIONS_INIT {sizeof(smft_optimizer_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* options may be NULL.  Since 0.1. */
 SMFT_API smft_status smft_optimizer_create(smft_optimizer **out, smft_ctx *ctx, const smft_optimizer_options *options);
 SMFT_API void smft_optimizer_free(smft_optimizer *optimizer);
 /* For schedules.  pool_lr 0: lr. */
 SMFT_API smft_status smft_optimizer_set_lr(smft_optimizer *optimizer, double lr, double pool_lr);
-/* Parameter groups of full patches: tensors whose name contains `part` (at most 63 bytes) learn at lr_scale times the learning rate (pools:
- * times pool_lr); 0 freezes them.  Setting the same part again replaces its scale; where several fit, the latest group counts.  At most 16.
- */
+/* Parameter groups of full and LoRA patches: tensors (LoRA: factors, by PEFT's names, such as "layers.0.self_attn.q_proj.lora_B") whose
+ * name contains `part` (at most 63 bytes) learn at lr_scale times the learning rate (pools: times pool_lr); 0 freezes them.  Setting the
+ * same part again replaces its scale; where several fit, the latest group counts.  At most 16. */
 SMFT_API smft_status smft_optimizer_set_group(smft_optimizer *optimizer, const char *part, double lr_scale);
 /* Forgets moments and step counts. */
 SMFT_API smft_status smft_optimizer_reset(smft_optimizer *optimizer);
@@ -428,6 +468,9 @@ SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_m
 /* Choose the rows anew in every step from that step's batch, as [P] does it; 0, the default, chooses them once a fact from the reads of all
  * its wordings, and each step trains those of them that its batch reads: half the rows for the same learning. */
 #define SMFT_LEARNER_ROWS_PER_STEP 2u
+/* Slots patches: do not count the facts that this learner has taught as background.  0, the default, does: where rows are damped
+ * (smft_selector_options.damping), facts that follow move the less what earlier ones read. */
+#define SMFT_LEARNER_NO_PROTECT 4u
 
 typedef struct smft_learner_options {
   uint32_t struct_size;
@@ -439,8 +482,9 @@ typedef struct smft_learner_options {
 } smft_learner_options;
 #define SMFT_LEARNER_OPTIONS_INIT {sizeof(smft_learner_options), 0, 0, 0, 0, 0}
 
-/* patch decides what is trained.  selector: needed for slots patches, must be NULL for others.  optimizer NULL: the defaults; the same for
- * selector on a slots patch.  options may be NULL.  Since 0.1. */
+/* patch decides what is trained.  selector: needed for slots patches, must be NULL for others.  optimizer NULL: SGD on slots patches; on
+ * full and LoRA patches AdamW with weight decay 0.1 (pools, too) and clip_norm 1, as the paper's baselines.  selector NULL on a slots
+ * patch: the defaults.  options may be NULL.  Since 0.1. */
 SMFT_API smft_status smft_learner_create(smft_learner **out, const smft_model *model, smft_patch *patch, smft_selector *selector,
                                          smft_optimizer *optimizer, const smft_learner_options *options);
 SMFT_API void smft_learner_free(smft_learner *learner);
@@ -488,7 +532,7 @@ typedef struct smft_report {
   double loss;             /* mean over the batch's supervised tokens, before the update; nats */
   double gradient_norm;    /* of what is trained, before clipping */
   double lr;               /* learning rate used */
-  int64_t rows_selected;   /* rows updated; 0: nothing was changed */
+  int64_t rows_selected;   /* rows updated (full, LoRA: of all tensors or factors); 0: nothing was changed */
   int64_t slots_read;      /* distinct slots read by the batch */
   int64_t reads;           /* tokens * heads * top_k, over memory layers */
   int64_t tokens;          /* in the batch */

@@ -124,6 +124,11 @@ int smft__file_exists(const char *path) {
   return stat(path, &facts) == 0;
 }
 
+int smft__is_directory(const char *path) {
+  struct stat facts;
+  return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
+}
+
 char *smft__path_join(smft_ctx *ctx, const char *directory, const char *name) {
   size_t length = strlen(directory), name_size = strlen(name) + 1;
   char *path = smft__alloc(ctx, length + 1 + name_size);

@@ -17,6 +17,7 @@ void smft__file_close(smft__file *file); /* a zeroed struct is fine */
 enum { SMFT__READ_IN_ORDER, SMFT__READ_ROWS };
 void smft__file_expect(const smft__file *file, const void *data, int64_t size, int how);
 int smft__file_exists(const char *path);
+int smft__is_directory(const char *path);
 /* "directory/name", to be freed with smft__free; NULL on no memory. */
 char *smft__path_join(smft_ctx *ctx, const char *directory, const char *name);
 smft_status smft__make_directory(const char *path); /* an existing one is fine */

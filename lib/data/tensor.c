@@ -1,6 +1,7 @@
 /* tensor: element types, their names and sizes, and half-precision conversions.
  * Does not own: the arrays (files, patches), arithmetic (nn/). */
 #include "data/tensor.h"
+#include <math.h>
 
 static const struct {
   const char *name;
@@ -104,4 +105,13 @@ void smft__tensor_to_f32(const smft__tensor *tensor, int64_t begin, int64_t n, f
     for (int64_t i = 0; i < n; i++)
       out[i] = 0;
   }
+}
+
+smft_status smft__tensor_read_finite(const smft__tensor *tensor, const char *name, float *out) {
+  int64_t n = smft__tensor_count(tensor);
+  smft__tensor_to_f32(tensor, 0, n, out);
+  for (int64_t i = 0; i < n; i++)
+    if (!isfinite(out[i]))
+      return smft__fail(SMFT_E_NONFINITE, "tensor %s: value %lld is not finite", name, (long long)i);
+  return SMFT_OK;
 }

@@ -21,6 +21,9 @@ int32_t smft__dtype_from_name(const char *name); /* 0: unknown */
 int64_t smft__tensor_count(const smft__tensor *tensor); /* elements; checked when the view was made */
 /* out (n) = elements [begin, begin + n) of a float tensor (F32, F16, BF16), as f32. */
 void smft__tensor_to_f32(const smft__tensor *tensor, int64_t begin, int64_t n, float *out);
+static inline int smft__is_float(int32_t dtype) { return dtype == SMFT__F32 || dtype == SMFT__F16 || dtype == SMFT__BF16; }
+/* out (all elements) of a float tensor, as f32; SMFT_E_NONFINITE names it when one of them is not finite. */
+smft_status smft__tensor_read_finite(const smft__tensor *tensor, const char *name, float *out);
 
 static inline float smft__bf16_to_f32(uint16_t half) {
   uint32_t bits = (uint32_t)half << 16;

@@ -9,14 +9,12 @@ void smft__forget_rows(smft_learner *learner) {
   learner->fact_rows.n = 0;
 }
 
-/* Reads of all wordings, without loss or backward. */
-static smft_status count_all(smft_learner *learner, const smft__fact *fact) {
+smft_status smft__forward_all_wordings(smft_learner *learner, const smft__fact *fact) {
   smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens, fact->weights};
-  int64_t reads = 0, distinct = 0;
   SMFT__TRY(smft__patch_begin_read(learner->patch));
   smft_status status = smft__network_forward(learner->tape, learner->patch, &all, SMFT__KEEP_NOTHING, NULL, &learner->cancelled);
   smft__patch_end_read(learner->patch);
-  return status == SMFT_OK ? smft__count_reads(learner, &reads, &distinct) : status;
+  return status;
 }
 
 /* From the reads counted last, which are those of every wording. */
@@ -30,7 +28,9 @@ static smft_status take_rows(smft_learner *learner, const smft__fact *fact) {
 smft_status smft__choose_rows(smft_learner *learner, const smft__fact *fact) {
   if (learner->rows_of == fact)
     return SMFT_OK;
-  SMFT__TRY(count_all(learner, fact));
+  int64_t reads = 0, distinct = 0;
+  SMFT__TRY(smft__forward_all_wordings(learner, fact));
+  SMFT__TRY(smft__count_reads(learner, &reads, &distinct));
   return take_rows(learner, fact);
 }
 

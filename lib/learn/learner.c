@@ -6,17 +6,17 @@
 #include "base/rng.h"
 #include <math.h>
 
-/* Defaults (docs/method.md): many small steps, a few wordings each; 0.1 nats a token leaves the answer at a probability of .9 a token. */
-#define DEFAULT_MAX_STEPS 60
+/* Defaults (docs/method.md): many small steps, a few wordings each; 0.05 nats a token leaves the answer at a probability of .95 a token. */
+#define DEFAULT_MAX_STEPS 100
 #define DEFAULT_WORDINGS 4
-#define DEFAULT_LOSS_BELOW 0.1
+#define DEFAULT_LOSS_BELOW 0.05
 
 /* ---- life ---- */
 
 static smft_status read_options(smft_learner_options *own, const smft_learner_options *options) {
   if (options)
     SMFT__TRY(smft__options_read(own, options, sizeof *own, sizeof *own, "smft_learner_options"));
-  SMFT__REQUIRE((own->flags & ~(SMFT_LEARNER_LOSS_ALL | SMFT_LEARNER_ROWS_PER_STEP)) == 0,
+  SMFT__REQUIRE((own->flags & ~(SMFT_LEARNER_LOSS_ALL | SMFT_LEARNER_ROWS_PER_STEP | SMFT_LEARNER_NO_PROTECT)) == 0,
                 "smft_learner_options.flags: unknown bits in 0x%x", (unsigned)own->flags);
   SMFT__REQUIRE(own->max_steps >= 0, "smft_learner_options.max_steps: expected a number of steps, got %d", (int)own->max_steps);
   SMFT__REQUIRE(!isnan(own->loss_below), "smft_learner_options.loss_below is NaN");
@@ -30,8 +30,6 @@ static smft_status check_parts(const smft_model *model, const smft_patch *patch,
   if (strcmp(patch->model->hash, model->hash) != 0)
     return smft__fail(SMFT_E_MISMATCH, "smft_learner_create: the patch is of another model (%s, the model is %s)", patch->model->hash,
                       model->hash);
-  if (patch->kind != SMFT_PATCH_SLOTS && patch->kind != SMFT_PATCH_FULL)
-    return smft__fail(SMFT_E_UNSUPPORTED, "smft_learner_create: patches of kind %d cannot be trained", (int)patch->kind);
   SMFT__REQUIRE(!selector || patch->kind == SMFT_PATCH_SLOTS, "smft_learner_create: a selector is for slots patches only");
   if (selector && strcmp(selector->model->hash, model->hash) != 0)
     return smft__fail(SMFT_E_MISMATCH, "smft_learner_create: the selector is of another model (%s, the model is %s)",
@@ -39,12 +37,23 @@ static smft_status check_parts(const smft_model *model, const smft_patch *patch,
   return SMFT_OK;
 }
 
+/* On full and LoRA patches: the paper's baselines. */
+static smft_status default_optimizer(smft_learner *learner) {
+  smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
+  if (learner->patch->kind != SMFT_PATCH_SLOTS) {
+    options.kind = SMFT_OPTIMIZER_ADAMW;
+    options.weight_decay = options.pool_weight_decay = 0.1;
+    options.clip_norm = 1;
+  }
+  return smft_optimizer_create(&learner->optimizer, learner->ctx, &options);
+}
+
 static smft_status take_parts(smft_learner *learner, smft_selector *selector, smft_optimizer *optimizer) {
   int slots = learner->patch->kind == SMFT_PATCH_SLOTS;
   if (optimizer)
     learner->optimizer = smft__optimizer_retain(optimizer);
   else
-    SMFT__TRY(smft_optimizer_create(&learner->optimizer, learner->ctx, NULL));
+    SMFT__TRY(default_optimizer(learner));
   if (selector)
     learner->selector = smft__selector_retain(selector);
   else if (slots)
@@ -172,6 +181,13 @@ static smft_status make_batch(smft_learner *learner, const smft__fact *fact, smf
   return SMFT_OK;
 }
 
+/* A fact whose loss is low is protected from those that follow.  It changes nothing in the model, so failing here leaves the fact in hand. */
+static smft_status protect(smft_learner *learner, const smft__fact *fact) {
+  if (!learner->selector || learner->options.flags & SMFT_LEARNER_NO_PROTECT || fact->steps == 0)
+    return SMFT_OK;
+  return smft__learnt_add(learner, fact);
+}
+
 /* One step; own gets the whole report. */
 static smft_status step_fact(smft_learner *learner, smft_report *own) {
   double begin = smft__now();
@@ -187,6 +203,8 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
     status = make_batch(learner, fact, &step.batch);
   if (status == SMFT_OK)
     status = smft__take_step(learner, &step);
+  if (status == SMFT_OK && step.is_done)
+    status = protect(learner, fact);
   if (status != SMFT_OK)
     return smft__fail_within(status, "fact \"%s\"", fact->id);
   fact->steps += step.changed;

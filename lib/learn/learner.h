@@ -3,6 +3,7 @@
 #define SMFT__LEARNER_H
 #include "base/clock.h"
 #include "learn/facts.h"
+#include "learn/learnt.h"
 #include "learn/optimizer.h"
 #include "learn/rates.h"
 #include "learn/selector.h"
@@ -16,17 +17,22 @@ typedef struct smft__slots_work { /* slots patches */
   float *fresh;              /* (rows selected, value_dim * (1 + moments)): new values, then new moments */
   int64_t fresh_capacity;    /* floats */
   float *old;                /* (value_dim * (1 + moments)): one row as it is */
+  double damped_norm;        /* of the gradient, each row times the root of its restraint: g . P g for the restraints P */
 } smft__slots_work;
 
-typedef struct smft__dense_work { /* full patches; made once */
+typedef struct smft__dense_work { /* full and LoRA patches; made once */
   smft__dense layout;
-  float *gradient;           /* (layout.total) */
-  float **gradient_of;       /* (n_tensors): where each tensor's gradient begins */
+  float **weights;           /* (n_parts) the patch's own */
+  float *gradient;           /* (layout.total) zero but for the ordinary parts and the rows of `read` */
+  float **gradient_of;       /* (n_parts): where each part's gradient begins */
   double *partial;           /* (blocks) */
-  uint64_t *read;            /* (n_pools, slots / 64): which slots the batch read */
-  smft__update_rule *rules;  /* (n_tensors) of this step */
-  const uint64_t **read_of;  /* (n_tensors): a pool's part of it, else NULL */
-  int64_t n_rows;            /* rows of all tensors */
+  uint64_t *read;            /* (smft__dense_rows): which slots the last gradient's batch read */
+  uint64_t *read_now;        /* the same of the last forward pass */
+  smft__update_rule *rules;  /* (n_parts) of this step */
+  const uint64_t **rows;     /* (n_parts) of this step: a pool's rows that may change; NULL: all */
+  int64_t n_rows;            /* rows of all parts */
+  double largest;            /* no |weight| is larger, as long as the patch's version is: */
+  uint64_t version;          /* 0: not known yet */
 } smft__dense_work;
 
 struct smft_learner {
@@ -46,6 +52,7 @@ struct smft_learner {
   smft__selection selection; /* the rows of the last step */
   smft__selection fact_rows; /* the rows chosen for a fact, best first */
   const smft__fact *rows_of; /* which fact; NULL: none */
+  smft__learnt learnt;       /* slots patches: what the facts learnt so far read */
   double row_square;         /* smft__mean_row_square of slots patches */
   int32_t *batch_ids;        /* the batch: (n_tokens) */
   float *batch_weights;      /* (n_tokens) */
@@ -75,6 +82,7 @@ smft_status smft__count_reads(smft_learner *learner, int64_t *reads, int64_t *di
 /* fact_rows.c: counts the reads of all the fact's wordings and chooses its rows, unless that was done; the fact's rows that the last counted
  * batch reads become the selection (chosen from that batch where they were not before: it holds every wording); forgets them. */
 smft_status smft__choose_rows(smft_learner *learner, const smft__fact *fact);
+smft_status smft__forward_all_wordings(smft_learner *learner, const smft__fact *fact); /* without loss or backward */
 smft_status smft__select_fact_rows(smft_learner *learner, const smft__fact *fact);
 void smft__forget_rows(smft_learner *learner);
 /* One of the two, under the patch's lock. */

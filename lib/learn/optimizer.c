@@ -3,6 +3,7 @@
 #include "learn/optimizer.h"
 #include "base/alloc.h"
 #include <math.h>
+#include <stddef.h>
 
 static int known_number(double x) { return x >= 0 && isfinite(x); } /* false for NaN */
 
@@ -19,6 +20,8 @@ static smft_status check_options(const smft_optimizer_options *o) {
                 "smft_optimizer_options: weight decays and eps must be finite and not negative");
   SMFT__REQUIRE(known_number(o->clip_norm) && known_number(o->pool_clip_norm),
                 "smft_optimizer_options: clip_norm and pool_clip_norm must be finite and not negative");
+  SMFT__REQUIRE(o->warmup_steps >= 0, "smft_optimizer_options.warmup_steps: expected a number of steps, got %lld",
+                (long long)o->warmup_steps);
   return SMFT_OK;
 }
 
@@ -28,7 +31,7 @@ smft_status smft_optimizer_create(smft_optimizer **out, smft_ctx *ctx, const smf
   SMFT__REQUIRE(ctx, "smft_optimizer_create: ctx is NULL");
   smft_optimizer_options own = SMFT_OPTIMIZER_OPTIONS_INIT;
   if (options)
-    SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_optimizer_options"));
+    SMFT__TRY(smft__options_read(&own, options, sizeof own, offsetof(smft_optimizer_options, warmup_steps), "smft_optimizer_options"));
   own.kind = own.kind ? own.kind : SMFT_OPTIMIZER_SGD;
   own.beta1 = own.beta1 == 0 ? 0.9 : own.beta1;
   own.beta2 = own.beta2 == 0 ? 0.999 : own.beta2;
@@ -59,12 +62,21 @@ static void free_pools(smft_optimizer *optimizer) {
   optimizer->n_pools = 0;
 }
 
-void smft__optimizer_free_state(smft_optimizer *optimizer) {
-  free_pools(optimizer);
+static void free_dense(smft_optimizer *optimizer) {
   smft__free(optimizer->ctx, optimizer->m);
   smft__free(optimizer->ctx, optimizer->v);
-  smft__dense_free(&optimizer->layout, optimizer->ctx);
+  smft__free(optimizer->ctx, optimizer->touched);
   optimizer->m = optimizer->v = NULL;
+  optimizer->touched = NULL;
+  smft__dense_free(&optimizer->layout, optimizer->ctx);
+}
+
+void smft__optimizer_free_state(smft_optimizer *optimizer) {
+  free_pools(optimizer);
+  free_dense(optimizer);
+  optimizer->bounds = (smft__bounds){0};
+  optimizer->parts[0] = 0;
+  optimizer->patch_kind = 0;
   optimizer->steps = 0;
   smft_model_free(optimizer->model);
   optimizer->model = NULL;
@@ -121,6 +133,11 @@ int32_t smft__optimizer_moments(const smft_optimizer *optimizer) {
   return optimizer->options.momentum > 0 ? 1 : 0;
 }
 
+double smft__optimizer_warmup(const smft_optimizer *optimizer, int64_t step) {
+  int64_t length = optimizer->options.warmup_steps;
+  return step < length ? (double)step / (double)length : 1;
+}
+
 smft__update_rule smft__optimizer_rule(const smft_optimizer *optimizer, double lr, int pool, int64_t step, double scale) {
   const smft_optimizer_options *o = &optimizer->options;
   double decay = pool ? o->pool_weight_decay : o->weight_decay;
@@ -143,19 +160,28 @@ smft__update_rule smft__optimizer_rule(const smft_optimizer *optimizer, double l
   return rule;
 }
 
+static const char *patch_name(int32_t kind) { return kind == SMFT_PATCH_SLOTS ? "slots" : kind == SMFT_PATCH_FULL ? "full" : "LoRA"; }
+
 /* State of the same model (same weights, perhaps another handle) may go on. */
-static smft_status check_bound(const smft_optimizer *optimizer, const smft_model *model, int dense) {
+static smft_status check_bound(const smft_optimizer *optimizer, const smft_model *model, int32_t kind) {
   if (optimizer->model && strcmp(optimizer->model->hash, model->hash) != 0)
     return smft__fail(SMFT_E_MISMATCH, "optimizer: its moments are those of another model (%s, this one is %s); smft_optimizer_reset "
                       "forgets them", optimizer->model->hash, model->hash);
-  if (optimizer->model && dense != (optimizer->layout.begin != NULL))
-    return smft__fail(SMFT_E_MISMATCH, "optimizer: its moments are those of a %s patch; smft_optimizer_reset forgets them",
-                      dense ? "slots" : "full");
+  if (optimizer->model && optimizer->patch_kind != kind)
+    return smft__fail(SMFT_E_MISMATCH, "optimizer: its moments are those of a %s patch, this one is a %s patch; smft_optimizer_reset "
+                      "forgets them", patch_name(optimizer->patch_kind), patch_name(kind));
   return SMFT_OK;
 }
 
+/* The first state begins here: steps without one (plain SGD on slots) do not count. */
+static void begin_state(smft_optimizer *optimizer, const smft_model *model, int32_t kind) {
+  optimizer->model = smft__model_retain(model);
+  optimizer->patch_kind = kind;
+  optimizer->steps = 0;
+}
+
 smft_status smft__optimizer_bind_rows(smft_optimizer *optimizer, const smft_model *model) {
-  SMFT__TRY(check_bound(optimizer, model, 0));
+  SMFT__TRY(check_bound(optimizer, model, SMFT_PATCH_SLOTS));
   if (optimizer->pools)
     return SMFT_OK;
   optimizer->pools = smft__calloc_array(optimizer->ctx, model->config.n_pools, sizeof *optimizer->pools);
@@ -165,30 +191,36 @@ smft_status smft__optimizer_bind_rows(smft_optimizer *optimizer, const smft_mode
   for (int32_t p = 0; p < optimizer->n_pools; p++)
     smft__rows_init(&optimizer->pools[p].moments, optimizer->ctx,
                     (int64_t)model->config.memory.value_dim * smft__optimizer_moments(optimizer));
-  optimizer->model = smft__model_retain(model);
+  begin_state(optimizer, model, SMFT_PATCH_SLOTS);
   return SMFT_OK;
 }
 
-static smft_status allocate_dense(smft_optimizer *optimizer, const smft_model *model) {
+static smft_status allocate_dense(smft_optimizer *optimizer, const smft_patch *patch) {
   smft_ctx *ctx = optimizer->ctx;
   int32_t moments = smft__optimizer_moments(optimizer);
-  SMFT__TRY(smft__dense_create(&optimizer->layout, model));
-  if (moments > 0 && !(optimizer->m = smft__calloc_array(ctx, optimizer->layout.total, sizeof *optimizer->m)))
-    return SMFT_E_NOMEM;
-  if (moments > 1 && !(optimizer->v = smft__calloc_array(ctx, optimizer->layout.total, sizeof *optimizer->v)))
-    return SMFT_E_NOMEM;
-  return SMFT_OK;
+  SMFT__TRY(smft__dense_create(&optimizer->layout, patch));
+  if (moments == 0)
+    return SMFT_OK;
+  optimizer->m = smft__calloc_array(ctx, optimizer->layout.total, sizeof *optimizer->m);
+  optimizer->v = moments > 1 ? smft__calloc_array(ctx, optimizer->layout.total, sizeof *optimizer->v) : NULL;
+  optimizer->touched = smft__dense_rows(ctx, &optimizer->layout);
+  return optimizer->m && (moments < 2 || optimizer->v) && optimizer->touched ? SMFT_OK : SMFT_E_NOMEM;
 }
 
-smft_status smft__optimizer_bind_dense(smft_optimizer *optimizer, const smft_model *model) {
-  SMFT__TRY(check_bound(optimizer, model, 1));
+smft_status smft__optimizer_bind_dense(smft_optimizer *optimizer, const smft_patch *patch, const smft__dense *layout) {
+  SMFT__TRY(check_bound(optimizer, patch->model, patch->kind));
+  if (optimizer->model && strcmp(optimizer->parts, layout->hash) != 0)
+    return smft__fail(SMFT_E_MISMATCH, "optimizer: its moments are those of a LoRA patch of another rank or other matrices; "
+                      "smft_optimizer_reset forgets them");
   if (optimizer->layout.begin)
     return SMFT_OK;
-  smft_status status = allocate_dense(optimizer, model);
+  smft_status status = allocate_dense(optimizer, patch);
   if (status != SMFT_OK)
-    smft__optimizer_free_state(optimizer);
-  else
-    optimizer->model = smft__model_retain(model);
+    free_dense(optimizer);
+  else if (!optimizer->model) {
+    begin_state(optimizer, patch->model, patch->kind);
+    memcpy(optimizer->parts, layout->hash, sizeof optimizer->parts);
+  }
   return status;
 }
 
@@ -199,6 +231,7 @@ smft_status smft__optimizer_reserve_rows(smft_optimizer *optimizer, int32_t pool
 }
 
 void smft__optimizer_clear_rows(smft_optimizer *optimizer) {
+  optimizer->steps = 0;
   for (int32_t p = 0; optimizer->pools && p < optimizer->n_pools; p++)
     smft__rows_clear(&optimizer->pools[p].moments);
 }

@@ -1,6 +1,6 @@
 /* optimizer_file: moments and step counts as a safetensors file, the second half of a checkpoint.  Slots: pools.{p}.slots i64 (n),
- * pools.{p}.steps i64 (n), pools.{p}.moments f32 (n, m then v).  Full: m.{tensor} and v.{tensor}, f32, in the tensor's shape.  Metadata:
- * format, kind, patch ("none", "slots", "full"), moments, steps, model_hash. */
+ * pools.{p}.steps i64 (n), pools.{p}.moments f32 (n, m then v).  Full and LoRA: m.{part} and v.{part}, f32, in the part's shape.  Metadata:
+ * format, kind, patch ("none", "slots", "full", "lora"), moments, steps, model_hash, parts (the layout's hash), rank (LoRA). */
 #include "base/alloc.h"
 #include "data/safetensors.h"
 #include "learn/optimizer.h"
@@ -8,14 +8,13 @@
 #include <stdio.h>
 
 #define FORMAT "smft.optimizer.1"
-#define NAME 512
+#define NAME (SMFT__PART_NAME + 16)
 
 static const char *kind_name(const smft_optimizer *optimizer) { return optimizer->options.kind == SMFT_OPTIMIZER_ADAMW ? "adamw" : "sgd"; }
 
 static const char *patch_name(const smft_optimizer *optimizer) {
-  if (!optimizer->model)
-    return "none";
-  return optimizer->pools ? "slots" : "full";
+  static const char *const names[] = {"none", [SMFT_PATCH_SLOTS] = "slots", [SMFT_PATCH_FULL] = "full", [SMFT_PATCH_LORA] = "lora"};
+  return names[optimizer->patch_kind];
 }
 
 /* ---- save ---- */
@@ -56,28 +55,29 @@ static void list_dense(const smft_optimizer *optimizer, listing *all) {
   const float *arrays[2] = {optimizer->m, optimizer->v};
   char name[NAME];
   for (int k = 0; k < 2 && arrays[k]; k++)
-    for (int32_t i = 0; i < optimizer->layout.n_tensors; i++) {
-      smft__tensor tensor = optimizer->model->tensors[i];
+    for (int32_t i = 0; i < optimizer->layout.n_parts; i++) {
+      smft__tensor tensor = optimizer->layout.parts[i].shape;
       tensor.data = arrays[k] + optimizer->layout.begin[i];
-      tensor.dtype = SMFT__F32;
-      snprintf(name, sizeof name, "%c.%s", "mv"[k], optimizer->model->names[i]);
+      snprintf(name, sizeof name, "%c.%s", "mv"[k], optimizer->layout.parts[i].name);
       put(all, name, &tensor);
     }
 }
 
 static smft_status write_listing(const smft_optimizer *optimizer, const listing *all, const char *path) {
-  char steps[32], moments[32];
+  char steps[32], moments[32], rank[32];
   snprintf(steps, sizeof steps, "%lld", (long long)optimizer->steps);
   snprintf(moments, sizeof moments, "%d", (int)smft__optimizer_moments(optimizer));
-  const char *keys[] = {"format", "kind", "patch", "moments", "steps", "model_hash"};
+  snprintf(rank, sizeof rank, "%lld", (long long)(optimizer->layout.n_parts > 0 ? optimizer->layout.parts[0].shape.shape[0] : 0));
+  const char *keys[] = {"format", "kind", "patch", "moments", "steps", "model_hash", "parts", "rank"};
   const char *values[] = {FORMAT, kind_name(optimizer), patch_name(optimizer), moments, steps,
-                          optimizer->model ? optimizer->model->hash : ""};
-  return smft__safetensors_write(optimizer->ctx, path, all->list, all->n, keys, values, 6, NULL, NULL);
+                          optimizer->model ? optimizer->model->hash : "", optimizer->parts, rank};
+  int64_t n_pairs = optimizer->patch_kind == SMFT_PATCH_LORA ? 8 : optimizer->patch_kind == SMFT_PATCH_FULL ? 7 : 6;
+  return smft__safetensors_write(optimizer->ctx, path, all->list, all->n, keys, values, n_pairs, NULL, NULL);
 }
 
 smft_status smft_optimizer_save(smft_optimizer *optimizer, const char *path) {
   SMFT__REQUIRE(optimizer && path, "smft_optimizer_save: a NULL argument");
-  int64_t most = 3 * (int64_t)optimizer->n_pools + 2 * (int64_t)optimizer->layout.n_tensors + 1;
+  int64_t most = 3 * (int64_t)optimizer->n_pools + 2 * (int64_t)optimizer->layout.n_parts + 1;
   listing all = {optimizer->ctx, NULL, NULL, 0};
   all.list = smft__calloc_array(all.ctx, most, sizeof *all.list);
   all.names = smft__alloc_array(all.ctx, most, sizeof *all.names);
@@ -147,32 +147,102 @@ static smft_status load_pools(smft_optimizer *loaded, const smft_model *model, c
   return SMFT_OK;
 }
 
-static smft_status load_dense(smft_optimizer *loaded, const smft_model *model, const smft__safetensors *file, const char *path) {
-  SMFT__TRY(smft__optimizer_bind_dense(loaded, model));
-  float *arrays[2] = {loaded->m, loaded->v};
-  for (int k = 0; k < 2 && arrays[k]; k++)
-    for (int32_t i = 0; i < loaded->layout.n_tensors; i++) {
-      char name[NAME];
-      const smft__tensor *tensor;
-      float *to = arrays[k] + loaded->layout.begin[i];
-      snprintf(name, sizeof name, "%c.%s", "mv"[k], model->names[i]);
-      SMFT__TRY(find(file, path, name, SMFT__F32, &tensor));
-      if (smft__tensor_count(tensor) != loaded->layout.count[i])
-        return smft__fail(SMFT_E_MISMATCH, "%s: tensor \"%s\": expected %lld numbers, got %lld", path, name,
-                          (long long)loaded->layout.count[i], (long long)smft__tensor_count(tensor));
-      memcpy(to, tensor->data, (size_t)loaded->layout.count[i] * sizeof *to);
-      if (!all_finite(to, loaded->layout.count[i]))
-        return smft__fail(SMFT_E_NONFINITE, "%s: tensor \"%s\": a moment is not finite", path, name);
-    }
-  return SMFT_OK;
-}
-
 static int64_t number_of(const char *text) { /* -1: not a whole number */
   int64_t value = 0;
   int digits = 0;
   for (; text && *text >= '0' && *text <= '9' && digits < 18; text++, digits++)
     value = value * 10 + (*text - '0');
   return text && digits > 0 && *text == 0 ? value : -1;
+}
+
+/* A moment of every part. */
+static smft_status load_moments(smft_optimizer *loaded, char which, float *to, const smft__safetensors *file, const char *path,
+                                double *bound) {
+  for (int32_t i = 0; i < loaded->layout.n_parts; i++) {
+    char name[NAME];
+    const smft__tensor *tensor;
+    float *part = to + loaded->layout.begin[i];
+    int64_t n = loaded->layout.count[i];
+    snprintf(name, sizeof name, "%c.%s", which, loaded->layout.parts[i].name);
+    SMFT__TRY(find(file, path, name, SMFT__F32, &tensor));
+    if (smft__tensor_count(tensor) != n)
+      return smft__fail(SMFT_E_MISMATCH, "%s: tensor \"%s\": expected %lld numbers, got %lld", path, name, (long long)n,
+                        (long long)smft__tensor_count(tensor));
+    memcpy(part, tensor->data, (size_t)n * sizeof *part);
+    double largest = smft__largest(part, n);
+    if (!isfinite(largest))
+      return smft__fail(SMFT_E_NONFINITE, "%s: tensor \"%s\": a moment is not finite", path, name);
+    *bound = largest > *bound ? largest : *bound;
+  }
+  return SMFT_OK;
+}
+
+/* Rows of pools that have moments. */
+static void find_touched(smft_optimizer *loaded) {
+  const smft__dense *layout = &loaded->layout;
+  const float *arrays[2] = {loaded->m, loaded->v};
+  for (int32_t i = 0; i < layout->n_parts; i++) {
+    uint64_t *bits = (uint64_t *)(uintptr_t)smft__dense_rows_of(layout, loaded->touched, i);
+    for (int64_t row = 0; bits && row < layout->parts[i].shape.shape[0]; row++)
+      for (int k = 0; k < 2 && arrays[k]; k++)
+        if (smft__largest(arrays[k] + layout->begin[i] + row * layout->row_floats, layout->row_floats) > 0)
+          bits[row >> 6] |= (uint64_t)1 << (row & 63);
+  }
+}
+
+/* shape: a patch that has only its shape. */
+static smft_status load_dense(smft_optimizer *loaded, const smft_patch *shape, const smft__safetensors *file, const char *path) {
+  const char *parts = smft__safetensors_metadata(file, "parts");
+  smft__dense layout;
+  SMFT__TRY(smft__dense_create(&layout, shape));
+  smft_status status = SMFT_OK;
+  if (parts && strcmp(parts, layout.hash) != 0)
+    status = smft__fail(SMFT_E_MISMATCH, "%s: its tensors are not those that its \"parts\" are made of", path);
+  if (status == SMFT_OK)
+    status = smft__optimizer_bind_dense(loaded, shape, &layout);
+  smft__dense_free(&layout, loaded->ctx);
+  if (status == SMFT_OK && loaded->m)
+    status = load_moments(loaded, 'm', loaded->m, file, path, &loaded->bounds.m);
+  if (status == SMFT_OK && loaded->v)
+    status = load_moments(loaded, 'v', loaded->v, file, path, &loaded->bounds.v);
+  if (status == SMFT_OK && loaded->m)
+    find_touched(loaded);
+  return status;
+}
+
+static smft_status load_full(smft_optimizer *loaded, const smft_model *model, const smft__safetensors *file, const char *path) {
+  smft_patch shape = {.model = (smft_model *)(uintptr_t)model, .kind = SMFT_PATCH_FULL};
+  return load_dense(loaded, &shape, file, path);
+}
+
+/* Plain SGD has steps only: which parts they were of is a hash. */
+static smft_status load_stateless_lora(smft_optimizer *loaded, const smft_model *model, const smft__safetensors *file, const char *path) {
+  const char *parts = smft__safetensors_metadata(file, "parts");
+  if (!parts || strlen(parts) + 1 != sizeof loaded->parts)
+    return smft__fail(SMFT_E_FORMAT, "%s: \"parts\" is missing or wrong", path);
+  memcpy(loaded->parts, parts, sizeof loaded->parts);
+  loaded->model = smft__model_retain(model);
+  loaded->patch_kind = SMFT_PATCH_LORA;
+  return SMFT_OK;
+}
+
+/* Which adapters there are is what the first moments say. */
+static smft_status load_lora(smft_optimizer *loaded, const smft_model *model, const smft__safetensors *file, const char *path) {
+  smft_patch shape = {.model = (smft_model *)(uintptr_t)model, .kind = SMFT_PATCH_LORA};
+  smft_lora_options options = SMFT_LORA_OPTIONS_INIT, own;
+  if (smft__optimizer_moments(loaded) == 0)
+    return load_stateless_lora(loaded, model, file, path);
+  int64_t rank = number_of(smft__safetensors_metadata(file, "rank"));
+  options.rank = rank > 0 && rank <= INT32_MAX ? (int32_t)rank : -1;
+  smft_status status = smft__lora_options(&own, &options);
+  if (status != SMFT_OK)
+    return smft__fail_within(SMFT_E_FORMAT, "%s: \"rank\"", path);
+  status = smft__lora_from_tensors(&shape.lora, model, &own, file, "m.");
+  if (status != SMFT_OK)
+    return smft__fail_within(status, "%s", path);
+  status = load_dense(loaded, &shape, file, path);
+  smft__lora_free(shape.lora, model->ctx);
+  return status;
 }
 
 static smft_status check_metadata(const smft_optimizer *optimizer, const smft_model *model, const smft__safetensors *file,
@@ -200,7 +270,9 @@ static smft_status load_state(smft_optimizer *loaded, const smft_model *model, c
   if (strcmp(patch, "slots") == 0)
     SMFT__TRY(load_pools(loaded, model, file, path));
   else if (strcmp(patch, "full") == 0)
-    SMFT__TRY(load_dense(loaded, model, file, path));
+    SMFT__TRY(load_full(loaded, model, file, path));
+  else if (strcmp(patch, "lora") == 0)
+    SMFT__TRY(load_lora(loaded, model, file, path));
   else if (strcmp(patch, "none") != 0)
     return smft__fail(SMFT_E_FORMAT, "%s: state of an unknown kind of patch: \"%s\"", path, patch);
   loaded->steps = number_of(smft__safetensors_metadata(file, "steps"));
@@ -210,11 +282,15 @@ static smft_status load_state(smft_optimizer *loaded, const smft_model *model, c
 static void take_over(smft_optimizer *optimizer, const smft_optimizer *loaded) {
   smft__optimizer_free_state(optimizer);
   optimizer->model = loaded->model;
+  optimizer->patch_kind = loaded->patch_kind;
   optimizer->pools = loaded->pools;
   optimizer->n_pools = loaded->n_pools;
+  memcpy(optimizer->parts, loaded->parts, sizeof optimizer->parts);
   optimizer->layout = loaded->layout;
   optimizer->m = loaded->m;
   optimizer->v = loaded->v;
+  optimizer->touched = loaded->touched;
+  optimizer->bounds = loaded->bounds;
   optimizer->steps = loaded->steps;
 }
 

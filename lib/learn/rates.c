@@ -10,10 +10,13 @@
 
 #define SAMPLED_ROWS 4096      /* a pool: enough for a mean, read in milliseconds from a pool of any size */
 #define SGD_CAP 0.85           /* of the mean squared row norm */
-#define SGD_POLYAK 0.2         /* of loss / |gradient|^2 */
+#define SGD_DAMPED_CAP 50.0    /* the same where rows that background reads are held back: the others may go further */
+#define SGD_POLYAK 0.5         /* of loss / |gradient|^2 */
 #define ADAMW_OF_VALUE 0.066   /* of the values' root mean square */
+#define ADAMW_DAMPED_OF_VALUE 2.5
 #define FULL_ADAMW 1e-5
-#define FULL_SGD 1e-2
+#define LORA_ADAMW 1e-4
+#define DENSE_SGD 1e-2
 
 double smft__mean_row_square(const smft_model *model) {
   double sum = 0;
@@ -33,13 +36,15 @@ double smft__mean_row_square(const smft_model *model) {
   return rows > 0 && isfinite(sum) ? sum / (double)rows : 0;
 }
 
-double smft__default_lr(const smft_patch *patch, int32_t optimizer_kind, double row_square) {
+double smft__default_lr(const smft_patch *patch, int32_t optimizer_kind, double row_square, int damped) {
   int adamw = optimizer_kind == SMFT_OPTIMIZER_ADAMW;
+  if (patch->kind != SMFT_PATCH_SLOTS && !adamw)
+    return DENSE_SGD;
   if (patch->kind != SMFT_PATCH_SLOTS)
-    return adamw ? FULL_ADAMW : FULL_SGD;
+    return patch->kind == SMFT_PATCH_LORA ? LORA_ADAMW : FULL_ADAMW;
   if (adamw)
-    return ADAMW_OF_VALUE * sqrt(row_square / (double)patch->model->config.memory.value_dim);
-  return SGD_CAP * row_square;
+    return (damped ? ADAMW_DAMPED_OF_VALUE : ADAMW_OF_VALUE) * sqrt(row_square / (double)patch->model->config.memory.value_dim);
+  return (damped ? SGD_DAMPED_CAP : SGD_CAP) * row_square;
 }
 
 double smft__capped_lr(double loss, double gradient_norm, double cap) {

@@ -2,9 +2,12 @@
  * background.c's, counting a batch's reads is memory/counts.c's. */
 #include "learn/selector.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include <math.h>
+#include <stddef.h>
 
-#define DEFAULT_T 350 /* docs/method.md */
+#define DEFAULT_T 350 /* docs/method.md, and: */
+#define DEFAULT_DAMPING 0.0003
 
 int64_t smft__n_slots(const smft_model *model) { return (int64_t)model->config.memory.n_keys * model->config.memory.n_keys; }
 
@@ -50,9 +53,10 @@ static smft_status load_shipped(smft_selector *selector) {
 }
 
 static smft_status check_options(const smft_selector_options *options) {
-  SMFT__REQUIRE(options->rule >= 0 && options->rule <= SMFT_RULE_ALL, "smft_selector_options.rule: expected SMFT_RULE_* (1 to 4), got %d",
+  SMFT__REQUIRE(options->rule >= 0 && options->rule <= SMFT_RULE_RANDOM, "smft_selector_options.rule: expected SMFT_RULE_* (1 to 5), got %d",
                 (int)options->rule);
   SMFT__REQUIRE(options->t >= 0, "smft_selector_options.t: expected a number of slots, got %lld", (long long)options->t);
+  SMFT__REQUIRE(!isnan(options->damping), "smft_selector_options.damping is NaN");
   SMFT__REQUIRE((options->flags & ~SMFT_SELECTOR_EMPTY) == 0, "smft_selector_options.flags: unknown bits in 0x%x",
                 (unsigned)options->flags);
   return SMFT_OK;
@@ -64,7 +68,7 @@ smft_status smft_selector_create(smft_selector **out, const smft_model *model, c
   SMFT__REQUIRE(model, "smft_selector_create: model is NULL");
   smft_selector_options own = SMFT_SELECTOR_OPTIONS_INIT;
   if (options)
-    SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_selector_options"));
+    SMFT__TRY(smft__options_read(&own, options, sizeof own, offsetof(smft_selector_options, damping), "smft_selector_options"));
   SMFT__TRY(check_options(&own));
   if (model->config.n_memories == 0)
     return smft__fail(SMFT_E_UNSUPPORTED, "smft_selector_create: the model has no memory layers, so no slots to select");
@@ -76,6 +80,7 @@ smft_status smft_selector_create(smft_selector **out, const smft_model *model, c
   atomic_init(&selector->references, 1);
   selector->rule = own.rule ? own.rule : SMFT_RULE_TFIDF;
   selector->t = own.t ? own.t : DEFAULT_T;
+  selector->damping = own.damping == 0 ? DEFAULT_DAMPING : own.damping;
   smft__selector_set(selector, NULL, 0);
   smft_status status = own.flags & SMFT_SELECTOR_EMPTY ? SMFT_OK : load_shipped(selector);
   if (status != SMFT_OK)
@@ -117,14 +122,44 @@ smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32
   return SMFT_OK;
 }
 
+/* ---- how far a row may move ---- */
+
+int smft__selector_restrains(const smft_selector *selector) { return selector->damping >= 0 && selector->df && selector->n_batches > 0; }
+
+/* To change what a fact's tokens get out of the pool while changing what background gets as little as possible, a row should move the less the
+ * more background reads it: the gradient divided by (a ridge +) the row's use. */
+double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot, double more_df, int64_t more) {
+  if (!smft__selector_restrains(selector))
+    return 1;
+  double share = ((double)selector->df[pool][slot] + more_df) / (double)(selector->n_batches + more);
+  return 1 / (1 + share / selector->damping);
+}
+
 /* ---- ranking ---- */
 
-static double score_of(const smft_selector *selector, int32_t pool, int64_t slot, double share) {
+/* In (0, 1]; depends on the draw, so that no slot is unlucky for ever. */
+static double random_score(uint64_t draw, int32_t pool, int64_t slot) {
+  uint64_t bits = smft__mix64(draw ^ smft__mix64((uint64_t)slot * 64 + (uint64_t)pool + 1));
+  return ((double)(bits >> 11) + 1) / 9007199254740992.0;
+}
+
+/* The same reads give the same draw. */
+static uint64_t draw_of(const smft_selector *selector, const smft__counts *counts) {
+  uint64_t draw = 0;
+  for (int32_t p = 0; selector->rule == SMFT_RULE_RANDOM && p < selector->model->config.n_pools; p++)
+    for (int64_t i = 0; i < counts[p].n; i++)
+      draw = smft__mix64(draw + (uint64_t)counts[p].slots[i] * 65536 + (uint64_t)counts[p].reads[i] + (uint64_t)p);
+  return draw;
+}
+
+static double score_of(const smft_selector *selector, int32_t pool, int64_t slot, double share, uint64_t draw) {
   double df = selector->df ? (double)selector->df[pool][slot] : 0;
   if (selector->rule == SMFT_RULE_TFIDF)
     return share * log(((double)selector->n_batches + 1) / (df + 1));
   if (selector->rule == SMFT_RULE_KL)
     return share * log(share * selector->total / (df + 1));
+  if (selector->rule == SMFT_RULE_RANDOM)
+    return random_score(draw, pool, slot);
   return share;
 }
 
@@ -186,12 +221,13 @@ smft_status smft__select(const smft_selector *selector, const smft__counts *coun
     distinct += counts[p].n;
     reads += counts[p].total;
   }
+  uint64_t draw = draw_of(selector, counts);
   int64_t t = selector->rule == SMFT_RULE_ALL || selector->t > distinct ? distinct : selector->t;
   selection->n = 0;
   SMFT__TRY(smft__grow(selection->ctx, &selection->list, &selection->capacity, t, sizeof *selection->list));
   for (int32_t p = 0; p < selector->model->config.n_pools && t > 0; p++)
     for (int64_t i = 0; i < counts[p].n; i++) {
-      double score = score_of(selector, p, counts[p].slots[i], (double)counts[p].reads[i] / (double)reads);
+      double score = score_of(selector, p, counts[p].slots[i], (double)counts[p].reads[i] / (double)reads, draw);
       smft_selected item = {counts[p].slots[i], score, p, 0};
       if (score > 0)
         offer(selection, t, item);

@@ -10,6 +10,7 @@ struct smft_selector {
   smft_model *model;
   int32_t rule;
   int64_t t;
+  double damping;     /* negative: none */
   uint32_t **df;      /* (n_pools) of (n_slots); NULL: nothing counted yet, all zero */
   int64_t n_batches;  /* |B| */
   int64_t n_tokens;   /* counted in them; for the file's metadata, as is: */
@@ -17,6 +18,10 @@ struct smft_selector {
   double total;       /* sum over all slots of all pools of df + 1 */
 };
 smft_selector *smft__selector_retain(smft_selector *selector);
+/* What a row's learning rate is multiplied with, in (0, 1], when `more` batches of which `more_df` read it are added to the background's; and
+ * whether that can be less than 1 at all. */
+double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot, double more_df, int64_t more);
+int smft__selector_restrains(const smft_selector *selector);
 
 typedef struct smft__selection { /* the rows of a step, best first */
   smft_ctx *ctx;

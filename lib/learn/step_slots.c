@@ -24,11 +24,12 @@ smft_status smft__slots_work_create(smft_learner *learner) {
     smft__rows_init(&work->gradient[p], learner->ctx, learner->model->config.memory.value_dim);
     work->gradient_of[p] = &work->gradient[p];
   }
-  return SMFT_OK;
+  return smft__learnt_create(learner);
 }
 
 void smft__slots_work_free(smft_learner *learner) {
   smft__slots_work *work = &learner->slots;
+  smft__learnt_free(learner);
   for (int32_t p = 0; p < learner->model->config.n_pools && work->gradient_of && work->gradient_of[p]; p++) {
     smft__counts_free(&work->counts[p]);
     smft__rows_free(&work->gradient[p]);
@@ -62,11 +63,16 @@ static smft_status prepare_gradient(smft_learner *learner) {
 }
 
 static smft_status measure(smft_learner *learner, smft_report *report) {
-  double sum = 0;
+  double sum = 0, damped = 0;
   for (int32_t p = 0; p < learner->model->config.n_pools; p++)
-    for (int64_t i = 0; i < learner->slots.gradient[p].n; i++)
-      sum += smft__sum_squares(smft__rows_at(&learner->slots.gradient[p], i), learner->slots.gradient[p].dim);
+    for (int64_t i = 0; i < learner->slots.gradient[p].n; i++) {
+      const smft__rows *gradient = &learner->slots.gradient[p];
+      double square = smft__sum_squares(smft__rows_at(gradient, i), gradient->dim);
+      sum += square;
+      damped += square * smft__restraint(learner, p, gradient->slots[i]);
+    }
   report->gradient_norm = sqrt(sum);
+  learner->slots.damped_norm = sqrt(damped);
   if (!isfinite(report->gradient_norm))
     return smft__fail(SMFT_E_NONFINITE, "step: the gradient is not finite; nothing was changed");
   return SMFT_OK;
@@ -112,7 +118,8 @@ static smft_status compute(smft_learner *learner, const smft_report *report, int
     float *fresh = learner->slots.fresh + i * row_floats(learner);
     smft__pool_read(&pool, selected->slot, old);
     int64_t steps = m ? old_moments(learner, selected, afresh, m) : 0;
-    smft__update_rule rule = smft__optimizer_rule(learner->optimizer, report->lr, 0, steps + 1, scale);
+    double lr = report->lr * smft__restraint(learner, selected->pool, selected->slot);
+    smft__update_rule rule = smft__optimizer_rule(learner->optimizer, lr, 0, steps + 1, scale);
     const float *g = smft__rows_at(gradient, smft__rows_find(gradient, selected->slot));
     if (!smft__update(&rule, old, g, m, v, dim, fresh, m ? fresh + dim : NULL, v ? fresh + 2 * dim : NULL))
       return smft__fail(SMFT_E_NONFINITE, "step: slot %lld of pool %d would not be finite; nothing was changed", (long long)selected->slot,
@@ -133,6 +140,7 @@ static void commit(smft_learner *learner, int afresh) {
   int64_t at;
   if (afresh)
     smft__optimizer_clear_rows(learner->optimizer);
+  learner->optimizer->steps++;
   for (int64_t i = 0; i < selection->n; i++) {
     const smft_selected *selected = &selection->list[i];
     const float *fresh = learner->slots.fresh + i * n;
@@ -149,12 +157,13 @@ static void commit(smft_learner *learner, int afresh) {
 static smft_status update(smft_learner *learner, smft__step *step) {
   const smft_optimizer_options *o = &learner->optimizer->options;
   int afresh = step->starts_fact && !(o->flags & SMFT_OPTIMIZER_KEEP_STATE);
-  smft__grads grads = {NULL, learner->slots.gradient_of};
+  smft__grads grads = {.rows = learner->slots.gradient_of};
   SMFT__TRY(prepare_gradient(learner));
   SMFT__TRY(smft__network_backward(learner->tape, learner->patch, &grads, &learner->cancelled));
   SMFT__TRY(measure(learner, step->report));
   if (o->lr == 0 && o->kind == SMFT_OPTIMIZER_SGD)
-    step->report->lr = smft__capped_lr(step->report->loss, step->report->gradient_norm, step->report->lr);
+    step->report->lr = smft__capped_lr(step->report->loss, learner->slots.damped_norm, step->report->lr);
+  step->report->lr *= smft__optimizer_warmup(learner->optimizer, (afresh ? 0 : learner->optimizer->steps) + 1);
   SMFT__TRY(reserve(learner));
   SMFT__TRY(compute(learner, step->report, afresh, smft__clip_scale(step->report->gradient_norm, o->clip_norm)));
   commit(learner, afresh);

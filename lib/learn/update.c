@@ -1,8 +1,10 @@
-/* update: the SGD and AdamW kernels.  Owns the arithmetic; knows nothing of tensors, rows or threads.
+/* update: the SGD and AdamW kernels, and what can be said of their results beforehand.  Owns the arithmetic; knows nothing of tensors,
+ * rows or threads.
  * The AVX2 kernels do per lane exactly what the portable ones do (no fused multiply-add), so both give the same bits. */
 #include "learn/update.h"
 #include "nn/cpu.h"
 #include <math.h>
+#include <string.h>
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define SMFT__UPDATE_AVX2 1
@@ -137,13 +139,93 @@ int smft__update(const smft__update_rule *rule, const float *w, const float *g, 
   return bad == 0.0f; /* NaN compares unequal */
 }
 
+/* ---- what an update can and cannot do ---- */
+
+/* AdamW: w * 1 - lr * 0 / (0 / root + eps); SGD: w - lr * (0 + 0 * w). */
+int smft__update_leaves_idle(const smft__update_rule *r) {
+  if (!isfinite(r->lr) || !isfinite(r->scale))
+    return 0;
+  if (r->adamw)
+    return r->decay >= 1 && r->decay <= 1 && r->eps > 0 && r->root_bias2 > 0;
+  return r->decay <= 0;
+}
+
+/* As the kernels do it, with the triangle inequality and some room for their rounding. */
+smft__bounds smft__update_bounds(const smft__update_rule *r, const smft__bounds *before, double gradient) {
+  const double room = 1 + 1e-5;
+  double g = gradient * (double)r->scale, lr = (double)r->lr, decay = fabs((double)r->decay);
+  smft__bounds after = *before;
+  if (r->adamw) {
+    after.m = room * ((double)r->beta1 * before->m + (double)r->one_minus_beta1 * g);
+    after.v = room * ((double)r->beta2 * before->v + (double)r->one_minus_beta2 * g * g);
+    after.w = room * (before->w * decay + lr * after.m / (r->root_bias2 > 0 ? (double)r->eps : 0.0));
+  } else {
+    double step = room * (g + decay * before->w + (double)r->momentum * before->m);
+    after.m = r->momentum > 0 ? step : 0;
+    after.w = room * (before->w + lr * step);
+  }
+  if (!(g < SMFT__BOUNDS_SAFE) || !(lr * after.m < SMFT__BOUNDS_SAFE))
+    after.w = INFINITY;
+  after.w = after.w < SMFT__BOUNDS_SAFE ? after.w : INFINITY; /* NaN, too */
+  after.m = after.m < SMFT__BOUNDS_SAFE ? after.m : INFINITY;
+  after.v = after.v < SMFT__BOUNDS_SAFE ? after.v : INFINITY;
+  return after;
+}
+
+/* ---- sums and maxima ---- */
+
+#ifdef SMFT__UPDATE_AVX2
+/* n and the position in the sum are multiples of 8. */
+AVX2 static void add_squares_avx2(double sum[8], const float *x, int64_t n) {
+  __m256d low = _mm256_loadu_pd(sum), high = _mm256_loadu_pd(sum + 4);
+  for (int64_t i = 0; i < n; i += 8) {
+    __m256d a = _mm256_cvtps_pd(_mm_loadu_ps(x + i)), b = _mm256_cvtps_pd(_mm_loadu_ps(x + i + 4));
+    low = _mm256_add_pd(low, _mm256_mul_pd(a, a));
+    high = _mm256_add_pd(high, _mm256_mul_pd(b, b));
+  }
+  _mm256_storeu_pd(sum, low);
+  _mm256_storeu_pd(sum + 4, high);
+}
+#endif
+
+static void add_squares_portable(double sum[8], const float *x, int64_t n, int64_t at) {
+  for (int64_t i = 0; i < n; i++)
+    sum[(at + i) & 7] += (double)x[i] * (double)x[i];
+}
+
+void smft__add_squares(double sum[8], const float *x, int64_t n, int64_t at) {
+  int64_t done = (8 - (at & 7)) & 7;
+  done = done < n ? done : n;
+  add_squares_portable(sum, x, done, at);
+#ifdef SMFT__UPDATE_AVX2
+  if (smft__cpu_level() >= SMFT__CPU_AVX2) {
+    int64_t whole = (n - done) & ~(int64_t)7;
+    add_squares_avx2(sum, x + done, whole);
+    done += whole;
+  }
+#endif
+  add_squares_portable(sum, x + done, n - done, at + done);
+}
+
+double smft__sum_lanes(const double sum[8]) {
+  return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
 double smft__sum_squares(const float *x, int64_t n) {
   double sum[8] = {0};
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int lane = 0; lane < 8; lane++)
-      sum[lane] += (double)x[i + lane] * (double)x[i + lane];
-  for (; i < n; i++)
-    sum[i & 7] += (double)x[i] * (double)x[i];
-  return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+  smft__add_squares(sum, x, n, 0);
+  return smft__sum_lanes(sum);
+}
+
+/* Magnitudes compare as their bits do; everything that is not finite lies above. */
+double smft__largest(const float *x, int64_t n) {
+  uint32_t largest = 0, bits;
+  float value;
+  for (int64_t i = 0; i < n; i++) {
+    memcpy(&bits, &x[i], sizeof bits);
+    bits &= 0x7FFFFFFFu;
+    largest = bits > largest ? bits : largest;
+  }
+  memcpy(&value, &largest, sizeof value);
+  return isfinite(value) ? (double)value : INFINITY;
 }

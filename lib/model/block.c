@@ -7,22 +7,50 @@
 #include "base/alloc.h"
 #include "nn/ffn.h"
 #include "nn/linear.h"
+#include "nn/low_rank.h"
 #include "nn/norm.h"
 #include "nn/rope.h"
+
+/* ---- a matrix and its adapter ----------------------------------------------------------------------------------------------- */
+
+static smft__matrix matrix_of(const smft_model *model, const smft_patch *patch, int32_t index) {
+  smft__matrix matrix = {smft__weight(model, patch, index), smft__patch_adapter(patch, index)};
+  return matrix;
+}
+
+/* y = x W^T, and what the adapter adds */
+static void matrix_forward(const smft__batch_shape *shape, const smft__matrix *m, const float *x, float *y) {
+  smft__linear_forward(shape->ctx, &m->w, NULL, x, shape->n_tokens, y);
+  if (m->adapter)
+    smft__low_rank_forward(shape->ctx, m->adapter, x, shape->n_tokens, shape->adapted, y);
+}
+
+/* The gradients that are wanted; dx (NULL: not wanted) = or += dy W and the adapter's part. */
+static void matrix_backward(const smft__batch_shape *shape, const smft__matrix *m, const float *x, const float *dy,
+                            const smft__matrix_grad *g, float *dx, int accumulate) {
+  if (g->w)
+    smft__linear_backward_weight(shape->ctx, x, dy, shape->n_tokens, m->w.shape[1], m->w.shape[0], g->w, NULL);
+  if (dx)
+    smft__linear_backward_input(shape->ctx, &m->w, dy, shape->n_tokens, dx, accumulate);
+  if (m->adapter)
+    smft__low_rank_backward(shape->ctx, m->adapter, x, dy, shape->n_tokens, shape->adapted, g->a, g->b, dx);
+}
+
+/* ---- weights and memory of a block ------------------------------------------------------------------------------------------ */
 
 smft__block_weights smft__block_weights_of(const smft_model *model, const smft_patch *patch, int32_t layer) {
   const smft__block_index *at = &model->blocks[layer];
   smft__block_weights w;
   memset(&w, 0, sizeof w);
   w.input_norm = smft__weight(model, patch, at->input_norm);
-  w.q = smft__weight(model, patch, at->q);
-  w.k = smft__weight(model, patch, at->k);
-  w.v = smft__weight(model, patch, at->v);
-  w.o = smft__weight(model, patch, at->o);
+  w.q = matrix_of(model, patch, at->q);
+  w.k = matrix_of(model, patch, at->k);
+  w.v = matrix_of(model, patch, at->v);
+  w.o = matrix_of(model, patch, at->o);
   w.post_norm = smft__weight(model, patch, at->post_norm);
-  w.gate = smft__weight(model, patch, at->gate);
-  w.up = smft__weight(model, patch, at->up);
-  w.down = smft__weight(model, patch, at->down);
+  w.gate = matrix_of(model, patch, at->gate);
+  w.up = matrix_of(model, patch, at->up);
+  w.down = matrix_of(model, patch, at->down);
   w.has_ffn = at->gate >= 0;
   w.has_memory = at->memory >= 0;
   w.alpha = 1;
@@ -91,14 +119,14 @@ static void attention_forward(const smft__batch_shape *shape, const smft__block_
   smft_ctx *ctx = shape->ctx;
   int64_t n = shape->n_tokens;
   smft__rmsnorm_forward(ctx, &w->input_norm, c->norm_eps, t->x, n, c->hidden, t->normed, t->inv_rms1);
-  smft__linear_forward(ctx, &w->q, NULL, t->normed, n, t->q);
-  smft__linear_forward(ctx, &w->k, NULL, t->normed, n, t->k);
-  smft__linear_forward(ctx, &w->v, NULL, t->normed, n, t->v);
+  matrix_forward(shape, &w->q, t->normed, t->q);
+  matrix_forward(shape, &w->k, t->normed, t->k);
+  matrix_forward(shape, &w->v, t->normed, t->v);
   smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, c->rope_theta, 0);
   smft__rope(ctx, t->k, shape->positions, n, c->n_kv_heads, c->head_dim, c->rope_theta, 0);
   point_segments(shape, t);
   smft__attention_forward(ctx, shape->segments, shape->n_segments, c->n_heads, c->n_kv_heads, c->head_dim, shape->scratch);
-  smft__linear_forward(ctx, &w->o, NULL, t->attention, n, t->middle);
+  matrix_forward(shape, &w->o, t->attention, t->middle);
   smft__add_scaled(ctx, t->middle, t->x, 1, n * c->hidden);
 }
 
@@ -115,68 +143,50 @@ static void point_grads(const smft__batch_shape *shape, const smft__block_scratc
   }
 }
 
-/* dw += dy^T x where it is wanted. */
-static void weight_grad(const smft__batch_shape *shape, const smft__tensor *w, const float *x, const float *dy, float *dw) {
-  if (dw)
-    smft__linear_backward_weight(shape->ctx, x, dy, shape->n_tokens, w->shape[1], w->shape[0], dw, NULL);
-}
-
-static void projections_backward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t,
-                                 const smft__block_scratch *s, const smft__block_grads *g, const float *d_middle) {
+/* From the gradient of `middle` to those of q, k and v before their rotation. */
+static void heads_backward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t,
+                           const smft__block_scratch *s, const smft__block_grads *g, const float *d_middle) {
   const smft__config *c = shape->config;
-  weight_grad(shape, &w->o, t->attention, d_middle, g->o);
-  smft__linear_backward_input(shape->ctx, &w->o, d_middle, shape->n_tokens, s->d_attention, 0);
+  matrix_backward(shape, &w->o, t->attention, d_middle, &g->o, s->d_attention, 0);
   point_segments(shape, t);
   point_grads(shape, s);
   smft__attention_backward(shape->ctx, shape->segments, shape->grads, shape->n_segments, c->n_heads, c->n_kv_heads, c->head_dim,
                            shape->scratch);
   smft__rope(shape->ctx, s->dq, shape->positions, shape->n_tokens, c->n_heads, c->head_dim, c->rope_theta, 1);
   smft__rope(shape->ctx, s->dk, shape->positions, shape->n_tokens, c->n_kv_heads, c->head_dim, c->rope_theta, 1);
-  weight_grad(shape, &w->q, t->normed, s->dq, g->q);
-  weight_grad(shape, &w->k, t->normed, s->dk, g->k);
-  weight_grad(shape, &w->v, t->normed, s->dv, g->v);
 }
 
 /* dx is the gradient of `middle`; with SMFT__BACK_INPUT it becomes that of x. */
 static void attention_backward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t,
                                const smft__block_scratch *s, const smft__block_grads *g, int32_t depth, float *dx) {
   const smft__config *c = shape->config;
-  int64_t n = shape->n_tokens;
-  projections_backward(shape, w, t, s, g, dx);
-  if (depth < SMFT__BACK_INPUT && !g->input_norm)
-    return;
-  smft__linear_backward_input(shape->ctx, &w->q, s->dq, n, s->d_hidden, 0);
-  smft__linear_backward_input(shape->ctx, &w->k, s->dk, n, s->d_hidden, 1);
-  smft__linear_backward_input(shape->ctx, &w->v, s->dv, n, s->d_hidden, 1);
-  smft__rmsnorm_backward(shape->ctx, &w->input_norm, t->x, t->inv_rms1, s->d_hidden, n, c->hidden, dx, g->input_norm);
+  float *d_normed = depth < SMFT__BACK_INPUT && !g->input_norm ? NULL : s->d_hidden;
+  heads_backward(shape, w, t, s, g, dx);
+  matrix_backward(shape, &w->q, t->normed, s->dq, &g->q, d_normed, 0);
+  matrix_backward(shape, &w->k, t->normed, s->dk, &g->k, d_normed, 1);
+  matrix_backward(shape, &w->v, t->normed, s->dv, &g->v, d_normed, 1);
+  if (d_normed)
+    smft__rmsnorm_backward(shape->ctx, &w->input_norm, t->x, t->inv_rms1, d_normed, shape->n_tokens, c->hidden, dx, g->input_norm);
 }
 
 /* ---- FFN and memory --------------------------------------------------------------------------------------------------------- */
 
 static void ffn_forward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t, float *out) {
-  smft_ctx *ctx = shape->ctx;
-  int64_t n = shape->n_tokens;
-  smft__linear_forward(ctx, &w->gate, NULL, t->hidden, n, t->gate);
-  smft__linear_forward(ctx, &w->up, NULL, t->hidden, n, t->up);
-  smft__swiglu_forward(ctx, t->gate, t->up, n * shape->config->ffn, t->act);
-  smft__linear_forward(ctx, &w->down, NULL, t->act, n, out);
+  matrix_forward(shape, &w->gate, t->hidden, t->gate);
+  matrix_forward(shape, &w->up, t->hidden, t->up);
+  smft__swiglu_forward(shape->ctx, t->gate, t->up, shape->n_tokens * shape->config->ffn, t->act);
+  matrix_forward(shape, &w->down, t->act, out);
 }
 
 static void ffn_backward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t,
                          const smft__block_scratch *s, const smft__block_grads *g, const float *d_out, float *d_hidden) {
-  smft_ctx *ctx = shape->ctx;
-  int64_t n = shape->n_tokens;
-  weight_grad(shape, &w->down, t->act, d_out, g->down);
-  if (!d_hidden && !g->gate && !g->up)
+  int further = d_hidden || smft__wants_matrix(&g->gate) || smft__wants_matrix(&g->up);
+  matrix_backward(shape, &w->down, t->act, d_out, &g->down, further ? s->d_gate : NULL, 0);
+  if (!further)
     return;
-  smft__linear_backward_input(ctx, &w->down, d_out, n, s->d_gate, 0);
-  smft__swiglu_backward(ctx, t->gate, t->up, s->d_gate, n * shape->config->ffn, s->d_gate, s->d_up);
-  weight_grad(shape, &w->gate, t->hidden, s->d_gate, g->gate);
-  weight_grad(shape, &w->up, t->hidden, s->d_up, g->up);
-  if (!d_hidden)
-    return;
-  smft__linear_backward_input(ctx, &w->gate, s->d_gate, n, d_hidden, 1);
-  smft__linear_backward_input(ctx, &w->up, s->d_up, n, d_hidden, 1);
+  smft__swiglu_backward(shape->ctx, t->gate, t->up, s->d_gate, shape->n_tokens * shape->config->ffn, s->d_gate, s->d_up);
+  matrix_backward(shape, &w->gate, t->hidden, s->d_gate, &g->gate, d_hidden, 1);
+  matrix_backward(shape, &w->up, t->hidden, s->d_up, &g->up, d_hidden, 1);
 }
 
 /* Adds to out in `beside`, writes it in `replace`. */

@@ -6,8 +6,14 @@
 #include "model/patch.h"
 #include "nn/attention.h"
 
+typedef struct smft__matrix { /* a matrix, and what a LoRA patch adds to it */
+  smft__tensor w;                /* (out, in); absent: data NULL */
+  const smft__low_rank *adapter; /* NULL: none */
+} smft__matrix;
+
 typedef struct smft__block_weights { /* as model + patch have them; absent tensors have data NULL */
-  smft__tensor input_norm, q, k, v, o, post_norm, gate, up, down;
+  smft__tensor input_norm, post_norm;
+  smft__matrix q, k, v, o, gate, up, down;
   smft__memory_weights memory;
   int32_t has_ffn, has_memory;
   float alpha; /* 1 where the memory stands alone */
@@ -22,6 +28,7 @@ typedef struct smft__batch_shape { /* what all blocks of one pass share */
   smft__segment_grad *grads; /* (n_segments); NULL: forward only */
   int64_t n_segments, n_tokens;
   float *scratch;            /* attention's */
+  float *adapted;            /* the adapters': (T, rank), with grads (T, 2 rank); NULL where the patch has none */
 } smft__batch_shape;
 
 typedef struct smft__block_tape { /* activations of one block; T = n_tokens, d = hidden, Q = heads * head_dim, KV = kv heads * head_dim */
@@ -54,8 +61,14 @@ typedef struct smft__block_scratch { /* of the backward pass, shared by all bloc
 } smft__block_scratch;
 void smft__block_scratch_place(smft__block_scratch *scratch, smft__arena *arena, const smft__config *config, int64_t n_tokens);
 
+typedef struct smft__matrix_grad { /* of the matrix itself, and of its adapter's factors */
+  float *w, *a, *b;
+} smft__matrix_grad;
+static inline int smft__wants_matrix(const smft__matrix_grad *g) { return g->w || g->a || g->b; }
+
 typedef struct smft__block_grads { /* each NULL where not wanted; all are added to */
-  float *input_norm, *q, *k, *v, *o, *post_norm, *gate, *up, *down, *alpha;
+  float *input_norm, *post_norm, *alpha;
+  smft__matrix_grad q, k, v, o, gate, up, down;
   smft__memory_grads memory;
 } smft__block_grads;
 

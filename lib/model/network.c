@@ -37,12 +37,13 @@ struct smft__tape {
   smft__memory_tape *memories; /* (n_memories) */
   char *block; /* the one allocation that everything below stands in */
   int64_t capacity;
-  int64_t n_tokens, n_sequences, longest;
+  int64_t n_tokens, n_sequences, longest, rank; /* rank: of the patch's adapters */
   int32_t keep, ready, spent; /* SMFT__KEEP_*; the last forward succeeded; a backward pass used up what SMFT__KEEP_VALUES keeps */
   int32_t *ids, *positions; /* (T) */
   smft__segment *segments;  /* (n_sequences) */
   smft__segment_grad *grads;
   float *scratch; /* attention's */
+  float *adapted; /* (T, 2 rank) the adapters' */
   float *x;       /* (T, d) output of the last block */
   float *dx;      /* (T, d) */
   smft__block_scratch back;
@@ -190,6 +191,7 @@ static void place(smft__tape *tape, smft__arena *arena) {
   tape->segments = smft__arena_take(arena, tape->n_sequences, sizeof *tape->segments);
   tape->grads = smft__arena_take(arena, tape->n_sequences, sizeof *tape->grads);
   tape->scratch = floats(arena, smft__attention_scratch(tape->model->ctx, c->n_heads, c->n_kv_heads, c->head_dim, tape->longest), 1);
+  tape->adapted = floats(arena, n, (tape->keep ? 2 : 1) * tape->rank);
   for (int32_t layer = 0; layer < c->n_layers; layer++)
     place_block(tape, arena, layer);
   tape->x = tape->keep ? floats(arena, n, c->hidden) : tape->blocks[0].x;
@@ -200,12 +202,13 @@ static void place(smft__tape *tape, smft__arena *arena) {
   smft__block_scratch_place(&tape->back, arena, c, n);
 }
 
-static smft_status reserve(smft__tape *tape, const smft__sequences *batch, int keep, int64_t m) {
+static smft_status reserve(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, int64_t m) {
   smft__arena arena = {0};
   tape->ready = tape->spent = 0;
   tape->keep = keep;
   tape->n_tokens = batch->n_tokens;
   tape->n_sequences = batch->n_sequences;
+  tape->rank = smft__patch_rank(patch);
   tape->longest = 0;
   tape->head.m = m;
   for (int64_t s = 0; s < batch->n_sequences; s++)
@@ -254,7 +257,7 @@ static void fill_head(head_tape *head, const smft__sequences *batch, double sum)
 
 static smft__batch_shape shape_of(const smft__tape *tape) {
   smft__batch_shape shape = {tape->model->ctx, &tape->model->config, tape->positions, tape->segments, tape->keep ? tape->grads : NULL,
-                             tape->n_sequences, tape->n_tokens, tape->scratch};
+                             tape->n_sequences, tape->n_tokens, tape->scratch, tape->adapted};
   return shape;
 }
 
@@ -372,7 +375,7 @@ smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch, con
   SMFT__TRY(check_batch(tape->model, patch, batch));
   if (with_head)
     SMFT__TRY(count_supervised(batch, &m, &sum));
-  SMFT__TRY(reserve(tape, batch, keep, m));
+  SMFT__TRY(reserve(tape, patch, batch, keep, m));
   fill(tape, batch);
   SMFT__TRY(run_blocks(tape, patch, with_head, cancel));
   if (with_head) {
@@ -388,6 +391,15 @@ smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch, con
 
 static float *wanted(const smft__grads *grads, int32_t index) {
   return index >= 0 && grads->tensors ? grads->tensors[index] : NULL;
+}
+
+static smft__matrix_grad wanted_matrix(const smft_patch *patch, const smft__grads *grads, int32_t index) {
+  smft__matrix_grad g = {wanted(grads, index), NULL, NULL};
+  if (!grads->adapters || !smft__patch_adapter(patch, index))
+    return g;
+  g.a = grads->adapters[2 * patch->lora->of[index]];
+  g.b = grads->adapters[2 * patch->lora->of[index] + 1];
+  return g;
 }
 
 static smft__memory_grads memory_grads(const smft_model *model, const smft__grads *grads, int32_t memory) {
@@ -409,19 +421,19 @@ static smft__memory_grads memory_grads(const smft_model *model, const smft__grad
   return g;
 }
 
-static smft__block_grads block_grads(const smft_model *model, const smft__grads *grads, int32_t layer) {
+static smft__block_grads block_grads(const smft_model *model, const smft_patch *patch, const smft__grads *grads, int32_t layer) {
   const smft__block_index *at = &model->blocks[layer];
   smft__block_grads g;
   memset(&g, 0, sizeof g);
   g.input_norm = wanted(grads, at->input_norm);
-  g.q = wanted(grads, at->q);
-  g.k = wanted(grads, at->k);
-  g.v = wanted(grads, at->v);
-  g.o = wanted(grads, at->o);
+  g.q = wanted_matrix(patch, grads, at->q);
+  g.k = wanted_matrix(patch, grads, at->k);
+  g.v = wanted_matrix(patch, grads, at->v);
+  g.o = wanted_matrix(patch, grads, at->o);
   g.post_norm = wanted(grads, at->post_norm);
-  g.gate = wanted(grads, at->gate);
-  g.up = wanted(grads, at->up);
-  g.down = wanted(grads, at->down);
+  g.gate = wanted_matrix(patch, grads, at->gate);
+  g.up = wanted_matrix(patch, grads, at->up);
+  g.down = wanted_matrix(patch, grads, at->down);
   if (at->memory >= 0) {
     g.alpha = wanted(grads, model->memories[at->memory].alpha);
     g.memory = memory_grads(model, grads, at->memory);
@@ -430,21 +442,22 @@ static smft__block_grads block_grads(const smft_model *model, const smft__grads 
 }
 
 static int wants_attention(const smft__block_grads *g) {
-  return g->input_norm || g->q || g->k || g->v || g->o;
+  return g->input_norm || smft__wants_matrix(&g->q) || smft__wants_matrix(&g->k) || smft__wants_matrix(&g->v) || smft__wants_matrix(&g->o);
 }
 
 static int wants_branch(const smft__block_grads *g) {
   const smft__memory_grads *m = &g->memory;
-  return g->post_norm || g->gate || g->up || g->down || g->alpha || m->query_w || m->query_b || m->gate_w || m->gate_b || m->out_w ||
-         m->out_b || m->keys || m->query_norm_w || m->query_norm_b || m->key_norm_w || m->key_norm_b || m->values || m->rows;
+  return g->post_norm || smft__wants_matrix(&g->gate) || smft__wants_matrix(&g->up) || smft__wants_matrix(&g->down) || g->alpha ||
+         m->query_w || m->query_b || m->gate_w || m->gate_b || m->out_w || m->out_b || m->keys || m->query_norm_w || m->query_norm_b ||
+         m->key_norm_w || m->key_norm_b || m->values || m->rows;
 }
 
 /* The lowest block that has something to learn; -1: the embedding; n_layers: none. */
-static int32_t lowest_block(const smft_model *model, const smft__grads *grads) {
+static int32_t lowest_block(const smft_model *model, const smft_patch *patch, const smft__grads *grads) {
   if (wanted(grads, model->embed))
     return -1;
   for (int32_t layer = 0; layer < model->config.n_layers; layer++) {
-    smft__block_grads g = block_grads(model, grads, layer);
+    smft__block_grads g = block_grads(model, patch, grads, layer);
     if (wants_attention(&g) || wants_branch(&g))
       return layer;
   }
@@ -455,16 +468,18 @@ smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch, co
   const smft_model *model = tape->model;
   if (!tape->ready || !tape->keep)
     return smft__fail(SMFT_E_STATE, "backward needs a forward pass that kept its activations");
-  if (tape->keep == SMFT__KEEP_VALUES && (grads->tensors || tape->spent))
+  if (tape->keep == SMFT__KEEP_VALUES && (grads->tensors || grads->adapters || tape->spent))
     return smft__fail(SMFT_E_STATE, "backward to tensors, or a second one, needs a forward pass that kept all activations");
+  if (smft__patch_rank(patch) != tape->rank)
+    return smft__fail(SMFT_E_STATE, "backward needs the patch of the forward pass: its adapters have another rank");
   tape->spent = 1;
-  int32_t lowest = lowest_block(model, grads);
+  int32_t lowest = lowest_block(model, patch, grads);
   smft__batch_shape shape = shape_of(tape);
   head_backward(tape, patch, wanted(grads, model->head), wanted(grads, model->norm));
   for (int32_t layer = model->config.n_layers - 1; layer >= 0 && layer >= lowest; layer--) {
     SMFT__TRY(check_cancel(cancel));
     smft__block_weights weights = smft__block_weights_of(model, patch, layer);
-    smft__block_grads g = block_grads(model, grads, layer);
+    smft__block_grads g = block_grads(model, patch, grads, layer);
     int32_t depth = layer > lowest ? SMFT__BACK_INPUT : wants_attention(&g) ? SMFT__BACK_ATTENTION : SMFT__BACK_BRANCH;
     smft__block_backward(&shape, &weights, &tape->blocks[layer], &tape->back, &g, depth, tape->dx);
   }

@@ -18,6 +18,7 @@ void smft__tape_free(smft__tape *tape);
 typedef struct smft__grads { /* what is wanted; all are added to */
   float **tensors;   /* (n_tensors), entries NULL where not wanted; NULL: no dense gradient at all */
   smft__rows **rows; /* (n_pools), entries NULL where not wanted: see smft__memory_grads.rows; NULL: none */
+  float **adapters;  /* LoRA patches: (2 n) A and B of each adapter, entries NULL where not wanted; NULL: none */
 } smft__grads;
 
 /* What a forward pass keeps: nothing (counting; loss only), all that any backward pass needs, or what one backward pass to smft__grads.rows
@@ -29,8 +30,8 @@ enum { SMFT__KEEP_NOTHING, SMFT__KEEP_ALL, SMFT__KEEP_VALUES };
  */
 smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, double *loss,
                                   const atomic_int *cancel);
-/* After forward with SMFT__KEEP_ALL on the same batch, or with SMFT__KEEP_VALUES, once, when only rows are wanted.  Goes down only to the
- * lowest block whose gradient is wanted. */
+/* After forward with SMFT__KEEP_ALL on the same batch and patch, or with SMFT__KEEP_VALUES, once, when only rows are wanted.  Goes down
+ * only to the lowest block whose gradient is wanted. */
 smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch, const smft__grads *grads, const atomic_int *cancel);
 /* Slots that memory layer m read in the last forward: (n_tokens, H, k); NULL out of range. */
 const int64_t *smft__tape_slots(const smft__tape *tape, int32_t memory, int64_t *n);

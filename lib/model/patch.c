@@ -1,8 +1,9 @@
-/* patch: what learning changed: value rows (slots) or private copies of every weight (full).  Owns the rule of one writer or many readers
- * and the one place that says which weights model + patch have; files are patch_file.c's. */
+/* patch: what learning changed: value rows (slots), private copies of every weight (full), or low-rank adapters (lora).  Owns the rule of
+ * one writer or many readers and the one place that says which weights model + patch have; files are patch_file.c's. */
 #include "model/patch.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ static void destroy(smft_patch *patch) {
     smft__rows_free(&patch->rows[i]);
   smft__free(model->ctx, patch->rows);
   smft__free(model->ctx, patch->full);
+  smft__lora_free(patch->lora, model->ctx);
   smft__free(model->ctx, patch);
   smft_model_free(model); /* last: it may hold the context */
 }
@@ -75,13 +77,22 @@ static void copy_base(smft_patch *patch) {
   smft__pools_expect(patch->model, SMFT__READ_ROWS);
 }
 
-static smft_status make(smft_patch **out, const smft_model *model, int32_t kind) {
+/* Without content. */
+static smft_patch *make_empty(const smft_model *model, int32_t kind) {
   smft_patch *patch = smft__calloc_array(model->ctx, 1, sizeof *patch);
   if (!patch)
-    return SMFT_E_NOMEM;
+    return NULL;
   patch->model = smft__model_retain(model);
   patch->kind = kind;
   atomic_init(&patch->references, 1);
+  return patch;
+}
+
+/* Slots or full; a full patch's copies are not set. */
+static smft_status make(smft_patch **out, const smft_model *model, int32_t kind) {
+  smft_patch *patch = make_empty(model, kind);
+  if (!patch)
+    return SMFT_E_NOMEM;
   smft_status status = kind == SMFT_PATCH_SLOTS ? make_rows(patch) : make_full(patch);
   if (status == SMFT_OK)
     *out = patch;
@@ -90,12 +101,35 @@ static smft_status make(smft_patch **out, const smft_model *model, int32_t kind)
   return status;
 }
 
+smft_status smft__patch_from_lora(smft_patch **out, const smft_model *model, smft__lora *lora) {
+  smft_patch *patch = make_empty(model, SMFT_PATCH_LORA);
+  if (!patch) {
+    smft__lora_free(lora, model->ctx);
+    return SMFT_E_NOMEM;
+  }
+  patch->lora = lora;
+  *out = patch;
+  return SMFT_OK;
+}
+
+smft_status smft_patch_create_lora(smft_patch **out, const smft_model *model, const smft_lora_options *options) {
+  smft_lora_options own;
+  smft__lora *lora = NULL;
+  SMFT__REQUIRE(out, "smft_patch_create_lora: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(model, "smft_patch_create_lora: model is NULL");
+  SMFT__TRY(smft__lora_options(&own, options));
+  SMFT__TRY(smft__lora_create_for_targets(&lora, model, &own));
+  smft__lora_start(lora, model);
+  return smft__patch_from_lora(out, model, lora);
+}
+
 smft_status smft_patch_create(smft_patch **out, const smft_model *model, int32_t kind) {
   SMFT__REQUIRE(out, "smft_patch_create: out is NULL");
   *out = NULL;
   SMFT__REQUIRE(model, "smft_patch_create: model is NULL");
   if (kind == SMFT_PATCH_LORA)
-    return smft__fail(SMFT_E_UNSUPPORTED, "smft_patch_create: LoRA patches are not supported in this version; use slots or full");
+    return smft_patch_create_lora(out, model, NULL);
   SMFT__REQUIRE(kind == SMFT_PATCH_SLOTS || kind == SMFT_PATCH_FULL, "smft_patch_create: unknown kind %d", kind);
   SMFT__TRY(make(out, model, kind));
   if (kind == SMFT_PATCH_FULL)
@@ -111,13 +145,19 @@ static smft_status copy_content(smft_patch *to, const smft_patch *from) {
   return SMFT_OK;
 }
 
+static smft_status copy_lora(smft_patch **out, const smft_patch *from) {
+  smft__lora *lora = NULL;
+  SMFT__TRY(smft__lora_copy(&lora, from->model, from->lora));
+  return smft__patch_from_lora(out, from->model, lora);
+}
+
 smft_status smft_patch_copy(smft_patch **out, smft_patch *patch) {
   smft_patch *copy = NULL;
   SMFT__REQUIRE(out, "smft_patch_copy: out is NULL");
   *out = NULL;
   SMFT__REQUIRE(patch, "smft_patch_copy: patch is NULL");
   SMFT__TRY(smft__patch_begin_read(patch));
-  smft_status status = make(&copy, patch->model, patch->kind);
+  smft_status status = patch->lora ? copy_lora(&copy, patch) : make(&copy, patch->model, patch->kind);
   if (status == SMFT_OK)
     status = copy_content(copy, patch);
   smft__patch_end_read(patch);
@@ -128,8 +168,44 @@ smft_status smft_patch_copy(smft_patch **out, smft_patch *patch) {
   return status;
 }
 
+/* The weights of every tensor; a product of large factors may overflow. */
+static smft_status merge_into(smft_patch *merged, const smft_patch *patch) {
+  const smft_model *model = patch->model;
+  for (int32_t i = 0; i < model->n_tensors; i++) {
+    smft__patch_values(model, patch, i, merged->full[i]);
+    for (int64_t j = 0; patch->lora && j < smft__tensor_count(&model->tensors[i]); j++)
+      if (!isfinite(merged->full[i][j]))
+        return smft__fail(SMFT_E_NONFINITE, "smft_patch_merge: tensor %s: value %lld is not finite", model->names[i], (long long)j);
+  }
+  return SMFT_OK;
+}
+
+smft_status smft_patch_merge(smft_patch **out, smft_patch *patch) {
+  smft_patch *merged = NULL;
+  SMFT__REQUIRE(out, "smft_patch_merge: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(patch, "smft_patch_merge: patch is NULL");
+  SMFT__TRY(smft__patch_begin_read(patch));
+  smft_status status = make(&merged, patch->model, SMFT_PATCH_FULL);
+  if (status == SMFT_OK)
+    status = merge_into(merged, patch);
+  smft__patch_end_read(patch);
+  if (status == SMFT_OK)
+    *out = merged;
+  else
+    smft_patch_free(merged);
+  return status;
+}
+
 int32_t smft_patch_kind(const smft_patch *patch) {
   return patch ? patch->kind : 0;
+}
+
+smft_status smft_patch_get_lora(const smft_patch *patch, smft_lora_options *options) {
+  SMFT__REQUIRE(patch && options, "smft_patch_get_lora: patch or options is NULL");
+  if (!patch->lora)
+    return smft__fail(SMFT_E_UNSUPPORTED, "smft_patch_get_lora: the patch is not a LoRA patch");
+  return smft__report_write(options, &patch->lora->options, sizeof *options, sizeof *options, "smft_lora_options");
 }
 
 /* ---- one writer or many readers --------------------------------------------------------------------------------------------- */
@@ -179,6 +255,14 @@ smft__tensor smft__weight(const smft_model *model, const smft_patch *patch, int3
   return tensor;
 }
 
+const smft__low_rank *smft__patch_adapter(const smft_patch *patch, int32_t index) {
+  return patch ? smft__lora_adapter(patch->lora, index) : NULL;
+}
+
+int64_t smft__patch_rank(const smft_patch *patch) {
+  return patch && patch->lora ? patch->lora->options.rank : 0;
+}
+
 smft__pool smft__patch_pool(const smft_model *model, const smft_patch *patch, int32_t pool) {
   smft__pool view = {0};
   view.base = smft__weight(model, patch, model->pools[pool]);
@@ -216,17 +300,50 @@ static const smft__rows *rows_of(const smft_model *model, const smft_patch *patc
 
 int smft__patch_changes(const smft_model *model, const smft_patch *patch, int32_t index) {
   const smft__rows *rows = rows_of(model, patch, index);
-  return (patch && patch->full) || (rows && rows->n > 0);
+  return (patch && patch->full) || (rows && rows->n > 0) || smft__patch_adapter(patch, index);
 }
 
 void smft__patch_values(const smft_model *model, const smft_patch *patch, int32_t index, float *values) {
   smft__tensor tensor = smft__weight(model, patch, index);
   const smft__rows *rows = rows_of(model, patch, index);
+  const smft__low_rank *adapter = smft__patch_adapter(patch, index);
   smft__pools_expect(model, SMFT__READ_IN_ORDER);
   smft__tensor_to_f32(&tensor, 0, smft__tensor_count(&tensor), values);
   smft__pools_expect(model, SMFT__READ_ROWS);
   for (int64_t i = 0; rows && i < rows->n; i++)
     memcpy(values + rows->slots[i] * rows->dim, smft__rows_at(rows, i), (size_t)rows->dim * sizeof(float));
+  if (adapter)
+    smft__low_rank_merge(model->ctx, adapter, values);
+}
+
+/* ---- what training changes -------------------------------------------------------------------------------------------------- */
+
+int32_t smft__patch_n_parts(const smft_patch *patch) {
+  return patch->kind == SMFT_PATCH_FULL ? patch->model->n_tensors : patch->kind == SMFT_PATCH_LORA ? 2 * patch->lora->n : 0;
+}
+
+static void lora_part(const smft_patch *patch, int32_t i, smft__part *part) {
+  smft__lora_factor_name(patch->model, patch->lora->tensors[i / 2], i % 2, "", part->name);
+  part->shape = smft__lora_part(patch->lora, i);
+  part->values = patch->lora->parts[i];
+}
+
+static void full_part(const smft_patch *patch, int32_t i, smft__part *part) {
+  snprintf(part->name, sizeof part->name, "%s", patch->model->names[i]);
+  part->shape = patch->model->tensors[i];
+  part->shape.dtype = SMFT__F32;
+  part->shape.data = part->values = patch->full ? patch->full[i] : NULL;
+  for (int32_t pool = 0; pool < patch->model->config.n_pools; pool++)
+    if (patch->model->pools[pool] == i)
+      part->pool = pool;
+}
+
+void smft__patch_part(const smft_patch *patch, int32_t i, smft__part *part) {
+  part->pool = -1;
+  if (patch->lora)
+    lora_part(patch, i, part);
+  else
+    full_part(patch, i, part);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------------- */
@@ -363,6 +480,8 @@ smft_status smft_patch_clear(smft_patch *patch) {
     smft__rows_clear(&patch->rows[i]);
   if (patch->full)
     copy_base(patch);
+  if (patch->lora)
+    smft__lora_start(patch->lora, patch->model);
   smft__patch_end_write(patch, 1);
   return SMFT_OK;
 }

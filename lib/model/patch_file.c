@@ -1,6 +1,5 @@
 /* patch_file: a patch as a safetensors file (design.md 5).  slots: pools.{p}.slots I64 (m) ascending, pools.{p}.rows (m, value_dim);
- * full: every tensor by its name.  The metadata names the kind and the base model's hash. */
-#include <math.h>
+ * full: every tensor by its name.  The metadata names the kind and the base model's hash.  LoRA patches are directories: lora_file.c. */
 #include <stdio.h>
 #include <string.h>
 
@@ -100,26 +99,13 @@ smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype) 
   SMFT__REQUIRE(dtype == 0 || dtype == SMFT_DTYPE_F32 || dtype == SMFT_DTYPE_BF16, "smft_patch_save: dtype must be F32 or BF16, got %d",
                 dtype);
   SMFT__TRY(smft__patch_begin_read(patch));
-  smft_status status = save(patch, path, dtype ? dtype : SMFT_DTYPE_F32);
+  dtype = dtype ? dtype : SMFT_DTYPE_F32;
+  smft_status status = patch->lora ? smft__lora_save(patch->lora, patch->model, path, dtype) : save(patch, path, dtype);
   smft__patch_end_read(patch);
   return status;
 }
 
 /* ---- load ------------------------------------------------------------------------------------------------------------------- */
-
-static int is_float(const smft__tensor *tensor) {
-  return tensor->dtype == SMFT__F32 || tensor->dtype == SMFT__F16 || tensor->dtype == SMFT__BF16;
-}
-
-/* Copies a float tensor; numbers that are not finite are refused here rather than found in somebody's logits. */
-static smft_status read_values(const smft__tensor *tensor, const char *name, float *out) {
-  int64_t n = smft__tensor_count(tensor);
-  smft__tensor_to_f32(tensor, 0, n, out);
-  for (int64_t i = 0; i < n; i++)
-    if (!isfinite(out[i]))
-      return smft__fail(SMFT_E_NONFINITE, "tensor %s: value %lld is not finite", name, (long long)i);
-  return SMFT_OK;
-}
 
 static const smft__tensor *find(const smft__safetensors *file, int32_t pool, const char *part) {
   char name[64];
@@ -134,7 +120,7 @@ static smft_status check_pair(const smft_patch *patch, int32_t pool, const smft_
     return smft__fail(SMFT_E_FORMAT, "pools.%d has slots or rows, not both", pool);
   if (slots->dtype != SMFT__I64 || slots->n_dims != 1)
     return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: expected I64 of one dimension", pool);
-  if (!is_float(rows) || rows->n_dims != 2 || rows->shape[0] != slots->shape[0] || rows->shape[1] != dim)
+  if (!smft__is_float(rows->dtype) || rows->n_dims != 2 || rows->shape[0] != slots->shape[0] || rows->shape[1] != dim)
     return smft__fail(SMFT_E_FORMAT, "pools.%d.rows: expected floats of shape (%lld, %lld)", pool, (long long)slots->shape[0],
                       (long long)dim);
   return SMFT_OK;
@@ -162,7 +148,7 @@ static smft_status load_pool(smft_patch *patch, const smft__safetensors *file, i
   SMFT__TRY(smft__rows_reserve(&patch->rows[pool], slots->shape[0]));
   SMFT__TRY(add_slots(&patch->rows[pool], pool, slots, patch->model->tensors[patch->model->pools[pool]].shape[0]));
   snprintf(name, sizeof name, "pools.%d.rows", pool);
-  return slots->shape[0] ? read_values(rows, name, patch->rows[pool].values) : SMFT_OK;
+  return slots->shape[0] ? smft__tensor_read_finite(rows, name, patch->rows[pool].values) : SMFT_OK;
 }
 
 static smft_status load_slots(smft_patch *patch, const smft__safetensors *file) {
@@ -178,9 +164,10 @@ static smft_status load_full(smft_patch *patch, const smft__safetensors *file) {
     if (at < 0)
       return smft__fail(SMFT_E_FORMAT, "tensor %s is missing", model->names[i]);
     const smft__tensor *found = &file->tensors[at], *own = &model->tensors[i];
-    if (!is_float(found) || found->n_dims != own->n_dims || memcmp(found->shape, own->shape, (size_t)own->n_dims * sizeof *own->shape) != 0)
+    if (!smft__is_float(found->dtype) || found->n_dims != own->n_dims ||
+        memcmp(found->shape, own->shape, (size_t)own->n_dims * sizeof *own->shape) != 0)
       return smft__fail(SMFT_E_FORMAT, "tensor %s: type or shape is not the model's", model->names[i]);
-    SMFT__TRY(read_values(found, model->names[i], patch->full[i]));
+    SMFT__TRY(smft__tensor_read_finite(found, model->names[i], patch->full[i]));
   }
   return SMFT_OK;
 }
@@ -205,19 +192,32 @@ static smft_status load(smft_patch **patch, const smft_model *model, const smft_
   return kind == SMFT_PATCH_SLOTS ? load_slots(*patch, file) : load_full(*patch, file);
 }
 
-smft_status smft_patch_load(smft_patch **out, const smft_model *model, const char *path) {
+static smft_status load_file(smft_patch **patch, const smft_model *model, const char *path) {
   smft__safetensors file = {0};
+  SMFT__TRY(smft__safetensors_open(&file, model->ctx, path, 1));
+  smft_status status = load(patch, model, &file);
+  smft__safetensors_close(&file);
+  return status == SMFT_OK ? SMFT_OK : smft__fail_within(status, "%s", path);
+}
+
+static smft_status load_directory(smft_patch **patch, const smft_model *model, const char *path) {
+  smft__lora *lora = NULL;
+  smft_status status = smft__lora_load(&lora, model, path);
+  if (status == SMFT_OK)
+    status = smft__patch_from_lora(patch, model, lora);
+  return status == SMFT_OK ? SMFT_OK : smft__fail_within(status, "%s", path);
+}
+
+smft_status smft_patch_load(smft_patch **out, const smft_model *model, const char *path) {
   smft_patch *patch = NULL;
   SMFT__REQUIRE(out, "smft_patch_load: out is NULL");
   *out = NULL;
   SMFT__REQUIRE(model && path, "smft_patch_load: model or path is NULL");
-  SMFT__TRY(smft__safetensors_open(&file, model->ctx, path, 1));
-  smft_status status = load(&patch, model, &file);
-  smft__safetensors_close(&file);
+  smft_status status = smft__is_directory(path) ? load_directory(&patch, model, path) : load_file(&patch, model, path);
   if (status == SMFT_OK) {
     *out = patch;
     return SMFT_OK;
   }
   smft_patch_free(patch);
-  return smft__fail_within(status, "%s", path);
+  return status;
 }

@@ -50,6 +50,11 @@ static smft_status reserve(smft_session *s) {
   return SMFT_OK;
 }
 
+/* Room for the adapters of a patch that the session is about to use. */
+static smft_status reserve_adapted(smft_session *s, const smft_patch *patch) {
+  return smft__grow(s->model->ctx, &s->adapted, &s->adapted_capacity, s->chunk * smft__patch_rank(patch), sizeof *s->adapted);
+}
+
 static smft_status check_context(const smft_model *model, int32_t context) {
   SMFT__REQUIRE(context >= 0, "smft_session_options: context_length is negative (%d)", context);
   if (context > model->config.context)
@@ -68,6 +73,8 @@ static smft_status make(smft_session **out, const smft_model *model, smft_patch 
   s->chunk = s->context < CHUNK ? s->context : CHUNK;
   s->text.ctx = model->ctx;
   smft_status status = reserve(s);
+  if (status == SMFT_OK)
+    status = reserve_adapted(s, patch);
   if (status == SMFT_OK)
     *out = s;
   else
@@ -93,6 +100,7 @@ void smft_session_free(smft_session *s) {
   smft_model *model = s->model;
   smft__buffer_free(&s->text);
   smft__free(model->ctx, s->rows);
+  smft__free(model->ctx, s->adapted);
   smft__free(model->ctx, s->block);
   smft_patch_free(s->patch);
   smft__free(model->ctx, s);
@@ -103,6 +111,7 @@ smft_status smft_session_set_patch(smft_session *s, smft_patch *patch) {
   SMFT__REQUIRE(s, "smft_session_set_patch: session is NULL");
   if (patch && patch->model != s->model)
     return smft__fail(SMFT_E_MISMATCH, "smft_session_set_patch: the patch is of another model");
+  SMFT__TRY(reserve_adapted(s, patch));
   smft__patch_retain(patch);
   smft_patch_free(s->patch);
   s->patch = patch;
@@ -161,7 +170,7 @@ static smft_status run_chunk(smft_session *s, int64_t n) {
   const smft__config *c = &s->model->config;
   smft_ctx *ctx = s->model->ctx;
   smft__segment segment = {0};
-  smft__batch_shape shape = {ctx, c, s->positions, &segment, NULL, 1, n, s->scratch};
+  smft__batch_shape shape = {ctx, c, s->positions, &segment, NULL, 1, n, s->scratch, s->adapted};
   smft__tensor embed = smft__weight(s->model, s->patch, s->model->embed);
   int64_t kv = (int64_t)c->n_kv_heads * c->head_dim;
   segment.n_past = s->cached;

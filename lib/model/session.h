@@ -22,6 +22,8 @@ struct smft_session {
   float *logits;     /* (V) of the last token, for generation */
   smft__block_tape tape;
   smft__memory_tape memory;
+  float *adapted;    /* (chunk, rank) the patch's adapters'; grows with their rank */
+  int64_t adapted_capacity;
   float *rows;       /* logits of nll, made at first need */
   int64_t rows_capacity;
   smft__buffer text; /* what generate gave out last */

@@ -1,5 +1,6 @@
 /* bad calls: every function of smft.h with NULL in place of each handle and each pointer that it needs, and every struct with sizes that no
  * version of it ever had.  The list of functions is checked against tests/abi/symbols.txt, so that a new one cannot be forgotten. */
+#include <stddef.h>
 #include "test.h"
 #include "tiny.h"
 
@@ -106,10 +107,17 @@ static void null_models(void) {
 
 static void null_patches(void) {
   smft_patch *out = NULL;
+  smft_lora_options lora = SMFT_LORA_OPTIONS_INIT;
   float row[20];
   int64_t n;
   INVALID(smft_patch_create, NULL, model, SMFT_PATCH_SLOTS);
   INVALID(smft_patch_create, &out, NULL, SMFT_PATCH_SLOTS);
+  INVALID(smft_patch_create_lora, NULL, model, NULL);
+  INVALID(smft_patch_create_lora, &out, NULL, NULL);
+  INVALID(smft_patch_get_lora, NULL, &lora);
+  INVALID(smft_patch_get_lora, patch, NULL);
+  INVALID(smft_patch_merge, NULL, patch);
+  INVALID(smft_patch_merge, &out, NULL);
   INVALID(smft_patch_copy, NULL, patch);
   INVALID(smft_patch_copy, &out, NULL);
   INVALID(smft_patch_load, NULL, model, "x");
@@ -363,6 +371,20 @@ static smft_status use_optimizer(void *block) {
   smft_optimizer_free(out);
   return status;
 }
+static smft_status use_lora(void *block) {
+  smft_patch *out = (smft_patch *)block;
+  smft_status status = smft_patch_create_lora(&out, model, block);
+  ck_assert((status == SMFT_OK) == (out != NULL));
+  smft_patch_free(out);
+  return status;
+}
+static smft_status use_lora_report(void *block) {
+  smft_patch *lora = NULL;
+  ck_ok(smft_patch_create(&lora, model, SMFT_PATCH_LORA));
+  smft_status status = smft_patch_get_lora(lora, block);
+  smft_patch_free(lora);
+  return status;
+}
 static smft_status use_learner(void *block) {
   smft_learner *out = (smft_learner *)block;
   smft_status status = smft_learner_create(&out, model, patch, selector, optimizer, block);
@@ -415,28 +437,31 @@ static const struct sized {
   size_t size;
   int report; /* written, not read */
   smft_status (*use)(void *block);
+  size_t first; /* size in the version that first had it; 0: as now */
 } structs[] = {
-    {"smft_ctx_options", sizeof(smft_ctx_options), 0, use_ctx},
-    {"smft_load_options", sizeof(smft_load_options), 0, use_load},
-    {"smft_export_options", sizeof(smft_export_options), 0, use_export},
-    {"smft_model_info", sizeof(smft_model_info), 1, use_model_info},
-    {"smft_memory_info", sizeof(smft_memory_info), 1, use_memory_info},
-    {"smft_session_options", sizeof(smft_session_options), 0, use_session},
-    {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate},
-    {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate_ids},
-    {"smft_selector_options", sizeof(smft_selector_options), 0, use_selector},
-    {"smft_background", sizeof(smft_background), 0, use_background},
-    {"smft_optimizer_options", sizeof(smft_optimizer_options), 0, use_optimizer},
-    {"smft_learner_options", sizeof(smft_learner_options), 0, use_learner},
-    {"smft_wording", sizeof(smft_wording), 0, use_wording},
-    {"smft_ids_wording", sizeof(smft_ids_wording), 0, use_ids_wording},
-    {"smft_report", sizeof(smft_report), 1, use_report},
-    {"smft_run_report", sizeof(smft_run_report), 1, use_run_report},
-    {"smft_batch", sizeof(smft_batch), 0, use_batch},
-    {"smft_report", sizeof(smft_report), 1, use_batch_report},
-    {"smft_probe_options", sizeof(smft_probe_options), 0, use_probe},
-    {"smft_probe_report", sizeof(smft_probe_report), 1, use_probe_report},
-    {"smft_probe_item", sizeof(smft_probe_item), 1, use_probe_item},
+    {"smft_ctx_options", sizeof(smft_ctx_options), 0, use_ctx, 0},
+    {"smft_load_options", sizeof(smft_load_options), 0, use_load, 0},
+    {"smft_export_options", sizeof(smft_export_options), 0, use_export, 0},
+    {"smft_model_info", sizeof(smft_model_info), 1, use_model_info, 0},
+    {"smft_memory_info", sizeof(smft_memory_info), 1, use_memory_info, 0},
+    {"smft_session_options", sizeof(smft_session_options), 0, use_session, 0},
+    {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate, 0},
+    {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate_ids, 0},
+    {"smft_selector_options", sizeof(smft_selector_options), 0, use_selector, offsetof(smft_selector_options, damping)},
+    {"smft_background", sizeof(smft_background), 0, use_background, 0},
+    {"smft_optimizer_options", sizeof(smft_optimizer_options), 0, use_optimizer, offsetof(smft_optimizer_options, warmup_steps)},
+    {"smft_lora_options", sizeof(smft_lora_options), 0, use_lora, 0},
+    {"smft_lora_options", sizeof(smft_lora_options), 1, use_lora_report, 0},
+    {"smft_learner_options", sizeof(smft_learner_options), 0, use_learner, 0},
+    {"smft_wording", sizeof(smft_wording), 0, use_wording, 0},
+    {"smft_ids_wording", sizeof(smft_ids_wording), 0, use_ids_wording, 0},
+    {"smft_report", sizeof(smft_report), 1, use_report, 0},
+    {"smft_run_report", sizeof(smft_run_report), 1, use_run_report, 0},
+    {"smft_batch", sizeof(smft_batch), 0, use_batch, 0},
+    {"smft_report", sizeof(smft_report), 1, use_batch_report, 0},
+    {"smft_probe_options", sizeof(smft_probe_options), 0, use_probe, 0},
+    {"smft_probe_report", sizeof(smft_probe_report), 1, use_probe_report, 0},
+    {"smft_probe_item", sizeof(smft_probe_item), 1, use_probe_item, 0},
 };
 
 static int64_t changed_rows(void) {
@@ -465,7 +490,8 @@ static smft_status use_sized(const struct sized *s, uint32_t size, size_t room, 
 
 START_TEST(sizes_that_no_version_had) {
   const struct sized *s = &structs[_i];
-  const uint32_t wrong[] = {0, 1, 3, 4, 8, (uint32_t)s->size - 1, (uint32_t)s->size - 4, 4097, INT32_MAX, UINT32_MAX};
+  const uint32_t first = (uint32_t)(s->first ? s->first : s->size);
+  const uint32_t wrong[] = {0, 1, 3, 4, 8, first - 1, first - 4, 4097, INT32_MAX, UINT32_MAX};
   mkdir(test_file("exported"), 0700);
   ck_ok(smft_model_export(model, NULL, test_file("exported"), NULL));
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -478,6 +504,15 @@ START_TEST(sizes_that_no_version_had) {
     ck_assert_int_eq(changed_rows(), 0); /* before anything is done */
     ck_assert_int_eq(smft_learner_pending(learner), 1);
   }
+}
+END_TEST
+
+/* A host compiled against the header that first had the struct. */
+START_TEST(sizes_of_the_first_version) {
+  const struct sized *s = &structs[_i];
+  uint32_t first = (uint32_t)(s->first ? s->first : s->size);
+  ck_ok(smft_model_export(model, NULL, test_file("exported"), NULL));
+  ck_ok(use_sized(s, first, first < s->size ? first : s->size, 0));
 }
 END_TEST
 
@@ -506,7 +541,7 @@ START_TEST(numbers_out_of_range) {
   const char *two[] = {"a", "b"};
   ck_status(smft_patch_create(&out, model, 0), SMFT_E_INVALID);
   ck_assert_ptr_null(out);
-  ck_status(smft_patch_create(&out, model, SMFT_PATCH_LORA), SMFT_E_UNSUPPORTED);
+  ck_status(smft_patch_create(&out, model, SMFT_PATCH_LORA + 1), SMFT_E_INVALID);
   ck_status(smft_patch_save(patch, test_file("x"), 77), SMFT_E_INVALID);
   ck_assert(smft_patch_row(patch, -1, 0, row, 20) < 0 && smft_patch_row(patch, 1, 0, row, 20) < 0);
   ck_assert(smft_patch_row(patch, 0, -1, row, 20) < 0 && smft_patch_row(patch, 0, 256, row, 20) < 0);
@@ -537,6 +572,7 @@ Suite *make_suite(void) {
   tcase_add_checked_fixture(tests, setup, teardown);
   tcase_add_test(tests, null_in_every_function);
   tcase_add_loop_test(tests, sizes_that_no_version_had, 0, n);
+  tcase_add_loop_test(tests, sizes_of_the_first_version, 0, n);
   tcase_add_loop_test(tests, sizes_of_a_later_version, 0, n);
   tcase_add_test(tests, numbers_out_of_range);
   suite_add_tcase(suite, tests);

@@ -15,7 +15,9 @@ typedef struct world {
   failing state;
   smft_ctx *ctx;
   smft_model *model;
-  smft_patch *patch;
+  smft_patch *patch, *lora; /* lora: half learnt, with an optimizer and a learner of its own */
+  smft_optimizer *lora_optimizer;
+  smft_learner *lora_learner;
   smft_session *session;
   smft_selector *selector;
   smft_optimizer *optimizer;
@@ -75,8 +77,23 @@ static void open_parts(world *w) {
   ck_ok(smft_probe_create(&w->probe, w->ctx, &probing));
 }
 
+static void open_lora(world *w) {
+  smft_lora_options options = SMFT_LORA_OPTIONS_INIT;
+  smft_optimizer_options adamw = SMFT_OPTIMIZER_OPTIONS_INIT;
+  smft_learner_options learning = SMFT_LEARNER_OPTIONS_INIT;
+  adamw.kind = SMFT_OPTIMIZER_ADAMW;
+  learning.loss_below = -1;
+  learning.max_steps = 3;
+  options.rank = 2;
+  ck_ok(smft_patch_create_lora(&w->lora, w->model, &options));
+  ck_ok(smft_optimizer_create(&w->lora_optimizer, w->ctx, &adamw));
+  ck_ok(smft_learner_create(&w->lora_learner, w->model, w->lora, NULL, w->lora_optimizer, &learning));
+  tiny_push(w->lora_learner, "first", "one");
+  ck_ok(smft_step(w->lora_learner, NULL));
+}
+
 /* Something is learnt already, one fact is half learnt and another waits. */
-static void open_world(world *w, int32_t n_threads) {
+static void open_world(world *w, int32_t n_threads, int with_lora) {
   memset(w, 0, sizeof *w);
   w->ctx = failing_ctx(&w->state, n_threads);
   ck_ok(smft_model_load(&w->model, w->ctx, test_file("m"), NULL));
@@ -84,6 +101,8 @@ static void open_world(world *w, int32_t n_threads) {
   tiny_push(w->learner, "first", "one");
   tiny_push(w->learner, "second", "two");
   ck_ok(smft_step(w->learner, NULL));
+  if (with_lora)
+    open_lora(w);
   add_items(w->probe);
   ck_ok(smft_probe_baseline(w->probe, w->session, NULL, NULL));
 }
@@ -93,6 +112,9 @@ static void close_world(world *w) {
   smft_patch_free(w->patch);
   smft_selector_free(w->selector);
   smft_optimizer_free(w->optimizer);
+  smft_patch_free(w->lora);
+  smft_optimizer_free(w->lora_optimizer);
+  smft_learner_free(w->lora_learner);
   smft_learner_free(w->learner);
   smft_session_free(w->session);
   smft_probe_free(w->probe);
@@ -103,7 +125,7 @@ static void close_world(world *w) {
 /* ---- what a call could lose ---- */
 
 typedef struct picture {
-  uint64_t patch, counts, optimizer;
+  uint64_t patch, counts, optimizer, lora;
   int64_t n_rows, n_batches, pending, length, items;
   double measured[3];
 } picture;
@@ -114,13 +136,25 @@ static uint64_t mix(uint64_t hash, const void *data, size_t n) { /* FNV-1a */
   return hash;
 }
 
-static uint64_t optimizer_hash(world *w) { /* its state shows only in a file, and what the file is called does not matter */
+static uint64_t optimizer_hash(smft_optimizer *optimizer) { /* its state shows only in a file, and what that is called does not matter */
   size_t n;
-  ck_ok(smft_optimizer_save(w->optimizer, test_file("picture")));
+  ck_ok(smft_optimizer_save(optimizer, test_file("picture")));
   char *bytes = test_read(test_file("picture"), &n);
   uint64_t hash = mix(7, bytes, n);
   free(bytes);
   return hash;
+}
+
+/* What LoRA's patch makes of the weights, and its optimizer's state. */
+static uint64_t lora_hash(world *w) {
+  static float values[TINY_VOCAB * 32 + SLOTS * DIM];
+  uint64_t hash = 5;
+  int64_t n;
+  for (int64_t i = 0; smft_model_tensor(w->model, i, NULL, NULL, &n) == SMFT_OK; i++) {
+    ck_ok(smft_model_tensor_values(w->model, w->lora, i, values, n));
+    hash = mix(hash, values, (size_t)n * sizeof *values);
+  }
+  return hash ^ (optimizer_hash(w->lora_optimizer) + (uint64_t)smft_learner_pending(w->lora_learner));
 }
 
 static picture take_picture(world *w) {
@@ -136,7 +170,8 @@ static picture take_picture(world *w) {
   }
   ck_ok(smft_selector_df(w->selector, 0, df, SLOTS, &p.n_batches));
   p.counts = mix(3, df, sizeof df);
-  p.optimizer = optimizer_hash(w);
+  p.optimizer = optimizer_hash(w->optimizer);
+  p.lora = w->lora ? lora_hash(w) : 0;
   p.pending = smft_learner_pending(w->learner);
   p.length = smft_session_length(w->session);
   smft_probe_item item = SMFT_PROBE_ITEM_INIT;
@@ -167,6 +202,18 @@ static smft_status make_tokenizer(world *w) {
 }
 static smft_status make_patch(world *w) { MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_SLOTS), smft_patch_free); }
 static smft_status make_full_patch(world *w) { MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_FULL), smft_patch_free); }
+static smft_status make_lora_patch(world *w) { MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_LORA), smft_patch_free); }
+static smft_status make_copied_lora(world *w) { MAKES(smft_patch, smft_patch_copy(&out, w->lora), smft_patch_free); }
+static smft_status make_merged_lora(world *w) { MAKES(smft_patch, smft_patch_merge(&out, w->lora), smft_patch_free); }
+static smft_status make_loaded_lora(world *w) {
+  MAKES(smft_patch, smft_patch_load(&out, w->model, test_file("world.lora")), smft_patch_free);
+}
+static smft_status make_lora_learner(world *w) {
+  MAKES(smft_learner, smft_learner_create(&out, w->model, w->lora, NULL, NULL, NULL), smft_learner_free);
+}
+static smft_status make_lora_session(world *w) {
+  MAKES(smft_session, smft_session_create(&out, w->model, w->lora, NULL), smft_session_free);
+}
 static smft_status make_copied_patch(world *w) { MAKES(smft_patch, smft_patch_copy(&out, w->patch), smft_patch_free); }
 static smft_status make_loaded_patch(world *w) {
   MAKES(smft_patch, smft_patch_load(&out, w->model, test_file("world.patch")), smft_patch_free);
@@ -206,6 +253,19 @@ static smft_status do_tensor_values(world *w) {
   return SMFT_OK;
 }
 static smft_status do_patch_save(world *w) { return smft_patch_save(w->patch, test_file("other.patch"), SMFT_DTYPE_BF16); }
+static smft_status do_lora_save(world *w) { return smft_patch_save(w->lora, test_file("other.lora"), 0); }
+static smft_status do_lora_export(world *w) { return smft_model_export(w->model, w->lora, test_file("exported"), NULL); }
+static smft_status do_lora_step(world *w) { return smft_step(w->lora_learner, NULL); }
+static smft_status do_lora_optimizer_save(world *w) { return smft_optimizer_save(w->lora_optimizer, test_file("other.optimizer")); }
+static smft_status do_lora_optimizer_load(world *w) {
+  return smft_optimizer_load(w->lora_optimizer, w->model, test_file("world.lora.optimizer"));
+}
+static smft_status do_session_lora(world *w) { /* the session is as it was when the patch cannot be taken */
+  smft_status status = smft_session_set_patch(w->session, w->lora);
+  if (status == SMFT_OK)
+    ck_ok(smft_session_set_patch(w->session, w->patch));
+  return status;
+}
 static smft_status do_patch_rows(world *w) { /* one row that is new: all or nothing */
   float row[DIM] = {1, 2, 3};
   for (int64_t slot = 0; slot < SLOTS; slot++) {
@@ -302,9 +362,9 @@ static smft_status do_score(world *w) {
   return smft_score_answer("The answer is x", answers, 2, &match, &f1);
 }
 
-enum { SPARE = 1, CHANGES = 2 };
+enum { SPARE = 1, CHANGES = 2, LORA = 4 };
 /* SPARE: does without some of its allocations (PCRE2's compiler to machine code; the interpreter gives the same matches).
- * CHANGES: the world is another one afterwards. */
+ * CHANGES: the world is another one afterwards.  LORA: there is a LoRA patch in it, too. */
 typedef struct call {
   const char *name;
   smft_status (*run)(world *w);
@@ -318,6 +378,12 @@ static const call calls[] = {
     {"tokenizer", make_tokenizer, 10, SPARE},
     {"patch", make_patch, 1, 0},
     {"full patch", make_full_patch, 2, 0},
+    {"lora patch", make_lora_patch, 3, 0},
+    {"lora copy", make_copied_lora, 3, LORA},
+    {"lora merge", make_merged_lora, 2, LORA},
+    {"lora load", make_loaded_lora, 6, LORA},
+    {"lora learner", make_lora_learner, 8, LORA},
+    {"lora session", make_lora_session, 3, LORA},
     {"patch copy", make_copied_patch, 2, 0},
     {"patch load", make_loaded_patch, 3, 0},
     {"session", make_session, 2, 0},
@@ -330,6 +396,12 @@ static const call calls[] = {
     {"export", do_export, 3, 0},
     {"tensor values", do_tensor_values, 0, 0},
     {"patch save", do_patch_save, 2, 0},
+    {"lora save", do_lora_save, 5, LORA},
+    {"lora export", do_lora_export, 3, LORA},
+    {"lora step", do_lora_step, 0, CHANGES | LORA},
+    {"lora optimizer save", do_lora_optimizer_save, 2, LORA},
+    {"lora optimizer load", do_lora_optimizer_load, 6, CHANGES | LORA},
+    {"lora for a session", do_session_lora, 0, CHANGES | LORA},
     {"patch row", do_patch_rows, 0, CHANGES},
     {"feed", do_feed, 0, CHANGES},
     {"nll", do_nll, 0, CHANGES},
@@ -358,12 +430,13 @@ static const call calls[] = {
 
 static void same_picture(const picture *wanted, const picture *got, const char *name, const char *when, long long k) {
   ck_assert_msg(memcmp(wanted, got, sizeof *wanted) == 0,
-                "%s, allocation %lld, %s: rows %lld/%lld (%s), counts %s, optimizer %s, pending %lld/%lld, length %lld/%lld, "
+                "%s, allocation %lld, %s: rows %lld/%lld (%s), counts %s, optimizer %s, lora %s, pending %lld/%lld, length %lld/%lld, "
                 "items %lld/%lld, measured %g %g %g/%g %g %g", name, k, when, (long long)wanted->n_rows, (long long)got->n_rows,
                 wanted->patch == got->patch ? "same" : "other", wanted->counts == got->counts ? "same" : "other",
-                wanted->optimizer == got->optimizer ? "same" : "other", (long long)wanted->pending, (long long)got->pending,
-                (long long)wanted->length, (long long)got->length, (long long)wanted->items, (long long)got->items, wanted->measured[0],
-                wanted->measured[1], wanted->measured[2], got->measured[0], got->measured[1], got->measured[2]);
+                wanted->optimizer == got->optimizer ? "same" : "other", wanted->lora == got->lora ? "same" : "other",
+                (long long)wanted->pending, (long long)got->pending, (long long)wanted->length, (long long)got->length,
+                (long long)wanted->items, (long long)got->items, wanted->measured[0], wanted->measured[1], wanted->measured[2],
+                got->measured[0], got->measured[1], got->measured[2]);
 }
 
 /* Runs it with its k-th allocation failing; 0: it asked for fewer. */
@@ -388,7 +461,7 @@ static int run_failing(const call *c, world *w, long long k) {
 static long long unchanged(const call *c, int32_t n_threads) {
   world w;
   long long k = 1;
-  open_world(&w, n_threads);
+  open_world(&w, n_threads, c->flags & LORA);
   picture before = take_picture(&w);
   while (run_failing(c, &w, k))
     k++;
@@ -398,12 +471,34 @@ static long long unchanged(const call *c, int32_t n_threads) {
   return k;
 }
 
+/* The state of an optimizer after a step of LoRA, taken on a copy. */
+static void write_lora_state(world *w) {
+  smft_patch *copy = NULL;
+  smft_optimizer *optimizer = NULL;
+  smft_learner *learner = NULL;
+  smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
+  options.kind = SMFT_OPTIMIZER_ADAMW;
+  ck_ok(smft_patch_copy(&copy, w->lora));
+  ck_ok(smft_optimizer_create(&optimizer, w->ctx, &options));
+  ck_ok(smft_learner_create(&learner, w->model, copy, NULL, optimizer, NULL));
+  tiny_push(learner, "first", "one");
+  ck_ok(smft_step(learner, NULL));
+  ck_ok(smft_optimizer_save(optimizer, test_file("world.lora.optimizer")));
+  smft_learner_free(learner);
+  smft_optimizer_free(optimizer);
+  smft_patch_free(copy);
+}
+
 /* What the world is before and after the call when nothing fails. */
 static void undisturbed(const call *c, int32_t n_threads, picture *before, picture *after) {
   world w;
-  open_world(&w, n_threads);
+  open_world(&w, n_threads, c->flags & LORA);
   ck_ok(smft_patch_save(w.patch, test_file("world.patch"), 0)); /* for those that load */
   ck_ok(smft_optimizer_save(w.optimizer, test_file("world.optimizer")));
+  if (w.lora) {
+    ck_ok(smft_patch_save(w.lora, test_file("world.lora"), 0));
+    write_lora_state(&w);
+  }
   *before = take_picture(&w);
   ck_ok(c->run(&w));
   *after = take_picture(&w);
@@ -413,7 +508,7 @@ static void undisturbed(const call *c, int32_t n_threads, picture *before, pictu
 /* The k-th allocation fails in a world of its own: nothing is lost, and with memory the result is what it should be. */
 static int fails_at(const call *c, long long k, int32_t n_threads, const picture *before, const picture *wanted) {
   world w;
-  open_world(&w, n_threads);
+  open_world(&w, n_threads, c->flags & LORA);
   int reached = run_failing(c, &w, k);
   if (reached) {
     picture after = take_picture(&w);

@@ -23,8 +23,10 @@ static const recipe adamw = {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_ADAMW, SMFT_RULE_K
 static const recipe adamw_fresh = {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_ADAMW, SMFT_RULE_TFIDF, 0, 0, 0.02, 0, 10, {0, 0, 0, 1}};
 static const recipe full = {SMFT_PATCH_FULL, SMFT_OPTIMIZER_ADAMW, 0, 0, 0.1, 1e-3, 0, 0, {0, 0, 0, 1}};
 static const recipe full_sgd = {SMFT_PATCH_FULL, SMFT_OPTIMIZER_SGD, 0, 0.9, 0.1, 0.1, 0, 0, {0, 0, 1, 2}};
-static const recipe *const recipes[] = {&sgd, &sgd_all, &adamw, &adamw_fresh, &full, &full_sgd};
-#define N_RECIPES 6
+static const recipe lora = {SMFT_PATCH_LORA, SMFT_OPTIMIZER_ADAMW, 0, 0, 0.1, 1e-2, 0, 0, {0, 0, 0, 1}};
+static const recipe lora_sgd = {SMFT_PATCH_LORA, SMFT_OPTIMIZER_SGD, 0, 0.9, 0.1, 0.1, 0, 0, {0, 0, 1, 2}};
+static const recipe *const recipes[] = {&sgd, &sgd_all, &adamw, &adamw_fresh, &full, &full_sgd, &lora, &lora_sgd};
+#define N_RECIPES 8
 
 typedef struct world {
   const recipe *recipe;
@@ -119,6 +121,10 @@ static picture take_picture(const world *w) {
     add_rows(&p, &w->patch->rows[pool], NULL, n_slots);
   for (int32_t i = 0; w->patch->full && i < w->model->n_tensors; i++)
     add(&p, w->patch->full[i], (size_t)smft__tensor_count(&w->model->tensors[i]) * sizeof(float));
+  for (int32_t i = 0; w->patch->lora && i < 2 * w->patch->lora->n; i++) {
+    smft__tensor part = smft__lora_part(w->patch->lora, i);
+    add(&p, part.data, (size_t)smft__tensor_count(&part) * sizeof(float));
+  }
   for (int32_t pool = 0; o->pools && pool < o->n_pools; pool++)
     if (o->pools[pool].moments.n > 0)
       add_rows(&p, &o->pools[pool].moments, o->pools[pool].steps, n_slots);
@@ -236,7 +242,11 @@ START_TEST(state_never_touches_other_rows) {
 }
 END_TEST
 
-/* ---- the mask trick: the dense gradient of the whole pool, masked, and plain SGD on the whole pool ---- */
+/* ---- the mask trick: the dense gradient of the whole pool, masked, and plain SGD on the whole pool, each row damped by its df ---- */
+
+static double damped_rate(const uint32_t *df, int64_t n_batches, int64_t slot, double lr) {
+  return lr / (1 + (double)df[slot] / (double)n_batches / 0.0003);
+}
 
 typedef struct masked {
   float *values[2], *gradient[2]; /* per pool: (n_slots, value_dim) */
@@ -255,7 +265,7 @@ static masked mask_trick(const world *w, const smft__sequences *batch) {
   }
   smft__tape *tape;
   double loss;
-  smft__grads grads = {tensors, NULL};
+  smft__grads grads = {.tensors = tensors};
   ck_ok(smft__tape_create(&tape, w->model));
   ck_ok(smft__network_forward(tape, w->patch, batch, 1, &loss, NULL));
   ck_ok(smft__network_backward(tape, w->patch, &grads, NULL));
@@ -278,6 +288,9 @@ START_TEST(sparse_step_equals_mask_trick) {
   batch.n_sequences = 2;
   batch.token_weights = weights;
   smft__sequences sequences = {ids, offsets, 2, 13, weights};
+  smft_selector *selector = tiny_selector(w.model, plain.rule, plain.t);
+  int64_t n_batches = 0;
+  uint32_t df[4096];
   for (int step = 0; step < 3; step++) {
     smft_selected selected[64];
     masked m = mask_trick(&w, &sequences);
@@ -287,9 +300,10 @@ START_TEST(sparse_step_equals_mask_trick) {
     for (int32_t p = 0; p < w.model->config.n_pools; p++) {
       float *after = malloc((size_t)m.n * sizeof *after);
       ck_ok(smft_model_tensor_values(w.model, w.patch, w.model->pools[p], after, m.n));
+      ck_ok(smft_selector_df(selector, p, df, 4096, &n_batches));
       for (int64_t i = 0; i < m.n; i++) {
         float mask = (float)is_selected(selected, n, p, i / dim);
-        float wanted = m.values[p][i] - (float)plain.lr * (m.gradient[p][i] * mask);
+        float wanted = m.values[p][i] - (float)damped_rate(df, n_batches, i / dim, plain.lr) * (m.gradient[p][i] * mask);
         ck_assert_msg(fabsf(after[i] - wanted) <= 1e-7f, "step %d slot %lld: got %.9g, the mask trick %.9g", step, (long long)(i / dim),
                       (double)after[i], (double)wanted);
       }
@@ -298,6 +312,7 @@ START_TEST(sparse_step_equals_mask_trick) {
       free(m.gradient[p]);
     }
   }
+  smft_selector_free(selector);
   close_world(&w);
 }
 END_TEST

@@ -84,7 +84,7 @@ static double forward(world *w, const smft_patch *patch, int keep) {
 
 static float **full_gradient(world *w, const smft_patch *patch) {
   float **tensors = make_grads(w->model);
-  smft__grads grads = {tensors, NULL};
+  smft__grads grads = {.tensors = tensors};
   forward(w, patch, 1);
   ck_ok(smft__network_backward(w->tape, patch, &grads, NULL));
   return tensors;
@@ -142,7 +142,7 @@ START_TEST(one_tensor_alone) {
     float **one = calloc((size_t)w.model->n_tensors, sizeof *one);
     int64_t n = smft__tensor_count(&w.model->tensors[i]);
     one[i] = calloc((size_t)n, sizeof **one);
-    smft__grads grads = {one, NULL};
+    smft__grads grads = {.tensors = one};
     forward(&w, NULL, 1);
     ck_ok(smft__network_backward(w.tape, NULL, &grads, NULL));
     ck_assert_msg(memcmp(one[i], all[i], (size_t)n * sizeof **one) == 0, "%s differs when it is wanted alone", w.model->names[i]);
@@ -167,7 +167,7 @@ START_TEST(sparse_rows_are_the_dense_rows) {
     for (int64_t slot = 0; slot < 49; slot += 2)
       memset(smft__rows_at(&rows[p], smft__rows_add(&rows[p], slot)), 0, (size_t)dim * sizeof(float));
   }
-  smft__grads grads = {NULL, wanted}, all = {dense, wanted};
+  smft__grads grads = {.rows = wanted}, all = {.tensors = dense, .rows = wanted};
   forward(&w, NULL, keep);
   if (keep == SMFT__KEEP_VALUES)
     ck_status(smft__network_backward(w.tape, NULL, &all, NULL), SMFT_E_STATE);
@@ -217,11 +217,11 @@ START_TEST(threads_do_not_matter) {
 }
 END_TEST
 
-/* A full patch that changes nothing, and a slots patch without rows, give the base's numbers. */
+/* A full patch that changes nothing, a slots patch without rows and adapters at their start give the base's numbers. */
 START_TEST(empty_patches) {
   world w = open_world(fixtures[_i], 2);
   double base = forward(&w, NULL, 0);
-  for (int32_t kind = SMFT_PATCH_SLOTS; kind <= SMFT_PATCH_FULL; kind++) {
+  for (int32_t kind = SMFT_PATCH_SLOTS; kind <= SMFT_PATCH_LORA; kind++) {
     smft_patch *patch = NULL;
     ck_ok(smft_patch_create(&patch, w.model, kind));
     double loss = forward(&w, patch, 0);
@@ -265,7 +265,7 @@ START_TEST(refusals) {
   world w = open_world(fixtures[_i], 1);
   atomic_int cancel = 1;
   double loss = 0;
-  smft__grads none = {NULL, NULL};
+  smft__grads none = {.tensors = NULL};
   ck_status(smft__network_backward(w.tape, NULL, &none, NULL), SMFT_E_STATE);
   ck_status(smft__network_forward(w.tape, NULL, batch(&w), 1, &loss, &cancel), SMFT_E_CANCELLED);
   ck_status(smft__network_backward(w.tape, NULL, &none, NULL), SMFT_E_STATE);

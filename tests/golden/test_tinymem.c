@@ -115,6 +115,7 @@ static smft_selector *count(const world *w, int64_t t) {
       n_ids += lengths[n++];
     }
   smft_selector_options options = SMFT_SELECTOR_OPTIONS_INIT;
+  options.damping = -1; /* the plain step of [P] */
   options.t = t;
   smft_background background = SMFT_BACKGROUND_INIT;
   background.ids = ids;

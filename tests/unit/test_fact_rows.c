@@ -151,7 +151,7 @@ START_TEST(rates) {
   for (int64_t i = 0; i < smft__tensor_count(values); i++)
     sum += (double)((const float *)values->data)[i] * (double)((const float *)values->data)[i];
   ck_assert_double_eq_tol(smft__mean_row_square(model), sum / (double)values->shape[0], 1e-9);
-  ck_assert_double_eq_tol(smft__capped_lr(2, 1, 100), 0.4, 1e-12);  /* 0.2 * loss / |g|^2 */
+  ck_assert_double_eq_tol(smft__capped_lr(2, 1, 100), 1, 1e-12);  /* 0.5 * loss / |g|^2 */
   ck_assert_double_eq_tol(smft__capped_lr(2, 0.1, 10), 10, 1e-12);  /* the cap */
   ck_assert_double_eq_tol(smft__capped_lr(2, 0, 10), 10, 1e-12);
   close_all(NULL);

@@ -42,10 +42,10 @@ static void by_the_book(const smft_optimizer_options *o, double g, int64_t step,
 
 START_TEST(steps_follow_the_formulas) {
   static const smft_optimizer_options all[] = {
-    {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-    {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.8, 0.05, 0, 0, 0, 0, 0, 0, 0},
-    {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-    {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0}};
+    {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.8, 0.05, 0, 0, 0, 0, 0, 0, 0, 0},
+    {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0}};
   enum { N = 37 };
   float w[N], m[N] = {0}, v[N] = {0}, g[N];
   double wanted[N][3];
@@ -118,8 +118,8 @@ static void step_batch(smft_learner *learner, smft_report *report) {
 static double norm_of(const smft_learner *learner, int pools) {
   const smft__dense *layout = &learner->dense.layout;
   double sum = 0;
-  for (int32_t i = 0; i < layout->n_tensors; i++)
-    for (int64_t j = 0; j < layout->count[i] && layout->is_pool[i] == pools; j++)
+  for (int32_t i = 0; i < layout->n_parts; i++)
+    for (int64_t j = 0; j < layout->count[i] && (layout->parts[i].pool >= 0) == pools; j++)
       sum += pow((double)learner->dense.gradient[layout->begin[i] + j], 2);
   return sqrt(sum);
 }
@@ -148,7 +148,7 @@ START_TEST(groups_have_their_own_rate_and_clip) {
   double scales[2] = {0.05 / (_i ? norms[0] : all), _i ? 0.002 / norms[1] : 0.05 / all};
   for (int32_t i = 0; i < model->n_tensors; i++) {
     const smft__dense *layout = &learner->dense.layout;
-    int pool = layout->is_pool[i];
+    int pool = layout->parts[i].pool >= 0;
     double lr = pool && _i ? 0.7 : 0.1, decay = !_i ? 0 : pool ? 0.01 : 0.02;
     for (int64_t j = 0; j < layout->count[i]; j++) {
       double old = (double)before->full[i][j], g = (double)learner->dense.gradient[layout->begin[i] + j];
@@ -258,9 +258,9 @@ static void finish(run *r) {
 }
 
 static const smft_optimizer_options checkpointed[] = {
-  {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-  {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.9, 0, 0, 0, 0, 0, 0, 0, 0},
-  {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0}};
+  {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+  {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.9, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+  {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0}};
 
 /* Three steps, saved, loaded, and two more: bit for bit what five in a row give. */
 START_TEST(a_checkpoint_goes_on_bit_for_bit) {

@@ -104,6 +104,47 @@ START_TEST(rules_rank_as_their_formulas) {
 }
 END_TEST
 
+/* The control: t different slots that were read, the same for the same reads, others for other reads, every slot's turn at some time. */
+START_TEST(random_draws_among_the_slots_read) {
+  int64_t drawn[256] = {0}, first[20];
+  int same = 0;
+  open_model();
+  smft_selector_options options = SMFT_SELECTOR_OPTIONS_INIT;
+  options.rule = SMFT_RULE_RANDOM;
+  options.t = 20;
+  smft_selector *selector;
+  ck_ok(smft_selector_create(&selector, model, &options));
+  smft__selection selection = {ctx, NULL, 0, 0};
+  for (int round = 0; round < 200; round++) {
+    smft__counts counts[2];
+    for (int p = 0; p < 2; p++)
+      smft__counts_init(&counts[p], ctx);
+    for (int64_t slot = 0; slot < 100; slot++)
+      for (int64_t r = 0; r < 1 + (slot == round / 2); r++) /* two rounds each read the same */
+        ck_ok(smft__counts_add(&counts[0], &slot, 1));
+    for (int p = 0; p < 2; p++)
+      ck_ok(smft__counts_finish(&counts[p]));
+    ck_ok(smft__select(selector, counts, &selection));
+    ck_assert_int_eq(selection.n, 20);
+    for (int64_t i = 0; i < 20; i++) {
+      ck_assert(selection.list[i].pool == 0 && selection.list[i].slot < 100);
+      ck_assert(i == 0 || selection.list[i - 1].score > selection.list[i].score);
+      drawn[selection.list[i].slot]++;
+      same += round % 2 == 1 && selection.list[i].slot == first[i];
+      first[i] = selection.list[i].slot;
+    }
+    for (int p = 0; p < 2; p++)
+      smft__counts_free(&counts[p]);
+  }
+  ck_assert_int_eq(same, 100 * 20);
+  for (int64_t slot = 0; slot < 100; slot++)
+    ck_assert(drawn[slot] > 8 && drawn[slot] < 100); /* 40 expected */
+  smft__free(ctx, selection.list);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
 START_TEST(without_counts_tfidf_selects_nothing) {
   open_model();
   smft_selector *selector;
@@ -358,7 +399,7 @@ START_TEST(bad_arguments) {
   ck_status(smft_selector_create(NULL, model, NULL), SMFT_E_INVALID);
   ck_status(smft_selector_create(&selector, NULL, NULL), SMFT_E_INVALID);
   ck_assert_ptr_null(selector);
-  options.rule = 5;
+  options.rule = SMFT_RULE_RANDOM + 1;
   ck_status(smft_selector_create(&selector, model, &options), SMFT_E_INVALID);
   options.rule = 0;
   options.t = -1;
@@ -386,6 +427,7 @@ Suite *make_suite(void) {
   TCase *cases = tcase_create("selector");
   tcase_add_loop_test(cases, rules_rank_as_their_formulas, 0, 16);
   tcase_add_test(cases, without_counts_tfidf_selects_nothing);
+  tcase_add_test(cases, random_draws_among_the_slots_read);
   tcase_add_loop_test(cases, text_and_ids_count_alike, 0, 3);
   tcase_add_test(cases, padding_never_counts);
   tcase_add_test(cases, failures_leave_the_counts);

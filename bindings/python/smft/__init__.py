@@ -21,7 +21,7 @@ from .errors import (BufferTooSmallError, CancelledError, ContextError, Encoding
                      StructSizeError, TokenError, UnsupportedError)
 from .learn import Learner, Optimizer, Report, RunReport, Selector, Wording
 from .model import MemoryInfo, Model, ModelInfo, Tensor, Tokenizer
-from .patch import Patch
+from .patch import LoraOptions, Patch
 from .probe import Probe, ProbeItem, ProbeReport, score_answer
 from .session import Nll, Session
 
@@ -30,7 +30,7 @@ __version__: str = _lib.smft_version_string().decode("ascii")
 
 __all__ = [
     "BufferTooSmallError", "CancelledError", "Context", "ContextError", "EncodingError", "Error", "FactError", "FileError", "FormatError",
-    "InternalError", "InvalidError", "Learner", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoMemoryError",
+    "InternalError", "InvalidError", "Learner", "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoMemoryError",
     "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
     "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "default_context",
     "score_answer",

@@ -97,6 +97,11 @@ class MemoryInfo(Sized):
                 ("n_slots", c_int64)]
 
 
+class LoraOptions(Sized):
+    _fields_ = [("struct_size", c_uint32), ("rank", c_int32), ("alpha", c_double), ("targets", c_uint32), ("flags", c_uint32),
+                ("seed", c_uint64)]
+
+
 class SessionOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("context_length", c_int32)]
 
@@ -108,7 +113,8 @@ class GenerateOptions(Sized):
 
 
 class SelectorOptions(Sized):
-    _fields_ = [("struct_size", c_uint32), ("rule", c_int32), ("t", c_int64), ("flags", c_uint32), ("reserved", c_int32)]
+    _fields_ = [("struct_size", c_uint32), ("rule", c_int32), ("t", c_int64), ("flags", c_uint32), ("reserved", c_int32),
+                ("damping", c_double)]
 
 
 class Background(Sized):
@@ -120,7 +126,8 @@ class Background(Sized):
 class OptimizerOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("kind", c_int32), ("flags", c_uint32), ("reserved", c_int32), ("lr", c_double),
                 ("momentum", c_double), ("weight_decay", c_double), ("beta1", c_double), ("beta2", c_double), ("eps", c_double),
-                ("clip_norm", c_double), ("pool_lr", c_double), ("pool_clip_norm", c_double), ("pool_weight_decay", c_double)]
+                ("clip_norm", c_double), ("pool_lr", c_double), ("pool_clip_norm", c_double), ("pool_weight_decay", c_double),
+                ("warmup_steps", c_int64)]
 
 
 class LearnerOptions(Sized):
@@ -181,9 +188,10 @@ class ProbeItem(Sized):
 #: C name of every struct with fields -> its mirror here.
 STRUCTS: Dict[str, type] = {
     "smft_ctx_options": CtxOptions, "smft_load_options": LoadOptions, "smft_export_options": ExportOptions,
-    "smft_model_info": ModelInfo, "smft_memory_info": MemoryInfo, "smft_session_options": SessionOptions,
-    "smft_generate_options": GenerateOptions, "smft_selector_options": SelectorOptions, "smft_background": Background,
-    "smft_optimizer_options": OptimizerOptions, "smft_learner_options": LearnerOptions, "smft_wording": Wording,
+    "smft_model_info": ModelInfo, "smft_memory_info": MemoryInfo, "smft_lora_options": LoraOptions,
+    "smft_session_options": SessionOptions, "smft_generate_options": GenerateOptions, "smft_selector_options": SelectorOptions,
+    "smft_background": Background, "smft_optimizer_options": OptimizerOptions, "smft_learner_options": LearnerOptions,
+    "smft_wording": Wording,
     "smft_ids_wording": IdsWording, "smft_report": Report, "smft_selected": Selected, "smft_run_report": RunReport,
     "smft_batch": Batch, "smft_probe_options": ProbeOptions, "smft_probe_report": ProbeReport, "smft_probe_item": ProbeItem,
 }
@@ -192,10 +200,12 @@ STRUCTS: Dict[str, type] = {
 CONSTANTS: Dict[str, int] = {
     "ENCODE_SPECIAL": 1, "ENCODE_NO_PARSE": 2, "ENCODE_CONTINUE": 4, "DECODE_SKIP_SPECIAL": 1, "LOAD_COPY": 1,
     "DTYPE_F32": 1, "DTYPE_F16": 2, "DTYPE_BF16": 3, "PLACEMENT_REPLACE": 1, "PLACEMENT_BESIDE": 2,
-    "PATCH_SLOTS": 1, "PATCH_FULL": 2, "PATCH_LORA": 3, "LOGITS_NONE": 0, "LOGITS_LAST": 1, "LOGITS_ALL": 2,
-    "GENERATE_CONTINUE": 1, "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "SELECTOR_EMPTY": 1,
+    "PATCH_SLOTS": 1, "PATCH_FULL": 2, "PATCH_LORA": 3, "LORA_Q": 1, "LORA_K": 2, "LORA_V": 4, "LORA_O": 8, "LORA_GATE": 16,
+    "LORA_UP": 32, "LORA_DOWN": 64, "LORA_ALL": 127, "LORA_RANK_STABILIZED": 1,
+    "LOGITS_NONE": 0, "LOGITS_LAST": 1, "LOGITS_ALL": 2,
+    "GENERATE_CONTINUE": 1, "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "RULE_RANDOM": 5, "SELECTOR_EMPTY": 1,
     "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
-    "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2,
+    "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4,
     "FACT_LEARNING": 0, "FACT_DONE": 1, "FACT_GAVE_UP": 2, "PROBE_QUESTION": 1, "PROBE_TEXT": 2, "PROBE_CHOICE": 3,
 }
 
@@ -236,6 +246,9 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_model_tensor": (_S, [_MODEL, c_int64, _P(c_char_p), _IDS, _LONGS]),
     "smft_model_tensor_values": (_S, [_MODEL, _PATCH, c_int64, _FLOATS, c_int64]),
     "smft_patch_create": (_S, [_P(_PATCH), _MODEL, c_int32]),
+    "smft_patch_create_lora": (_S, [_P(_PATCH), _MODEL, _P(LoraOptions)]),
+    "smft_patch_get_lora": (_S, [_PATCH, _P(LoraOptions)]),
+    "smft_patch_merge": (_S, [_P(_PATCH), _PATCH]),
     "smft_patch_copy": (_S, [_P(_PATCH), _PATCH]),
     "smft_patch_load": (_S, [_P(_PATCH), _MODEL, c_char_p]),
     "smft_patch_save": (_S, [_PATCH, c_char_p, c_int32]),

@@ -52,6 +52,13 @@ def _check_version(library: ctypes.CDLL, path: str) -> None:
         raise ImportError(f"{path} is libsmft {major}.{minor}, but this package is for {_abi.VERSION[0]}.{_abi.VERSION[1]}")
 
 
+def _declare(library: ctypes.CDLL) -> None:
+    try:
+        _abi.declare(library)
+    except AttributeError as error:  # its version is right, but it was built before the function was there
+        raise ImportError(f"this package wants a newer build of libsmft than {library._name}: {error}") from None
+
+
 lib = load()
-_abi.declare(lib)
+_declare(lib)
 errors._last_message = lib.smft_error_message

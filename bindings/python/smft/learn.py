@@ -19,7 +19,7 @@ from .model import Model
 from .patch import Patch
 
 RULES = {"tfidf": _abi.CONSTANTS["RULE_TFIDF"], "kl": _abi.CONSTANTS["RULE_KL"], "tf": _abi.CONSTANTS["RULE_TF"],
-         "all": _abi.CONSTANTS["RULE_ALL"]}
+         "all": _abi.CONSTANTS["RULE_ALL"], "random": _abi.CONSTANTS["RULE_RANDOM"]}
 OPTIMIZERS = {"sgd": _abi.CONSTANTS["OPTIMIZER_SGD"], "adamw": _abi.CONSTANTS["OPTIMIZER_ADAMW"]}
 FACT_STATES = {_abi.CONSTANTS["FACT_LEARNING"]: "learning", _abi.CONSTANTS["FACT_DONE"]: "done",
                _abi.CONSTANTS["FACT_GAVE_UP"]: "gave up"}
@@ -37,14 +37,16 @@ def _choose(table: Any, name: str, what: str) -> int:
 class Selector(Handle):
     """Background counts and the rule that ranks slots: which rows a step may change.
 
-    rule: "tfidf", "kl", "tf" or "all".  t: at most so many slots a step, over all pools; 0: the library's default.
-    empty: start without counts, even where background.safetensors lies beside the model.
+    rule: "tfidf", "kl", "tf", "all", or "random" (t of the slots that were read: the control of an experiment).  t: at most so many slots
+    a step, over all pools; 0: the library's default.  empty: start without counts, even where background.safetensors lies beside the model.
+    damping: how far a selected row may move: its rate is multiplied by 1 / (1 + s / damping), s the share of background batches that read
+    it; None: the library's default, 0 or False: no damping, as in the paper.  Without counts nothing is damped.
     """
 
     _free = "smft_selector_free"
 
-    def __init__(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False) -> None:
-        options = _abi.SelectorOptions(rule=_choose(RULES, rule, "rule"), t=t,
+    def __init__(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False, damping: Optional[float] = None) -> None:
+        options = _abi.SelectorOptions(rule=_choose(RULES, rule, "rule"), t=t, damping=_damping(damping),
                                        flags=_abi.CONSTANTS["SELECTOR_EMPTY"] if empty else 0)
         self._own(create("smft_selector_create", _abi.Selector, required(model, Model, "model"), ctypes.byref(options)))
         self.model = model
@@ -111,13 +113,19 @@ class Selector(Handle):
         check(lib.smft_selector_load(self._handle, c_path(path)))
 
 
+def _damping(given: Optional[float]) -> float:
+    """As C has it: 0 is the library's default, a negative number none."""
+    return 0.0 if given is None or given is True else given or -1.0
+
+
 # ---- optimizer --------------------------------------------------------------------------------------------------------------
 
 
 class Optimizer(Handle):
-    """"sgd" or "adamw".  0 everywhere means the library's default (lr: the rule in docs/method.md).
+    """"sgd" or "adamw".  0 everywhere means the library's default (lr: the rule in docs/method.md, which goes by the patch's kind).
 
-    keep_state: moments and momentum go on from fact to fact instead of starting afresh.
+    keep_state: moments and momentum go on from fact to fact instead of starting afresh (patches of slots; the others always keep them).
+    warmup_steps: the rate rises linearly over the first so many updates (of a fact, on patches of slots without keep_state).
     For full patches: pool_lr, pool_clip_norm and pool_weight_decay of the pools' values (0: lr; clipped with the rest; none);
     lazy_pools: rows that a batch did not read keep values and moments, as PyTorch's SparseAdam does it.
     """
@@ -127,12 +135,13 @@ class Optimizer(Handle):
     def __init__(self, kind: str = "sgd", lr: float = 0.0, momentum: float = 0.0, weight_decay: float = 0.0, beta1: float = 0.0,
                  beta2: float = 0.0, eps: float = 0.0, clip_norm: float = 0.0, pool_lr: float = 0.0, pool_clip_norm: float = 0.0,
                  pool_weight_decay: float = 0.0, keep_state: bool = False, lazy_pools: bool = False,
-                 context: Optional[Context] = None) -> None:
+                 warmup_steps: int = 0, context: Optional[Context] = None) -> None:
         flags = _abi.CONSTANTS["OPTIMIZER_KEEP_STATE"] if keep_state else 0
         flags |= _abi.CONSTANTS["OPTIMIZER_LAZY_POOLS"] if lazy_pools else 0
         options = _abi.OptimizerOptions(kind=_choose(OPTIMIZERS, kind, "kind"), lr=lr, momentum=momentum, weight_decay=weight_decay,
                                         beta1=beta1, beta2=beta2, eps=eps, clip_norm=clip_norm, pool_lr=pool_lr,
-                                        pool_clip_norm=pool_clip_norm, pool_weight_decay=pool_weight_decay, flags=flags)
+                                        pool_clip_norm=pool_clip_norm, pool_weight_decay=pool_weight_decay, warmup_steps=warmup_steps,
+                                        flags=flags)
         self._own(create("smft_optimizer_create", _abi.Optimizer, context_handle(context), ctypes.byref(options)))
 
     def set_lr(self, lr: float, pool_lr: float = 0.0) -> None:
@@ -140,8 +149,8 @@ class Optimizer(Handle):
         check(lib.smft_optimizer_set_lr(self._handle, lr, pool_lr))
 
     def set_group(self, part: Text, lr_scale: float) -> None:
-        """Full patches: tensors whose name contains `part` learn at lr_scale times the learning rate; 0 freezes them.  The same part
-        again replaces its scale; where several fit, the latest counts."""
+        """Full and LoRA patches: tensors (LoRA: factors, such as "layers.0.self_attn.q_proj.lora_B") whose name contains `part` learn at
+        lr_scale times the learning rate; 0 freezes them.  The same part again replaces its scale; where several fit, the latest counts."""
         check(lib.smft_optimizer_set_group(self._handle, c_text(part, "part"), lr_scale))
 
     def reset(self) -> None:
@@ -218,10 +227,12 @@ WordingLike = Union[Wording, Tuple[Text, Text], Tuple[Text, Text, Text], "dict[s
 class Learner(Handle):
     """A queue of facts and the workspace that teaches them.
 
-    selector: for patches of slots only.  optimizer, selector None: the defaults.  max_steps and loss_below decide when a fact is
-    done (loss_below negative: max_steps alone does).  wordings_per_step: drawn anew for each step; None or negative: all.
+    selector: for patches of slots only.  optimizer, selector None: the library's defaults for the patch: SGD on slots; AdamW with weight
+    decay 0.1 and clip_norm 1 on full and LoRA patches, at rates of their own.  max_steps and loss_below decide when a fact is done
+    (loss_below negative: max_steps alone does).  wordings_per_step: drawn anew for each step; None or negative: all.
     0 everywhere means the library's default.  loss_all: on every token, not only the answer's.  rows_per_step: choose the rows anew
-    in every step from its own batch, as the paper does it, instead of once a fact.
+    in every step from its own batch, as the paper does it, instead of once a fact.  protect: facts that were taught count as background,
+    so that where rows are damped, facts that follow move the less what earlier ones read.
 
         for report in learner:      # until the queue is empty
             print(report.fact_id, report.loss, f"{report.progress:.0%}")
@@ -231,9 +242,10 @@ class Learner(Handle):
 
     def __init__(self, model: Model, patch: Patch, selector: Optional[Selector] = None, optimizer: Optional[Optimizer] = None,
                  max_steps: int = 0, loss_below: float = 0.0, wordings_per_step: Optional[int] = 0, seed: int = 0,
-                 loss_all: bool = False, rows_per_step: bool = False) -> None:
+                 loss_all: bool = False, rows_per_step: bool = False, protect: bool = True) -> None:
         flags = _abi.CONSTANTS["LEARNER_LOSS_ALL"] if loss_all else 0
         flags |= _abi.CONSTANTS["LEARNER_ROWS_PER_STEP"] if rows_per_step else 0
+        flags |= 0 if protect else _abi.CONSTANTS["LEARNER_NO_PROTECT"]
         options = _abi.LearnerOptions(max_steps=max_steps, loss_below=loss_below, seed=seed,
                                       wordings_per_step=-1 if wordings_per_step is None else wordings_per_step, flags=flags)
         handles = (required(model, Model, "model"), required(patch, Patch, "patch"), optional(selector, Selector, "selector"),

@@ -1,62 +1,131 @@
 """patch: what was learnt, apart from the model."""
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 from ctypes import c_float, c_int64
-from types import MethodType
-from typing import Any, Callable, List, Optional, Type
+from dataclasses import dataclass
+from typing import Any, Callable, Generic, Iterable, List, Optional, Tuple, Type, TypeVar, Union, overload
 
 from . import _abi, _arrays
 from ._handle import Handle, Path, c_path, create, required
 from ._library import lib
-from .errors import UnsupportedError, check
+from .errors import InvalidError, UnsupportedError, check
 from .model import Model, dtype_number
 
 KINDS = {_abi.CONSTANTS["PATCH_SLOTS"]: "slots", _abi.CONSTANTS["PATCH_FULL"]: "full", _abi.CONSTANTS["PATCH_LORA"]: "lora"}
+_KIND_NUMBERS = {name: number for number, name in KINDS.items()}
+LORA_TARGETS = {name: _abi.CONSTANTS["LORA_" + name.upper()] for name in ("q", "k", "v", "o", "gate", "up", "down")}
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
-class _ClassOrInstance:
-    """Patch.load(model, path) and patch.load(path): one name, as smft.Selector and smft.Optimizer have theirs on the instance."""
+class _ClassOrInstance(Generic[A, B]):
+    """One name for two things: of the class (Patch.load(model, path): a new patch) and of an object (patch.load(path): into this one, as
+    smft.Selector and smft.Optimizer have it)."""
 
-    def __init__(self, function: Callable[..., "Patch"]) -> None:
-        self._function = function
-        self.__doc__ = function.__doc__
+    def __init__(self, of_class: Callable[..., A], of_object: Callable[..., B]) -> None:
+        self._of_class: Any = of_class  # a classmethod
+        self._of_object: Any = of_object
+        self.__doc__ = f"{self._of_class.__func__.__doc__}\n\n        {of_object.__doc__}"
 
-    def __get__(self, patch: Optional["Patch"], kind: Type["Patch"]) -> Callable[..., "Patch"]:
-        return MethodType(self._function, kind) if patch is None else patch._load_here
+    @overload
+    def __get__(self, patch: None, kind: Type["Patch"]) -> Callable[..., A]: ...
+
+    @overload
+    def __get__(self, patch: "Patch", kind: Type["Patch"]) -> Callable[..., B]: ...
+
+    def __get__(self, patch: Optional["Patch"], kind: Type["Patch"]) -> Any:
+        return (self._of_class if patch is None else self._of_object).__get__(patch, kind)
+
+
+@dataclass(frozen=True)
+class LoraOptions:
+    """How the adapters of a LoRA patch are: W + scale * B A."""
+
+    rank: int  # columns of B and rows of A
+    alpha: float
+    targets: Tuple[str, ...]  # the kinds of matrices that have an adapter: "q", "k", "v", "o", "gate", "up", "down"
+    rank_stabilized: bool
+    seed: int  # of A; adapters that PEFT wrote have 0
+
+    @property
+    def scale(self) -> float:
+        """alpha / rank; rank_stabilized: alpha / sqrt(rank)."""
+        return self.alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
 
 
 class Patch(Handle):
-    """An empty patch of value rows (sparse memory finetuning); Patch.full(model) has a private copy of every weight instead.
+    """An empty patch.  Model + an empty patch gives exactly the model's logits.
 
-    Model + an empty patch gives exactly the model's logits.
+    kind "slots": value rows of memory pools (sparse memory finetuning), "full": a private copy of every weight, "lora": low-rank adapters.
+    The same as Patch.slots(model), Patch.full(model), Patch.lora(model), which takes options.
     """
 
     _free = "smft_patch_free"
 
-    def __init__(self, model: Model) -> None:
-        self._adopt(model, create("smft_patch_create", _abi.Patch, required(model, Model, "model"), _abi.CONSTANTS["PATCH_SLOTS"]))
+    def __init__(self, model: Model, kind: str = "slots") -> None:
+        handle = required(model, Model, "model")
+        if kind not in _KIND_NUMBERS:
+            raise InvalidError(f"kind must be one of {', '.join(map(repr, _KIND_NUMBERS))}, got {kind!r}")
+        self._adopt(model, create("smft_patch_create", _abi.Patch, handle, _KIND_NUMBERS[kind]))
 
     def _adopt(self, model: Model, pointer: Any) -> "Patch":
         self._own(pointer)
         self.model = model
         return self
 
+    # -- a new one
+
+    @classmethod
+    def _new_slots(cls, model: Model) -> "Patch":
+        """Patch.slots(model): an empty patch of value rows, copied where they change: sparse memory finetuning."""
+        return cls(model, "slots")
+
     @classmethod
     def full(cls, model: Model) -> "Patch":
         """A private f32 copy of every weight: full finetuning, pretraining."""
-        pointer = create("smft_patch_create", _abi.Patch, required(model, Model, "model"), _abi.CONSTANTS["PATCH_FULL"])
-        return cls.__new__(cls)._adopt(model, pointer)
+        return cls(model, "full")
 
-    @_ClassOrInstance
-    def load(cls, model: Model, path: Path) -> "Patch":
-        """Patch.load(model, path): a new patch of what save wrote.  One of another model is a MismatchError.
+    @classmethod
+    def lora(cls, model: Model, rank: int = 16, alpha: Optional[float] = None, targets: Union[str, Iterable[str]] = "all",
+             rank_stabilized: bool = False, seed: int = 0) -> "Patch":
+        """Low-rank adapters beside attention and FFN matrices, W + alpha/rank * B A: LoRA finetuning.
 
-        patch.load(path), of a patch of slots: what save wrote takes the place of what the patch holds; sessions that read it see that.
+        rank: 1 or more.  alpha: None: 2 * rank.  targets: "all" that the model has, or a list of "q", "k", "v", "o", "gate", "up", "down";
+        a model with none of those is an UnsupportedError.  rank_stabilized: alpha / sqrt(rank) instead (rsLoRA).  seed: of A; B starts as
+        zeros.
         """
+        handle = required(model, Model, "model")
+        options = _abi.LoraOptions(rank=_rank(rank), alpha=_alpha(alpha), targets=_target_bits(targets), seed=seed,
+                                   flags=_abi.CONSTANTS["LORA_RANK_STABILIZED"] if rank_stabilized else 0)
+        return cls.__new__(cls)._adopt(model, create("smft_patch_create_lora", _abi.Patch, handle, ctypes.byref(options)))
+
+    def copy(self) -> "Patch":
+        """A snapshot."""
+        return self._made("smft_patch_copy")
+
+    def merge(self) -> "Patch":
+        """A full patch with the weights that model + patch have, of any kind: changed rows put in place, adapters multiplied out."""
+        return self._made("smft_patch_merge")
+
+    def _made(self, function: str) -> "Patch":
+        return type(self).__new__(type(self))._adopt(self.model, create(function, _abi.Patch, self._handle))
+
+    # -- files
+
+    @classmethod
+    def _load_new(cls, model: Model, path: Path) -> "Patch":
+        """Patch.load(model, path): a new patch of what save wrote, or of LoRA adapters that PEFT wrote (path: their directory, with
+        adapter_config.json and adapter_model.safetensors).  One of another model is a MismatchError; what an adapter needs that is not
+        done here (DoRA, biases, other modules, ...) an UnsupportedError that names it."""
         return cls.__new__(cls)._adopt(model, create("smft_patch_load", _abi.Patch, required(model, Model, "model"), c_path(path)))
 
     def _load_here(self, path: Path) -> "Patch":
+        """patch.load(path), of a patch of slots: what save wrote takes the place of what the patch holds; sessions that read it see
+        that."""
         with type(self).load(self.model, path) as other:
             if (self.kind, other.kind) != ("slots", "slots"):
                 raise UnsupportedError(f"{os.fspath(path)!r} holds a patch of {other.kind}, this one is of {self.kind}; "
@@ -68,6 +137,8 @@ class Patch(Handle):
                     self._replace(before)
                     raise
 
+    load = _ClassOrInstance(_load_new, _load_here)
+
     def _replace(self, other: "Patch") -> "Patch":
         self.clear()
         for pool in range(self.model.info.n_pools):
@@ -76,30 +147,39 @@ class Patch(Handle):
         return self
 
     def save(self, path: Path, dtype: Optional[str] = "f32") -> None:
-        """Writes a safetensors file, whole or not at all.  dtype "f32" (exact) or "bf16" (half the size, rounded)."""
+        """Writes a safetensors file, whole or not at all; a LoRA patch: a directory, made if missing, in PEFT's layout
+        (adapter_config.json, adapter_model.safetensors), which PEFT loads.  dtype "f32" (exact) or "bf16" (half the size, rounded)."""
         check(lib.smft_patch_save(self._handle, c_path(path), dtype_number(dtype)))
 
-    def copy(self) -> "Patch":
-        """A snapshot."""
-        return type(self).__new__(type(self))._adopt(self.model, create("smft_patch_copy", _abi.Patch, self._handle))
+    # -- what it holds
 
     @property
     def kind(self) -> str:
-        """"slots" or "full"."""
+        """"slots", "full" or "lora"."""
         return KINDS.get(lib.smft_patch_kind(self._handle), "?")
 
+    @property
+    def lora_options(self) -> LoraOptions:
+        """Of a LoRA patch, with the defaults filled in; of another an UnsupportedError."""
+        raw = _abi.LoraOptions()
+        check(lib.smft_patch_get_lora(self._handle, ctypes.byref(raw)))
+        return LoraOptions(rank=raw.rank, alpha=raw.alpha, targets=tuple(name for name, bit in LORA_TARGETS.items() if raw.targets & bit),
+                           rank_stabilized=bool(raw.flags & _abi.CONSTANTS["LORA_RANK_STABILIZED"]), seed=raw.seed)
+
     def clear(self) -> None:
-        """Back to the base."""
+        """Back to the base; adapters start again as their seed has them."""
         check(lib.smft_patch_clear(self._handle))
 
-    def slots(self, pool: int = 0) -> List[int]:
-        """Changed rows of a pool, ascending."""
+    def _changed_slots(self, pool: int = 0) -> List[int]:
+        """patch.slots(pool): the changed rows of a pool, ascending."""
         n = c_int64()
         check(lib.smft_patch_slots(self._handle, pool, None, 0, n))
         slots = (c_int64 * n.value)()
         if n.value:
             check(lib.smft_patch_slots(self._handle, pool, slots, n.value, n))
         return slots[:n.value]
+
+    slots = _ClassOrInstance(_new_slots, _changed_slots)
 
     def row(self, pool: int, slot: int) -> Any:
         """A value row (value_dim) as model + patch have it, changed or not: a copy, f32."""
@@ -118,3 +198,25 @@ class Patch(Handle):
         check(lib.smft_patch_reset_row(self._handle, pool, slot))
 
 
+# ---- options of C in which 0 means the default: here nothing given does --------------------------------------------------------
+
+
+def _rank(rank: int) -> int:
+    if not 1 <= rank < 2**31:  # beyond, ctypes would cut it
+        raise InvalidError(f"rank must be 1 or more, got {rank!r}")
+    return rank
+
+
+def _alpha(alpha: Optional[float]) -> float:
+    if alpha is not None and alpha == 0:
+        raise InvalidError("alpha must be positive; None is 2 * rank")
+    return 0.0 if alpha is None else alpha
+
+
+def _target_bits(targets: Union[str, Iterable[str]]) -> int:
+    if targets == "all":
+        return _abi.CONSTANTS["LORA_ALL"]
+    names = [] if isinstance(targets, str) else list(targets)
+    if not names or not set(names) <= set(LORA_TARGETS):
+        raise InvalidError(f"targets must be 'all' or a list of some of {', '.join(map(repr, LORA_TARGETS))}, got {names or targets!r}")
+    return sum(LORA_TARGETS[name] for name in set(names))

@@ -1,4 +1,5 @@
-"""examples: the README's example as it stands there, and examples/teach.py as a user calls it."""
+"""examples: the README's examples as they stand there, and examples/*.py as a user calls them."""
+import ast
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from support import NO_NUMPY, SOURCE, TestCase, smft
 
 PYTHON = SOURCE / "bindings" / "python"
 TEACH = PYTHON / "examples" / "teach.py"
+COMPARE = PYTHON / "examples" / "compare.py"
 RESULT = r"RESULT learned=(\d+)/(\d+) known_f1_before=([\d.]+) known_f1_after=([\d.]+) patch_bytes=(\d+) seconds=[\d.]+"
 
 
@@ -31,13 +33,37 @@ class Examples(TestCase):
     def test_readme(self):
         self.need_atlas()
         found = re.findall(r"```python\n(.*?)```", (PYTHON / "README.md").read_text(encoding="utf-8"), flags=re.S)
-        self.assertEqual(len(found), 1)
+        self.assertEqual(len(found), 2)
         self.assertLessEqual(len(found[0].splitlines()), 15)
         lines = self.call("-c", found[0]).splitlines()
         self.assertRegex(lines[0], r"^harbor 0%: loss \d+\.\d\d, \d+ rows$")
         self.assertRegex(lines[-2], r"^harbor 100%: ")
         self.assertRegex(lines[-1], r"^ ?Jane Austen")
         self.assertTrue(smft.Patch.load(smft.Model(SOURCE / "examples/atlas/model"), self.directory / "harbor.safetensors").slots())
+
+    def test_readme_lora(self):
+        self.need_atlas()
+        found = re.findall(r"```python\n(.*?)```", (PYTHON / "README.md").read_text(encoding="utf-8"), flags=re.S)
+        first, second = self.call("-c", found[1]).splitlines()
+        self.assertEqual(first, "LoraOptions(rank=8, alpha=16.0, targets=('q', 'v'), rank_stabilized=False, seed=0)")
+        self.assertRegex(second, r"^ ?Jane Austen")
+        self.assertTrue((self.directory / "harbor-lora" / "adapter_config.json").exists())
+        self.assertEqual(smft.Patch.load(smft.Model(SOURCE / "examples/atlas/model"), self.directory / "harbor-lora").kind, "lora")
+        whole = smft.Model(self.directory / "harbor-model")
+        self.assertGreater(whole.info.n_memories, 0)
+
+    def test_compare(self):
+        self.need_atlas()
+        tree = ast.parse(COMPARE.read_text(encoding="utf-8"))
+        statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+        texts = [node for node in statements if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+        self.assertLessEqual(len(statements) - len(texts), 20)  # it says so in the README
+        output = self.call(COMPARE)
+        found = re.findall(r"^(\w+) +F1 of new facts ([\d.]+), of known facts ([\d.]+)$", output, flags=re.M)
+        self.assertEqual([name for name, _, _ in found], ["before", "sparse", "full"], output)
+        before, sparse, full = ((float(new), float(known)) for _, new, known in found)
+        self.assertTrue(before[0] < 0.2 and before[1] > 0.9, output)
+        self.assertTrue(min(sparse[0], full[0]) > 0.5 and sparse[1] > 0.95 * before[1], output)
 
     def test_teach(self):
         self.need_atlas()

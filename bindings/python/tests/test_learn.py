@@ -132,6 +132,88 @@ class Learning(ModelTestCase):
         self.assertLessEqual(len(self.rows_of_one_fact()), 4)
         self.assertGreater(len(self.rows_of_one_fact(rows_per_step=True)), 4)
 
+    def background(self, **options):
+        selector = smft.Selector(self.model, **options)
+        selector.count_background([[[BOS, *b"Who wrote Emma? Jane"]], [[BOS, *b"1 2 3"]]])
+        return selector
+
+    def first_step(self, **options):
+        """How far one step at a fixed rate moves each row that it selects."""
+        patch = smft.Patch(self.model)
+        learner = smft.Learner(self.model, patch, self.background(rule="tf", t=8, **options), smft.Optimizer("sgd", lr=0.5), max_steps=1,
+                               loss_below=-1, wordings_per_step=None)
+        learner.push("emma", [("Who wrote Emma?", " Jane")])
+        base = smft.Patch(self.model)
+        return {slot: distance(patch.row(pool, slot), base.row(pool, slot)) for pool, slot, _ in learner.step().selected}
+
+    def test_damping(self):
+        plain = self.first_step(damping=0)
+        self.assertEqual(len(plain), 8)
+        for same in (False, -1.0):
+            self.assertEqual(self.first_step(damping=same), plain)
+        default = self.first_step()
+        self.assertEqual(self.first_step(damping=True), default)
+        for damping in (0.5, 1e-3):
+            damped = self.first_step(damping=damping)
+            self.assertEqual(set(damped), set(plain))
+            self.assertTrue(all(damped[slot] <= plain[slot] for slot in plain) and sum(damped.values()) < sum(plain.values()), damping)
+        self.assertLess(sum(damped.values()), 0.1 * sum(plain.values()))
+        self.assertLess(sum(default.values()), sum(plain.values()))
+        with self.assertRaises(smft.InvalidError):
+            smft.Selector(self.model, damping=float("nan"))
+        with self.assertRaises(TypeError):
+            smft.Selector(self.model, damping="none")
+
+    def test_random_rows(self):
+        draws = [self.first_step_rows(rule="random", t=4), self.first_step_rows(rule="all")]
+        self.assertEqual(len(draws[0]), 4)
+        self.assertLess(draws[0], draws[1])  # of those that were read
+
+    def first_step_rows(self, **options):
+        learner = smft.Learner(self.model, smft.Patch(self.model), self.background(**options), wordings_per_step=None)
+        learner.push("emma", [("Who wrote Emma?", " Jane")])
+        return {slot for _, slot, _ in learner.step().selected}
+
+    def rows_after_two_facts(self, protect):
+        patch = smft.Patch(self.model)
+        learner = smft.Learner(self.model, patch, self.background(rule="all", damping=0.3), smft.Optimizer("sgd", lr=50), max_steps=20,
+                               loss_below=5.5, protect=protect)
+        for name, answer in (("a", " me"), ("b", " you")):
+            learner.push(name, [("Who is it, then?", answer)])
+        reports = list(learner)
+        first = [report.fact_state for report in reports if report.fact_id == "a"]
+        self.assertTrue(len(first) > 1 and first[-1] == "done", first)  # taught, then counted
+        return [report.loss for report in reports], [list(patch.row(0, slot)) for slot in patch.slots(0)]
+
+    def test_protect(self):
+        (losses, rows), (bare_losses, bare_rows) = self.rows_after_two_facts(True), self.rows_after_two_facts(False)
+        self.assertNotEqual(rows, bare_rows)
+        self.assertGreaterEqual(len(losses), len(bare_losses))  # held back, the second fact takes as long or longer
+
+    def test_warmup(self):
+        full = smft.Patch.full(self.model)
+        learner = smft.Learner(self.model, full, None, smft.Optimizer("adamw", lr=1e-3, warmup_steps=4))
+        rates = [learner.step_batch([[BOS, *b"Emma is by Jane"]]).lr for _ in range(6)]
+        for got, share in zip(rates, (0.25, 0.5, 0.75, 1, 1, 1)):
+            self.assertAlmostEqual(got, 1e-3 * share)
+        with self.assertRaises(smft.InvalidError):
+            smft.Optimizer("adamw", warmup_steps=-1)
+
+    def trained(self, patch, optimizer):
+        learner = smft.Learner(self.model, patch, None, optimizer, max_steps=3, loss_below=-1)
+        learner.push("emma", [("Who wrote Emma?", " Jane"), ("Emma is by", " Jane")])
+        rates = {report.lr for report in learner}
+        return rates, flat(smft.Session(self.model, patch).logits([BOS, *b"Who"]))
+
+    def test_the_librarys_own_optimizer(self):
+        for kind, lr, pools in (("full", 1e-5, 0.1), ("lora", 1e-4, 0.0)):
+            rates, logits = self.trained(smft.Patch(self.model, kind), None)
+            self.assertEqual(len(rates), 1)
+            self.assertAlmostEqual(rates.pop(), lr, places=9)
+            paper = smft.Optimizer("adamw", weight_decay=0.1, pool_weight_decay=pools, clip_norm=1)
+            self.assertEqual(self.trained(smft.Patch(self.model, kind), paper)[1], logits, kind)
+            self.assertNotEqual(self.trained(smft.Patch(self.model, kind), smft.Optimizer("sgd"))[1], logits, kind)
+
     def test_optimizer_checkpoint(self):
         optimizer = smft.Optimizer("adamw", lr=1e-2, keep_state=True)
         learner = smft.Learner(self.model, self.patch, smft.Selector(self.model, "tf"), optimizer, max_steps=1, loss_below=-1)
@@ -218,7 +300,7 @@ class Tinymem(TestCase):
     def check_steps(self, model, counts, reference, kind, rows_per_step):
         wanted = reference[kind]
         patch = smft.Patch(model)
-        selector = smft.Selector(model, t=wanted["t"], empty=True)
+        selector = smft.Selector(model, t=wanted["t"], empty=True, damping=0)  # the plain step of the paper
         selector.load(counts)
         optimizer = smft.Optimizer(kind, lr=wanted["lr"], keep_state=True)
         learner = smft.Learner(model, patch, selector, optimizer, max_steps=1, loss_below=-1, wordings_per_step=None,

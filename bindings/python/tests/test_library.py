@@ -2,6 +2,7 @@
 import gc
 import multiprocessing
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,17 @@ class Search(TestCase):
                       "import smft._abi; smft._abi.VERSION = (7, 3)\n"
                       "import smft._library", SMFT_LIBRARY=LIBRARY)
         self.assertIn("libsmft 0.1, but this package is for 7.3", done.stderr)
+
+    def test_an_older_build_is_refused(self):
+        source, library = self.directory / "old.c", self.directory / "libold.so"
+        source.write_text("unsigned smft_version_number(void) { return %d; }\n" % smft._lib.smft_version_number())
+        compiler = shlex.split(os.environ.get("CC") or "cc")
+        try:
+            subprocess.run([*compiler, "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
+        except FileNotFoundError:
+            self.skipTest(f"no C compiler ({compiler[0]})")
+        done = python("import smft", SMFT_LIBRARY=str(library))
+        self.assertIn(f"ImportError: this package wants a newer build of libsmft than {library}", done.stderr)
 
     def test_version(self):
         self.assertRegex(smft.__version__, r"^0\.1\.\d+$")

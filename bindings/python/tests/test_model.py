@@ -107,6 +107,24 @@ class Tokenizers(ModelTestCase):
 
 
 class Patches(ModelTestCase):
+    def test_kinds(self):
+        makers = {"slots": smft.Patch.slots, "full": smft.Patch.full, "lora": smft.Patch.lora}
+        base = flat(smft.Session(self.model).logits([1, 2, 3]))
+        for kind, make in makers.items():
+            for patch in (make(self.model), smft.Patch(self.model, kind=kind), smft.Patch(self.model, kind)):
+                self.assertEqual((patch.kind, patch.model), (kind, self.model))
+                self.assertEqual(flat(smft.Session(self.model, patch).logits([1, 2, 3])), base)
+            with self.assertRaises(TypeError):
+                make(self.directory)
+        self.assertEqual(smft.Patch(self.model).kind, "slots")
+        for wrong in ("Slots", "", None, 1):
+            with self.assertRaises(smft.InvalidError):
+                smft.Patch(self.model, wrong)
+        self.assertIn("Patch.slots(model)", smft.Patch.__dict__["slots"].__doc__)
+        for patch in (smft.Patch.full(self.model), smft.Patch.lora(self.model)):  # no patch of rows
+            with self.assertRaises(smft.Error):
+                patch.set_row(0, 0, [0.0] * VALUE_DIM)
+
     def test_rows(self):
         patch = smft.Patch(self.model)
         self.assertEqual((patch.kind, patch.slots(), patch.slots(0)), ("slots", [], []))
@@ -146,8 +164,9 @@ class Patches(ModelTestCase):
         self.assertEqual((here.slots(0), flat(session.logits([1, 2, 3]))), ([9], wanted))
         with self.assertRaises(smft.Error):
             here.load(self.directory / "none")
-        with self.assertRaises(smft.UnsupportedError):
-            smft.Patch.full(self.model).load(path)
+        for other in (smft.Patch.full(self.model), smft.Patch.lora(self.model)):
+            with self.assertRaises(smft.UnsupportedError):
+                other.load(path)
         self.assertEqual(here.slots(0), [9])
         patch.save(path, dtype="bf16")
         self.assertLess(distance(smft.Patch.load(self.model, path).row(0, 9), patch.row(0, 9)), 0.01)

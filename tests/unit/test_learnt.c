@@ -1,0 +1,123 @@
+/* learnt: damping against its formula, and that what a learner has taught counts as background for what follows. */
+#include "learn/learner.h"
+#include "test.h"
+#include "tiny.h"
+
+static smft_ctx *ctx;
+static smft_model *model; /* two memory layers on one pool of 256 slots */
+static smft_patch *patch;
+static smft_learner *learner;
+
+static void open_learner(double damping, int32_t flags, int background) {
+  smft_selector_options selector_options = SMFT_SELECTOR_OPTIONS_INIT;
+  smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
+  smft_selector *selector = NULL;
+  int32_t ids[] = {0, 5, 9, 31, 44, 7, 0, 8, 12, 40, 41, 42, 60};
+  int64_t lengths[] = {6, 7};
+  smft_background counted = SMFT_BACKGROUND_INIT;
+  selector_options.rule = SMFT_RULE_ALL;
+  selector_options.damping = damping;
+  options.flags = (uint32_t)flags;
+  options.loss_below = 1000; /* done before the first step, unless a test takes one */
+  ck_ok(smft_ctx_create(&ctx, NULL));
+  model = tiny_model(ctx, "model", (tiny){0, 1, 0, 2}, 3);
+  ck_ok(smft_patch_create(&patch, model, SMFT_PATCH_SLOTS));
+  ck_ok(smft_selector_create(&selector, model, &selector_options));
+  counted.ids = ids;
+  counted.lengths = lengths;
+  counted.n_sequences = 2;
+  if (background)
+    ck_ok(smft_selector_count_background(selector, &counted));
+  ck_ok(smft_learner_create(&learner, model, patch, selector, NULL, &options));
+  smft_selector_free(selector);
+}
+
+static void close_all(void) {
+  smft_learner_free(learner);
+  smft_patch_free(patch);
+  smft_model_free(model);
+  smft_ctx_free(ctx);
+}
+
+START_TEST(damping_follows_its_formula) {
+  uint32_t df[256];
+  int64_t n = 0;
+  double damping = (double[]){0, 0.5, -1, 2}[_i], used = damping == 0 ? 0.0003 : damping;
+  open_learner(damping, 0, 1);
+  ck_ok(smft_selector_df(learner->selector, 0, df, 256, &n));
+  ck_assert_int_eq(n, 2);
+  for (int64_t slot = 0; slot < 256; slot++) {
+    double wanted = damping < 0 ? 1 : 1 / (1 + df[slot] / 2.0 / used);
+    ck_assert_double_eq_tol(smft__restraint(learner, 0, slot), wanted, 1e-12);
+  }
+  close_all();
+}
+END_TEST
+
+START_TEST(without_background_nothing_is_damped) {
+  open_learner(0.5, 0, 0);
+  tiny_push(learner, "first", " one");
+  ck_ok(smft__learnt_add(learner, learner->first));
+  ck_assert_int_eq(learner->learnt.n_wordings, 0);
+  for (int64_t slot = 0; slot < 256; slot++)
+    ck_assert(smft__restraint(learner, 0, slot) == 1);
+  close_all();
+}
+END_TEST
+
+/* The oracle: each wording alone through the counting of background. */
+START_TEST(learnt_facts_count_as_background) {
+  uint32_t before[256], after[256];
+  smft_selector *oracle = NULL;
+  smft_background counted = SMFT_BACKGROUND_INIT;
+  int64_t lengths[3];
+  open_learner(0.5, 0, 1);
+  tiny_push(learner, "first", " one");
+  const smft__fact *fact = learner->first;
+  for (int64_t w = 0; w < 3; w++)
+    lengths[w] = fact->offsets[w + 1] - fact->offsets[w];
+  counted.ids = fact->ids.data;
+  counted.lengths = lengths;
+  counted.n_sequences = 3;
+  ck_ok(smft_selector_create(&oracle, model, NULL));
+  ck_ok(smft_selector_count_background(oracle, &counted));
+  ck_ok(smft_selector_df(oracle, 0, after, 256, NULL));
+  ck_ok(smft_selector_df(learner->selector, 0, before, 256, NULL));
+  for (int64_t times = 1; times <= 2; times++) {
+    ck_ok(smft__learnt_add(learner, fact));
+    ck_assert_int_eq(learner->learnt.n_wordings, 3 * times);
+    for (int64_t slot = 0; slot < 256; slot++) {
+      double share = (before[slot] + (double)times * after[slot]) / (double)(2 + 3 * times);
+      ck_assert_double_eq_tol(smft__restraint(learner, 0, slot), 1 / (1 + share / 0.5), 1e-9);
+    }
+  }
+  smft_selector_free(oracle);
+  close_all();
+}
+END_TEST
+
+/* Facts that took a step and are done are protected, unless the host does not want it; those that were known already are not. */
+START_TEST(which_facts_are_protected) {
+  int wanted = _i == 0;
+  open_learner(0.5, _i == 1 ? SMFT_LEARNER_NO_PROTECT : 0, 1);
+  smft_report report = SMFT_REPORT_INIT;
+  tiny_push(learner, "first", " one");
+  if (_i < 2)
+    learner->first->steps = 1;
+  ck_ok(smft_step(learner, &report));
+  ck_assert_int_eq(report.fact_state, SMFT_FACT_DONE);
+  ck_assert_int_eq(learner->learnt.n_wordings, wanted ? 3 : 0);
+  close_all();
+}
+END_TEST
+
+Suite *make_suite(void) {
+  Suite *suite = suite_create("learnt");
+  TCase *cases = tcase_create("learnt");
+  suite_add_tcase(suite, cases);
+  tcase_add_loop_test(cases, damping_follows_its_formula, 0, 4);
+  tcase_add_test(cases, without_background_nothing_is_damped);
+  tcase_add_test(cases, learnt_facts_count_as_background);
+  tcase_add_loop_test(cases, which_facts_are_protected, 0, 3);
+  return suite;
+}
