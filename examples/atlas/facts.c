@@ -28,7 +28,7 @@ static void fact_free(atlas_fact *fact) {
   free(fact->answer);
 }
 
-static int fact_read(atlas_fact *fact, const json_t *object) {
+int atlas_fact_read(atlas_fact *fact, const struct json_t *object) {
   const json_t *aliases = json_object_get(object, "aliases");
   size_t n_aliases = json_array_size(aliases);
   memset(fact, 0, sizeof *fact);
@@ -59,7 +59,7 @@ int atlas_facts_load(atlas_facts *facts, const char *path) {
   for (capacity = 0; facts->items && capacity < n_lines; capacity++) {
     json_error_t error;
     json_t *object = json_loads(lines[capacity], JSON_REJECT_DUPLICATES, &error);
-    int bad = !object || fact_read(&facts->items[facts->n++], object) != 0;
+    int bad = !object || atlas_fact_read(&facts->items[facts->n++], object) != 0;
     json_decref(object);
     if (bad) {
       fprintf(stderr, "%s:%lld: not a fact (id, relation, subject, answer)\n", path, (long long)capacity + 1);

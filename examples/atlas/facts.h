@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct json_t;
+
 typedef struct atlas_fact {
   char *id, *relation, *subject, *answer;
   char **answers; /* (n_answers) accepted: the answer and its aliases, NULL-terminated */
@@ -40,6 +42,7 @@ typedef struct atlas_text { /* a wording filled with a fact; free with atlas_tex
 } atlas_text;
 
 /* 0 on success; otherwise a message is on stderr. */
+int atlas_fact_read(atlas_fact *fact, const struct json_t *object); /* one line's object (jansson); silent */
 int atlas_facts_load(atlas_facts *facts, const char *path);
 void atlas_facts_free(atlas_facts *facts);
 int atlas_wordings_load(atlas_wordings *wordings, const char *path);

@@ -1,0 +1,186 @@
+/* yardstick: see yardstick.h. */
+#include "yardstick.h"
+#include "program.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENDINGS 4
+
+/* ---- items ---------------------------------------------------------------------------------------------------------------------------------- */
+
+/* ENDINGS - 1 different wrong answers of the same relation; returns how many were found. */
+static int64_t distractors(const atlas_facts *known, const atlas_fact *fact, uint64_t *state, const char **out) {
+  int64_t n = 0;
+  for (int64_t tries = 0; tries < 4000 && n < ENDINGS - 1; tries++) {
+    const atlas_fact *other = &known->items[atlas_below(state, known->n)];
+    int usable = strcmp(other->relation, fact->relation) == 0;
+    for (int64_t i = 0; i < fact->n_answers && usable; i++)
+      usable = strcmp(other->answer, fact->answers[i]) != 0;
+    for (int64_t i = 0; i < n && usable; i++)
+      usable = strcmp(other->answer, out[i]) != 0;
+    if (usable)
+      out[n++] = other->answer;
+  }
+  return n;
+}
+
+static void add_choice(smft_probe *probe, const atlas_facts *known, const atlas_fact *fact, const char *prompt, uint64_t *state) {
+  const char *wrong[ENDINGS - 1], *endings[ENDINGS];
+  char *made[ENDINGS];
+  if (distractors(known, fact, state, wrong) < ENDINGS - 1)
+    return;
+  int64_t correct = atlas_below(state, ENDINGS);
+  for (int64_t i = 0, w = 0; i < ENDINGS; i++) {
+    const char *answer = i == correct ? fact->answer : wrong[w++];
+    endings[i] = made[i] = need(malloc(strlen(answer) + 2));
+    made[i][0] = ' ';
+    strcpy(made[i] + 1, answer);
+  }
+  check(smft_probe_add_choice(probe, fact->id, prompt, endings, ENDINGS, correct), "probe");
+  for (int64_t i = 0; i < ENDINGS; i++)
+    free(made[i]);
+}
+
+static void add_known(yardstick *y, const atlas_facts *known, const atlas_wordings *wordings, int64_t n, uint64_t seed, int choices) {
+  int64_t *order = need(malloc(((size_t)known->n + 1) * sizeof *order));
+  uint64_t state = seed + 99;
+  atlas_shuffle(&state, order, known->n);
+  for (int64_t i = 0; i < n && i < known->n; i += choices ? 2 : 1) {
+    const atlas_fact *fact = &known->items[order[i]];
+    const atlas_relation *relation = atlas_relation_find(wordings, fact->relation);
+    atlas_text text;
+    need(relation && atlas_fill(&text, atlas_question(relation), fact) == 0 ? order : NULL);
+    if (choices)
+      add_choice(y->probe, known, fact, text.prompt, &state);
+    else
+      check(smft_probe_add_question(y->probe, fact->id, text.prompt, (const char *const *)fact->answers, fact->n_answers), "probe");
+    y->n_known += !choices;
+    atlas_text_free(&text);
+  }
+  free(order);
+}
+
+static void add_texts(yardstick *y, const char *path, int64_t n) {
+  int64_t n_lines = 0;
+  char **lines = atlas_lines(path, &n_lines);
+  for (int64_t i = 0; lines && i < n_lines && i < n; i++)
+    check(smft_probe_add_text(y->probe, "text", lines[i]), "probe");
+  atlas_lines_free(lines, n_lines);
+}
+
+/* ---- which known facts need the pool -------------------------------------------------------------------------------------------------------- */
+
+static smft_patch *zeroed_pool(const smft_model *model) {
+  smft_patch *zero = NULL;
+  int64_t n_slots = 0, dim = 0;
+  if (smft_patch_create(&zero, model, SMFT_PATCH_SLOTS) != SMFT_OK)
+    return NULL; /* no memory layers */
+  for (int32_t pool = 0; smft_model_pool(model, pool, &n_slots, &dim) == SMFT_OK; pool++) {
+    float *row = need(calloc((size_t)dim, sizeof *row));
+    for (int64_t slot = 0; slot < n_slots; slot++)
+      check(smft_patch_set_row(zero, pool, slot, row, dim), "zeroing the pool");
+    free(row);
+  }
+  return zero;
+}
+
+static void find_pool_facts(yardstick *y, const smft_model *model, smft_session *session) {
+  smft_patch *zero = zeroed_pool(model);
+  smft_probe_report report = SMFT_PROBE_REPORT_INIT;
+  y->f1_pool_zeroed = NAN;
+  if (!zero)
+    return;
+  y->needs_pool = need(calloc((size_t)y->n_known + 1, 1));
+  check(smft_session_set_patch(session, zero), "session");
+  check(smft_probe_measure(y->probe, session, NULL, NULL, &report), "measuring with the pool zeroed");
+  y->f1_pool_zeroed = report.f1;
+  for (int64_t i = 0; i < y->n_known; i++) {
+    smft_probe_item item = SMFT_PROBE_ITEM_INIT;
+    check(smft_probe_get_item(y->probe, i, &item), "probe");
+    y->needs_pool[i] = item.after < 0.5;
+  }
+  smft_patch_free(zero);
+}
+
+/* ---- the yardstick -------------------------------------------------------------------------------------------------------------------------- */
+
+void yardstick_make(yardstick *y, const smft_model *model, const char *data, int64_t n_known, int64_t n_texts, uint64_t seed) {
+  smft_ctx *ctx = NULL;
+  smft_ctx_options one = SMFT_CTX_OPTIONS_INIT;
+  smft_probe_options options = SMFT_PROBE_OPTIONS_INIT;
+  smft_session *session = NULL;
+  atlas_facts known;
+  atlas_wordings wordings;
+  memset(y, 0, sizeof *y);
+  need(atlas_facts_load(&known, path_in(data, "known.jsonl")) == 0 && atlas_wordings_load(&wordings, path_in(data, "wordings.json")) == 0 ? y : NULL);
+  options.max_tokens = 24;
+  one.n_threads = 1;
+  check(smft_ctx_create(&ctx, &one), "context");
+  check(smft_probe_create(&y->probe, ctx, &options), "probe");
+  smft_ctx_free(ctx);
+  add_known(y, &known, &wordings, n_known, seed, 0);
+  add_known(y, &known, &wordings, n_known, seed, 1);
+  add_texts(y, path_in(data, "text.heldout.txt"), n_texts);
+  atlas_facts_free(&known);
+  atlas_wordings_free(&wordings);
+  check(smft_session_create(&session, model, NULL, NULL), "session");
+  check(smft_probe_baseline(y->probe, session, NULL, NULL), "baseline");
+  find_pool_facts(y, model, session);
+  smft_session_free(session);
+}
+
+/* Percent of the F1 that the known facts with needs_pool == part had. */
+static double lost_part(const yardstick *y, int part) {
+  double before = 0, after = 0;
+  for (int64_t i = 0; y->needs_pool && i < y->n_known; i++) {
+    smft_probe_item item = SMFT_PROBE_ITEM_INIT;
+    check(smft_probe_get_item(y->probe, i, &item), "probe");
+    before += y->needs_pool[i] == part ? item.before : 0;
+    after += y->needs_pool[i] == part ? item.after : 0;
+  }
+  return before > 0 ? 100 * (before - after) / before : NAN;
+}
+
+void yardstick_measure(const yardstick *y, smft_session *session, measures *m) {
+  smft_probe_report report = SMFT_PROBE_REPORT_INIT;
+  check(smft_probe_measure(y->probe, session, NULL, NULL, &report), "measuring");
+  m->probe = report;
+  m->f1_pool_zeroed = y->f1_pool_zeroed;
+  m->memory_lost = lost_part(y, 1);
+  m->other_lost = lost_part(y, 0);
+}
+
+void yardstick_free(yardstick *y) {
+  smft_probe_free(y->probe);
+  free(y->needs_pool);
+}
+
+/* ---- what was taught ------------------------------------------------------------------------------------------------------------------------ */
+
+static void ask(smft_session *session, const question *q, f1_score *sum) {
+  const char *text = NULL;
+  double exact = 0, f1 = 0;
+  smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
+  options.max_tokens = 24;
+  options.stop = "\n";
+  check(smft_session_generate(session, q->prompt, strlen(q->prompt), &options, &text, NULL), "asking");
+  check(smft_score_answer(text, (const char *const *)q->answers, q->n_answers, &exact, &f1), "scoring");
+  sum->f1 += f1;
+  sum->exact += exact;
+  sum->n++;
+}
+
+f1_score ask_lessons(smft_session *session, const lessons *l, int64_t n, int trained) {
+  f1_score sum = {0, 0, 0};
+  for (int64_t i = 0; i < n; i++) {
+    const lesson *item = &l->items[i];
+    for (int64_t q = 0; q < (trained ? item->n_trained : item->n_asked); q++)
+      ask(session, trained ? &item->trained[q] : &item->asked[q], &sum);
+  }
+  if (sum.n > 0) {
+    sum.f1 /= (double)sum.n;
+    sum.exact /= (double)sum.n;
+  }
+  return sum;
+}
