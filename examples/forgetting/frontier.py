@@ -19,7 +19,8 @@ TEXT_COLUMNS = ("run", "purpose", "factor", "task", "model", "method", "set", "s
 NUMBER_COLUMNS = (
     "seed", "lr", "max_steps", "loss_below", "weight_decay", "rank", "alpha", "t", "items_total", "items_done", "learning",
     "learning_exact", "learning_trained", "known_f1", "known_f1_before", "forgetting_percent", "memory_forgetting_percent",
-    "other_forgetting_percent", "choices", "choices_before", "nll", "nll_before", "kl", "steps", "seconds", "bytes_changed", "peak_mb")
+    "other_forgetting_percent", "choices", "choices_before", "nll", "nll_before", "kl", "known_f1_pool_zeroed", "steps",
+    "seconds", "bytes_changed", "peak_mb")
 NEEDED = ("run", "purpose", "task", "model", "method", "set", "seed", "setting", "items_total", "items_done")  # never empty
 SUMMARY_COLUMNS = ("task", "method", "learning", "forgetting_percent", "forgetting_std", "seeds")
 
@@ -226,6 +227,7 @@ class Row(NamedTuple):
     learning: float
     forgetting: Spread
     short: list[tuple[int, float]]  # (seed, its best learning) of the seeds that never get there
+    least: float = 0.0  # the least learning on the frontiers: a row asked for at less shows the forgetting there
 
     @property
     def seeds(self) -> int:
@@ -235,7 +237,8 @@ class Row(NamedTuple):
 def row_at(method: str, frontiers: dict[int, Frontier], learning: float) -> Row:
     reached = {seed: min(learning, best_learning(frontier)) for seed, frontier in frontiers.items()}
     forgetting = spread(forgetting_at(frontier, reached[seed]) for seed, frontier in frontiers.items())
-    return Row(method, fmean(reached.values()), forgetting, [(seed, value) for seed, value in reached.items() if value < learning])
+    return Row(method, fmean(reached.values()), forgetting, [(seed, value) for seed, value in reached.items() if value < learning],
+               fmean(min(point[0] for point in frontier) for frontier in frontiers.values()))
 
 
 def row_at_best(method: str, frontiers: dict[int, Frontier]) -> Row:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -70,8 +70,14 @@ def describe(option: str, value: str) -> str:
     return words.get(option, option.replace("-", " ") + (" {}" if value else "")).format(value)
 
 
+ORDER = ("rule", "optimizer", "damping", "no-protect", "background", "rows", "t", "lr", "pool-lr", "max-steps", "rank", "alpha", "rank-stabilized", "wordings",
+         "loss-below", "loss-all", "warmup", "weight-decay", "pool-weight-decay", "clip")
+
+
 def how(**settings: object) -> tuple[tuple[str, str], ...]:
-    return tuple((name.replace("_", "-"), "" if value is True else str(value)) for name, value in settings.items())
+    """The settings in one order, so that the same ones are the same run."""
+    pairs = [(name.replace("_", "-"), "" if value is True else str(value)) for name, value in settings.items()]
+    return tuple(sorted(pairs, key=lambda pair: ORDER.index(pair[0])))
 
 
 # ---- the plan -------------------------------------------------------------------------------------------------------------------------------
@@ -89,7 +95,9 @@ def trials_full() -> list[tuple]:
     runs += [base(lr="5e-6", max_steps=150, weight_decay=0, clip=1), base(lr="1e-5", max_steps=150, weight_decay=0, clip=0),
              base(lr="5e-6", max_steps=150, wordings=11), base(lr="5e-6", max_steps=150, loss_below=0.3),
              base(lr="5e-6", max_steps=60, pool_weight_decay=0.1), base(lr="2e-5", max_steps=1, wordings=-1),
-             base(lr="2e-6", pool_lr="1e-4", max_steps=60), base(lr="5e-6", max_steps=60, warmup=100)]
+             base(lr="2e-6", pool_lr="1e-4", max_steps=60), base(lr="5e-6", max_steps=60, warmup=100),
+             base(lr="2e-6", pool_lr="1e-4", max_steps=150), base(lr="2e-6", pool_lr="5e-4", max_steps=60), base(lr="3e-6", max_steps=150),
+             base(lr="5e-6", pool_lr="2e-5", max_steps=150)]
     return runs
 
 
@@ -101,14 +109,17 @@ def trials_lora() -> list[tuple]:
              base(lr="1e-4", max_steps=150, rank=16, alpha=32, weight_decay=0, clip=0),
              base(lr="1e-4", max_steps=150, rank=16, alpha=32, loss_below=0.3),
              base(lr="2e-4", max_steps=1, wordings=-1, rank=32, alpha=64),
-             base(lr="3e-5", max_steps=150, rank=4, alpha=8), base(lr="1e-4", max_steps=150, rank=16, alpha=32, warmup=100)]
+             base(lr="3e-5", max_steps=150, rank=4, alpha=8), base(lr="1e-4", max_steps=150, rank=16, alpha=32, warmup=100),
+             base(lr="1e-5", max_steps=150, rank=16, alpha=32), base(lr="1e-5", max_steps=150, rank=64, alpha=128),
+             base(lr="2e-5", max_steps=100, rank=64, alpha=128), base(lr="5e-6", max_steps=150, rank=64, alpha=128)]
     return runs
 
 
 def trials_sparse() -> list[tuple]:
     runs = [how()] + [how(lr=lr) for lr in ("3", "10", "30", "100", "300", "1000")]
     runs += [how(t=150), how(t=1000), how(rule="kl"), how(rule="tf"), how(rule="all"), how(rows="step"), how(loss_below=0.3), how(loss_below=0.1),
-             how(max_steps=20), how(max_steps=40, loss_below=0.3), how(rule="random"), how(optimizer="adamw"), how(damping=-1, max_steps=1, wordings=-1, rows="step", lr=3)]
+             how(max_steps=20), how(max_steps=40, loss_below=0.3), how(rule="random"), how(optimizer="adamw"),
+             how(t=700), how(damping=0.001), how(damping=0.0001), how(wordings=8), how(damping=-1, max_steps=1, wordings=-1, rows="step", lr=3)]
     return runs
 
 
@@ -124,8 +135,8 @@ def documents_trials(method: str) -> list[tuple]:
             how(t=1000, max_steps=200), how(t=2000, max_steps=200, wordings=16)]
     if method == "full":
         return [base(lr=lr, max_steps=steps) for lr, steps in (("2e-6", 200), ("5e-6", 60), ("5e-6", 200), ("1e-5", 60), ("1e-5", 200))] + [
-            base(lr="5e-6", max_steps=200, wordings=8), base(lr="5e-6", max_steps=200, loss_below=0.3),
-            base(lr="5e-6", max_steps=200, loss_all=True)]
+            base(lr="5e-6", max_steps=200, loss_all=True), base(lr="2e-6", pool_lr="5e-4", max_steps=100, wordings=8),
+            base(lr="2e-6", pool_lr="1e-3", max_steps=100, wordings=8)]
     return [base(lr=lr, max_steps=steps, rank=rank, alpha=2 * rank)
             for lr, steps, rank in (("3e-5", 200, 16), ("1e-4", 60, 16), ("1e-4", 200, 16), ("3e-4", 60, 16), ("1e-4", 200, 64))] + [
         base(lr="1e-4", max_steps=200, rank=16, alpha=32, wordings=8), base(lr="1e-4", max_steps=200, rank=16, alpha=32, loss_below=0.3),
@@ -154,7 +165,8 @@ def ablations() -> list[Run]:
     plan: dict[str, list[tuple]] = {
         "rule": [how(rule=rule) for rule in ("tfidf", "kl", "tf", "random", "all")],
         "rule, undamped": [how(damping=-1, rule=rule) for rule in ("tfidf", "kl", "tf", "random", "all")],
-        "rule, AdamW": [how(damping=-1, optimizer="adamw", rule=rule) for rule in ("tfidf", "random", "all")] + [how(optimizer="adamw")],
+        "rule, undamped AdamW": [how(damping=-1, optimizer="adamw", rule=rule) for rule in ("tfidf", "kl", "tf", "random", "all")],
+        "optimizer": [how(), how(optimizer="adamw")],
         "t": [how(t=t) for t in (100, 350, 1000)],
         "rows": [how(rows=rows) for rows in ("fact", "step")],
         "protect": [how(), how(no_protect=True)],
@@ -218,7 +230,7 @@ def write_runs(place: Place, runs: list[Run]) -> None:
     for run in dict.fromkeys(runs):
         if place.is_done(run):
             for row in place.rows(run):
-                writer.writerow([run.id, run.purpose, run.factor, run.model, run.setting, *row.values()])
+                writer.writerow([":".join(filter(None, (run.id, run.purpose, run.factor))), run.purpose, run.factor, run.model, run.setting, *row.values()])
     path = os.path.join(place.results, "runs.csv")
     with open(path + ".part", "w", encoding="utf-8") as file:
         file.write(text.getvalue())
@@ -307,7 +319,7 @@ def finals(task: str, model: str, chosen: dict[str, list[tuple]]) -> list[Run]:
 
 def streams(chosen: dict[str, list[tuple]]) -> list[Run]:
     return [Run("stream", "facts", method, chosen[method][0], seed=seed, set="report", n=500, checkpoints=10)
-            for method in METHODS for seed in ((1, 2, 3) if method == "sparse" else (1,))]
+            for seed in (1, 2, 3) for method in reversed(METHODS) if method == "sparse" or seed == 1]
 
 
 def full_sweep(place: Place, jobs: int) -> None:
@@ -319,20 +331,23 @@ def full_sweep(place: Place, jobs: int) -> None:
         runs.extend(more)
         write_runs(place, runs)
 
+    def tried(task: str, method: str) -> list[Run]:
+        return [run for run in sweep() if (run.task, run.method) == (task, method)]
+
     for task in ("facts", "documents"):
-        tried = [run for run in sweep() if run.task == task]
-        go_on(tried)
-        best[task] = {m: choose(place, [r for r in tried if r.method == m]) for m in METHODS}
+        go_on([run for run in sweep() if run.task == task])
+        best[task] = {method: choose(place, tried(task, method)) for method in METHODS}
         go_on(finals(task, "atlas", best[task]))
-        if task == "facts":
-            go_on(streams(best["facts"]))
-            go_on(ablations())
     with open(os.path.join(place.results, "settings.json"), "w", encoding="utf-8") as file:
         json.dump(best, file, indent=1)
         file.write("\n")
-    twins = twin_sweep()
-    go_on(twins)
-    go_on(finals("facts", "dense", {m: choose(place, [r for r in twins if r.method == m], 2) for m in ("lora", "full")}))
+    go_on(streams(best["facts"]))
+    for task in ("facts", "documents"):
+        one_rate = [run for run in tried(task, "full") if "pool-lr" not in dict(run.how)]
+        go_on([replace(run, purpose="one rate") for run in finals(task, "atlas", {"full": choose(place, one_rate, 2)})])
+    go_on(ablations())
+    go_on(twin_sweep())
+    go_on(finals("facts", "dense", {m: choose(place, [r for r in twin_sweep() if r.method == m], 2) for m in ("lora", "full")}))
 
 
 def near_best(place: Place, n: dict[str, int], known: int) -> list[Run]:
