@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The paper's claim, measured: what full finetuning, LoRA and sparse memory finetuning learn and forget, each at its best setting, on two tasks.
 # Works from any directory; goes on where it was stopped; shows progress with the time left.
-#   run.sh            the whole sweep: about 3 hours on 2 cores, of it 1 for the models that are not shipped; results in examples/forgetting/results
+#   run.sh            the whole sweep: about 4 hours on 2 cores, of it 1 for the models that are not shipped; results in examples/forgetting/results
 #   run.sh --quick    one seed at the best settings, at most 10 minutes; results in build/forgetting/quick
 #   run.sh --smoke    a few facts, half a minute: does everything work?  results in build/forgetting/smoke
 #   run.sh --list     which runs the sweep is made of

@@ -132,15 +132,18 @@ def documents_trials(method: str) -> list[tuple]:
     if method == "sparse":
         return [how(t=t, max_steps=200, wordings=8, **more)
                 for t, more in ((1000, {}), (2000, {}), (4000, {}), (2000, {"loss_below": 0.1}), (2000, {"loss_below": 0.3}), (2000, {"loss_all": True}))] + [
-            how(t=1000, max_steps=200), how(t=2000, max_steps=200, wordings=16)]
+            how(t=1000, max_steps=200), how(t=2000, max_steps=200, wordings=16),
+            how(t=2000, max_steps=200, wordings=8, damping=0.001), how(t=2000, max_steps=200, wordings=8, rows="step")]
     if method == "full":
         return [base(lr=lr, max_steps=steps) for lr, steps in (("2e-6", 200), ("5e-6", 60), ("5e-6", 200), ("1e-5", 60), ("1e-5", 200))] + [
             base(lr="5e-6", max_steps=200, loss_all=True), base(lr="2e-6", pool_lr="5e-4", max_steps=100, wordings=8),
-            base(lr="2e-6", pool_lr="1e-3", max_steps=100, wordings=8)]
+            base(lr="2e-6", pool_lr="1e-3", max_steps=100, wordings=8), base(lr="2e-6", pool_lr="2e-3", max_steps=100, wordings=8),
+            base(lr="1e-6", pool_lr="1e-3", max_steps=200, wordings=8)]
     return [base(lr=lr, max_steps=steps, rank=rank, alpha=2 * rank)
             for lr, steps, rank in (("3e-5", 200, 16), ("1e-4", 60, 16), ("1e-4", 200, 16), ("3e-4", 60, 16), ("1e-4", 200, 64))] + [
         base(lr="1e-4", max_steps=200, rank=16, alpha=32, wordings=8), base(lr="1e-4", max_steps=200, rank=16, alpha=32, loss_below=0.3),
-        base(lr="1e-4", max_steps=200, rank=16, alpha=32, loss_all=True)]
+        base(lr="1e-4", max_steps=200, rank=16, alpha=32, loss_all=True), base(lr="1e-5", max_steps=200, rank=64, alpha=128),
+        base(lr="2e-5", max_steps=200, rank=64, alpha=128)]
 
 
 def sweep() -> list[Run]:
