@@ -358,7 +358,7 @@ def near_best(place: Place, n: dict[str, int], known: int) -> list[Run]:
     with open(os.path.join(HERE, "results/settings.json"), encoding="utf-8") as file:
         best = json.load(file)
     return [Run("final", task, method, tuple((o, v) for o, v in setting), set="report", n=n[task], known=known, checkpoints=2)
-            for i in range(2) for task in n for method in METHODS for setting in best[task][method][i:i + 1]]
+            for task in n for method in METHODS for setting in best[task][method][:1]]
 
 
 def main() -> None:
@@ -380,7 +380,7 @@ def main() -> None:
     os.makedirs(place.results, exist_ok=True)
     place.columns = subprocess.run([place.program, "--header"], check=True, capture_output=True, text=True).stdout.strip().split(",")
     if options.quick or options.smoke:
-        runs = near_best(place, {"facts": 4, "documents": 2} if options.smoke else {"facts": 100, "documents": 40}, 20 if options.smoke else 300)
+        runs = near_best(place, {"facts": 4, "documents": 2} if options.smoke else {"facts": 100, "documents": 25}, 20 if options.smoke else 300)
         execute(place, runs, options.jobs)
         write_runs(place, runs)
     else:
