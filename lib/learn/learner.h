@@ -17,7 +17,6 @@ typedef struct smft__slots_work { /* slots patches */
   float *fresh;              /* (rows selected, value_dim * (1 + moments)): new values, then new moments */
   int64_t fresh_capacity;    /* floats */
   float *old;                /* (value_dim * (1 + moments)): one row as it is */
-  double damped_norm;        /* of the gradient, each row times the root of its restraint: g . P g for the restraints P */
 } smft__slots_work;
 
 typedef struct smft__dense_work { /* full and LoRA patches; made once */

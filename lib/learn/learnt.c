@@ -9,8 +9,7 @@ smft_status smft__learnt_create(smft_learner *learner) {
   if (!learner->learnt.df)
     return SMFT_E_NOMEM;
   for (int32_t p = 0; p < n_pools; p++)
-    smft__rows_init(&learner->learnt.df[p], learner->ctx, 1);
-  smft__rows_init(&learner->learnt.wording, learner->ctx, 1);
+    smft__rows_init(&learner->learnt.df[p], learner->ctx, 2);
   return SMFT_OK;
 }
 
@@ -19,7 +18,6 @@ void smft__learnt_free(smft_learner *learner) {
     return;
   for (int32_t p = 0; p < learner->model->config.n_pools; p++)
     smft__rows_free(&learner->learnt.df[p]);
-  smft__rows_free(&learner->learnt.wording);
   smft__free(learner->ctx, learner->learnt.df);
 }
 
@@ -28,7 +26,6 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 /* The fact's wordings are on the tape: room for all that they read, so that counting cannot fail. */
 static smft_status reserve(smft_learner *learner) {
   const smft_model *model = learner->model;
-  int64_t most = 0;
   for (int32_t p = 0; p < model->config.n_pools; p++) {
     int64_t reads = 0, n = 0;
     for (int32_t m = 0; m < model->config.n_memories; m++)
@@ -36,43 +33,44 @@ static smft_status reserve(smft_learner *learner) {
         smft__tape_slots(learner->tape, m, &n);
         reads += n;
       }
-    most = reads > most ? reads : most;
     SMFT__TRY(smft__rows_reserve(&learner->learnt.df[p], least(learner->learnt.df[p].n + reads, smft__n_slots(model))));
   }
-  return smft__rows_reserve(&learner->learnt.wording, least(most, smft__n_slots(model)));
+  return SMFT_OK;
 }
 
-static void count_once(smft__learnt *learnt, smft__rows *df, const int64_t *slots, int64_t n) {
+/* As background.c does it: a slot remembers which wording counted it last. */
+static void count_reads(smft__rows *df, float wording, const int64_t *slots, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
-    if (smft__rows_find(&learnt->wording, slots[i]) >= 0)
-      continue;
-    smft__rows_add(&learnt->wording, slots[i]);
     int64_t at = smft__rows_find(df, slots[i]);
     if (at < 0) {
       at = smft__rows_add(df, slots[i]);
-      *smft__rows_at(df, at) = 0;
+      memset(smft__rows_at(df, at), 0, 2 * sizeof(float));
     }
-    *smft__rows_at(df, at) += 1;
+    float *row = smft__rows_at(df, at); /* count, last wording */
+    if (row[1] < wording || row[1] > wording)
+      row[0] += 1;
+    row[1] = wording;
   }
 }
 
-static void count_wording(smft_learner *learner, int32_t pool, int64_t begin, int64_t end) {
+static void count_wording(smft_learner *learner, int32_t memory, float wording, int64_t begin, int64_t end) {
   const smft_model *model = learner->model;
   int64_t reads = (int64_t)model->config.memory.heads * model->config.memory.top_k, n = 0;
-  smft__rows_clear(&learner->learnt.wording);
-  for (int32_t m = 0; m < model->config.n_memories; m++)
-    if (model->memories[m].pool == pool)
-      count_once(&learner->learnt, &learner->learnt.df[pool], smft__tape_slots(learner->tape, m, &n) + begin * reads, (end - begin) * reads);
+  const int64_t *slots = smft__tape_slots(learner->tape, memory, &n);
+  count_reads(&learner->learnt.df[model->memories[memory].pool], wording, slots + begin * reads, (end - begin) * reads);
 }
+
+/* Wordings are numbered from 1, and from 1 again where floats would no longer tell them apart. */
+static float number_of(int64_t wording) { return (float)(wording % (1 << 24) + 1); }
 
 smft_status smft__learnt_add(smft_learner *learner, const smft__fact *fact) {
   if (!smft__selector_restrains(learner->selector))
     return SMFT_OK; /* nothing is damped, so nothing needs counting */
   SMFT__TRY(smft__forward_all_wordings(learner, fact));
   SMFT__TRY(reserve(learner));
-  for (int32_t p = 0; p < learner->model->config.n_pools; p++)
-    for (int64_t w = 0; w < fact->n_wordings; w++)
-      count_wording(learner, p, fact->offsets[w], fact->offsets[w + 1]);
+  for (int64_t w = 0; w < fact->n_wordings; w++)
+    for (int32_t m = 0; m < learner->model->config.n_memories; m++)
+      count_wording(learner, m, number_of(learner->learnt.n_wordings + w), fact->offsets[w], fact->offsets[w + 1]);
   learner->learnt.n_wordings += fact->n_wordings;
   return SMFT_OK;
 }

@@ -8,8 +8,7 @@
 struct smft_learner;
 
 typedef struct smft__learnt {
-  smft__rows *df;     /* (n_pools), dim 1: in how many of the learnt facts' wordings a slot was read */
-  smft__rows wording; /* scratch: slots of one wording of one pool, dim 1 */
+  smft__rows *df; /* (n_pools), dim 2: in how many of the learnt facts' wordings a slot was read, and the last that read it, from 1 */
   int64_t n_wordings;
 } smft__learnt;
 smft_status smft__learnt_create(struct smft_learner *learner);

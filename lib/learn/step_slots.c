@@ -62,7 +62,8 @@ static smft_status prepare_gradient(smft_learner *learner) {
   return SMFT_OK;
 }
 
-static smft_status measure(smft_learner *learner, smft_report *report) {
+/* damped_norm: each row times the root of its restraint, so that its square is g . P g for the restraints P. */
+static smft_status measure(smft_learner *learner, smft_report *report, double *damped_norm) {
   double sum = 0, damped = 0;
   for (int32_t p = 0; p < learner->model->config.n_pools; p++)
     for (int64_t i = 0; i < learner->slots.gradient[p].n; i++) {
@@ -72,7 +73,7 @@ static smft_status measure(smft_learner *learner, smft_report *report) {
       damped += square * smft__restraint(learner, p, gradient->slots[i]);
     }
   report->gradient_norm = sqrt(sum);
-  learner->slots.damped_norm = sqrt(damped);
+  *damped_norm = sqrt(damped);
   if (!isfinite(report->gradient_norm))
     return smft__fail(SMFT_E_NONFINITE, "step: the gradient is not finite; nothing was changed");
   return SMFT_OK;
@@ -158,11 +159,12 @@ static smft_status update(smft_learner *learner, smft__step *step) {
   const smft_optimizer_options *o = &learner->optimizer->options;
   int afresh = step->starts_fact && !(o->flags & SMFT_OPTIMIZER_KEEP_STATE);
   smft__grads grads = {.rows = learner->slots.gradient_of};
+  double damped_norm = 0;
   SMFT__TRY(prepare_gradient(learner));
   SMFT__TRY(smft__network_backward(learner->tape, learner->patch, &grads, &learner->cancelled));
-  SMFT__TRY(measure(learner, step->report));
+  SMFT__TRY(measure(learner, step->report, &damped_norm));
   if (o->lr == 0 && o->kind == SMFT_OPTIMIZER_SGD)
-    step->report->lr = smft__capped_lr(step->report->loss, learner->slots.damped_norm, step->report->lr);
+    step->report->lr = smft__capped_lr(step->report->loss, damped_norm, step->report->lr);
   step->report->lr *= smft__optimizer_warmup(learner->optimizer, (afresh ? 0 : learner->optimizer->steps) + 1);
   SMFT__TRY(reserve(learner));
   SMFT__TRY(compute(learner, step->report, afresh, smft__clip_scale(step->report->gradient_norm, o->clip_norm)));
