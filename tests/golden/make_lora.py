@@ -10,7 +10,7 @@ Run with Debian's python3-torch: /usr/bin/python3 tests/golden/make_lora.py"""
 import json, math, os, struct
 import numpy as np, torch
 import torch.nn.functional as F
-from make_network import HERE, NAMES, logits_of, raw
+from make_network import HERE, NAMES, logits_of, write_safetensors
 
 TORCH = {name: dtype for dtype, name in NAMES.items()}
 SETTINGS = {"lr": 1e-2, "weight_decay": 0.1, "eps": 1e-6, "clip": 0.5, "steps": 3}
@@ -28,19 +28,6 @@ def read_model(folder):
         kind = TORCH[entry["dtype"]]
         tensors[name] = torch.frombuffer(bytearray(data[begin:end]), dtype=kind).view(entry["shape"])
     return config, {k: v.double() for k, v in tensors.items() if not k.startswith(("reference.", "grad."))}, tensors
-
-
-def write_safetensors(path, tensors, metadata):
-    header, data, at = {"__metadata__": metadata}, [], 0
-    for name in sorted(tensors):
-        piece = raw(tensors[name])
-        header[name] = {"dtype": NAMES[tensors[name].dtype], "shape": list(tensors[name].shape), "data_offsets": [at, at + len(piece)]}
-        at += len(piece)
-        data.append(piece)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + b"".join(data))
 
 
 def peft_config(base, r, alpha, rslora, modules, layers):

@@ -18,8 +18,8 @@ def raw(t):
     return t.contiguous().view(torch.int16).numpy().tobytes() if t.dtype == torch.bfloat16 else t.contiguous().numpy().tobytes()
 
 
-def write_safetensors(path, tensors):
-    header, data, at = {}, [], 0
+def write_safetensors(path, tensors, metadata=None):
+    header, data, at = {"__metadata__": metadata} if metadata else {}, [], 0
     for name in sorted(tensors):
         piece = raw(tensors[name])
         header[name] = {"dtype": NAMES[tensors[name].dtype], "shape": list(tensors[name].shape), "data_offsets": [at, at + len(piece)]}
