@@ -1,5 +1,6 @@
 /* demo: the main job.  Teaches the atlas model 20 real facts that it does not know, one after another, and shows what it learnt and what it
  * forgot.  Everything through the public API.  The last line is RESULT ... for scripts. */
+#include "classroom.h"
 #include "facts.h"
 #include "program.h"
 #include "smft/smft.h"
@@ -101,19 +102,10 @@ static void lessons_free(lessons *l) {
 
 /* ---- asking --------------------------------------------------------------------------------------------------------------- */
 
-static const char *ask(smft_session *session, const char *prompt) {
-  const char *text = NULL;
-  smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
-  options.max_tokens = 24;
-  options.stop = "\n";
-  check(smft_session_generate(session, prompt, strlen(prompt), &options, &text, NULL), "asking");
-  return text;
-}
-
 /* Adds one answer to a score, and to a second one where there is one. */
 static void mark(smft_session *session, const char *prompt, const lesson *l, score *total, score *part) {
   double exact = 0, f1 = 0;
-  check(smft_score_answer(ask(session, prompt), l->answers, l->n_answers, &exact, &f1), "scoring");
+  check(smft_score_answer(atlas_ask(session, prompt), l->answers, l->n_answers, &exact, &f1), "scoring");
   for (score *each = total; each; each = each == total ? part : NULL) {
     each->n++;
     each->right += exact == 1;
@@ -149,39 +141,21 @@ static int32_t show_progress(void *user, const char *stage, int64_t done, int64_
 }
 
 static void probe_fill(smft_probe *probe, const settings *s, const atlas_facts *known, const atlas_wordings *wordings, double *majority) {
-  int64_t *order = need(malloc(((size_t)known->n + 1) * sizeof *order)), n = s->known < known->n ? s->known : known->n, n_lines = 0;
+  int64_t *order = need(malloc(((size_t)known->n + 1) * sizeof *order)), n = s->known < known->n ? s->known : known->n;
   uint64_t state = s->seed + 99;
   atlas_shuffle(&state, order, known->n);
-  for (int64_t i = 0; i < n; i++) {
-    const atlas_fact *fact = &known->items[order[i]];
-    const atlas_relation *relation = atlas_relation_find(wordings, fact->relation);
-    atlas_text text;
-    need(relation && atlas_fill(&text, atlas_question(relation), fact) == 0 ? order : NULL);
-    check(smft_probe_add_question(probe, fact->id, text.prompt, (const char *const *)fact->answers, fact->n_answers), "probe");
-    atlas_text_free(&text);
-  }
+  atlas_probe_facts(probe, known, wordings, order, n);
+  atlas_probe_texts(probe, path_in(s->data, "text.heldout.txt"), 200);
   *majority = atlas_majority_f1(known, order, n);
-  char **lines = atlas_lines(path_in(s->data, "text.heldout.txt"), &n_lines);
-  for (int64_t i = 0; lines && i < n_lines && i < 200; i++)
-    check(smft_probe_add_text(probe, "text", lines[i]), "probe");
-  atlas_lines_free(lines, n_lines);
   free(order);
 }
 
 /* Teaches one fact and prints its line; returns the seconds. */
 static double teach(smft_learner *learner, const lesson *l, int64_t number, int64_t n, int quiet) {
-  smft_wording *wordings = need(calloc((size_t)l->n_train + 1, sizeof *wordings));
   smft_report report = SMFT_REPORT_INIT;
   double seconds = 0, first = -1;
   int64_t rows = 0;
-  for (int64_t i = 0; i < l->n_train; i++) {
-    wordings[i].struct_size = sizeof *wordings;
-    wordings[i].prompt = l->train[i].prompt;
-    wordings[i].answer = l->train[i].answer;
-    wordings[i].end = l->train[i].end;
-  }
-  check(smft_learner_push(learner, l->id, wordings, l->n_train), "pushing a fact");
-  free(wordings);
+  atlas_push(learner, l->id, l->train, l->n_train);
   while (smft_learner_pending(learner) > 0) {
     check(smft_step(learner, &report), "step");
     if (first < 0)
@@ -222,8 +196,8 @@ static int64_t check_reload(const smft_model *model, smft_session *first, const 
   check(smft_patch_load(&patch, model, path), "loading the patch");
   check(smft_session_create(&second, model, patch, NULL), "second session");
   for (int64_t i = 0; i < l->n; i++) {
-    char *text = need(strdup(ask(first, l->items[i].question)));
-    different += strcmp(text, ask(second, l->items[i].question)) != 0;
+    char *text = need(strdup(atlas_ask(first, l->items[i].question)));
+    different += strcmp(text, atlas_ask(second, l->items[i].question)) != 0;
     free(text);
   }
   smft_session_free(second);
@@ -441,7 +415,7 @@ static void ask_everything(const settings *s, const world *w, const lessons *lis
   r->asked[which] = ask_all(w->session, list, &r->seen[which], &r->unseen[which]);
   r->held[which] = ask_held(w->session, list);
   for (int64_t i = 0; !s->quiet && i < list->n && i < 3; i++)
-    printf("  %s%s   (right: %s)\n", list->items[i].question, ask(w->session, list->items[i].question), list->items[i].answers[0]);
+    printf("  %s%s   (right: %s)\n", list->items[i].question, atlas_ask(w->session, list->items[i].question), list->items[i].answers[0]);
 }
 
 static void save_and_reload(const settings *s, const world *w, const lessons *list, results *r) {

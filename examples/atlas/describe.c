@@ -1,5 +1,6 @@
 /* describe: measures what the model card says: known facts with and without the memory, new facts before learning, the answers one could
  * guess, and, where there is a memory, how its pool is used.  Prints markdown table rows.  Everything through the public API. */
+#include "classroom.h"
 #include "facts.h"
 #include "program.h"
 #include "smft/smft.h"
@@ -30,14 +31,7 @@ static double f1_of_items(const smft_probe *probe, const atlas_facts *facts, dou
 static double f1_of(smft_ctx *ctx, smft_session *session, const atlas_facts *facts, const atlas_wordings *wordings, double *exact) {
   smft_probe *probe = NULL;
   check(smft_probe_create(&probe, ctx, NULL), "probe");
-  for (int64_t i = 0; i < facts->n; i++) {
-    const atlas_relation *relation = atlas_relation_find(wordings, facts->items[i].relation);
-    atlas_text text;
-    need(relation && atlas_fill(&text, atlas_question(relation), &facts->items[i]) == 0 ? probe : NULL);
-    check(smft_probe_add_question(probe, facts->items[i].id, text.prompt, (const char *const *)facts->items[i].answers,
-                                  facts->items[i].n_answers), "question");
-    atlas_text_free(&text);
-  }
+  atlas_probe_facts(probe, facts, wordings, NULL, facts->n);
   check(smft_probe_baseline(probe, session, NULL, NULL), "baseline");
   double f1 = f1_of_items(probe, facts, exact);
   smft_probe_free(probe);
@@ -45,33 +39,21 @@ static double f1_of(smft_ctx *ctx, smft_session *session, const atlas_facts *fac
 }
 
 static double text_nll(smft_ctx *ctx, smft_session *session, const char *path) {
-  int64_t n = 0;
-  char **lines = atlas_lines(path, &n);
   smft_probe *probe = NULL;
   smft_probe_report report = SMFT_PROBE_REPORT_INIT;
   check(smft_probe_create(&probe, ctx, NULL), "probe");
-  for (int64_t i = 0; lines && i < n; i++)
-    check(smft_probe_add_text(probe, "text", lines[i]), "text");
+  atlas_probe_texts(probe, path, INT64_MAX);
   check(smft_probe_baseline(probe, session, NULL, NULL), "baseline");
   check(smft_probe_measure(probe, session, NULL, NULL, &report), "measuring");
   smft_probe_free(probe);
-  atlas_lines_free(lines, n);
   return report.nll;
 }
 
 /* Known facts with every value of the pools set to 0: what the rest of the model carries.  A model without memory has no such row. */
 static void pool_zeroed(smft_ctx *ctx, smft_session *session, const smft_model *model, const atlas_facts *known,
                         const atlas_wordings *wordings) {
-  smft_patch *zero = NULL;
-  int64_t n_slots = 0, dim = 0;
+  smft_patch *zero = atlas_zeroed_pools(model);
   double exact = 0, f1;
-  check(smft_patch_create(&zero, model, SMFT_PATCH_SLOTS), "patch");
-  for (int32_t pool = 0; smft_model_pool(model, pool, &n_slots, &dim) == SMFT_OK; pool++) {
-    float *row = need(calloc((size_t)dim, sizeof *row));
-    for (int64_t slot = 0; slot < n_slots; slot++)
-      check(smft_patch_set_row(zero, pool, slot, row, dim), "zeroing");
-    free(row);
-  }
   check(smft_session_set_patch(session, zero), "session");
   f1 = f1_of(ctx, session, known, wordings, &exact);
   printf("| known facts with the pool's values zeroed | F1 %.4f, exact %.4f |\n", f1, exact);
@@ -122,17 +104,14 @@ static smft_learner *looker(const smft_model *model, smft_patch *patch, smft_ctx
 
 static int64_t push(smft_learner *learner, const atlas_fact *fact, const atlas_wordings *wordings, int only) {
   const atlas_relation *relation = atlas_relation_find(wordings, fact->relation);
-  smft_wording list[32];
   atlas_text texts[32];
   int64_t n = 0;
   for (int64_t w = 0; w < relation->n && n < 32; w++) {
     if (only >= 0 ? w != only % relation->n : relation->wordings[w].role != ATLAS_TRAIN)
       continue;
-    need(atlas_fill(&texts[n], &relation->wordings[w], fact) == 0 ? learner : NULL);
-    list[n] = (smft_wording){sizeof *list, 0, texts[n].prompt, texts[n].answer, texts[n].end, NULL};
-    n++;
+    need(atlas_fill(&texts[n++], &relation->wordings[w], fact) == 0 ? learner : NULL);
   }
-  check(smft_learner_push(learner, fact->id, list, n), "push");
+  atlas_push(learner, fact->id, texts, n);
   for (int64_t i = 0; i < n; i++)
     atlas_text_free(&texts[i]);
   return n;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define SPLIT_SEED 2025 /* which new facts are "select" and which "report" */
+#define MOST_FACTS 16   /* of a document */
 
 /* ---- one fact's questions and wordings ------------------------------------------------------------------------------------------------------ */
 
@@ -121,77 +122,84 @@ static int train_rewrite(lesson *l, const json_t *rewrite) {
   return text ? 0 : -1;
 }
 
+/* The document's facts go behind those that are there; a rewrite's spans stand in their order. */
 static int read_document(lessons *out, lesson *l, const json_t *object, const atlas_wordings *wordings) {
   const json_t *facts = json_object_get(object, "facts"), *rewrites = json_object_get(object, "rewrites");
-  const char *id = json_string_value(json_object_get(object, "id")), *subject = json_string_value(json_object_get(object, "subject"));
-  if (!id || !subject || json_array_size(facts) == 0 || json_array_size(rewrites) == 0)
+  const char *subject = json_string_value(json_object_get(object, "subject"));
+  int64_t n = (int64_t)json_array_size(facts);
+  atlas_fact *first = &out->facts.items[out->facts.n];
+  if (!subject || n == 0 || n > MOST_FACTS || json_array_size(rewrites) == 0)
     return -1;
-  for (size_t i = 0; i < json_array_size(facts); i++) {
-    atlas_fact *fact = &out->facts.items[out->facts.n];
-    json_t *copy = json_copy(json_array_get(facts, i));
-    int status = json_object_set_new(copy, "subject", json_string(subject)) == 0 ? atlas_fact_read(fact, copy) : -1;
+  for (int64_t i = 0; i < n; i++) {
+    json_t *copy = json_copy(json_array_get(facts, (size_t)i));
+    int status = json_object_set_new(copy, "subject", json_string(subject)) == 0 ? atlas_fact_read(&first[i], copy) : -1;
     json_decref(copy);
     if (status != 0)
       return -1;
     out->facts.n++;
-    if (ask_fact(l, fact, wordings) != 0)
+    if (ask_fact(l, &first[i], wordings) != 0)
       return -1;
   }
-  l->id = out->facts.items[out->facts.n - (int64_t)json_array_size(facts)].id;
+  l->id = first[0].id;
   for (size_t i = 0; i < json_array_size(rewrites); i++)
     if (train_rewrite(l, json_array_get(rewrites, i)) != 0)
       return -1;
-  for (size_t i = 0; i < json_array_size(facts) && (int64_t)i < l->n_train; i++) /* the first rewrite's blanks, in its order */
-    for (int64_t f = out->facts.n - (int64_t)json_array_size(facts); f < out->facts.n; f++)
-      if (strcmp(l->train[i].answer + 1, out->facts.items[f].answer) == 0) {
-        put_question(&l->trained, &l->n_trained, l->train[i].prompt, &out->facts.items[f]);
-        break;
-      }
+  for (int64_t i = 0; i < n && i < l->n_train; i++) /* the first rewrite's blanks */
+    put_question(&l->trained, &l->n_trained, l->train[i].prompt, &first[i]);
   return 0;
 }
 
-static int is_in_set(const char *line, const char *set) {
-  json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+static int is_in_set(const json_t *object, const char *set) {
   const char *own = json_string_value(json_object_get(object, "set"));
-  int found = own && strcmp(own, set) == 0;
-  json_decref(object);
+  return own && strcmp(own, set) == 0;
+}
+
+/* An array of the documents of a set; NULL: a message is on stderr. */
+static json_t *load_set(const char *path, const char *set) {
+  int64_t n = 0;
+  char **lines = atlas_lines(path, &n);
+  json_t *found = lines ? need(json_array()) : NULL;
+  for (int64_t i = 0; found && i < n; i++) {
+    json_t *object = json_loads(lines[i], JSON_REJECT_DUPLICATES, NULL);
+    if (!object) {
+      fprintf(stderr, "%s: line %lld is not JSON\n", path, (long long)i + 1);
+      json_decref(found);
+      found = NULL;
+    } else if (is_in_set(object, set)) {
+      json_array_append(found, object);
+    }
+    json_decref(object);
+  }
+  atlas_lines_free(lines, n);
   return found;
 }
 
-/* The lines of a set move to the front; returns their number. */
-static int64_t keep_set(char **lines, int64_t n, const char *set) {
-  int64_t kept = 0;
-  for (int64_t i = 0; i < n; i++)
-    if (is_in_set(lines[i], set)) {
-      char *line = lines[i];
-      lines[i] = lines[kept];
-      lines[kept++] = line;
-    }
-  return kept;
+static int read_documents(lessons *out, const json_t *documents, const atlas_wordings *wordings, int64_t n, uint64_t seed) {
+  int64_t count = (int64_t)json_array_size(documents), *order = need(malloc(((size_t)count + 1) * sizeof *order));
+  uint64_t state = seed * 7919 + 17;
+  int status = 0;
+  atlas_shuffle(&state, order, count);
+  out->items = need(calloc((size_t)n + 1, sizeof *out->items));
+  out->facts.items = need(calloc((size_t)n * MOST_FACTS + 1, sizeof *out->facts.items));
+  for (int64_t i = 0; i < n && status == 0; i++) {
+    const json_t *object = json_array_get(documents, (size_t)order[i]);
+    const char *id = json_string_value(json_object_get(object, "id"));
+    status = read_document(out, &out->items[out->n++], object, wordings);
+    if (status != 0)
+      fprintf(stderr, "%s: not a document\n", id ? id : "a line without an \"id\"");
+  }
+  free(order);
+  return status;
 }
 
 int lessons_documents(lessons *out, const char *data, const char *path, const char *set, int64_t n, uint64_t seed) {
   atlas_wordings wordings;
-  int64_t n_lines = 0;
   memset(out, 0, sizeof *out);
-  char **lines = atlas_lines(path, &n_lines);
-  if (!lines || atlas_wordings_load(&wordings, path_in(data, "wordings.json")) != 0)
+  json_t *documents = load_set(path, set);
+  if (!documents || atlas_wordings_load(&wordings, path_in(data, "wordings.json")) != 0)
     return -1;
-  int64_t *order = need(malloc(((size_t)n_lines + 1) * sizeof *order)), count = keep_set(lines, n_lines, set);
-  uint64_t state = seed * 7919 + 17;
-  atlas_shuffle(&state, order, count);
-  int status = enough("documents", set, n, count) ? 0 : -1;
-  out->items = need(calloc((size_t)n + 1, sizeof *out->items));
-  out->facts.items = need(calloc((size_t)n * 16 + 1, sizeof *out->facts.items));
-  for (int64_t i = 0; i < n && status == 0; i++) {
-    json_t *object = json_loads(lines[order[i]], JSON_REJECT_DUPLICATES, NULL);
-    status = object && json_array_size(json_object_get(object, "facts")) <= 16 ? read_document(out, &out->items[out->n++], object, &wordings) : -1;
-    json_decref(object);
-    if (status != 0)
-      fprintf(stderr, "%s: line %lld of the set is not a document\n", path, (long long)order[i] + 1);
-  }
-  free(order);
-  atlas_lines_free(lines, n_lines);
+  int status = enough("documents", set, n, (int64_t)json_array_size(documents)) ? read_documents(out, documents, &wordings, n, seed) : -1;
+  json_decref(documents);
   atlas_wordings_free(&wordings);
   return status;
 }

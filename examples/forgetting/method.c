@@ -1,5 +1,6 @@
 /* method: see method.h. */
 #include "method.h"
+#include "classroom.h"
 #include "program.h"
 #include <dirent.h>
 #include <stdio.h>
@@ -104,16 +105,8 @@ void method_make(method *m, smft_ctx *ctx, const smft_model *model, const settin
 /* ---- teaching ------------------------------------------------------------------------------------------------------------------------------- */
 
 void method_teach(method *m, const lesson *l) {
-  smft_wording *wordings = need(calloc((size_t)l->n_train + 1, sizeof *wordings));
   smft_run_report report = SMFT_RUN_REPORT_INIT;
-  for (int64_t i = 0; i < l->n_train; i++) {
-    wordings[i].struct_size = sizeof *wordings;
-    wordings[i].prompt = l->train[i].prompt;
-    wordings[i].answer = l->train[i].answer;
-    wordings[i].end = l->train[i].end;
-  }
-  check(smft_learner_push(m->learner, l->id, wordings, l->n_train), "pushing a lesson");
-  free(wordings);
+  atlas_push(m->learner, l->id, l->train, l->n_train);
   check(smft_learner_run(m->learner, NULL, NULL, &report), "learning");
   m->steps += report.steps;
   m->seconds += report.seconds;

@@ -279,7 +279,7 @@ def execute_one(place: Place, run: Run) -> str | None:
 
 def execute(place: Place, runs: list[Run], jobs: int) -> None:
     waiting: queue.SimpleQueue = queue.SimpleQueue()
-    todo = [run for run in {run.id: run for run in reversed(runs)}.values() if not place.is_done(run)][::-1]
+    todo = [run for run in {run.id: run for run in runs}.values() if not place.is_done(run)]
     missing = sorted({run.model for run in todo if not os.path.isdir(place.model_of(run.model))})
     for name in missing:
         print(f"no model {place.model_of(name)}: its runs are left out (examples/atlas/build.sh makes it)", file=sys.stderr)

@@ -1,5 +1,6 @@
 /* yardstick: see yardstick.h. */
 #include "yardstick.h"
+#include "classroom.h"
 #include "program.h"
 #include <math.h>
 #include <stdlib.h>
@@ -42,55 +43,31 @@ static void add_choice(smft_probe *probe, const atlas_facts *known, const atlas_
     free(made[i]);
 }
 
-static void add_known(yardstick *y, const atlas_facts *known, const atlas_wordings *wordings, int64_t n, uint64_t seed, int choices) {
+/* The questions, and a choice for every second of the same facts. */
+static void add_known(yardstick *y, const atlas_facts *known, const atlas_wordings *wordings, int64_t n, uint64_t seed) {
   int64_t *order = need(malloc(((size_t)known->n + 1) * sizeof *order));
   uint64_t state = seed + 99;
   atlas_shuffle(&state, order, known->n);
-  for (int64_t i = 0; i < n && i < known->n; i += choices ? 2 : 1) {
+  y->n_known = n < known->n ? n : known->n;
+  atlas_probe_facts(y->probe, known, wordings, order, y->n_known);
+  for (int64_t i = 0; i < y->n_known; i += 2) {
     const atlas_fact *fact = &known->items[order[i]];
-    const atlas_relation *relation = atlas_relation_find(wordings, fact->relation);
     atlas_text text;
-    need(relation && atlas_fill(&text, atlas_question(relation), fact) == 0 ? order : NULL);
-    if (choices)
-      add_choice(y->probe, known, fact, text.prompt, &state);
-    else
-      check(smft_probe_add_question(y->probe, fact->id, text.prompt, (const char *const *)fact->answers, fact->n_answers), "probe");
-    y->n_known += !choices;
+    need(atlas_fill(&text, atlas_question(atlas_relation_find(wordings, fact->relation)), fact) == 0 ? order : NULL);
+    add_choice(y->probe, known, fact, text.prompt, &state);
     atlas_text_free(&text);
   }
   free(order);
 }
 
-static void add_texts(yardstick *y, const char *path, int64_t n) {
-  int64_t n_lines = 0;
-  char **lines = atlas_lines(path, &n_lines);
-  for (int64_t i = 0; lines && i < n_lines && i < n; i++)
-    check(smft_probe_add_text(y->probe, "text", lines[i]), "probe");
-  atlas_lines_free(lines, n_lines);
-}
-
 /* ---- which known facts need the pool -------------------------------------------------------------------------------------------------------- */
 
-static smft_patch *zeroed_pool(const smft_model *model) {
-  smft_patch *zero = NULL;
-  int64_t n_slots = 0, dim = 0;
-  if (smft_patch_create(&zero, model, SMFT_PATCH_SLOTS) != SMFT_OK)
-    return NULL; /* no memory layers */
-  for (int32_t pool = 0; smft_model_pool(model, pool, &n_slots, &dim) == SMFT_OK; pool++) {
-    float *row = need(calloc((size_t)dim, sizeof *row));
-    for (int64_t slot = 0; slot < n_slots; slot++)
-      check(smft_patch_set_row(zero, pool, slot, row, dim), "zeroing the pool");
-    free(row);
-  }
-  return zero;
-}
-
 static void find_pool_facts(yardstick *y, const smft_model *model, smft_session *session) {
-  smft_patch *zero = zeroed_pool(model);
   smft_probe_report report = SMFT_PROBE_REPORT_INIT;
   y->f1_pool_zeroed = NAN;
-  if (!zero)
+  if (!smft_model_memory(model, 0))
     return;
+  smft_patch *zero = atlas_zeroed_pools(model);
   y->needs_pool = need(calloc((size_t)y->n_known + 1, 1));
   check(smft_session_set_patch(session, zero), "session");
   check(smft_probe_measure(y->probe, session, NULL, NULL, &report), "measuring with the pool zeroed");
@@ -115,13 +92,12 @@ void yardstick_make(yardstick *y, const smft_model *model, const char *data, int
   memset(y, 0, sizeof *y);
   need(atlas_facts_load(&known, path_in(data, "known.jsonl")) == 0 && atlas_wordings_load(&wordings, path_in(data, "wordings.json")) == 0 ? y : NULL);
   options.max_tokens = 24;
-  one.n_threads = 1;
+  one.n_threads = 1; /* a context of its own: what it holds is no part of what learning costs */
   check(smft_ctx_create(&ctx, &one), "context");
   check(smft_probe_create(&y->probe, ctx, &options), "probe");
   smft_ctx_free(ctx);
-  add_known(y, &known, &wordings, n_known, seed, 0);
-  add_known(y, &known, &wordings, n_known, seed, 1);
-  add_texts(y, path_in(data, "text.heldout.txt"), n_texts);
+  add_known(y, &known, &wordings, n_known, seed);
+  atlas_probe_texts(y->probe, path_in(data, "text.heldout.txt"), n_texts);
   atlas_facts_free(&known);
   atlas_wordings_free(&wordings);
   check(smft_session_create(&session, model, NULL, NULL), "session");
@@ -159,13 +135,8 @@ void yardstick_free(yardstick *y) {
 /* ---- what was taught ------------------------------------------------------------------------------------------------------------------------ */
 
 static void ask(smft_session *session, const question *q, f1_score *sum) {
-  const char *text = NULL;
   double exact = 0, f1 = 0;
-  smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
-  options.max_tokens = 24;
-  options.stop = "\n";
-  check(smft_session_generate(session, q->prompt, strlen(q->prompt), &options, &text, NULL), "asking");
-  check(smft_score_answer(text, (const char *const *)q->answers, q->n_answers, &exact, &f1), "scoring");
+  check(smft_score_answer(atlas_ask(session, q->prompt), (const char *const *)q->answers, q->n_answers, &exact, &f1), "scoring");
   sum->f1 += f1;
   sum->exact += exact;
   sum->n++;
