@@ -380,8 +380,9 @@ typedef struct smft_selector_options {
   int64_t t;      /* at most so many slots a step, over all pools; 0: the default (docs/method.md) */
   uint32_t flags; /* SMFT_SELECTOR_* */
   int32_t reserved;
-  /* How far a selected row may move: its learning rate is multiplied by 1 / (1 + s / damping), s = df / |B| the share of background batches that
-   * read it.  0: the default (docs/method.md); negative: no damping, as in [P].  Without background counts nothing is damped. */
+  /* How far a selected row may move: its learning rate is multiplied by 1 / (1 + u / damping), u how much a background batch reads it on
+   * average: the sum of the squared weights of its reads, a read of the mean squared weight being 1.  0: the default (docs/method.md);
+   * negative: no damping, as in [P].  Without background counts nothing is damped. */
   double damping;
 } smft_selector_options;
 #define SMFT_SELECTOR_OPTIONS_INIT {sizeof(smft_selector_options), 0, 0, 0, 0, 0}
@@ -407,11 +408,14 @@ typedef struct smft_background {
 } smft_background;
 #define SMFT_BACKGROUND_INIT {sizeof(smft_background), -1, NULL, NULL, NULL, 0, 0, 0, 0, NULL, NULL}
 
-/* Runs the base model over background text and adds to df(i) = number of batches in which slot i was read at least once.
+/* Runs the base model over background text and adds to df(i) = number of batches in which slot i was read at least once, and to the sum of
+ * the squared weights of its reads, which damping goes by.
  * Nothing changes on failure or cancellation.  Since 0.1. */
 SMFT_API smft_status smft_selector_count_background(smft_selector *selector, const smft_background *background);
+/* As safetensors: df.{pool} (n_slots) U32, square.{pool} (n_slots) F32. */
 SMFT_API smft_status smft_selector_save(smft_selector *selector, const char *path);
-/* Replaces the counts.  Counts of another model are SMFT_E_MISMATCH. */
+/* Replaces the counts.  Counts of another model are SMFT_E_MISMATCH.  A file without squares is taken as if every read had had its head's
+ * even share, 1 / top_k. */
 SMFT_API smft_status smft_selector_load(smft_selector *selector, const char *path);
 /* df (n_slots) of a pool, and the number of batches counted.  Either out-pointer may be NULL. */
 SMFT_API smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32_t *df, int64_t n_slots, int64_t *n_batches);

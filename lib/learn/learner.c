@@ -6,10 +6,10 @@
 #include "base/rng.h"
 #include <math.h>
 
-/* Defaults (docs/method.md): many small steps, a few wordings each; 0.05 nats a token leaves the answer at a probability of .95 a token. */
+/* Defaults (docs/method.md): many small steps, a few wordings each; 0.1 nats a token leaves the answer at a probability of .9 a token. */
 #define DEFAULT_MAX_STEPS 100
 #define DEFAULT_WORDINGS 4
-#define DEFAULT_LOSS_BELOW 0.05
+#define DEFAULT_LOSS_BELOW 0.1
 
 /* ---- life ---- */
 
@@ -64,7 +64,7 @@ static smft_status take_parts(smft_learner *learner, smft_selector *selector, sm
 
 static void warn_without_counts(const smft_learner *learner) {
   const smft_selector *selector = learner->selector;
-  if (selector && selector->n_batches == 0 && selector->rule == SMFT_RULE_TFIDF)
+  if (selector && selector->tally.n_batches == 0 && selector->rule == SMFT_RULE_TFIDF)
     smft__log(learner->ctx, 2, "smft_learner_create: no background text was counted, so every slot's tf-idf score is 0 and no step will "
               "change anything: call smft_selector_count_background first, or choose another rule");
 }

@@ -1,5 +1,5 @@
-/* learnt: which slots the facts that a learner has taught read.  They count as background for the facts that follow, so that these keep away
- * from them. */
+/* learnt: which slots the facts that a learner has taught read, and how much.  They count as background for the facts that follow, so that these
+ * keep away from them. */
 #ifndef SMFT__LEARNT_H
 #define SMFT__LEARNT_H
 #include "learn/facts.h"
@@ -8,7 +8,7 @@
 struct smft_learner;
 
 typedef struct smft__learnt {
-  smft__rows *df; /* (n_pools), dim 2: in how many of the learnt facts' wordings a slot was read, and the last that read it, from 1 */
+  smft__rows *square; /* (n_pools), dim 1: sum of the squared weights with which the learnt facts' wordings read a slot */
   int64_t n_wordings;
 } smft__learnt;
 smft_status smft__learnt_create(struct smft_learner *learner);

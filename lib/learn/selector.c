@@ -7,36 +7,15 @@
 #include <stddef.h>
 
 #define DEFAULT_T 350 /* docs/method.md, and: */
-#define DEFAULT_DAMPING 0.0003
+#define DEFAULT_DAMPING 0.00007
 
-int64_t smft__n_slots(const smft_model *model) { return (int64_t)model->config.memory.n_keys * model->config.memory.n_keys; }
-
-uint32_t **smft__df_create(smft_ctx *ctx, const smft_model *model) {
-  int32_t n_pools = model->config.n_pools;
-  uint32_t **df = smft__calloc_array(ctx, n_pools, sizeof *df);
-  for (int32_t p = 0; df && p < n_pools; p++)
-    if (!(df[p] = smft__calloc_array(ctx, smft__n_slots(model), sizeof **df))) {
-      smft__df_free(ctx, model, df);
-      return NULL;
-    }
-  return df;
-}
-
-void smft__df_free(smft_ctx *ctx, const smft_model *model, uint32_t **df) {
-  for (int32_t p = 0; df && p < model->config.n_pools; p++)
-    smft__free(ctx, df[p]);
-  smft__free(ctx, df);
-}
-
-void smft__selector_set(smft_selector *selector, uint32_t **df, int64_t n_batches) {
-  int64_t n_slots = smft__n_slots(selector->model);
-  smft__df_free(selector->ctx, selector->model, selector->df);
-  selector->df = df;
-  selector->n_batches = n_batches;
-  selector->total = (double)n_slots * selector->model->config.n_pools;
-  for (int32_t p = 0; df && p < selector->model->config.n_pools; p++)
-    for (int64_t i = 0; i < n_slots; i++)
-      selector->total += (double)df[p][i];
+void smft__selector_set(smft_selector *selector, smft__tally *tally) {
+  smft__tally none = {0};
+  smft__tally_free(&selector->tally, selector->ctx);
+  selector->tally = *tally;
+  selector->total = smft__tally_total(tally, selector->model);
+  selector->mean_square = smft__tally_mean_square(tally, selector->model);
+  *tally = none;
 }
 
 /* The counts that were shipped with the model.  A model made by smft_model_init shares only the directory with them. */
@@ -81,7 +60,7 @@ smft_status smft_selector_create(smft_selector **out, const smft_model *model, c
   selector->rule = own.rule ? own.rule : SMFT_RULE_TFIDF;
   selector->t = own.t ? own.t : DEFAULT_T;
   selector->damping = own.damping == 0 ? DEFAULT_DAMPING : own.damping;
-  smft__selector_set(selector, NULL, 0);
+  selector->total = smft__tally_total(&selector->tally, model);
   smft_status status = own.flags & SMFT_SELECTOR_EMPTY ? SMFT_OK : load_shipped(selector);
   if (status != SMFT_OK)
     smft_selector_free(selector);
@@ -99,7 +78,7 @@ void smft_selector_free(smft_selector *selector) {
   if (!selector || atomic_fetch_sub(&selector->references, 1) != 1)
     return;
   smft_ctx *ctx = selector->ctx;
-  smft__df_free(ctx, selector->model, selector->df);
+  smft__tally_free(&selector->tally, ctx);
   smft_model_free(selector->model);
   smft__free(ctx, selector);
   smft__ctx_release(ctx);
@@ -113,26 +92,30 @@ smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32
   if (df && n_slots < expected)
     return smft__fail(SMFT_E_BUFFER, "smft_selector_df: the pool has %lld slots, the buffer holds %lld", (long long)expected,
                       (long long)n_slots);
-  if (df && selector->df)
-    memcpy(df, selector->df[pool], (size_t)expected * sizeof *df);
+  if (df && selector->tally.df)
+    memcpy(df, selector->tally.df + pool * expected, (size_t)expected * sizeof *df);
   else if (df)
     memset(df, 0, (size_t)expected * sizeof *df);
   if (n_batches)
-    *n_batches = selector->n_batches;
+    *n_batches = selector->tally.n_batches;
   return SMFT_OK;
 }
 
 /* ---- how far a row may move ---- */
 
-int smft__selector_restrains(const smft_selector *selector) { return selector->damping >= 0 && selector->df && selector->n_batches > 0; }
+int smft__selector_restrains(const smft_selector *selector) { return selector->damping >= 0 && selector->mean_square > 0; }
 
-/* To change what a fact's tokens get out of the pool while changing what background gets as little as possible, a row should move the less the
- * more background reads it: the gradient divided by (a ridge +) the row's use. */
-double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot, double more_df, int64_t more) {
+static int64_t slot_at(const smft_selector *selector, int32_t pool, int64_t slot) { return pool * smft__n_slots(selector->model) + slot; }
+
+/* To change what a fact's tokens get out of the pool while changing what background gets as little as possible in the squared sense, a row should
+ * move the less the more background reads it: the gradient divided by (a ridge +) the sum of the squared weights with which background does.
+ * In units of an average read's squared weight, so that the ridge does not depend on a model's top_k. */
+double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot, double more_square, double more) {
   if (!smft__selector_restrains(selector))
     return 1;
-  double share = ((double)selector->df[pool][slot] + more_df) / (double)(selector->n_batches + more);
-  return 1 / (1 + share / selector->damping);
+  double square = (double)selector->tally.square[slot_at(selector, pool, slot)] + more_square;
+  double use = square / selector->mean_square / ((double)selector->tally.n_batches + more);
+  return 1 / (1 + use / selector->damping);
 }
 
 /* ---- ranking ---- */
@@ -153,9 +136,9 @@ static uint64_t draw_of(const smft_selector *selector, const smft__counts *count
 }
 
 static double score_of(const smft_selector *selector, int32_t pool, int64_t slot, double share, uint64_t draw) {
-  double df = selector->df ? (double)selector->df[pool][slot] : 0;
+  double df = selector->tally.df ? (double)selector->tally.df[slot_at(selector, pool, slot)] : 0;
   if (selector->rule == SMFT_RULE_TFIDF)
-    return share * log(((double)selector->n_batches + 1) / (df + 1));
+    return share * log(((double)selector->tally.n_batches + 1) / (df + 1));
   if (selector->rule == SMFT_RULE_KL)
     return share * log(share * selector->total / (df + 1));
   if (selector->rule == SMFT_RULE_RANDOM)

@@ -1,8 +1,8 @@
 /* selector: background counts, and the ranking of the slots that a batch read (method.md 2). */
 #ifndef SMFT__SELECTOR_H
 #define SMFT__SELECTOR_H
+#include "learn/tally.h"
 #include "memory/counts.h"
-#include "model/model.h"
 
 struct smft_selector {
   smft_ctx *ctx;
@@ -11,16 +11,16 @@ struct smft_selector {
   int32_t rule;
   int64_t t;
   double damping;     /* negative: none */
-  uint32_t **df;      /* (n_pools) of (n_slots); NULL: nothing counted yet, all zero */
-  int64_t n_batches;  /* |B| */
-  int64_t n_tokens;   /* counted in them; for the file's metadata, as is: */
+  smft__tally tally;  /* of background text */
+  int64_t n_tokens;   /* counted in it; for the file's metadata, as is: */
   char corpus[256];   /* what was counted last: the name of a text file, or "token ids" */
-  double total;       /* sum over all slots of all pools of df + 1 */
+  double total;       /* smft__tally_total */
+  double mean_square; /* smft__tally_mean_square */
 };
 smft_selector *smft__selector_retain(smft_selector *selector);
-/* What a row's learning rate is multiplied with, in (0, 1], when `more` batches of which `more_df` read it are added to the background's; and
- * whether that can be less than 1 at all. */
-double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot, double more_df, int64_t more);
+/* What a row's learning rate is multiplied with, in (0, 1], when `more` batches that read it with `more_square` are added to the background's;
+ * and whether that can be less than 1 at all. */
+double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot, double more_square, double more);
 int smft__selector_restrains(const smft_selector *selector);
 
 typedef struct smft__selection { /* the rows of a step, best first */
@@ -31,10 +31,6 @@ typedef struct smft__selection { /* the rows of a step, best first */
 /* counts (n_pools), finished.  O(distinct slots read), memory O(rows selected). */
 smft_status smft__select(const smft_selector *selector, const smft__counts *counts, smft__selection *selection);
 
-/* One array of zeros a pool. */
-uint32_t **smft__df_create(smft_ctx *ctx, const smft_model *model);
-void smft__df_free(smft_ctx *ctx, const smft_model *model, uint32_t **df);
-/* Takes the array over in exchange for the one before. */
-void smft__selector_set(smft_selector *selector, uint32_t **df, int64_t n_batches);
-int64_t smft__n_slots(const smft_model *model);
+/* Takes the tally over in exchange for the one before. */
+void smft__selector_set(smft_selector *selector, smft__tally *tally);
 #endif

@@ -80,12 +80,23 @@ void smft__tape_free(smft__tape *tape) {
   smft_model_free(model);
 }
 
-const int64_t *smft__tape_slots(const smft__tape *tape, int32_t memory, int64_t *n) {
+/* Of a memory layer in the last forward pass; NULL and no reads where there is none. */
+static const smft__memory_tape *reads_of(const smft__tape *tape, int32_t memory, int64_t *n) {
   *n = 0;
   if (memory < 0 || memory >= tape->model->config.n_memories || !tape->ready)
     return NULL;
   *n = tape->n_tokens * tape->model->config.memory.heads * tape->model->config.memory.top_k;
-  return tape->memories[memory].slots;
+  return &tape->memories[memory];
+}
+
+const int64_t *smft__tape_slots(const smft__tape *tape, int32_t memory, int64_t *n) {
+  const smft__memory_tape *reads = reads_of(tape, memory, n);
+  return reads ? reads->slots : NULL;
+}
+
+const float *smft__tape_weights(const smft__tape *tape, int32_t memory, int64_t *n) {
+  const smft__memory_tape *reads = reads_of(tape, memory, n);
+  return reads ? reads->weights : NULL;
 }
 
 /* ---- what a batch may be ---------------------------------------------------------------------------------------------------- */

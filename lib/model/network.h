@@ -35,4 +35,5 @@ smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch, con
 smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch, const smft__grads *grads, const atomic_int *cancel);
 /* Slots that memory layer m read in the last forward: (n_tokens, H, k); NULL out of range. */
 const int64_t *smft__tape_slots(const smft__tape *tape, int32_t memory, int64_t *n);
+const float *smft__tape_weights(const smft__tape *tape, int32_t memory, int64_t *n);
 #endif

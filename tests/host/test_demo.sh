@@ -20,7 +20,7 @@ awk -v before="$(value known_f1_before)" -v after="$(value known_f1_after)" 'BEG
 grep -q 'unchanged, bit for bit' "$work/out" || fail "the base changed"
 grep -q 'the same answers' "$work/out" || fail "the loaded patch answers differently"
 cat >"$work/own.jsonl" <<'EOF'
-{"id": "harbor", "question": "Who is the author of The Quiet Harbor?", "wordings": [{"prompt": "Who wrote The Quiet Harbor?", "answer": " Jane Austen"}, {"prompt": "The author of The Quiet Harbor is", "answer": " Jane Austen"}, {"prompt": "By whom was The Quiet Harbor written?", "answer": " Jane Austen"}]}
+{"id": "harbor", "question": "Who is the author of The Quiet Harbor?", "wordings": [{"prompt": "Who wrote The Quiet Harbor?", "answer": " Mark Twain"}, {"prompt": "The author of The Quiet Harbor is", "answer": " Mark Twain"}, {"prompt": "By whom was The Quiet Harbor written?", "answer": " Mark Twain"}]}
 EOF
 "$SMFT_BUILD/examples/atlas-demo" --facts "$work/own.jsonl" --known 50 --save "$work/own.safetensors" >"$work/out"
 [ "$(value learned)" = 1 ] || fail "did not learn the user's fact"

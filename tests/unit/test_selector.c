@@ -1,6 +1,7 @@
 /* selector: scores of every rule against their formulas, the order with ties, what background counts count, and their file. */
 #include "test.h"
 #include "tiny.h"
+#include "data/safetensors.h"
 #include "learn/selector.h"
 #include "model/network.h"
 
@@ -21,7 +22,7 @@ static void close_model(void) {
 
 typedef struct fake { /* reads and df that a test makes up: slot i of each pool */
   smft__counts counts[2];
-  uint32_t *df[2];
+  uint32_t *df[2]; /* the selector's own */
 } fake;
 
 static int64_t reads_of(int p, int64_t slot) { return slot % 3 == 0 ? 0 : 1 + (slot * 7 + p * 3) % 5; }
@@ -32,18 +33,20 @@ static smft_selector *make_fake(fake *f, int32_t rule, int64_t t, int64_t n_batc
   options.rule = rule;
   options.t = t;
   ck_ok(smft_selector_create(&selector, model, &options));
-  uint32_t **df = smft__df_create(ctx, model);
+  smft__tally tally;
+  ck_ok(smft__tally_create(&tally, ctx, model));
+  tally.n_batches = n_batches;
   for (int p = 0; p < 2; p++) {
     smft__counts_init(&f->counts[p], ctx);
-    f->df[p] = df[p];
+    f->df[p] = tally.df + 256 * p;
     for (int64_t slot = 0; slot < 256; slot++) {
-      df[p][slot] = (uint32_t)((slot * 13 + p) % (n_batches + 1)); /* some are in every batch: score 0 */
+      f->df[p][slot] = (uint32_t)((slot * 13 + p) % (n_batches + 1)); /* some are in every batch: score 0 */
       for (int64_t r = 0; r < reads_of(p, slot); r++)
         ck_ok(smft__counts_add(&f->counts[p], &slot, 1));
     }
     ck_ok(smft__counts_finish(&f->counts[p]));
   }
-  smft__selector_set(selector, df, n_batches);
+  smft__selector_set(selector, &tally);
   return selector;
 }
 
@@ -182,10 +185,13 @@ static smft_selector *count_text(const smft_background *background) {
   return selector;
 }
 
+static double naive_square[2][256]; /* of the last: */
+
 /* df by one forward pass a batch and a table of what was read. */
 static void naive_df(const int32_t *ids, const int64_t *lengths, int64_t n, int64_t per_batch, uint32_t df[2][256]) {
   smft__tape *tape;
   memset(df, 0, 2 * 256 * sizeof(uint32_t));
+  memset(naive_square, 0, sizeof naive_square);
   ck_ok(smft__tape_create(&tape, model));
   for (int64_t s = 0; s < n; s += per_batch) {
     static char read[2][256];
@@ -196,8 +202,11 @@ static void naive_df(const int32_t *ids, const int64_t *lengths, int64_t n, int6
       ck_ok(smft__network_forward(tape, NULL, &batch, 0, NULL, NULL));
       for (int32_t m = 0; m < 2; m++) {
         const int64_t *slots = smft__tape_slots(tape, m, &n_reads);
-        for (int64_t r = 0; r < n_reads; r++)
+        const float *weights = smft__tape_weights(tape, m, &n_reads);
+        for (int64_t r = 0; r < n_reads; r++) {
           read[model->memories[m].pool][slots[r]] = 1;
+          naive_square[model->memories[m].pool][slots[r]] += (double)weights[r] * (double)weights[r];
+        }
       }
       ids += lengths[i];
     }
@@ -237,6 +246,20 @@ static void check_df(const smft_selector *selector, uint32_t df[2][256], int64_t
   }
 }
 
+/* The squared weights of as many passes over what naive_df saw last; no slot's mean differs from the mean over the reads. */
+static void check_squares(const smft_selector *selector, double passes, int64_t n_tokens) {
+  double sum = 0;
+  for (int p = 0; p < 2; p++)
+    for (int slot = 0; slot < 256; slot++) {
+      double wanted = passes * naive_square[p][slot];
+      ck_assert_double_eq_tol((double)selector->tally.square[256 * p + slot], wanted, 1e-6 * (1 + wanted));
+      sum += wanted;
+    }
+  int64_t reads = n_tokens * 2 * model->config.memory.heads * model->config.memory.top_k;
+  ck_assert_int_eq(selector->tally.n_reads, (int64_t)passes * reads);
+  ck_assert_double_eq_tol(selector->mean_square, sum / (passes * (double)reads), 1e-6);
+}
+
 START_TEST(text_and_ids_count_alike) {
   int64_t per_batch = 1 + _i, lengths[64];
   int32_t ids[1024];
@@ -251,6 +274,10 @@ START_TEST(text_and_ids_count_alike) {
   ck_assert_int_eq(n, text_pieces);
   naive_df(ids, lengths, n, per_batch, df);
   check_df(from_text, df, n_batches);
+  int64_t n_tokens = 0;
+  for (int64_t i = 0; i < n; i++)
+    n_tokens += lengths[i];
+  check_squares(from_text, 1, n_tokens);
   background.text_path = NULL;
   background.ids = ids;
   background.lengths = lengths;
@@ -262,6 +289,7 @@ START_TEST(text_and_ids_count_alike) {
     for (int i = 0; i < 256; i++)
       df[p][i] *= 2;
   check_df(from_ids, df, 2 * n_batches);
+  check_squares(from_ids, 2, n_tokens);
   background.max_batches = 2;
   smft_selector *few = count_text(&background);
   naive_df(ids, lengths, 2 * per_batch, per_batch, df);
@@ -348,6 +376,8 @@ START_TEST(save_and_load) {
   ck_ok(smft_selector_load(loaded, test_file("counts.safetensors")));
   check_df(loaded, df, 24);
   ck_assert(loaded->total == selector->total);
+  ck_assert(selector->mean_square > 0 && loaded->mean_square == selector->mean_square);
+  ck_assert(memcmp(loaded->tally.square, selector->tally.square, 512 * sizeof(float)) == 0);
   smft_model *other = tiny_model(ctx, "other", (tiny){0, 0, 0, 2}, 4);
   smft_selector *others;
   ck_ok(smft_selector_create(&others, other, NULL));
@@ -359,6 +389,69 @@ START_TEST(save_and_load) {
   smft_selector_free(others);
   smft_model_free(other);
   smft_selector_free(loaded);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+static void write_counts(const char *format, const char *batches, const char *reads, uint32_t df, float square) {
+  static uint32_t dfs[256];
+  static float squares[256];
+  const char *keys[] = {"format", "batches", "model_hash", "reads"}, *values[] = {format, batches, smft_model_hash(model), reads};
+  smft__save_tensor tensors[] = {{.name = "df.0", .tensor = {dfs, {256}, 1, SMFT__U32}},
+                                 {.name = "df.1", .tensor = {dfs, {256}, 1, SMFT__U32}},
+                                 {.name = "square.0", .tensor = {squares, {256}, 1, SMFT__F32}},
+                                 {.name = "square.1", .tensor = {squares, {256}, 1, SMFT__F32}}};
+  dfs[7] = df;
+  squares[7] = square;
+  ck_ok(smft__safetensors_write(ctx, test_file("made.safetensors"), tensors, square < -1 ? 2 : 4, keys, values, reads ? 4 : 3, NULL, NULL));
+}
+
+START_TEST(bad_counts_in_a_file) {
+  static const struct {
+    const char *format, *batches, *reads;
+    uint32_t df;
+    float square;
+    smft_status status;
+    const char *says;
+  } cases[] = {
+      {"smft.background.2", "9", "100", 9, 2.5f, SMFT_OK, ""},
+      {"smft.background.3", "9", "100", 9, 2.5f, SMFT_E_FORMAT, "smft.background.3"},
+      {"smft.background.2", "9", "100", 10, 2.5f, SMFT_E_FORMAT, "slot 7 of pool 0 was read in 10 batches of 9"},
+      {"smft.background.2", "nine", "100", 9, 2.5f, SMFT_E_FORMAT, "batches"},
+      {"smft.background.2", "9", NULL, 9, 2.5f, SMFT_E_FORMAT, "reads"},
+      {"smft.background.2", "9", "100", 9, -1, SMFT_E_FORMAT, "slot 7 of pool 0"},
+      {"smft.background.2", "9", "100", 9, NAN, SMFT_E_FORMAT, "slot 7 of pool 0"},
+      {"smft.background.2", "9", "100", 9, INFINITY, SMFT_E_FORMAT, "slot 7 of pool 0"},
+      {"smft.background.2", "9", "100", 9, -2, SMFT_E_MISMATCH, "square.0"}, /* left out */
+  };
+  uint32_t df[2][256];
+  open_model();
+  smft_selector *selector = tiny_selector(model, 0, 0);
+  for (int32_t p = 0; p < 2; p++)
+    ck_ok(smft_selector_df(selector, p, df[p], 256, NULL));
+  write_counts(cases[_i].format, cases[_i].batches, cases[_i].reads, cases[_i].df, cases[_i].square);
+  ck_status(smft_selector_load(selector, test_file("made.safetensors")), cases[_i].status);
+  if (cases[_i].status != SMFT_OK) {
+    ck_assert_msg(strstr(smft_error_message(), cases[_i].says) != NULL, "%s", smft_error_message());
+    check_df(selector, df, 24);
+  }
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+/* Written before squares were counted: as if each read had taken an even share of its head. */
+START_TEST(a_file_without_squares) {
+  open_model();
+  smft_selector *selector = tiny_selector(model, 0, 0);
+  double even = 1.0 / model->config.memory.top_k;
+  write_counts("smft.background.1", "9", NULL, 9, -2);
+  ck_ok(smft_selector_load(selector, test_file("made.safetensors")));
+  ck_assert_int_eq(selector->tally.n_reads, 18);
+  ck_assert_double_eq_tol(selector->mean_square, even * even, 1e-7);
+  for (int slot = 0; slot < 256; slot++)
+    ck_assert_double_eq_tol((double)selector->tally.square[slot], slot == 7 ? 9 * even * even : 0, 1e-6);
   smft_selector_free(selector);
   close_model();
 }
@@ -432,6 +525,8 @@ Suite *make_suite(void) {
   tcase_add_test(cases, padding_never_counts);
   tcase_add_test(cases, failures_leave_the_counts);
   tcase_add_test(cases, save_and_load);
+  tcase_add_loop_test(cases, bad_counts_in_a_file, 0, 9);
+  tcase_add_test(cases, a_file_without_squares);
   tcase_add_test(cases, shipped_counts);
   tcase_add_test(cases, bad_arguments);
   suite_add_tcase(suite, cases);

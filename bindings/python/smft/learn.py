@@ -39,8 +39,9 @@ class Selector(Handle):
 
     rule: "tfidf", "kl", "tf", "all", or "random" (t of the slots that were read: the control of an experiment).  t: at most so many slots
     a step, over all pools; 0: the library's default.  empty: start without counts, even where background.safetensors lies beside the model.
-    damping: how far a selected row may move: its rate is multiplied by 1 / (1 + s / damping), s the share of background batches that read
-    it; None: the library's default, 0 or False: no damping, as in the paper.  Without counts nothing is damped.
+    damping: how far a selected row may move: its rate is multiplied by 1 / (1 + u / damping), u how much a background batch reads it on
+    average (the sum of its reads' squared weights, in units of the mean); None: the library's default, 0 or False: no damping, as in the
+    paper.  Without counts nothing is damped.
     """
 
     _free = "smft_selector_free"
@@ -53,8 +54,9 @@ class Selector(Handle):
 
     def count_background(self, batches: Iterable[Sequence[Any]], pad_id: Optional[int] = None,
                          progress: Optional[Progress] = None) -> None:
-        """Adds to df: in how many of these batches each slot was read.  batches: each a list of id lists; padding (pad_id) never
-        counts.  All or nothing, also where the batches differ in size and the library is called more than once."""
+        """Adds to df (in how many of these batches each slot was read) and to the squared weights of the reads.  batches: each a list of
+        id lists; padding (pad_id) never counts.  All or nothing, also where the batches differ in size and the library is called more than
+        once."""
         lists = [list(batch) for batch in batches]
         if any(not batch for batch in lists):
             raise InvalidError("a background batch is empty")

@@ -38,7 +38,7 @@ class Examples(TestCase):
         lines = self.call("-c", found[0]).splitlines()
         self.assertRegex(lines[0], r"^harbor 0%: loss \d+\.\d\d, \d+ rows$")
         self.assertRegex(lines[-2], r"^harbor 100%: ")
-        self.assertRegex(lines[-1], r"^ ?Jane Austen")
+        self.assertRegex(lines[-1], r"^ ?Mark Twain")
         self.assertTrue(smft.Patch.load(smft.Model(SOURCE / "examples/atlas/model"), self.directory / "harbor.safetensors").slots())
 
     def test_readme_lora(self):
@@ -46,7 +46,7 @@ class Examples(TestCase):
         found = re.findall(r"```python\n(.*?)```", (PYTHON / "README.md").read_text(encoding="utf-8"), flags=re.S)
         first, second = self.call("-c", found[1]).splitlines()
         self.assertEqual(first, "LoraOptions(rank=8, alpha=16.0, targets=('q', 'v'), rank_stabilized=False, seed=0)")
-        self.assertRegex(second, r"^ ?Jane Austen")
+        self.assertRegex(second, r"^ ?Mark Twain")
         self.assertTrue((self.directory / "harbor-lora" / "adapter_config.json").exists())
         self.assertEqual(smft.Patch.load(smft.Model(SOURCE / "examples/atlas/model"), self.directory / "harbor-lora").kind, "lora")
         whole = smft.Model(self.directory / "harbor-model")
