@@ -133,17 +133,21 @@ def documents_trials(method: str) -> list[tuple]:
         return [how(t=t, max_steps=200, wordings=8, **more)
                 for t, more in ((1000, {}), (2000, {}), (4000, {}), (2000, {"loss_below": 0.05}), (2000, {"loss_below": 0.2}), (2000, {"loss_all": True}))] + [
             how(t=1000, max_steps=200), how(t=2000, max_steps=200, wordings=16),
-            how(t=2000, max_steps=200, wordings=8, damping=0.00003), how(t=2000, max_steps=200, wordings=8, rows="step")]
+            how(t=2000, max_steps=200, wordings=8, damping=0.00003), how(t=2000, max_steps=200, wordings=8, rows="step"),
+            how(t=2000, max_steps=200, wordings=8, damping=0.0003), how(t=4000, max_steps=200, wordings=8, damping=0.0002, rows="step"),
+            how(t=4000, max_steps=400, wordings=8)]
     if method == "full":
         return [base(lr=lr, max_steps=steps) for lr, steps in (("2e-6", 200), ("5e-6", 60), ("5e-6", 200), ("1e-5", 60), ("1e-5", 200))] + [
             base(lr="5e-6", max_steps=200, loss_all=True), base(lr="2e-6", pool_lr="5e-4", max_steps=100, wordings=8),
             base(lr="2e-6", pool_lr="1e-3", max_steps=100, wordings=8), base(lr="2e-6", pool_lr="2e-3", max_steps=100, wordings=8),
-            base(lr="1e-6", pool_lr="1e-3", max_steps=200, wordings=8)]
+            base(lr="1e-6", pool_lr="1e-3", max_steps=200, wordings=8), base(lr="1e-6", pool_lr="2e-3", max_steps=200, wordings=8),
+            base(lr="5e-7", pool_lr="1e-3", max_steps=200, wordings=8), base(lr="1e-6", pool_lr="1e-3", max_steps=200, wordings=8, loss_below=0.05)]
     return [base(lr=lr, max_steps=steps, rank=rank, alpha=2 * rank)
             for lr, steps, rank in (("3e-5", 200, 16), ("1e-4", 60, 16), ("1e-4", 200, 16), ("3e-4", 60, 16), ("1e-4", 200, 64))] + [
         base(lr="1e-4", max_steps=200, rank=16, alpha=32, wordings=8), base(lr="1e-4", max_steps=200, rank=16, alpha=32, loss_below=0.3),
         base(lr="1e-4", max_steps=200, rank=16, alpha=32, loss_all=True), base(lr="1e-5", max_steps=200, rank=64, alpha=128),
-        base(lr="2e-5", max_steps=200, rank=64, alpha=128)]
+        base(lr="2e-5", max_steps=200, rank=64, alpha=128), base(lr="5e-6", max_steps=200, rank=64, alpha=128),
+        base(lr="1e-5", max_steps=200, rank=16, alpha=32), base(lr="1e-5", max_steps=200, rank=64, alpha=128, wordings=8)]
 
 
 def sweep() -> list[Run]:
@@ -181,8 +185,10 @@ def ablations() -> list[Run]:
     }
     runs = [Run("ablation", "facts", "sparse", trial, seed=seed, set="report", factor=factor) for seed in (1, 2) for factor, list_ in plan.items() for trial in list_]
     models = {"pool": ("atlas", "small-pool", "big-pool"), "placement": ("atlas", "late"), "layers": ("atlas", "one-layer")}
-    return runs + [Run("ablation", "facts", "sparse", (), seed=seed, set="report", factor=factor, model=model)
-                   for seed in (1, 2) for factor, names in models.items() for model in names]
+    runs += [Run("ablation", "facts", "sparse", (), seed=seed, set="report", factor=factor, model=model)
+             for seed in (1, 2) for factor, names in models.items() for model in names]
+    return runs + [Run("ablation", "facts", "sparse", (), set="report", factor="pool, after 500 facts", model=model, n=500)
+                   for model in ("atlas", "big-pool")]
 
 
 # ---- results --------------------------------------------------------------------------------------------------------------------------------
@@ -354,13 +360,15 @@ def full_sweep(place: Place, jobs: int) -> None:
     with open(os.path.join(place.results, "settings.json"), "w", encoding="utf-8") as file:
         json.dump(best, file, indent=1)
         file.write("\n")
-    go_on(streams(best["facts"]))
-    for task in ("facts", "documents"):
-        one_rate = [run for run in tried(task, "full") if "pool-lr" not in dict(run.how)]
-        go_on([replace(run, purpose="one rate") for run in finals(task, "atlas", {"full": choose(place, one_rate, 2)})])
-    go_on(ablations())
+    first, second = ([run for run in ablations() if run.seed == seed] for seed in (1, 2))
+    go_on([run for run in streams(best["facts"]) if run.method != "lora"])
+    go_on(first)
+    one_rate = [run for run in tried("facts", "full") if "pool-lr" not in dict(run.how)]
+    go_on([replace(run, purpose="one rate") for run in finals("facts", "atlas", {"full": choose(place, one_rate, 1)})])
     go_on(twin_sweep())
-    go_on(finals("facts", "dense", {m: choose(place, [r for r in twin_sweep() if r.method == m], 2) for m in ("lora", "full")}))
+    go_on(finals("facts", "dense", {m: choose(place, [r for r in twin_sweep() if r.method == m], 1) for m in ("lora", "full")}))
+    go_on(second)
+    go_on(streams(best["facts"]))
 
 
 def near_best(place: Place, n: dict[str, int], known: int) -> list[Run]:
