@@ -131,10 +131,10 @@ static smft_status add_token(const smft_tokenizer *tokenizer, int32_t id, uint32
   return smft__strings_add(strings, text, length);
 }
 
-static smft_status decode_all(const smft_tokenizer *tokenizer, const int32_t *ids, int64_t n_ids, uint32_t flags, smft__strings *strings) {
+static smft_status decode_all(const smft_tokenizer *tokenizer, const int32_t *ids, int64_t n_ids, uint32_t flags, smft__decode_work *work) {
   for (int64_t i = 0; i < n_ids; i++)
-    SMFT__TRY(add_token(tokenizer, ids[i], flags, strings));
-  return smft__decoder_run(&tokenizer->decoder, strings, 0, 1);
+    SMFT__TRY(add_token(tokenizer, ids[i], flags, &work->strings));
+  return smft__decoder_run(&tokenizer->decoder, work, 0, 1);
 }
 
 static smft_status copy_text(const smft__buffer *from, char *text, size_t capacity, size_t *length) {
@@ -156,23 +156,22 @@ SMFT_API smft_status smft_tokenizer_decode(const smft_tokenizer *tokenizer, cons
   SMFT__REQUIRE(n_ids >= 0 && (ids || n_ids == 0), "smft_tokenizer_decode: ids is NULL or n_ids negative");
   SMFT__REQUIRE(text || capacity == 0, "smft_tokenizer_decode: text is NULL and capacity is %zu", capacity);
   SMFT__REQUIRE((flags & ~SMFT_DECODE_SKIP_SPECIAL) == 0, "smft_tokenizer_decode: flags %u has unknown bits", (unsigned)flags);
-  smft__strings strings = {{tokenizer->ctx, NULL, 0, 0}, NULL, 0, 0};
-  smft_status status = decode_all(tokenizer, ids, n_ids, flags, &strings);
+  smft__decode_work work;
+  smft__decode_work_init(&work, tokenizer->ctx);
+  smft_status status = decode_all(tokenizer, ids, n_ids, flags, &work);
   if (status == SMFT_OK)
-    status = copy_text(&strings.text, text, capacity, length);
-  smft__strings_free(&strings);
+    status = copy_text(&work.strings.text, text, capacity, length);
+  smft__decode_work_free(&work);
   return status;
 }
 
-smft_status smft__tokenizer_decode_bytes(const smft_tokenizer *tokenizer, int32_t id, uint32_t flags, int first, smft__buffer *out) {
-  smft__strings strings = {{tokenizer->ctx, NULL, 0, 0}, NULL, 0, 0};
-  smft_status status = add_token(tokenizer, id, flags, &strings);
-  if (status == SMFT_OK && strings.n > 0)
-    status = smft__decoder_run(&tokenizer->decoder, &strings, 1, first);
-  if (status == SMFT_OK)
-    status = smft__buffer_put(out, strings.text.data, strings.text.length);
-  smft__strings_free(&strings);
-  return status;
+smft_status smft__tokenizer_decode_bytes(const smft_tokenizer *tokenizer, smft__decode_work *work, int32_t id, uint32_t flags, int first,
+                                         smft__buffer *out) {
+  smft__decode_work_clear(work);
+  SMFT__TRY(add_token(tokenizer, id, flags, &work->strings));
+  if (work->strings.n > 0)
+    SMFT__TRY(smft__decoder_run(&tokenizer->decoder, work, 1, first));
+  return smft__buffer_put(out, work->strings.text.data, work->strings.text.length);
 }
 
 /* ---- the vocabulary ---- */

@@ -138,7 +138,9 @@ smft_status smft__strings_add(smft__strings *strings, const char *text, int64_t 
   return end_string(strings);
 }
 
-void smft__strings_free(smft__strings *strings) {
+static void clear_strings(smft__strings *strings) { strings->n = strings->text.length = 0; }
+
+static void free_strings(smft__strings *strings) {
   if (!strings->text.ctx)
     return;
   smft__free(strings->text.ctx, strings->ends);
@@ -147,12 +149,42 @@ void smft__strings_free(smft__strings *strings) {
   strings->n = strings->capacity = 0;
 }
 
+static smft_status reserve_buffer(smft__buffer *buffer, int64_t bytes) {
+  return smft__grow(buffer->ctx, &buffer->data, &buffer->capacity, bytes + 1, 1);
+}
+
+static smft_status reserve_strings(smft__strings *strings, int64_t bytes) {
+  SMFT__TRY(smft__grow(strings->text.ctx, &strings->ends, &strings->capacity, 1, sizeof *strings->ends));
+  return reserve_buffer(&strings->text, bytes);
+}
+
+void smft__decode_work_init(smft__decode_work *work, smft_ctx *ctx) {
+  memset(work, 0, sizeof *work);
+  work->strings.text.ctx = work->spare.text.ctx = work->bytes.ctx = work->scan.ctx = ctx;
+}
+
+void smft__decode_work_clear(smft__decode_work *work) { clear_strings(&work->strings); }
+
+void smft__decode_work_free(smft__decode_work *work) {
+  free_strings(&work->strings);
+  free_strings(&work->spare);
+  smft__buffer_free(&work->bytes);
+  smft__scan_free(&work->scan);
+}
+
+smft_status smft__decode_work_reserve(smft__decode_work *work, int64_t bytes) {
+  SMFT__TRY(reserve_strings(&work->strings, bytes));
+  SMFT__TRY(reserve_strings(&work->spare, bytes));
+  return reserve_buffer(&work->bytes, bytes);
+}
+
 /* ---- steps: each reads string i of `in` and appends to `out` ---- */
 
 typedef struct decoding {
   const smft__decoder_step *step;
   smft__scan *scan;
   smft__strings *in, *out;
+  smft__buffer *bytes; /* a step's own */
   int raw, first;
   int fused; /* the strings are one already: what is stripped is stripped from the text as a whole */
 } decoding;
@@ -198,7 +230,9 @@ static smft_status put_byte_run(decoding *run, const smft__buffer *bytes) {
   return SMFT_OK;
 }
 
-static smft_status collect_bytes(decoding *run, smft__buffer *bytes) {
+static smft_status run_bytes(decoding *run) {
+  smft__buffer *bytes = run->bytes;
+  bytes->length = 0;
   for (int64_t i = 0, length; i < run->in->n; i++) {
     const char *text = string_at(run->in, i, &length);
     int byte = byte_of(text, length);
@@ -212,13 +246,6 @@ static smft_status collect_bytes(decoding *run, smft__buffer *bytes) {
     SMFT__TRY(smft__strings_add(run->out, text, length));
   }
   return put_byte_run(run, bytes);
-}
-
-static smft_status run_bytes(decoding *run) {
-  smft__buffer bytes = {run->in->text.ctx, NULL, 0, 0};
-  smft_status status = collect_bytes(run, &bytes);
-  smft__buffer_free(&bytes);
-  return status;
 }
 
 static smft_status run_fuse(decoding *run) {
@@ -305,7 +332,10 @@ static smft_status put_lossy(smft__buffer *out, const char *text, int64_t length
   return smft__buffer_put(out, text + done, length - done);
 }
 
-static smft_status join_levels(decoding *run, smft__buffer *bytes) {
+static smft_status run_level(decoding *run) {
+  smft__buffer *bytes = run->bytes;
+  bytes->length = 0;
+  run->fused = 1;
   for (int64_t i = 0, length; i < run->in->n; i++) {
     const char *text = string_at(run->in, i, &length);
     SMFT__TRY(put_level(bytes, text, length));
@@ -314,14 +344,6 @@ static smft_status join_levels(decoding *run, smft__buffer *bytes) {
     return smft__strings_add(run->out, bytes->data, bytes->length);
   SMFT__TRY(put_lossy(&run->out->text, bytes->data ? bytes->data : "", bytes->length));
   return end_string(run->out);
-}
-
-static smft_status run_level(decoding *run) {
-  smft__buffer bytes = {run->in->text.ctx, NULL, 0, 0};
-  smft_status status = join_levels(run, &bytes);
-  smft__buffer_free(&bytes);
-  run->fused = 1;
-  return status;
 }
 
 static smft_status run_step(decoding *run) {
@@ -357,22 +379,19 @@ static void swap_strings(smft__strings *a, smft__strings *b) {
   *b = c;
 }
 
-smft_status smft__decoder_run(const smft__decoder *decoder, smft__strings *strings, int raw, int first) {
-  smft__strings spare = {{strings->text.ctx, NULL, 0, 0}, NULL, 0, 0};
-  smft__scan scan = {strings->text.ctx, NULL, NULL, 0};
-  decoding run = {NULL, &scan, strings, &spare, raw, first, 0};
+smft_status smft__decoder_run(const smft__decoder *decoder, smft__decode_work *work, int raw, int first) {
+  decoding run = {NULL, &work->scan, &work->strings, &work->spare, &work->bytes, raw, first, 0};
   smft_status status = SMFT_OK;
+  clear_strings(&work->spare);
   if (decoder->none) {
     status = join_with_spaces(&run);
-    swap_strings(strings, &spare);
+    swap_strings(&work->strings, &work->spare);
   }
   for (int64_t i = 0; i < decoder->n && status == SMFT_OK; i++) {
-    spare.n = spare.text.length = 0;
+    clear_strings(&work->spare);
     run.step = &decoder->steps[i];
     status = run_step(&run);
-    swap_strings(strings, &spare);
+    swap_strings(&work->strings, &work->spare);
   }
-  smft__scan_free(&scan);
-  smft__strings_free(&spare);
   return status;
 }

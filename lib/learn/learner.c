@@ -85,6 +85,7 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
   learner->patch = smft__patch_retain(patch);
   learner->options = own;
   learner->selection.ctx = learner->fact_rows.ctx = learner->ctx;
+  smft__prefix_init(&learner->prefix, model);
   learner->row_square = patch->kind == SMFT_PATCH_SLOTS ? smft__mean_row_square(model) : 0;
   smft_status status = take_parts(learner, selector, optimizer);
   if (status != SMFT_OK) {
@@ -100,6 +101,7 @@ static void free_batch(smft_learner *learner) {
   smft__free(learner->ctx, learner->batch_ids);
   smft__free(learner->ctx, learner->batch_weights);
   smft__free(learner->ctx, learner->batch_offsets);
+  smft__free(learner->ctx, learner->batch_begins);
   smft__free(learner->ctx, learner->order);
 }
 
@@ -110,6 +112,7 @@ void smft_learner_free(smft_learner *learner) {
   smft__free_queue(learner, learner->first);
   smft__fact_free(learner->finished, ctx);
   free_batch(learner);
+  smft__prefix_free(&learner->prefix);
   smft__free(ctx, learner->selection.list);
   smft__free(ctx, learner->fact_rows.list);
   smft__slots_work_free(learner);
@@ -165,9 +168,35 @@ static int64_t n_drawn(const smft_learner *learner, const smft__fact *fact) {
   return n < 0 || n > fact->n_wordings ? fact->n_wordings : n;
 }
 
+/* No batch of n of the fact's wordings has more tokens, or more of them supervised. */
+static void largest_batch(const smft__fact *fact, int64_t n, int64_t *tokens, int64_t *supervised) {
+  int64_t longest = 0, most = 0, all = 0;
+  for (int64_t w = 0; w < fact->n_wordings; w++) {
+    int64_t length = fact->offsets[w + 1] - fact->offsets[w], learnt = 0;
+    for (int64_t i = fact->offsets[w]; i < fact->offsets[w + 1]; i++)
+      learnt += fact->weights[i] != 0;
+    longest = length > longest ? length : longest;
+    most = learnt > most ? learnt : most;
+    all += learnt;
+  }
+  *tokens = n * longest < fact->n_tokens ? n * longest : fact->n_tokens;
+  *supervised = n * most < all ? n * most : all;
+}
+
+/* For every step on the fact, so that only its first one allocates, whatever the later ones draw. */
+static smft_status reserve_passes(smft_learner *learner, const smft__fact *fact, int64_t n) {
+  int64_t tokens, supervised;
+  largest_batch(fact, n, &tokens, &supervised);
+  if (!learner->selector)
+    return smft__tape_reserve(learner->tape, learner->patch, tokens, n, supervised, SMFT__KEEP_ALL);
+  SMFT__TRY(smft__reserve_counts(learner, tokens));
+  return smft__tape_reserve(learner->tape, learner->patch, tokens, n, supervised, SMFT__KEEP_VALUES);
+}
+
 static smft_status make_batch(smft_learner *learner, const smft__fact *fact, smft__sequences *batch) {
   int64_t n = n_drawn(learner, fact);
   SMFT__TRY(draw(learner, fact, n));
+  SMFT__TRY(reserve_passes(learner, fact, n));
   SMFT__TRY(smft__reserve_batch(learner, fact->n_tokens, n));
   int64_t at = learner->batch_offsets[0] = 0;
   for (int64_t s = 0; s < n; s++) {
@@ -175,6 +204,7 @@ static smft_status make_batch(smft_learner *learner, const smft__fact *fact, smf
     memcpy(learner->batch_ids + at, fact->ids.data + begin, (size_t)length * sizeof *learner->batch_ids);
     memcpy(learner->batch_weights + at, fact->weights + begin, (size_t)length * sizeof *learner->batch_weights);
     learner->batch_offsets[s + 1] = at += length;
+    learner->batch_begins[s] = begin;
   }
   smft__sequences made = {learner->batch_ids, learner->batch_offsets, n, at, learner->batch_weights};
   *batch = made;
@@ -195,12 +225,13 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
   if (!fact)
     return smft__fail(SMFT_E_STATE, "smft_step: the queue is empty");
   int of_fact = learner->selector && !(learner->options.flags & SMFT_LEARNER_ROWS_PER_STEP);
-  smft__step step = {{0}, of_fact ? fact : NULL, fact->steps == 0, learner->options.loss_below, 0, 0, own};
-  smft_status status = SMFT_OK;
-  if (of_fact && n_drawn(learner, fact) < fact->n_wordings) /* else the step's own batch tells */
+  smft__step step = {{0}, NULL, of_fact ? fact : NULL, fact->steps == 0, learner->options.loss_below, 0, 0, own};
+  smft_status status = learner->selector ? smft__keep_prefix(learner, fact) : SMFT_OK;
+  if (status == SMFT_OK && of_fact && n_drawn(learner, fact) < fact->n_wordings) /* else the step's own batch tells */
     status = smft__choose_rows(learner, fact);
   if (status == SMFT_OK)
     status = make_batch(learner, fact, &step.batch);
+  step.begins = learner->selector ? learner->batch_begins : NULL;
   if (status == SMFT_OK)
     status = smft__take_step(learner, &step);
   if (status == SMFT_OK && step.is_done)

@@ -13,7 +13,6 @@ typedef struct smft__slots_work { /* slots patches */
   smft__counts *counts;      /* (n_pools) */
   smft__rows *gradient;      /* (n_pools): rows selected in this step */
   smft__rows **gradient_of;  /* (n_pools): pointers to them, as smft__grads wants them */
-  int64_t *added;            /* (n_pools): rows selected */
   float *fresh;              /* (rows selected, value_dim * (1 + moments)): new values, then new moments */
   int64_t fresh_capacity;    /* floats */
   float *old;                /* (value_dim * (1 + moments)): one row as it is */
@@ -51,17 +50,21 @@ struct smft_learner {
   smft__selection selection; /* the rows of the last step */
   smft__selection fact_rows; /* the rows chosen for a fact, best first */
   const smft__fact *rows_of; /* which fact; NULL: none */
+  smft__prefix prefix;       /* slots patches: of all wordings of a fact */
+  const smft__fact *prefix_of; /* which fact; NULL: none */
   smft__learnt learnt;       /* slots patches: what the facts learnt so far read */
   double row_square;         /* smft__mean_row_square of slots patches */
   int32_t *batch_ids;        /* the batch: (n_tokens) */
   float *batch_weights;      /* (n_tokens) */
   int64_t *batch_offsets;    /* (n_sequences + 1) */
+  int64_t *batch_begins;     /* (n_sequences): where a drawn wording begins among its fact's tokens */
   int64_t *order;            /* (wordings): drawing without repetition */
-  int64_t ids_capacity, weights_capacity, offsets_capacity, order_capacity;
+  int64_t ids_capacity, weights_capacity, offsets_capacity, begins_capacity, order_capacity;
 };
 
 typedef struct smft__step { /* what one step is told, and what it tells */
   smft__sequences batch;
+  const int64_t *begins;  /* (n_sequences): where each wording begins in the kept prefix; NULL: there is none */
   const smft__fact *fact; /* whose rows may change; NULL: rows are chosen from this batch alone */
   int starts_fact;     /* the optimizer's state starts afresh (unless it is to be kept) */
   double loss_below;   /* negative: always update */
@@ -78,10 +81,11 @@ smft_status smft__dense_work_create(smft_learner *learner);
 void smft__dense_work_free(smft_learner *learner);
 /* c(i) of the last forward: over all tokens, heads, k and the layers that share a pool, into learner->slots.counts. */
 smft_status smft__count_reads(smft_learner *learner, int64_t *reads, int64_t *distinct);
+smft_status smft__reserve_counts(smft_learner *learner, int64_t n_tokens); /* room for those of so many tokens */
 /* fact_rows.c: counts the reads of all the fact's wordings and chooses its rows, unless that was done; the fact's rows that the last counted
  * batch reads become the selection (chosen from that batch where they were not before: it holds every wording); forgets them. */
 smft_status smft__choose_rows(smft_learner *learner, const smft__fact *fact);
-smft_status smft__forward_all_wordings(smft_learner *learner, const smft__fact *fact); /* without loss or backward */
+smft_status smft__forward_all_wordings(smft_learner *learner, const smft__fact *fact); /* to their reads; without loss or backward */
 smft_status smft__select_fact_rows(smft_learner *learner, const smft__fact *fact);
 void smft__forget_rows(smft_learner *learner);
 /* One of the two, under the patch's lock. */
@@ -89,6 +93,9 @@ smft_status smft__take_step(smft_learner *learner, smft__step *step);
 smft_status smft__reserve_batch(smft_learner *learner, int64_t n_tokens, int64_t n_sequences);
 void smft__dequeue(smft_learner *learner); /* the fact in hand becomes `finished` */
 void smft__free_queue(smft_learner *learner, smft__fact *fact); /* it and those behind it */
+/* Makes the prefix of all the fact's wordings, unless it is kept already; forgets it. */
+smft_status smft__keep_prefix(smft_learner *learner, const smft__fact *fact);
+void smft__forget_prefix(smft_learner *learner);
 /* Forward with everything kept; the loss is finite. */
 smft_status smft__step_forward(smft_learner *learner, smft__step *step);
 /* Factor that brings a norm down to `limit` (0: none). */

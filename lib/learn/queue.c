@@ -22,6 +22,7 @@ static void enqueue(smft_learner *learner, smft__fact *first, smft__fact *last, 
 void smft__dequeue(smft_learner *learner) { /* the one in hand becomes `finished` */
   smft__fact *fact = learner->first;
   smft__forget_rows(learner);
+  smft__forget_prefix(learner); /* another fact may come to stand at this one's address */
   learner->first = fact->next;
   if (!learner->first)
     learner->last = NULL;

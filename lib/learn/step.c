@@ -16,6 +16,7 @@ smft_status smft__reserve_batch(smft_learner *learner, int64_t n_tokens, int64_t
   smft_ctx *ctx = learner->ctx;
   SMFT__TRY(smft__grow(ctx, &learner->batch_ids, &learner->ids_capacity, n_tokens, sizeof *learner->batch_ids));
   SMFT__TRY(smft__grow(ctx, &learner->batch_weights, &learner->weights_capacity, n_tokens, sizeof *learner->batch_weights));
+  SMFT__TRY(smft__grow(ctx, &learner->batch_begins, &learner->begins_capacity, n_sequences, sizeof *learner->batch_begins));
   return smft__grow(ctx, &learner->batch_offsets, &learner->offsets_capacity, n_sequences + 1, sizeof *learner->batch_offsets);
 }
 
@@ -66,7 +67,7 @@ smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *bat
   SMFT__TRY(smft__options_read(&given, batch, sizeof given, sizeof given, "smft_batch"));
   double begin = smft__now();
   atomic_store(&learner->cancelled, 0);
-  smft__step step = {{0}, NULL, 0, -INFINITY, 0, 0, &own};
+  smft__step step = {{0}, NULL, NULL, 0, -INFINITY, 0, 0, &own};
   SMFT__TRY(read_batch(learner, &given, &step.batch));
   SMFT__TRY(smft__take_step(learner, &step));
   own.fact_id = "";

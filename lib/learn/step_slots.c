@@ -15,9 +15,8 @@ smft_status smft__slots_work_create(smft_learner *learner) {
   work->counts = smft__calloc_array(learner->ctx, n_pools, sizeof *work->counts);
   work->gradient = smft__calloc_array(learner->ctx, n_pools, sizeof *work->gradient);
   work->gradient_of = smft__calloc_array(learner->ctx, n_pools, sizeof *work->gradient_of);
-  work->added = smft__calloc_array(learner->ctx, n_pools, sizeof *work->added);
   work->old = smft__alloc_array(learner->ctx, row_floats(learner), sizeof *work->old);
-  if (!work->counts || !work->gradient || !work->gradient_of || !work->added || !work->old)
+  if (!work->counts || !work->gradient || !work->gradient_of || !work->old)
     return SMFT_E_NOMEM;
   for (int32_t p = 0; p < n_pools; p++) {
     smft__counts_init(&work->counts[p], learner->ctx);
@@ -37,22 +36,30 @@ void smft__slots_work_free(smft_learner *learner) {
   smft__free(learner->ctx, work->counts);
   smft__free(learner->ctx, work->gradient);
   smft__free(learner->ctx, work->gradient_of);
-  smft__free(learner->ctx, work->added);
   smft__free(learner->ctx, work->fresh);
   smft__free(learner->ctx, work->old);
 }
 
+/* All that steps on this fact can select: its first one makes room for that, and none after it needs more. */
+static const smft__selection *widest(const smft_learner *learner, const smft__step *step) {
+  return step->fact ? &learner->fact_rows : &learner->selection;
+}
+
+/* How many of a pool's rows in `most` are not in `rows` (NULL: none is) yet. */
+static int64_t count_absent(const smft__rows *rows, const smft__selection *most, int32_t pool) {
+  int64_t n = 0;
+  for (int64_t i = 0; i < most->n; i++)
+    n += most->list[i].pool == pool && (!rows || smft__rows_find(rows, most->list[i].slot) < 0);
+  return n;
+}
+
 /* Empty gradient rows for what was selected. */
-static smft_status prepare_gradient(smft_learner *learner) {
+static smft_status prepare_gradient(smft_learner *learner, const smft__selection *most) {
   const smft__selection *selection = &learner->selection;
   smft__slots_work *work = &learner->slots;
-  for (int32_t p = 0; p < learner->model->config.n_pools; p++)
-    work->added[p] = 0;
-  for (int64_t i = 0; i < selection->n; i++)
-    work->added[selection->list[i].pool]++;
   for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
     smft__rows_clear(&work->gradient[p]);
-    SMFT__TRY(smft__rows_reserve(&work->gradient[p], work->added[p]));
+    SMFT__TRY(smft__rows_reserve(&work->gradient[p], count_absent(NULL, most, p)));
   }
   for (int64_t i = 0; i < selection->n; i++) {
     smft__rows *rows = &work->gradient[selection->list[i].pool];
@@ -80,17 +87,18 @@ static smft_status measure(smft_learner *learner, smft_report *report, double *d
 }
 
 /* Memory for everything that the commit writes. */
-static smft_status reserve(smft_learner *learner) {
+static smft_status reserve(smft_learner *learner, const smft__selection *most) {
   smft__slots_work *work = &learner->slots;
   int has_state = smft__optimizer_moments(learner->optimizer) > 0;
   int64_t floats;
-  if (!smft__mul_i64(learner->selection.n, row_floats(learner), &floats))
-    return smft__fail(SMFT_E_NOMEM, "step: %lld rows are too many", (long long)learner->selection.n);
+  if (!smft__mul_i64(most->n, row_floats(learner), &floats))
+    return smft__fail(SMFT_E_NOMEM, "step: %lld rows are too many", (long long)most->n);
   SMFT__TRY(smft__grow(learner->ctx, &work->fresh, &work->fresh_capacity, floats, sizeof *work->fresh));
   for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
-    SMFT__TRY(smft__rows_reserve(&learner->patch->rows[p], learner->patch->rows[p].n + work->added[p]));
+    smft__rows *rows = &learner->patch->rows[p];
+    SMFT__TRY(smft__rows_reserve(rows, rows->n + count_absent(rows, most, p)));
     if (has_state)
-      SMFT__TRY(smft__optimizer_reserve_rows(learner->optimizer, p, work->added[p]));
+      SMFT__TRY(smft__optimizer_reserve_rows(learner->optimizer, p, count_absent(&learner->optimizer->pools[p].moments, most, p)));
   }
   return SMFT_OK;
 }
@@ -160,13 +168,13 @@ static smft_status update(smft_learner *learner, smft__step *step) {
   int afresh = step->starts_fact && !(o->flags & SMFT_OPTIMIZER_KEEP_STATE);
   smft__grads grads = {.rows = learner->slots.gradient_of};
   double damped_norm = 0;
-  SMFT__TRY(prepare_gradient(learner));
+  SMFT__TRY(prepare_gradient(learner, widest(learner, step)));
   SMFT__TRY(smft__network_backward(learner->tape, learner->patch, &grads, &learner->cancelled));
   SMFT__TRY(measure(learner, step->report, &damped_norm));
   if (o->lr == 0 && o->kind == SMFT_OPTIMIZER_SGD)
     step->report->lr = smft__capped_lr(step->report->loss, damped_norm, step->report->lr);
   step->report->lr *= smft__optimizer_warmup(learner->optimizer, (afresh ? 0 : learner->optimizer->steps) + 1);
-  SMFT__TRY(reserve(learner));
+  SMFT__TRY(reserve(learner, widest(learner, step)));
   SMFT__TRY(compute(learner, step->report, afresh, smft__clip_scale(step->report->gradient_norm, o->clip_norm)));
   commit(learner, afresh);
   step->report->rows_selected = learner->selection.n;

@@ -127,6 +127,11 @@ static smft_status grow_pending(smft__counts *counts, int64_t wanted) {
   return SMFT_OK;
 }
 
+smft_status smft__counts_reserve(smft__counts *counts, int64_t reads, int64_t distinct) {
+  SMFT__TRY(grow_pending(counts, reads));
+  return grow_list(counts, distinct);
+}
+
 smft_status smft__counts_add(smft__counts *counts, const int64_t *slots, int64_t n) {
   if (n > 0)
     SMFT__TRY(grow_pending(counts, n));

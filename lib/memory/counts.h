@@ -14,6 +14,8 @@ typedef struct smft__counts {
 void smft__counts_init(smft__counts *counts, smft_ctx *ctx);
 void smft__counts_free(smft__counts *counts);
 void smft__counts_clear(smft__counts *counts);
+/* Room for adding at most so many reads at a time, and for so many distinct slots in all: then neither adding nor finishing allocates. */
+smft_status smft__counts_reserve(smft__counts *counts, int64_t reads, int64_t distinct);
 /* Adds reads: slots (n). */
 smft_status smft__counts_add(smft__counts *counts, const int64_t *slots, int64_t n);
 /* Sorts and merges; then slots/reads/total are valid. */

@@ -136,22 +136,33 @@ static void forward_norms(smft_ctx *ctx, const smft__memory_weights *weights, in
   }
 }
 
-void smft__memory_forward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
-                          float *out) {
-  const smft__memory_config *config = &weights->config;
-  smft__reads reads = reads_of(config, tape, n_tokens);
+void smft__memory_lookup(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape) {
   if (n_tokens <= 0)
     return;
   smft__linear_forward(ctx, &weights->query_w, &weights->query_b, x, n_tokens, tape->query);
   forward_norms(ctx, weights, n_tokens, tape);
   smft__lookup lookup = lookup_of(weights, tape, n_tokens);
   smft__lookup_forward(ctx, &lookup, tape->slots, tape->weights, tape->scratch);
+}
+
+void smft__memory_values(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
+                         float *out) {
+  const smft__memory_config *config = &weights->config;
+  smft__reads reads = reads_of(config, tape, n_tokens);
+  if (n_tokens <= 0)
+    return;
   smft__gather_forward(ctx, &weights->pool, &reads, tape->sum);
   if (config->gate) {
     smft__linear_forward(ctx, &weights->gate_w, &weights->gate_b, x, n_tokens, tape->gate);
     smft__swiglu_forward(ctx, tape->gate, tape->sum, n_tokens * config->value_dim, tape->gated);
   }
   smft__linear_forward(ctx, &weights->out_w, &weights->out_b, tape->gated, n_tokens, out);
+}
+
+void smft__memory_forward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
+                          float *out) {
+  smft__memory_lookup(ctx, weights, x, n_tokens, tape);
+  smft__memory_values(ctx, weights, x, n_tokens, tape, out);
 }
 
 /* ---- backward ------------------------------------------------------------------------------------------------------------- */

@@ -55,6 +55,11 @@ void smft__memory_tape_place(smft__memory_tape *tape, smft__arena *arena, const 
 /* x (T, d), out (T, d) overwritten (without alpha, without residual).  Only the tape's arrays are written besides. */
 void smft__memory_forward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
                           float *out);
+/* Its two halves.  Slots and weights depend on x, queries and keys alone, not on the pool; the rest wants them on the tape, from the first
+ * half or copied there. */
+void smft__memory_lookup(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape);
+void smft__memory_values(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
+                         float *out);
 
 typedef struct smft__memory_grads { /* each may be NULL: not wanted; all are added to */
   float *query_w, *query_b, *gate_w, *gate_b, *out_w, *out_b, *keys, *query_norm_w, *query_norm_b, *key_norm_w, *key_norm_b;

@@ -189,10 +189,10 @@ static void ffn_backward(const smft__batch_shape *shape, const smft__block_weigh
   matrix_backward(shape, &w->up, t->hidden, s->d_up, &g->up, d_hidden, 1);
 }
 
-/* Adds to out in `beside`, writes it in `replace`. */
-static void memory_forward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t, float *out) {
+/* The memory's slots and weights are on its tape.  Adds to out in `beside`, writes it in `replace`. */
+static void memory_values(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t, float *out) {
   float *target = w->has_ffn ? t->memory_out : out;
-  smft__memory_forward(shape->ctx, &w->memory, t->hidden, shape->n_tokens, t->memory, target);
+  smft__memory_values(shape->ctx, &w->memory, t->hidden, shape->n_tokens, t->memory, target);
   if (w->has_ffn)
     smft__add_scaled(shape->ctx, out, target, w->alpha, shape->n_tokens * shape->config->hidden);
 }
@@ -219,15 +219,35 @@ static void memory_backward(const smft__batch_shape *shape, const smft__block_we
 
 /* ---- the block -------------------------------------------------------------------------------------------------------------- */
 
-void smft__block_forward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t, float *out) {
+static void middle_norm(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t) {
   const smft__config *c = shape->config;
-  attention_forward(shape, w, t);
   smft__rmsnorm_forward(shape->ctx, &w->post_norm, c->norm_eps, t->middle, shape->n_tokens, c->hidden, t->hidden, t->inv_rms2);
+}
+
+/* From the normed middle to out. */
+static void branch_forward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t, float *out) {
   if (w->has_ffn)
     ffn_forward(shape, w, t, out);
   if (w->has_memory)
-    memory_forward(shape, w, t, out);
-  smft__add_scaled(shape->ctx, out, t->middle, 1, shape->n_tokens * c->hidden);
+    memory_values(shape, w, t, out);
+  smft__add_scaled(shape->ctx, out, t->middle, 1, shape->n_tokens * shape->config->hidden);
+}
+
+void smft__block_lookup(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t) {
+  attention_forward(shape, w, t);
+  middle_norm(shape, w, t);
+  if (w->has_memory)
+    smft__memory_lookup(shape->ctx, &w->memory, t->hidden, shape->n_tokens, t->memory);
+}
+
+void smft__block_resume(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t, float *out) {
+  middle_norm(shape, w, t);
+  branch_forward(shape, w, t, out);
+}
+
+void smft__block_forward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t, float *out) {
+  smft__block_lookup(shape, w, t);
+  branch_forward(shape, w, t, out);
 }
 
 void smft__block_backward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t,

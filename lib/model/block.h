@@ -51,6 +51,10 @@ void smft__block_tape_place(smft__block_tape *tape, smft__arena *arena, const sm
 
 /* out (T, d) may be tape->x (then x is lost). */
 void smft__block_forward(const smft__batch_shape *shape, const smft__block_weights *weights, const smft__block_tape *tape, float *out);
+/* Its two halves in a block with a memory: to tape->middle and the memory's slots and weights, for which no value of a pool is read; and
+ * from there, where these three came onto the tape by the first half or by copying. */
+void smft__block_lookup(const smft__batch_shape *shape, const smft__block_weights *weights, const smft__block_tape *tape);
+void smft__block_resume(const smft__batch_shape *shape, const smft__block_weights *weights, const smft__block_tape *tape, float *out);
 
 typedef struct smft__block_scratch { /* of the backward pass, shared by all blocks */
   float *d_hidden;  /* (T, d) */

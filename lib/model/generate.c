@@ -4,8 +4,12 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "data/tokenizer_decode.h"
 #include "model/sampler.h"
 #include "model/session.h"
+
+#define TOKEN_BYTES 16 /* of text for each token to come; on average a token has fewer */
+#define RAW_BYTES 256  /* of a token, and of what came before it and is not a whole character yet */
 
 typedef struct generation {
   smft_session *session;
@@ -14,6 +18,7 @@ typedef struct generation {
   size_t stop_length;
   smft__sampler sampler;
   int32_t *order;     /* (V) the sampler's scratch */
+  smft__decode_work decoding;
   smft__buffer raw;   /* bytes that do not make a whole character yet */
   int64_t given;      /* bytes of the session's text that the callback has */
   int64_t n, most;    /* tokens so far, at most */
@@ -78,7 +83,8 @@ static int64_t held_back(const generation *g) {
 static smft_status add_text(generation *g, int32_t id) {
   smft__buffer *text = &g->session->text;
   int64_t before = text->length;
-  smft_status status = smft__tokenizer_decode_bytes(g->tokenizer, id, SMFT_DECODE_SKIP_SPECIAL, g->at_start && g->n == 1, &g->raw);
+  smft_status status = smft__tokenizer_decode_bytes(g->tokenizer, &g->decoding, id, SMFT_DECODE_SKIP_SPECIAL, g->at_start && g->n == 1,
+                                                    &g->raw);
   if (status != SMFT_E_TOKEN) /* an embedding row that pads the vocabulary has no text */
     SMFT__TRY(status);
   SMFT__TRY(take_characters(g));
@@ -164,6 +170,7 @@ static smft_status prepare(generation *g, smft_session *session, const smft_gene
   g->session = session;
   g->options = defaults;
   g->raw.ctx = session->model->ctx;
+  smft__decode_work_init(&g->decoding, session->model->ctx);
   SMFT__TRY(smft__options_read(&g->options, options, sizeof g->options, sizeof g->options, "smft_generate_options"));
   SMFT__TRY(check_options(&g->options));
   g->most = g->options.max_tokens ? g->options.max_tokens : 64;
@@ -180,20 +187,28 @@ static smft_status prepare(generation *g, smft_session *session, const smft_gene
 
 static void release(generation *g) {
   smft__free(g->session->model->ctx, g->order);
+  smft__decode_work_free(&g->decoding);
   smft__buffer_free(&g->raw);
 }
 
-/* Room for the text so that it is never NULL; the last call's text goes. */
-static smft_status clear_text(smft_session *s) {
+/* Room for the text, so that it is never NULL and that a token seldom needs more; the last call's text goes. */
+static smft_status clear_text(generation *g) {
+  smft_session *s = g->session;
   s->text.length = 0;
-  return smft__buffer_put(&s->text, "", 0);
+  SMFT__TRY(smft__buffer_put(&s->text, "", 0));
+  if (!g->tokenizer)
+    return SMFT_OK;
+  int64_t tokens = g->most < s->context ? g->most : s->context;
+  SMFT__TRY(smft__grow(s->model->ctx, &s->text.data, &s->text.capacity, tokens * TOKEN_BYTES + 1, 1));
+  SMFT__TRY(smft__grow(s->model->ctx, &g->raw.data, &g->raw.capacity, RAW_BYTES, 1));
+  return smft__decode_work_reserve(&g->decoding, RAW_BYTES);
 }
 
 /* After a failure the session holds what it held (with CONTINUE) or nothing. */
 static smft_status run(generation *g, const int32_t *ids, int64_t n_ids) {
   smft_session *s = g->session;
   SMFT__TRY(smft__session_begin(s));
-  smft_status status = clear_text(s);
+  smft_status status = clear_text(g);
   if (status == SMFT_OK) {
     if (!(g->options.flags & SMFT_GENERATE_CONTINUE))
       smft__session_cut(s, 0);

@@ -1,5 +1,5 @@
 /* network: embedding, blocks, head and loss over a batch of whole sequences, and the way back.  Owns the tape (activations, one
- * allocation) and how far down a backward pass has to go; the blocks' insides are block.c's. */
+ * allocation), where a forward pass begins and ends and how far down a backward pass has to go; the blocks' insides are block.c's. */
 #include "model/network.h"
 
 #include <math.h>
@@ -213,30 +213,55 @@ static void place(smft__tape *tape, smft__arena *arena) {
   smft__block_scratch_place(&tape->back, arena, c, n);
 }
 
-static smft_status reserve(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, int64_t m) {
-  smft__arena arena = {0};
+/* What a pass needs to know of its batch before it has room. */
+static void set_shape(smft__tape *tape, const smft_patch *patch, int64_t n_tokens, int64_t n_sequences, int64_t longest, int64_t m,
+                      int keep) {
   tape->ready = tape->spent = 0;
   tape->keep = keep;
-  tape->n_tokens = batch->n_tokens;
-  tape->n_sequences = batch->n_sequences;
+  tape->n_tokens = n_tokens;
+  tape->n_sequences = n_sequences;
   tape->rank = smft__patch_rank(patch);
-  tape->longest = 0;
+  tape->longest = longest;
   tape->head.m = m;
-  for (int64_t s = 0; s < batch->n_sequences; s++)
-    if (batch->offsets[s + 1] - batch->offsets[s] > tape->longest)
-      tape->longest = batch->offsets[s + 1] - batch->offsets[s];
+}
+
+/* Room for the shape that is set, without placing anything there yet. */
+static smft_status grow(smft__tape *tape) {
+  smft__arena arena = {0};
   place(tape, &arena);
   if (arena.used < 0)
-    return smft__fail(SMFT_E_NOMEM, "a batch of %lld tokens: its activations overflow", (long long)batch->n_tokens);
-  if (arena.used > tape->capacity) {
-    smft__free(tape->model->ctx, tape->block);
-    tape->capacity = 0;
-    tape->block = smft__alloc_array(tape->model->ctx, arena.used, 1);
-    if (!tape->block)
-      return SMFT_E_NOMEM;
-    tape->capacity = arena.used;
-  }
-  arena = (smft__arena){tape->block, 0, tape->capacity};
+    return smft__fail(SMFT_E_NOMEM, "a batch of %lld tokens: its activations overflow", (long long)tape->n_tokens);
+  if (arena.used <= tape->capacity)
+    return SMFT_OK;
+  smft__free(tape->model->ctx, tape->block);
+  tape->capacity = 0;
+  tape->block = smft__alloc_array(tape->model->ctx, arena.used, 1);
+  if (!tape->block)
+    return SMFT_E_NOMEM;
+  tape->capacity = arena.used;
+  return SMFT_OK;
+}
+
+smft_status smft__tape_reserve(smft__tape *tape, const smft_patch *patch, int64_t n_tokens, int64_t n_sequences, int64_t n_supervised,
+                               int keep) {
+  int64_t most_kept = KEPT_LOGITS / tape->model->config.vocab; /* the rows for which the head needs the most */
+  SMFT__REQUIRE(n_tokens > 0 && n_tokens < MOST_TOKENS, "a batch of %lld tokens", (long long)n_tokens);
+  set_shape(tape, patch, n_tokens, n_sequences, n_tokens, n_supervised, keep);
+  SMFT__TRY(grow(tape));
+  if (n_supervised <= most_kept)
+    return SMFT_OK;
+  tape->head.m = most_kept;
+  return grow(tape);
+}
+
+static smft_status reserve(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, int64_t m) {
+  int64_t longest = 0;
+  for (int64_t s = 0; s < batch->n_sequences; s++)
+    if (batch->offsets[s + 1] - batch->offsets[s] > longest)
+      longest = batch->offsets[s + 1] - batch->offsets[s];
+  set_shape(tape, patch, batch->n_tokens, batch->n_sequences, longest, m, keep);
+  SMFT__TRY(grow(tape));
+  smft__arena arena = {tape->block, 0, tape->capacity};
   place(tape, &arena);
   return SMFT_OK;
 }
@@ -276,22 +301,41 @@ static smft_status check_cancel(const atomic_int *cancel) {
   return cancel && atomic_load(cancel) ? smft__fail(SMFT_E_CANCELLED, "cancelled") : SMFT_OK;
 }
 
-/* Counting reads needs no block above the highest memory layer. */
+/* Counting reads needs no block above the highest memory layer, and of that one's only the slots. */
 static int32_t blocks_needed(const smft_model *model, int with_head) {
   const smft__config *c = &model->config;
   return with_head ? c->n_layers : c->n_memories ? c->memories[c->n_memories - 1].layer + 1 : 0;
 }
 
-static smft_status run_blocks(smft__tape *tape, const smft_patch *patch, int with_head, const atomic_int *cancel) {
+static void embed(smft__tape *tape, const smft_patch *patch) {
+  smft__tensor table = smft__weight(tape->model, patch, tape->model->embed);
+  smft__embedding_forward(tape->model->ctx, &table, tape->ids, tape->n_tokens, tape->blocks[0].x);
+}
+
+/* How far a block is run: all of it, only to the slots that its memory reads, or only from there. */
+enum { WHOLE, LOOKUP, RESUME };
+
+static void run_block(smft__tape *tape, const smft_patch *patch, int32_t layer, int part) {
   const smft_model *model = tape->model;
   smft__batch_shape shape = shape_of(tape);
-  smft__tensor embed = smft__weight(model, patch, model->embed);
-  int32_t n = blocks_needed(model, with_head);
-  smft__embedding_forward(model->ctx, &embed, tape->ids, tape->n_tokens, tape->blocks[0].x);
-  for (int32_t layer = 0; layer < n; layer++) {
+  smft__block_weights weights = smft__block_weights_of(model, patch, layer);
+  float *out = layer + 1 < model->config.n_layers ? tape->blocks[layer + 1].x : tape->x;
+  if (part == LOOKUP)
+    smft__block_lookup(&shape, &weights, &tape->blocks[layer]);
+  else if (part == RESUME)
+    smft__block_resume(&shape, &weights, &tape->blocks[layer], out);
+  else
+    smft__block_forward(&shape, &weights, &tape->blocks[layer], out);
+}
+
+/* Blocks [begin, end).  kept: what the first one makes up to its memory is on the tape.  reads_only: of the last, only that is wanted. */
+static smft_status run_blocks(smft__tape *tape, const smft_patch *patch, int32_t begin, int32_t end, int kept, int reads_only,
+                              const atomic_int *cancel) {
+  for (int32_t layer = begin; layer < end; layer++) {
+    int resumes = kept && layer == begin, stops = reads_only && layer + 1 == end;
     SMFT__TRY(check_cancel(cancel));
-    smft__block_weights weights = smft__block_weights_of(model, patch, layer);
-    smft__block_forward(&shape, &weights, &tape->blocks[layer], layer + 1 < model->config.n_layers ? tape->blocks[layer + 1].x : tape->x);
+    if (!(resumes && stops))
+      run_block(tape, patch, layer, resumes ? RESUME : stops ? LOOKUP : WHOLE);
   }
   return check_cancel(cancel);
 }
@@ -378,23 +422,70 @@ static smft_status finish_loss(const smft__tape *tape, double *loss) {
   return SMFT_OK;
 }
 
-smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, double *loss,
-                                  const atomic_int *cancel) {
+/* Where each sequence's tokens are among those that are kept. */
+static smft_status check_kept(const smft_model *model, const smft_patch *patch, const smft__sequences *batch, const smft__kept *kept,
+                              int keep) {
+  SMFT__REQUIRE(keep != SMFT__KEEP_ALL, "a kept prefix has not all that any backward pass needs");
+  SMFT__REQUIRE(model->config.n_memories > 0 && (!patch || patch->kind == SMFT_PATCH_SLOTS), "a kept prefix is for slots patches only");
+  for (int64_t s = 0; s < batch->n_sequences; s++) {
+    int64_t begin = kept->begins[s], end = begin + batch->offsets[s + 1] - batch->offsets[s];
+    SMFT__REQUIRE(begin >= 0 && end <= kept->prefix->n_tokens, "sequence %lld: tokens %lld to %lld of a kept prefix of %lld", (long long)s,
+                  (long long)begin, (long long)end, (long long)kept->prefix->n_tokens);
+  }
+  return SMFT_OK;
+}
+
+static void fetch(smft__tape *tape, const smft__sequences *batch, const smft__kept *kept) {
+  const smft__block_tape *lowest = &tape->blocks[tape->model->config.memories[0].layer];
+  for (int64_t s = 0; s < batch->n_sequences; s++)
+    smft__prefix_fetch(kept->prefix, kept->begins[s], batch->offsets[s + 1] - batch->offsets[s], lowest->middle, lowest->memory,
+                       batch->offsets[s]);
+}
+
+smft_status smft__network_forward_kept(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, const smft__kept *kept,
+                                       int keep, double *loss, const atomic_int *cancel) {
+  const smft_model *model = tape->model;
   int with_head = keep || loss;
   int64_t m = 0;
   double sum = 0;
-  SMFT__TRY(check_batch(tape->model, patch, batch));
+  SMFT__TRY(check_batch(model, patch, batch));
+  if (kept)
+    SMFT__TRY(check_kept(model, patch, batch, kept, keep));
   if (with_head)
     SMFT__TRY(count_supervised(batch, &m, &sum));
   SMFT__TRY(reserve(tape, patch, batch, keep, m));
   fill(tape, batch);
-  SMFT__TRY(run_blocks(tape, patch, with_head, cancel));
+  if (kept)
+    fetch(tape, batch, kept);
+  else
+    embed(tape, patch);
+  SMFT__TRY(run_blocks(tape, patch, kept ? model->config.memories[0].layer : 0, blocks_needed(model, with_head), kept != NULL, !with_head,
+                       cancel));
   if (with_head) {
     fill_head(&tape->head, batch, sum);
     head_forward(tape, patch);
     SMFT__TRY(finish_loss(tape, loss));
   }
   tape->ready = 1;
+  return SMFT_OK;
+}
+
+smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, double *loss,
+                                  const atomic_int *cancel) {
+  return smft__network_forward_kept(tape, patch, batch, NULL, keep, loss, cancel);
+}
+
+smft_status smft__network_prefix(smft__tape *tape, const smft__sequences *batch, smft__prefix *prefix, const atomic_int *cancel) {
+  const smft_model *model = tape->model;
+  SMFT__REQUIRE(model->config.n_memories > 0, "a kept prefix needs a memory layer");
+  SMFT__TRY(check_batch(model, NULL, batch));
+  SMFT__TRY(smft__prefix_reserve(prefix, batch->n_tokens));
+  SMFT__TRY(reserve(tape, NULL, batch, SMFT__KEEP_NOTHING, 0));
+  int32_t lowest = model->config.memories[0].layer;
+  fill(tape, batch);
+  embed(tape, NULL);
+  SMFT__TRY(run_blocks(tape, NULL, 0, lowest + 1, 0, 1, cancel));
+  smft__prefix_store(prefix, tape->blocks[lowest].middle, tape->blocks[lowest].memory, batch->n_tokens);
   return SMFT_OK;
 }
 

@@ -3,6 +3,7 @@
 #ifndef SMFT__NETWORK_H
 #define SMFT__NETWORK_H
 #include "model/patch.h"
+#include "model/prefix.h"
 
 typedef struct smft__sequences { /* sequences one after another, none padded */
   const int32_t *ids;       /* (n_tokens), checked against the vocabulary */
@@ -14,6 +15,10 @@ typedef struct smft__sequences { /* sequences one after another, none padded */
 typedef struct smft__tape smft__tape; /* activations; grows to the largest batch it has seen, freed by smft__tape_free */
 smft_status smft__tape_create(smft__tape **out, const smft_model *model);
 void smft__tape_free(smft__tape *tape);
+/* Room for every forward pass with this patch and this `keep` (SMFT__KEEP_*) over at most so many tokens, sequences and supervised tokens:
+ * none of them allocates.  What a pass before left on the tape is gone. */
+smft_status smft__tape_reserve(smft__tape *tape, const smft_patch *patch, int64_t n_tokens, int64_t n_sequences, int64_t n_supervised,
+                               int keep);
 
 typedef struct smft__grads { /* what is wanted; all are added to */
   float **tensors;   /* (n_tensors), entries NULL where not wanted; NULL: no dense gradient at all */
@@ -30,6 +35,22 @@ enum { SMFT__KEEP_NOTHING, SMFT__KEEP_ALL, SMFT__KEEP_VALUES };
  */
 smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, double *loss,
                                   const atomic_int *cancel);
+/* ---- the kept prefix: repeated passes over the same sequences ---- */
+/* A slots patch changes values of memory pools and nothing else.  So whatever it holds, and however it changes between two passes, the
+ * blocks below the lowest memory layer give the same tokens the same states; that layer's block the same up to its memory; and its queries
+ * and keys the same slots and weights.  All that is made once here, from the model alone: no patch is asked for. */
+smft_status smft__network_prefix(smft__tape *tape, const smft__sequences *batch, smft__prefix *prefix, const atomic_int *cancel);
+
+typedef struct smft__kept {
+  const smft__prefix *prefix;
+  const int64_t *begins; /* (n_sequences): where each sequence of the batch begins among the prefix's tokens */
+} smft__kept;
+/* smft__network_forward, of which it runs only what lies above the prefix (kept NULL: all).  patch: NULL or of kind slots;
+ * keep: not SMFT__KEEP_ALL.  The states below are those of the batch that the prefix was made of: a product's rows may be rounded otherwise
+ * in a batch of another size. */
+smft_status smft__network_forward_kept(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, const smft__kept *kept,
+                                       int keep, double *loss, const atomic_int *cancel);
+
 /* After forward with SMFT__KEEP_ALL on the same batch and patch, or with SMFT__KEEP_VALUES, once, when only rows are wanted.  Goes down
  * only to the lowest block whose gradient is wanted. */
 smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch, const smft__grads *grads, const atomic_int *cancel);

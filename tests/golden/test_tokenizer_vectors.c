@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "data/json.h"
 #include "data/tokenizer.h"
+#include "data/tokenizer_decode.h"
 #include "support/test.h"
 
 static smft_ctx *ctx;
@@ -50,8 +51,11 @@ static int32_t *ids_of(const json_t *list, int64_t *n) {
 /* The text of the stream of single tokens is the text of all of them, save that it keeps what is not UTF-8. */
 static void check_stream(const smft_tokenizer *tokenizer, const int32_t *ids, int64_t n, const char *decoded, size_t n_decoded) {
   smft__buffer out = {ctx, NULL, 0, 0};
+  smft__decode_work work;
+  smft__decode_work_init(&work, ctx);
   for (int64_t i = 0; i < n; i++)
-    ck_ok(smft__tokenizer_decode_bytes(tokenizer, ids[i], 0, i == 0, &out));
+    ck_ok(smft__tokenizer_decode_bytes(tokenizer, &work, ids[i], 0, i == 0, &out));
+  smft__decode_work_free(&work);
   ck_assert_uint_eq((size_t)out.length, n_decoded);
   if (n_decoded > 0)
     ck_assert_mem_eq(out.data, decoded, n_decoded);

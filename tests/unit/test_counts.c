@@ -1,5 +1,6 @@
 /* counts: against plain counting; memory follows the distinct slots. */
 #include "test.h"
+#include "failing.h"
 #include "base/rng.h"
 #include "memory/counts.h"
 
@@ -56,6 +57,29 @@ START_TEST(counting) {
   free(piece);
 } END_TEST
 
+START_TEST(reserved_counts_allocate_nothing) {
+  enum { SLOTS = 5000, PIECE = 3000 };
+  failing state = {0};
+  smft_ctx *ctx = failing_ctx(&state, 1);
+  smft__counts counts;
+  smft__rng rng;
+  int64_t piece[PIECE];
+  smft__counts_init(&counts, ctx);
+  smft__rng_seed(&rng, 4);
+  ck_ok(smft__counts_reserve(&counts, PIECE, SLOTS));
+  long long before = state.calls;
+  for (int round = 0; round < 20; round++) {
+    for (int i = 0; i < PIECE; i++)
+      piece[i] = smft__rng_below(&rng, SLOTS);
+    ck_ok(smft__counts_add(&counts, piece, round % 2 ? PIECE : PIECE / 3));
+    ck_ok(smft__counts_finish(&counts));
+  }
+  ck_assert_int_eq(state.calls, before);
+  ck_assert_int_gt(counts.n, SLOTS * 9 / 10);
+  smft__counts_free(&counts);
+  smft_ctx_free(ctx);
+} END_TEST
+
 START_TEST(memory_follows_distinct_slots) {
   smft_ctx *ctx;
   smft__counts counts;
@@ -80,6 +104,7 @@ Suite *make_suite(void) {
   TCase *cases = tcase_create("counts");
   tcase_add_test(cases, counting);
   tcase_add_test(cases, memory_follows_distinct_slots);
+  tcase_add_test(cases, reserved_counts_allocate_nothing);
   suite_add_tcase(suite, cases);
   return suite;
 }
