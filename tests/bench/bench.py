@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""bench: libsmft against its peers and the machine's limits, everything in turn and in one run.  run.sh installs, builds and calls this.
+
+Writes results.csv (one row a target or a point of a curve), details.csv (units, spread, peak memory, notes) and run.json (the machine, the
+versions) into --out, and prints the table.  A peer that cannot be had leaves its rows' peer empty, and the note says why.
+"""
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections import namedtuple
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.dont_write_bytecode = True
+sys.path[:0] = [os.path.join(HERE, "harness"), os.path.join(HERE, "peers")]
+
+import facts  # noqa: E402
+import inference  # noqa: E402
+import machine  # noqa: E402
+import memory  # noqa: E402
+import rows  # noqa: E402
+import training  # noqa: E402
+from context import Context, Scale  # noqa: E402
+
+SHARES = {"full": 1.0, "quick": 0.25, "smoke": 0.02}  # of a group's time in a full run
+MINUTES = {"full": 25, "quick": 3, "smoke": 25}       # what a run may take; groups that would go beyond it are left out, and it says so
+CURVES = {"growth", "mapped", "facts", "lengths", "sessions"}  # what a quick run does without
+Group = namedtuple("Group", "name what seconds run")
+
+
+def plan(scale):
+    """What a run measures, with about how long it takes in full on two quiet processors."""
+    groups = [Group("limits", "the machine: sgemm, streaming and random-row reads", 60, machine.limits),
+              Group("size", "libsmft.so stripped", 1, machine.size),
+              Group("idle", "processor time of threads with nothing to do", 7, lambda bench: machine.idle(bench, scale.main))]
+    for what, name, seconds, run in (("256 tokens, all logits: PyTorch, sgemm, threads", "forward", 45, inference.forward),
+                                     ("256 tokens, the last logits: llama.cpp", "prefill", 30, inference.prefill),
+                                     ("one token after another: llama.cpp, bandwidth, PyTorch", "decode", 75, inference.decode),
+                                     ("AdamW step of every weight: PyTorch, threads", "train", 55, training.train),
+                                     ("AdamW step of adapters: PyTorch", "lora", 35, training.lora)):
+        groups += [Group("%s.%s" % (name, shape), what, seconds, lambda bench, run=run, shape=shape: run(bench, shape))
+                   for shape in scale.dense]
+    groups += [Group("step.%s" % scale.sparse, "smft_step against our own full step, threads", 90,
+                     lambda bench: training.step(bench, scale.sparse, scale.main))]
+    for d in scale.widths:
+        groups += [Group("memory.d%d" % d, "the memory layer alone, 16K to 1M slots: PyTorch, random rows, peak memory", 150,
+                         lambda bench, d=d: memory.layers(bench, d)),
+                   Group("growth.d%d" % d, "its step from the smallest to the largest pool", 25,
+                         lambda bench, d=d: memory.growth(bench, d))]
+    groups += [Group("open", "opening a model with a 4 GB pool, and what becomes resident", 60,
+                     lambda bench: facts.opening(bench, scale.main)),
+               Group("mapped", "curve: the memory layer on a mapped pool of 4M slots", 20,
+                     lambda bench: memory.mapped(bench, scale.widths[0])),
+               Group("facts", "curve: a patch by facts learnt", 75, facts.patches),
+               Group("lengths", "curves: prefill by length; smft_step by length and by supervised tokens", 75, curves_of_length),
+               Group("sessions", "curve: sessions that decode at once", 40, lambda bench: inference.sessions(bench, scale.main))]
+    return [group for group in groups if scale.kind != "quick" or group.name.split(".")[0] not in CURVES]
+
+
+def curves_of_length(bench):
+    inference.lengths(bench, bench.scale.main)
+    bench.close_workers()
+    training.curves(bench, bench.scale.sparse)
+
+
+def chosen(groups, only):
+    """The groups that --only names: a whole name, or what stands before its dot."""
+    for name in only:
+        if not any(name in (group.name, group.name.split(".")[0]) for group in groups):
+            sys.exit("bench.py: there is no group %s (see --list)" % name)
+    return [group for group in groups if not only or {group.name, group.name.split(".")[0]} & set(only)]
+
+
+# ---- progress ----
+
+class Progress:
+    def __init__(self, groups, share):
+        self.groups, self.begin, self.at = groups, time.monotonic(), -1
+        self.expected = [max(1.0, group.seconds * share) for group in groups]
+        self.whole = sys.stderr.isatty()
+
+    @property
+    def elapsed(self):
+        return time.monotonic() - self.begin
+
+    @property
+    def pace(self):
+        """How the groups so far went against what was expected of them."""
+        done = sum(self.expected[:self.at])
+        return self.elapsed / done if done > 20 else 1.0
+
+    def left(self):
+        """Seconds."""
+        return sum(self.expected[max(self.at, 0):]) * self.pace
+
+    def too_late(self, minutes):
+        """Whether the group at hand would end after so many minutes."""
+        return self.elapsed + self.expected[self.at] * self.pace > 60 * minutes
+
+    def next(self):
+        self.at += 1
+        self("")
+
+    def __call__(self, text):
+        if self.at < 0:
+            line = text
+        else:
+            minutes, seconds = divmod(int(self.left()), 60)
+            line = "[%d/%d] %s, about %d:%02d left" % (self.at + 1, len(self.groups), (self.groups[self.at].name + " " + text).rstrip(),
+                                                       minutes, seconds)
+        if self.whole:
+            sys.stderr.write("\r%-78s" % line[:78])
+        elif not text or self.at < 0:
+            sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    def clear(self):
+        if self.whole:
+            sys.stderr.write("\r%78s\r" % "")
+
+
+# ---- the run's circumstances ----
+
+def output_of(*command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def circumstances(options):
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return {"begun": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "processor": models[0] if models else platform.machine(),
+            "processors": os.cpu_count(), "kernel": platform.release(), "threads": options.threads,
+            "commit": output_of("git", "rev-parse", "--short", "HEAD") + ("+" if output_of("git", "status", "--porcelain") else ""),
+            "compiler": output_of("cc", "--version").split("\n")[0],
+            "torch": output_of(options.python, "-c", "import torch; print(torch.__version__)") if "torch" in options.peers else "",
+            "node_llama_cpp": llama_version(options)}
+
+
+def llama_version(options):
+    path = os.path.join(options.node_modules, "node-llama-cpp", "package.json")
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)["version"]
+
+
+# ---- command line ----
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="this group alone (again for more); forward is "
+                        "forward.A and forward.B")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes: three minutes")
+    parser.add_argument("--smoke", action="store_true", help="tiny models, one round: tries that everything works; the numbers say nothing")
+    parser.add_argument("--list", action="store_true", help="the groups, and about how long each takes")
+    parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))), help="of ours, and the most of a peer's (2)")
+    parser.add_argument("--rounds", type=int, default=0, help="timings of each side (5; quick: 2)")
+    parser.add_argument("--wait", type=int, default=0, metavar="SECONDS", help="in all, for a quiet machine: timings in which others had "
+                        "more than 0.15 cores are taken again (0)")
+    parser.add_argument("--peers", default="torch,llama", help="which to compare with: torch,llama or none")
+    parser.add_argument("--out", help="where results.csv goes (BUILD/bench; smoke: BUILD/bench/smoke)")
+    parser.add_argument("--build", default=os.environ.get("SMFT_BUILD") or os.path.join(ROOT, "build"), help="the build folder")
+    parser.add_argument("--models", help="folder of the models (BUILD/bench/models)")
+    parser.add_argument("--blas", default="", help="folder with OpenBLAS's OpenMP build: libblas.so.3 and libopenblas.so.0")
+    parser.add_argument("--node-modules", default="", help="the node_modules folder with node-llama-cpp")
+    parser.add_argument("--node", default="node", help="the Node.js that runs it (20 or newer)")
+    parser.add_argument("--python", default="/usr/bin/python3", help="the Python that has PyTorch")
+    options = parser.parse_args()
+    if options.quick and options.smoke or options.threads < 1:
+        parser.error("--quick or --smoke, and at least one thread")
+    options.peers = set(options.peers.split(",")) - {"none", ""}
+    if options.peers - {"torch", "llama"}:
+        parser.error("the peers are torch and llama")
+    options.build = os.path.abspath(options.build)
+    options.out = os.path.abspath(options.out or os.path.join(options.build, "bench", "smoke" if options.smoke else ""))
+    return options
+
+
+def run(bench, groups, progress):
+    progress("looking at the peers")
+    bench.find_core_type()
+    bench.check_torch()
+    bench.check_llama()
+    for peer, why in bench.missing.items():
+        progress("%s: %s" % (peer, why))
+    left_out = []
+    for group in groups:
+        progress.next()
+        if progress.too_late(MINUTES[bench.scale.kind]) and not bench.options.only:
+            left_out.append(group.name)
+            continue
+        group.run(bench)
+        bench.close_workers()
+        rows.write(bench.folder, bench.rows)
+    progress.clear()
+    return left_out
+
+
+def main():
+    options = arguments()
+    scale = Scale("smoke" if options.smoke else "quick" if options.quick else "full")
+    groups = plan(scale)
+    if options.list:
+        for group in groups:
+            print("%-14s %4d s  %s" % (group.name, group.seconds * SHARES[scale.kind], group.what))
+        return 0
+    groups = chosen(groups, options.only)
+    if not shutil.which(os.path.join(options.build, "tests", "bench", "bench_model")):
+        sys.exit("bench.py: %s has no benchmarks built (tests/bench/run.sh builds them)" % options.build)
+    os.makedirs(options.out, exist_ok=True)
+    begin, info = time.monotonic(), circumstances(options)
+    progress = Progress(groups, SHARES[scale.kind])
+    bench = Context(options, scale, progress)
+    try:
+        left_out = run(bench, groups, progress)
+    finally:
+        bench.close()
+    info.update(bench.facts, kind=scale.kind, rounds=bench.rounds, seconds=round(time.monotonic() - begin), missing=bench.missing,
+                left_out=left_out, load_average=os.getloadavg())
+    with open(os.path.join(options.out, "run.json"), "w", encoding="utf-8") as file:
+        json.dump(info, file, indent=1)
+    print(rows.table(rows.read(options.out)))
+    if left_out:
+        print("\nleft out, for there was no time left: %s" % ", ".join(left_out))
+    print("\n%s in %d s; written to %s" % (scale.kind, info["seconds"], os.path.join(options.out, "results.csv")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""worker: one program that answers questions over two pipes (bench.h says how), and timings of several of them taken in turn."""
+import json
+import os
+import select
+import subprocess
+import time
+from statistics import median
+
+CLOSE_ENOUGH = 0.85  # a thread setting that is this near the best one stays in the race
+QUIET, DISTURBED = 0.12, 0.15  # cores that others have: less than the first is quiet, more than the second spoils a timing
+
+
+class Unavailable(Exception):
+    """What was asked cannot be had, and why."""
+
+
+class Worker:
+    """settles: seconds until its threads are still after an answer."""
+
+    def __init__(self, name, command, log, environment=None, settles=0.0):
+        self.name, self.command, self.log, self.settles = name, command, log, settles
+        self.environment = {**os.environ, **(environment or {})}
+        self.process, self.failed, self.buffer = None, None, b""
+
+    def start(self):
+        with open(self.log, "a", encoding="utf-8") as log:
+            log.write("== %s: %s\n" % (self.name, " ".join(self.command)))
+            log.flush()
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=self.environment)
+
+    def fail(self, why):
+        self.failed = "%s: %s" % (self.name, why)
+        self.close()
+        raise Unavailable(self.failed)
+
+    def ask(self, question, patience=300):
+        if self.failed:
+            raise Unavailable(self.failed)
+        try:
+            if not self.process:
+                self.start()
+            self.process.stdin.write(question.encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            self.fail(str(error))
+        answer = self.answer(time.monotonic() + patience)
+        if "error" in answer:
+            self.fail(answer["error"])
+        return answer
+
+    def answer(self, deadline):
+        while b"\n" not in self.buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                self.fail("no answer in time")
+            piece = os.read(self.process.stdout.fileno(), 65536)
+            if not piece:
+                self.fail("ended without an answer (see %s)" % self.log)
+            self.buffer += piece
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        try:
+            return json.loads(line)
+        except ValueError:
+            self.fail("not an answer: %r" % line[:200])
+
+    def close(self):
+        if not self.process:
+            return
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()
+            except OSError:
+                pass
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process, self.buffer = None, b""
+
+
+class Measured:
+    """Timings of one thing: median, least, most."""
+
+    def __init__(self, values, others=0.0):
+        self.median, self.low, self.high, self.n, self.others = median(values), min(values), max(values), len(values), others
+
+    def map(self, function):
+        """The same in another unit."""
+        ends = [function(self.low), function(self.high)]
+        result = Measured([function(self.median)], self.others)
+        result.low, result.high, result.n = min(ends), max(ends), self.n
+        return result
+
+
+class Side:
+    """One question to one worker, timed again and again; or the same in several thread settings, of which the best counts."""
+
+    def __init__(self, worker, question=None, by_threads=None, remember=None):
+        self.worker, self.remember = worker, remember
+        self.questions = by_threads or {None: question}
+        self.values = {threads: [] for threads in self.questions}
+        self.others, self.error, self.threads = 0.0, None, None
+
+    def take(self, threads, quiet):
+        answer = quiet(lambda: self.worker.ask(self.questions[threads]))
+        self.others = max(self.others, answer["others"])
+        return answer["rate"]
+
+    def choose(self, quiet, memory):
+        """Leaves the settings that may be the best: that of an earlier choice, or the near best of one try each."""
+        known = memory.get(self.remember)
+        if known in self.questions:
+            self.questions = {known: self.questions[known]}
+        if len(self.questions) > 1:
+            tried = {threads: self.take(threads, quiet) for threads in self.questions}
+            self.questions = {threads: self.questions[threads] for threads in tried
+                              if tried[threads] >= CLOSE_ENOUGH * max(tried.values())}
+
+    def finish(self, memory):
+        best = max(self.questions, key=lambda threads: median(self.values[threads]))
+        self.threads = best
+        if self.remember:
+            memory[self.remember] = best
+
+    @property
+    def measured(self):
+        """None where nothing was measured."""
+        return None if self.error or not self.values.get(self.threads) else Measured(self.values[self.threads], self.others)
+
+
+class Quiet:
+    """Waits for a quiet machine, for so many seconds in all, and takes a disturbed timing again while any are left."""
+
+    def __init__(self, patience):
+        self.left = patience
+
+    def busy(self):
+        with open("/proc/stat", encoding="ascii") as file:
+            f = [int(x) for x in file.readline().split()[1:8]]
+        return (sum(f) - f[3] - f[4]) / os.sysconf("SC_CLK_TCK")
+
+    def wait(self):
+        while self.left > 0:
+            before = self.busy()
+            time.sleep(1)
+            self.left -= 1
+            if self.busy() - before < QUIET:
+                return
+
+    def __call__(self, ask):
+        while True:
+            self.wait()
+            begin = time.monotonic()
+            answer = ask()
+            if self.left <= 0 or answer["others"] <= DISTURBED:
+                return answer
+            self.left -= time.monotonic() - begin
+
+
+def in_turn(sides, rounds, quiet, memory, progress):
+    """Each side once a round.  A side that fails says why in .error and is left out from then on."""
+    def each(what):
+        for side in sides:
+            if not side.error:
+                try:
+                    what(side)
+                except Unavailable as error:
+                    side.error = str(error)
+
+    def one_round(side):
+        for threads in side.questions:
+            side.values[threads].append(side.take(threads, quiet))
+            time.sleep(side.worker.settles)
+
+    progress("choosing threads")
+    each(lambda side: side.choose(quiet, memory))
+    for i in range(rounds):
+        progress("round %d of %d" % (i + 1, rounds))
+        each(one_round)
+    each(lambda side: side.finish(memory))
