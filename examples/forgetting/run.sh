@@ -20,7 +20,7 @@ work=$root/build/forgetting
 
 if [ $# = 0 ]; then
   results=$here/results
-  for model in dense one-layer small-pool late; do
+  for model in dense one-layer small-pool big-pool late; do
     [ -f "$work/models/$model/model/model.safetensors" ] && continue
     say "making the model \"$model\" from atlas' recipe (some 10 minutes)"
     switch=(--variant "$model")

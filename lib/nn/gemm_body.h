@@ -156,14 +156,14 @@ SMFT__TARGET static void SMFT__FN(pack)(const char *b, int64_t row_bytes, int dt
 /* The halves added, until one lane is left. */
 SMFT__INLINE float SMFT__FN(lanes_sum)(VEC v) {
 #if SMFT__LEVEL == 2
-  v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+  v += SHUFFLE(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  v += SHUFFLE(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+  v += SHUFFLE(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
 #elif SMFT__LEVEL == 1
-  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
-  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+  v += SHUFFLE(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+  v += SHUFFLE(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
 #else
-  v += __builtin_shufflevector(v, v, 2, 3, 0, 1);
+  v += SHUFFLE(v, v, 2, 3, 0, 1);
 #endif
   return v[0] + v[1];
 }

@@ -5,7 +5,7 @@
  *   SMFT__INLINE    for helpers (always inlined)                SMFT__UNROLL   before a loop with a constant count
  *   VEC, LANES      LOAD(p) STORE(p, v) SPLAT(x) FMA(a, b, c) = a * b + c   VMAX(a, b), VMIN(a, b): b where a is NaN or b is
  *   LOAD_BF16(p), LOAD_F16(p): LANES elements as f32            BITS(v), FLOATS(v): the same bits as integers or floats
- *   ZIP_LOW(a, b), ZIP_HIGH(a, b): lower or upper halves of a and b, interleaved
+ *   SHUFFLE(a, b, i...): the lanes i of a and b end to end    ZIP_LOW(a, b), ZIP_HIGH(a, b): lower or upper halves, interleaved
  * Pointers need no alignment at all.  Explicit FMA everywhere: with -std=c11 gcc does not contract on its own, and clang would. */
 #undef SMFT__FN
 #undef SMFT__TARGET
@@ -24,6 +24,8 @@
 #undef LOAD_F16
 #undef BITS
 #undef FLOATS
+#undef SHUFFLE
+#undef SHUFFLE_BY
 #undef ZIP_LOW
 #undef ZIP_HIGH
 
@@ -37,6 +39,13 @@
 #define FLOATS(v) ((VEC)(v))
 #define LOAD(p) ((VEC) * (const SMFT__FN(loose) *)(const void *)(p))
 #define STORE(p, v) (*(SMFT__FN(loose) *)(void *)(p) = (v))
+/* As many i as there are lanes.  gcc learnt clang's word for it in 12; its own wants the i in integers as wide as the lanes. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE_BY(integers, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE_BY(integers, a, b, ...) __builtin_shuffle(a, b, (integers){__VA_ARGS__})
+#endif
+#define SHUFFLE(a, b, ...) SHUFFLE_BY(IVEC, a, b, __VA_ARGS__)
 
 #if SMFT__LEVEL == 2
 #define SMFT__FN(name) name##_avx512
@@ -51,8 +60,8 @@
 #define LOAD_BF16(p) \
   _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p))), 16))
 #define LOAD_F16(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
-#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 #elif SMFT__LEVEL == 1
 #define SMFT__FN(name) name##_avx2
 #define SMFT__TARGET __attribute__((target("avx2,fma,f16c")))
@@ -65,8 +74,8 @@
 #define VMIN(a, b) _mm256_min_ps(a, b)
 #define LOAD_BF16(p) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))), 16))
 #define LOAD_F16(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
-#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
 #else
 #define SMFT__FN(name) name##_portable
 #define SMFT__TARGET
@@ -83,8 +92,8 @@
 #define VMIN(a, b) SMFT__FN(pick)((a) < (b), a, b)
 #define LOAD_BF16(p) SMFT__FN(load_bf16)(p)
 #define LOAD_F16(p) SMFT__FN(load_f16)(p)
-#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
-#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 4, 1, 5)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
 #endif
 
 typedef int32_t SMFT__FN(ints) __attribute__((vector_size(LANES * 4)));
@@ -100,7 +109,7 @@ static inline __attribute__((always_inline, unused)) VEC SMFT__FN(load_bf16)(con
   const shorts zero = {0};
   shorts h = {0};
   memcpy(&h, source, 4 * sizeof(uint16_t));
-  return FLOATS((IVEC)__builtin_shufflevector(zero, h, 0, 8, 1, 9, 2, 10, 3, 11)); /* little-endian: each in the upper half */
+  return FLOATS((IVEC)SHUFFLE_BY(shorts, zero, h, 0, 8, 1, 9, 2, 10, 3, 11)); /* little-endian: each in the upper half */
 }
 /* The exponent's offset is put right by a multiplication, which also makes subnormal halves right; infinity and NaN are patched in. */
 static inline __attribute__((always_inline, unused)) VEC SMFT__FN(load_f16)(const void *source) {
