@@ -159,8 +159,8 @@ def sweep() -> list[Run]:
 def twin_trials(method: str) -> list[tuple]:
     """The corner where the method was best on atlas."""
     if method == "full":
-        return [base(lr=lr, max_steps=steps) for lr, steps in (("1e-5", 60), ("2e-5", 60), ("5e-5", 60), ("1e-4", 60), ("1e-5", 150), ("5e-5", 150))]
-    return [base(lr=lr, max_steps=150, rank=rank, alpha=2 * rank) for lr, rank in (("3e-5", 16), ("1e-4", 16), ("3e-4", 16), ("1e-3", 16), ("1e-4", 64), ("3e-4", 64))]
+        return [base(lr=lr, max_steps=steps) for lr, steps in (("1e-5", 60), ("2e-5", 60), ("5e-5", 60), ("1e-4", 60), ("1e-5", 150), ("5e-5", 150), ("5e-6", 150), ("7e-6", 150))]
+    return [base(lr=lr, max_steps=150, rank=rank, alpha=2 * rank) for lr, rank in (("3e-5", 16), ("1e-4", 16), ("3e-4", 16), ("1e-3", 16), ("1e-4", 64), ("3e-4", 64), ("3e-5", 64), ("1e-5", 64))]
 
 
 def twin_sweep() -> list[Run]:
