@@ -115,11 +115,16 @@ def trials_lora() -> list[tuple]:
     return runs
 
 
+def slots(**settings: object) -> tuple[tuple[str, str], ...]:
+    """Sparse finetuning for long streams: rows held back more than by the library's default damping of 0.0003."""
+    return how(**{"damping": 0.00007, "loss_below": 0.1, **settings})
+
+
 def trials_sparse() -> list[tuple]:
-    runs = [how()] + [how(lr=lr) for lr in ("3", "10", "30", "100", "300", "1000")]
-    runs += [how(t=150), how(t=700), how(t=1000), how(rule="kl"), how(rule="tf"), how(rule="all"), how(rule="random"), how(rows="step"),
-             how(rows="step", loss_below=0.2), how(loss_below=0.05), how(loss_below=0.2), how(loss_below=0.3), how(optimizer="adamw"),
-             how(damping=0.0003), how(damping=0.00003), how(wordings=8), how(damping=-1, max_steps=1, wordings=-1, rows="step", lr=3)]
+    runs = [slots()] + [slots(lr=lr) for lr in ("3", "10", "30", "100", "300", "1000")]
+    runs += [slots(t=150), slots(t=700), slots(t=1000), slots(rule="kl"), slots(rule="tf"), slots(rule="all"), slots(rule="random"), slots(rows="step"),
+             slots(rows="step", loss_below=0.2), slots(loss_below=0.05), slots(loss_below=0.2), slots(loss_below=0.3), slots(optimizer="adamw"),
+             slots(damping=0.0003), slots(damping=0.00003), slots(wordings=8), slots(damping=-1, max_steps=1, wordings=-1, rows="step", lr=3)]
     return runs
 
 
@@ -130,12 +135,12 @@ def trials(method: str) -> list[tuple]:
 def documents_trials(method: str) -> list[tuple]:
     """A document has two to five facts in one text: more steps, more rows, more wordings a step."""
     if method == "sparse":
-        return [how(t=t, max_steps=200, wordings=8, **more)
+        return [slots(t=t, max_steps=200, wordings=8, **more)
                 for t, more in ((1000, {}), (2000, {}), (4000, {}), (2000, {"loss_below": 0.05}), (2000, {"loss_below": 0.2}), (2000, {"loss_all": True}))] + [
-            how(t=1000, max_steps=200), how(t=2000, max_steps=200, wordings=16),
-            how(t=2000, max_steps=200, wordings=8, damping=0.00003), how(t=2000, max_steps=200, wordings=8, rows="step"),
-            how(t=2000, max_steps=200, wordings=8, damping=0.0003), how(t=4000, max_steps=200, wordings=8, damping=0.0002, rows="step"),
-            how(t=4000, max_steps=400, wordings=8)]
+            slots(t=1000, max_steps=200), slots(t=2000, max_steps=200, wordings=16),
+            slots(t=2000, max_steps=200, wordings=8, damping=0.00003), slots(t=2000, max_steps=200, wordings=8, rows="step"),
+            slots(t=2000, max_steps=200, wordings=8, damping=0.0003), slots(t=4000, max_steps=200, wordings=8, damping=0.0002, rows="step"),
+            slots(t=4000, max_steps=400, wordings=8)]
     if method == "full":
         return [base(lr=lr, max_steps=steps) for lr, steps in (("2e-6", 200), ("5e-6", 60), ("5e-6", 200), ("1e-5", 60), ("1e-5", 200))] + [
             base(lr="5e-6", max_steps=200, loss_all=True), base(lr="2e-6", pool_lr="5e-4", max_steps=100, wordings=8),
@@ -168,27 +173,27 @@ def twin_sweep() -> list[Run]:
 
 
 def ablations() -> list[Run]:
-    """One factor at a time from the defaults; damped and undamped, since the damping does a part of what the selection is for."""
+    """One factor at a time from slots(); damped and undamped, since the damping does a part of what the selection is for."""
     def rules(**more: object) -> list[tuple]:
-        return [how(**more)] + [how(rule=rule, **more) for rule in ("kl", "tf", "random", "all")]
+        return [slots(**more)] + [slots(rule=rule, **more) for rule in ("kl", "tf", "random", "all")]
 
     plan: dict[str, list[tuple]] = {
         "rule": rules(),
         "rule, undamped": rules(damping=-1),
         "rule, undamped AdamW": rules(damping=-1, optimizer="adamw"),
-        "optimizer": [how(), how(optimizer="adamw")],
-        "t": [how(t=100), how(), how(t=1000)],
-        "rows": [how(), how(rows="step")],
-        "protect": [how(), how(no_protect=True)],
-        "damping": [how(damping=-1), how(damping=0.0007), how(), how(damping=0.000007)],
-        "background": [how(), how(background=os.path.join(ROOT, "examples/atlas/data/text.train.txt")), how(background="none", rule="tf")],
+        "optimizer": [slots(), slots(optimizer="adamw")],
+        "t": [slots(t=100), slots(), slots(t=1000)],
+        "rows": [slots(), slots(rows="step")],
+        "protect": [slots(), slots(no_protect=True)],
+        "damping": [slots(damping=-1), slots(damping=0.0007), slots(), slots(damping=0.000007)],
+        "background": [slots(), slots(background=os.path.join(ROOT, "examples/atlas/data/text.train.txt")), slots(background="none", rule="tf")],
     }
     runs = [Run("ablation", "facts", "sparse", trial, seed=seed, set="report", factor=factor) for seed in (1, 2) for factor, list_ in plan.items() for trial in list_]
     models = {"pool": ("atlas", "small-pool", "big-pool"), "placement": ("atlas", "late"), "layers": ("atlas", "one-layer")}
-    runs += [Run("ablation", "facts", "sparse", (), seed=seed, set="report", factor=factor, model=model)
+    runs += [Run("ablation", "facts", "sparse", slots(), seed=seed, set="report", factor=factor, model=model)
              for seed in (1, 2) for factor, names in models.items() for model in names]
-    return runs + [Run("ablation", "facts", "sparse", (), set="report", factor="pool, after 500 facts", model=model, n=500)
-                   for model in ("atlas", "big-pool")]
+    runs += [Run("ablation", "facts", "sparse", slots(), set="report", factor="pool, after 500 facts", model=model, n=500) for model in ("atlas", "big-pool")]
+    return runs + [Run("ablation", "facts", "sparse", trial, set="report", factor="damping, after 500 facts", n=500) for trial in (slots(), how())]
 
 
 # ---- results --------------------------------------------------------------------------------------------------------------------------------

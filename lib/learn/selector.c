@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #define DEFAULT_T 350 /* docs/method.md, and: */
-#define DEFAULT_DAMPING 0.00007
+#define DEFAULT_DAMPING 0.0003
 
 void smft__selector_set(smft_selector *selector, smft__tally *tally) {
   smft__tally none = {0};

@@ -40,7 +40,7 @@ static void close_all(void) {
 }
 
 START_TEST(damping_follows_its_formula) {
-  double damping = (double[]){0, 0.5, -1, 2}[_i], used = damping == 0 ? 0.00007 : damping;
+  double damping = (double[]){0, 0.5, -1, 2}[_i], used = damping == 0 ? 0.0003 : damping;
   open_learner(damping, 0, 1);
   const smft_selector *selector = learner->selector;
   for (int64_t slot = 0; slot < 256; slot++) {
