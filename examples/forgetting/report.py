@@ -694,7 +694,9 @@ def ablation_labels(factor: str, groups: Sequence[list[Run]]) -> list[str]:
         labels = [", ".join(part) for part in parts]
         if len(set(labels)) == len(labels) and all(labels):
             return labels
-    return [group[0].setting if len({g[0].model for g in groups}) == 1 else f"{group[0].model}, {group[0].setting}" for group in groups]
+    settings = [([group[0].model] if len({g[0].model for g in groups}) > 1 else []) + group[0].setting.split(", ") for group in groups]
+    common = set.intersection(*(set(words) for words in settings))
+    return [", ".join(word for word in words if word not in common) or "as it stands" for words in settings]
 
 
 def ablation_order(group: list[Run], factor: str) -> tuple:
@@ -792,7 +794,7 @@ def section_ablations(study: Study) -> str:
     if not runs:
         return missing("no finished run with purpose ablation")
     blocks = [ablation_block(task, factor, group) for task in TASKS
-              for factor, group in fr.by([run for run in runs if run.task == task], "factor").items()]
+              for factor, group in fr.by([run for run in runs if run.task == task], "factor").items() if len(fr.by(group, "model", "setting")) > 1]
     rows = [row for _, lines in blocks for row in lines]
     header = ["factor", "task", "value", "learning", "F1 lost", "seeds"]
     return (paragraph("One factor at a time, everything else as for the long streams: damping 7e-5, until loss 0.1, TF-IDF, 350 rows a fact, SGD.") + side_by_side([plot for plot, _ in blocks])

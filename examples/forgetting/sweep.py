@@ -182,7 +182,7 @@ def ablations() -> list[Run]:
         "rule, undamped": rules(damping=-1),
         "rule, undamped AdamW": rules(damping=-1, optimizer="adamw"),
         "optimizer": [slots(), slots(optimizer="adamw")],
-        "t": [slots(t=100), slots(), slots(t=1000)],
+        "t": [slots(t=t) for t in (100, 350, 1000)],
         "rows": [slots(), slots(rows="step")],
         "protect": [slots(), slots(no_protect=True)],
         "damping": [slots(damping=-1), slots(damping=0.0007), slots(), slots(damping=0.000007)],
@@ -193,7 +193,7 @@ def ablations() -> list[Run]:
     runs += [Run("ablation", "facts", "sparse", slots(), seed=seed, set="report", factor=factor, model=model)
              for seed in (1, 2) for factor, names in models.items() for model in names]
     runs += [Run("ablation", "facts", "sparse", slots(), set="report", factor="pool, after 500 facts", model=model, n=500) for model in ("atlas", "big-pool")]
-    return runs + [Run("ablation", "facts", "sparse", trial, set="report", factor="damping, after 500 facts", n=500) for trial in (slots(), how())]
+    return runs + [Run("ablation", "facts", "sparse", trial, set="report", factor="damping, after 500 facts", n=500) for trial in (slots(), slots(damping=0.0003))]
 
 
 # ---- results --------------------------------------------------------------------------------------------------------------------------------
