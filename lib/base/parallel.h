@@ -14,4 +14,5 @@ void smft__parallel_for(smft_ctx *ctx, int64_t n_blocks, smft__block_body body, 
 smft_status smft__pool_threads_create(smft_ctx *ctx);
 void smft__pool_threads_free(smft_ctx *ctx);
 static inline int64_t smft__blocks(int64_t n, int64_t block) { return (n + block - 1) / block; }
+static inline int64_t smft__least(int64_t a, int64_t b) { return a < b ? a : b; }
 #endif

@@ -1,5 +1,6 @@
 /* forward: the forward pass of a step, and what it tells: the loss, and which slots were read how often.  Owns whose prefix is kept. */
 #include "learn/learner.h"
+#include "base/parallel.h"
 #include <math.h>
 
 double smft__clip_scale(double norm, double limit) { return limit > 0 && norm > limit ? limit / norm : 1; }
@@ -44,8 +45,6 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
 
 /* ---- reads ---- */
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 smft_status smft__reserve_counts(smft_learner *learner, int64_t n_tokens) {
   const smft__config *c = &learner->model->config;
   int64_t reads = n_tokens * c->memory.heads * c->memory.top_k; /* of one memory layer */
@@ -53,7 +52,7 @@ smft_status smft__reserve_counts(smft_learner *learner, int64_t n_tokens) {
     int64_t layers = 0;
     for (int32_t m = 0; m < c->n_memories; m++)
       layers += learner->model->memories[m].pool == p;
-    SMFT__TRY(smft__counts_reserve(&learner->slots.counts[p], reads, least(layers * reads, smft__n_slots(learner->model))));
+    SMFT__TRY(smft__counts_reserve(&learner->slots.counts[p], reads, smft__least(layers * reads, smft__n_slots(learner->model))));
   }
   return SMFT_OK;
 }

@@ -183,7 +183,7 @@ static void largest_batch(const smft__fact *fact, int64_t n, int64_t *tokens, in
   *supervised = n * most < all ? n * most : all;
 }
 
-/* For every step on the fact, so that only its first one allocates, whatever the later ones draw. */
+/* At the fact's first step for every one, so that no other allocates, whatever it draws. */
 static smft_status reserve_passes(smft_learner *learner, const smft__fact *fact, int64_t n) {
   int64_t tokens, supervised;
   largest_batch(fact, n, &tokens, &supervised);
@@ -196,7 +196,8 @@ static smft_status reserve_passes(smft_learner *learner, const smft__fact *fact,
 static smft_status make_batch(smft_learner *learner, const smft__fact *fact, smft__sequences *batch) {
   int64_t n = n_drawn(learner, fact);
   SMFT__TRY(draw(learner, fact, n));
-  SMFT__TRY(reserve_passes(learner, fact, n));
+  if (fact->steps == 0)
+    SMFT__TRY(reserve_passes(learner, fact, n));
   SMFT__TRY(smft__reserve_batch(learner, fact->n_tokens, n));
   int64_t at = learner->batch_offsets[0] = 0;
   for (int64_t s = 0; s < n; s++) {

@@ -1,6 +1,7 @@
 /* learnt: see learnt.h.  Owns the counts; what they are for is selector.c's. */
 #include "learn/learnt.h"
 #include "base/alloc.h"
+#include "base/parallel.h"
 #include "learn/learner.h"
 
 /* So many background sequences is a learnt wording worth: docs/method.md. */
@@ -24,8 +25,6 @@ void smft__learnt_free(smft_learner *learner) {
   smft__free(learner->ctx, learner->learnt.square);
 }
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* The fact's wordings are on the tape: room for all that they read, so that counting cannot fail. */
 static smft_status reserve(smft_learner *learner) {
   const smft_model *model = learner->model;
@@ -36,7 +35,7 @@ static smft_status reserve(smft_learner *learner) {
         smft__tape_slots(learner->tape, m, &n);
         reads += n;
       }
-    SMFT__TRY(smft__rows_reserve(&learner->learnt.square[p], least(learner->learnt.square[p].n + reads, smft__n_slots(model))));
+    SMFT__TRY(smft__rows_reserve(&learner->learnt.square[p], smft__least(learner->learnt.square[p].n + reads, smft__n_slots(model))));
   }
   return SMFT_OK;
 }

@@ -26,8 +26,6 @@ typedef struct attention_tile { /* queries [query, query + n) of one head agains
 /* One lane's: weights and their gradient (QUERIES, KEYS), and three rows (QUERIES). */
 #define LANE_FLOATS (2 * QUERIES * KEYS + 3 * QUERIES)
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 int64_t smft__attention_scratch(const smft_ctx *ctx, int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, int64_t longest) {
   (void)n_heads, (void)n_kv_heads, (void)head_dim, (void)longest;
   return (int64_t)smft__lanes(ctx) * LANE_FLOATS;
@@ -35,7 +33,7 @@ int64_t smft__attention_scratch(const smft_ctx *ctx, int32_t n_heads, int32_t n_
 
 /* Keys that row i of the tile sees, counted from tile->key; 0 or less: none. */
 static int64_t seen(const smft__segment *segment, const attention_tile *tile, int64_t i) {
-  return least(tile->n_keys, segment->n_past + tile->query + i + 1 - tile->key);
+  return smft__least(tile->n_keys, segment->n_past + tile->query + i + 1 - tile->key);
 }
 
 static int64_t q_at(const attention_work *work, const attention_tile *tile) {
@@ -101,7 +99,7 @@ static void forward_tiles(const attention_work *work, const smft__segment *segme
     sum[i] = 0;
   }
   for (tile->key = 0; tile->key < n_keys; tile->key += KEYS) {
-    tile->n_keys = least(KEYS, n_keys - tile->key);
+    tile->n_keys = smft__least(KEYS, n_keys - tile->key);
     times_keys(work, tile, segment->q, segment->k, scratch);
     weigh(work, segment, tile, scratch, most, sum);
     times_values(work, tile, scratch, segment->v, segment->out, tile->key > 0);
@@ -121,7 +119,7 @@ static void forward_block(void *arg, int64_t block, int32_t lane) {
   int64_t head = block / work->q_blocks % work->n_heads, query = block % work->q_blocks * QUERIES;
   if (query >= segment->n_q)
     return;
-  attention_tile tile = {head, head / (work->n_heads / work->n_kv_heads), query, least(QUERIES, segment->n_q - query), 0, 0};
+  attention_tile tile = {head, head / (work->n_heads / work->n_kv_heads), query, smft__least(QUERIES, segment->n_q - query), 0, 0};
   forward_tiles(work, segment, &tile, work->scratch + (int64_t)lane * LANE_FLOATS);
 }
 
@@ -187,7 +185,7 @@ static void backward_tiles(const attention_work *work, const smft__segment *segm
     mean[i] = smft__vector()->dot(grad->d_out + at, segment->out + at, work->head_dim);
   }
   for (tile->key = 0; tile->key < n_keys; tile->key += KEYS) {
-    tile->n_keys = least(KEYS, n_keys - tile->key);
+    tile->n_keys = smft__least(KEYS, n_keys - tile->key);
     times_keys(work, tile, segment->q, segment->k, scratch);
     times_keys(work, tile, grad->d_out, segment->v, d);
     weights_back(work, segment, tile, mean, scratch, d);
@@ -211,7 +209,7 @@ static void backward_block(void *arg, int64_t block, int32_t lane) {
   clear_head(work, segment->n_q, kv_head, grad->dv);
   for (int64_t head = kv_head * group; head < (kv_head + 1) * group; head++)
     for (int64_t query = 0; query < segment->n_q; query += QUERIES) {
-      attention_tile tile = {head, kv_head, query, least(QUERIES, segment->n_q - query), 0, 0};
+      attention_tile tile = {head, kv_head, query, smft__least(QUERIES, segment->n_q - query), 0, 0};
       backward_tiles(work, segment, grad, &tile, work->scratch + (int64_t)lane * LANE_FLOATS);
     }
 }

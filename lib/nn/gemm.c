@@ -41,8 +41,6 @@ typedef struct gemm_plan {
   int few;
 } gemm_plan;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* n cut in equal pieces of at most `most`, each a multiple of `unit` except the last. */
 static int64_t even_piece(int64_t n, int64_t most, int64_t unit) {
   int64_t pieces = smft__blocks(n, most);
@@ -108,7 +106,7 @@ static void panel_rows(const gemm_plan *plan, const gemm_panel *panel, int64_t b
   int64_t height = even_piece(end - begin, plan->use->tile_rows, 1);
   int add = args->accumulate || panel->start > 0;
   for (int64_t i = begin; i < end; i += height) {
-    int rows = (int)least(height, end - i);
+    int rows = (int)smft__least(height, end - i);
     const float *a = args->a + i * row_step + panel->start * k_step;
     if (panel->columns % plan->use->lanes == 0)
       plan->use->tile(rows, (int)(panel->columns / plan->use->lanes), panel->depth, a, row_step, k_step, panel->b, panel->b_step,
@@ -131,7 +129,7 @@ static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int
   float packed[DEPTH * 2 * MOST_LANES] __attribute__((aligned(64)));
   for (int64_t p = 0; p < args->k; p += depth) {
     for (int64_t j = column; j < column_end; j += width) {
-      gemm_panel panel = {packed, width, j, least(width, column_end - j), p, least(depth, args->k - p)};
+      gemm_panel panel = {packed, width, j, smft__least(width, column_end - j), p, smft__least(depth, args->k - p)};
       if (read_directly(plan, row_end - row, panel.columns)) {
         panel.b = (const float *)(const void *)b_at(plan, p, j);
         panel.b_step = args->ldb;
@@ -147,14 +145,14 @@ static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int
 static void few_block(const gemm_plan *plan, int64_t column, int64_t column_end) {
   const smft__gemm_args *args = plan->args;
   for (int64_t j = column; j < column_end; j += 16)
-    plan->use->few_rows(args->b_dtype, args->m, least(16, column_end - j), args->k, args->a, args->lda, b_at(plan, 0, j),
+    plan->use->few_rows(args->b_dtype, args->m, smft__least(16, column_end - j), args->k, args->a, args->lda, b_at(plan, 0, j),
                         args->ldb * plan->b_size, args->c + j, args->ldc, args->accumulate);
 }
 
 static void run_block(void *arg, int64_t block, int32_t lane) {
   const gemm_plan *plan = arg;
   int64_t row = block / plan->column_blocks * plan->row_block, column = block % plan->column_blocks * plan->column_block;
-  int64_t row_end = least(row + plan->row_block, plan->args->m), column_end = least(column + plan->column_block, plan->args->n);
+  int64_t row_end = smft__least(row + plan->row_block, plan->args->m), column_end = smft__least(column + plan->column_block, plan->args->n);
   (void)lane;
   if (plan->few)
     few_block(plan, column, column_end);

@@ -14,12 +14,10 @@ typedef struct bias_work {
   int64_t n_tokens, out;
 } bias_work;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* The bias is laid down first and the product added to it. */
 static void fill_rows(void *arg, int64_t block, int32_t lane) {
   const bias_work *work = arg;
-  int64_t begin = block * BIAS_ROWS, end = least(begin + BIAS_ROWS, work->n_tokens);
+  int64_t begin = block * BIAS_ROWS, end = smft__least(begin + BIAS_ROWS, work->n_tokens);
   (void)lane;
   for (int64_t t = begin; t < end; t++)
     smft__vector()->to_f32(work->bias->data, work->bias->dtype, work->out, work->y + t * work->out);
@@ -47,7 +45,7 @@ void smft__linear_backward_input(smft_ctx *ctx, const smft__tensor *w, const flo
 /* Columns of dy, summed in token order. */
 static void bias_columns(void *arg, int64_t block, int32_t lane) {
   const bias_work *work = arg;
-  int64_t begin = block * BIAS_COLUMNS, width = least(BIAS_COLUMNS, work->out - begin);
+  int64_t begin = block * BIAS_COLUMNS, width = smft__least(BIAS_COLUMNS, work->out - begin);
   (void)lane;
   for (int64_t t = 0; t < work->n_tokens; t++)
     smft__vector()->add_scaled(work->db + begin, work->dy + t * work->out + begin, 1.0f, width);

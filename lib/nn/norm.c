@@ -16,20 +16,19 @@ typedef struct norm_work {
   int64_t n_tokens, d, rows;
 } norm_work;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t rows_in_block(int64_t d) { return d < BLOCK_ELEMENTS ? BLOCK_ELEMENTS / d : 1; }
 
 static void forward_rows(void *arg, int64_t block, int32_t lane) {
   const norm_work *work = arg;
   const smft__vector_ops *vector = smft__vector();
-  int64_t d = work->d, begin = block * work->rows, end = least(begin + work->rows, work->n_tokens);
+  int64_t d = work->d, begin = block * work->rows, end = smft__least(begin + work->rows, work->n_tokens);
   float room[CHUNK];
   (void)lane;
   for (int64_t t = begin; t < end; t++) {
     const float *x = work->x + t * d;
     float inv = 1.0f / sqrtf(vector->dot(x, x, d) / (float)d + work->eps);
     for (int64_t j = 0; j < d; j += CHUNK) {
-      int64_t n = least(CHUNK, d - j);
+      int64_t n = smft__least(CHUNK, d - j);
       vector->scale_weighted(work->y + t * d + j, x + j, smft__as_f32(work->weight, j, n, room), inv, n);
     }
     if (work->inv_rms)
@@ -49,7 +48,7 @@ static float weighted_dot(const norm_work *work, const float *x, const float *dy
   const smft__vector_ops *vector = smft__vector();
   float room[CHUNK], product[CHUNK], total = 0;
   for (int64_t j = 0; j < work->d; j += CHUNK) {
-    int64_t n = least(CHUNK, work->d - j);
+    int64_t n = smft__least(CHUNK, work->d - j);
     vector->scale_weighted(product, dy + j, smft__as_f32(work->weight, j, n, room), 1.0f, n);
     total += vector->dot(product, x + j, n);
   }
@@ -59,14 +58,14 @@ static float weighted_dot(const norm_work *work, const float *x, const float *dy
 /* y = x r w, r = (mean(x^2) + eps)^(-1/2):  dx = r w dy - x r^3 / d * sum(dy w x) */
 static void backward_rows(void *arg, int64_t block, int32_t lane) {
   const norm_work *work = arg;
-  int64_t d = work->d, begin = block * work->rows, end = least(begin + work->rows, work->n_tokens);
+  int64_t d = work->d, begin = block * work->rows, end = smft__least(begin + work->rows, work->n_tokens);
   float room[CHUNK];
   (void)lane;
   for (int64_t t = begin; t < end; t++) {
     const float *x = work->x + t * d, *dy = work->dy + t * d;
     float inv = work->given_inv_rms[t], pull = inv * inv * inv / (float)d * weighted_dot(work, x, dy);
     for (int64_t j = 0; j < d; j += CHUNK) {
-      int64_t n = least(CHUNK, d - j);
+      int64_t n = smft__least(CHUNK, d - j);
       smft__vector()->norm_back(work->dx + t * d + j, x + j, dy + j, smft__as_f32(work->weight, j, n, room), inv, pull, n);
     }
   }
@@ -74,7 +73,7 @@ static void backward_rows(void *arg, int64_t block, int32_t lane) {
 
 static void weight_columns(void *arg, int64_t block, int32_t lane) {
   const norm_work *work = arg;
-  int64_t d = work->d, begin = block * WEIGHT_COLUMNS, n = least(WEIGHT_COLUMNS, d - begin);
+  int64_t d = work->d, begin = block * WEIGHT_COLUMNS, n = smft__least(WEIGHT_COLUMNS, d - begin);
   float scaled[WEIGHT_COLUMNS];
   (void)lane;
   for (int64_t t = 0; t < work->n_tokens; t++) {
