@@ -107,6 +107,11 @@ typedef void (*smft_parallel_for_fn)(void *user, int64_t n, smft_block_fn block,
 
 /* ---- context ------------------------------------------------------------------------------------------------------------ */
 
+/* Matrix products do not use AMX (Intel, from 2023 on).  They ask Linux once for the permission, which the whole process then has: signal
+ * stacks (sigaltstack) that are made after that must have room for the 8 KiB of registers that come with it, as those of sysconf(_SC_SIGSTKSZ)
+ * bytes do. */
+#define SMFT_CTX_NO_AMX 1u
+
 typedef struct smft_ctx_options {
   uint32_t struct_size;
   int32_t n_threads; /* 0: the processors that this process may use; 1: only the caller's thread */
@@ -118,8 +123,10 @@ typedef struct smft_ctx_options {
   void *log_user;
   smft_parallel_for_fn parallel_for; /* NULL: the context's own threads */
   void *parallel_user;
+  uint32_t flags; /* SMFT_CTX_* */
+  uint32_t reserved;
 } smft_ctx_options;
-#define SMFT_CTX_OPTIONS_INIT {sizeof(smft_ctx_options), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SMFT_CTX_OPTIONS_INIT {sizeof(smft_ctx_options), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0}
 
 /* options may be NULL.  A context and its threads survive fork(): the child gets new threads when it first needs them.  Since 0.1. */
 SMFT_API smft_status smft_ctx_create(smft_ctx **out, const smft_ctx_options *options);

@@ -3,6 +3,7 @@
 #include "base/ctx.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
+#include "base/room.h"
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ static smft_status resolve_options(smft_ctx_options *own, const smft_ctx_options
   SMFT__TRY(smft__options_read(own, given, sizeof *own, sizeof *own, "smft_ctx_options"));
   SMFT__REQUIRE(own->n_threads >= 0 && own->n_threads <= THREADS_MOST, "smft_ctx_create: n_threads is %d; expected 0 to %d",
                 own->n_threads, THREADS_MOST);
+  SMFT__REQUIRE(!(own->flags & ~SMFT_CTX_NO_AMX), "smft_ctx_create: flags 0x%x has unknown bits", own->flags);
   int set = (own->alloc != NULL) + (own->realloc != NULL) + (own->free != NULL);
   SMFT__REQUIRE(set == 0 || set == 3, "smft_ctx_create: alloc, realloc and free go together; %d of 3 are set", set);
   if (set == 0) {
@@ -62,6 +64,8 @@ SMFT_API smft_status smft_ctx_create(smft_ctx **out, const smft_ctx_options *opt
     return SMFT_E_NOMEM;
   ctx->options = first.options;
   ctx->threads = NULL;
+  for (int i = 0; i < SMFT__ROOMS; i++)
+    atomic_init(&ctx->rooms[i], NULL);
   atomic_init(&ctx->references, 1);
   atomic_init(&ctx->memory_now, atomic_load(&first.memory_now));
   atomic_init(&ctx->memory_peak, atomic_load(&first.memory_peak));
@@ -83,6 +87,7 @@ void smft__ctx_release(smft_ctx *ctx) {
   if (!ctx || atomic_fetch_sub_explicit(&ctx->references, 1, memory_order_acq_rel) != 1)
     return;
   smft__pool_threads_free(ctx);
+  smft__rooms_free(ctx);
   smft_ctx last = {0};
   last.options = ctx->options;
   smft__free(&last, ctx);

@@ -13,6 +13,7 @@ enum { TOKENS = 256, GROUP = SMFT__ROW_GROUP, SLICE = 64 };
 #define SMALL_WORK (1 << 18) /* multiply-adds for which no thread is woken */
 
 typedef struct lookup_work {
+  smft_ctx *ctx;
   const smft__lookup *lookup;
   int64_t *slots;
   float *weights;
@@ -61,12 +62,12 @@ static void run_blocks(smft_ctx *ctx, lookup_work *work, int64_t products, smft_
 /* ---- forward -------------------------------------------------------------------------------------------------------------- */
 
 /* scores (n_tokens, n) = queries of one head and half, tokens from `begin`, times its sub-keys, times the temperature. */
-static void half_scores(const smft__lookup *lookup, int64_t begin, int64_t n_tokens, int64_t head, int64_t which, float *scores) {
+static void half_scores(smft_ctx *ctx, const smft__lookup *lookup, int64_t begin, int64_t n_tokens, int64_t head, int64_t which, float *scores) {
   int64_t n = lookup->n_keys, half = lookup->half, step = 2 * lookup->heads * half;
   smft__gemm_args args = {.m = n_tokens, .n = n, .k = half, .a = lookup->query + begin * step + (2 * head + which) * half, .lda = step,
                           .trans_b = 1, .b = smft__element(lookup->keys, lookup->keys_dtype, (2 * head + which) * n * half), .ldb = half,
                           .b_dtype = lookup->keys_dtype, .c = scores, .ldc = n};
-  smft__gemm_serial(&args);
+  smft__gemm_serial(ctx, &args);
   if (lookup->temperature < 1.0f || lookup->temperature > 1.0f)
     smft__vector()->scale(scores, scores, lookup->temperature, n_tokens * n);
 }
@@ -85,8 +86,8 @@ static void forward_block(void *arg, int64_t block, int32_t lane) {
   char *scratch = work->scratch + lane * work->lane_size;
   float *first = (void *)scratch, *second = (void *)(scratch + score_bytes(lookup));
   void *room = scratch + 2 * score_bytes(lookup);
-  half_scores(lookup, begin, count, head, 0, first);
-  half_scores(lookup, begin, count, head, 1, second);
+  half_scores(work->ctx, lookup, begin, count, head, 0, first);
+  half_scores(work->ctx, lookup, begin, count, head, 1, second);
   for (int64_t t = 0; t < count; t++) {
     int64_t at = ((begin + t) * lookup->heads + head) * k;
     smft__product_keys_top(first + t * n, second + t * n, n, k, room, work->slots + at, work->weights + at);
@@ -95,7 +96,7 @@ static void forward_block(void *arg, int64_t block, int32_t lane) {
 }
 
 void smft__lookup_forward(smft_ctx *ctx, const smft__lookup *lookup, int64_t *slots, float *weights, void *scratch) {
-  lookup_work work = {.lookup = lookup, .slots = slots, .weights = weights, .scratch = scratch, .lane_size = lane_bytes(lookup)};
+  lookup_work work = {.ctx = ctx, .lookup = lookup, .slots = slots, .weights = weights, .scratch = scratch, .lane_size = lane_bytes(lookup)};
   run_blocks(ctx, &work, 2 * lookup->n_keys, forward_block);
 }
 
@@ -154,7 +155,7 @@ static void query_block(void *arg, int64_t block, int32_t lane) {
 
 void smft__lookup_backward_query(smft_ctx *ctx, const smft__lookup *lookup, const int64_t *slots, const float *weights, float *d_scores,
                                  int32_t *halves, float *d_query) {
-  lookup_work work = {.lookup = lookup, .kernels = smft__row_kernels_best(), .read = slots, .softmax = weights, .d_scores = d_scores,
+  lookup_work work = {.ctx = ctx, .lookup = lookup, .kernels = smft__row_kernels_best(), .read = slots, .softmax = weights, .d_scores = d_scores,
                       .d_query = d_query, .halves = halves};
   run_blocks(ctx, &work, 2 * lookup->top_k, query_block);
 }
@@ -180,7 +181,7 @@ static void keys_block(void *arg, int64_t block, int32_t lane) {
 
 void smft__lookup_backward_keys(smft_ctx *ctx, const smft__lookup *lookup, const float *d_scores, const int32_t *halves, float *d_keys,
                                 int clear) {
-  lookup_work work = {.lookup = lookup, .kernels = smft__row_kernels_best(), .d_keys = d_keys, .clear = clear};
+  lookup_work work = {.ctx = ctx, .lookup = lookup, .kernels = smft__row_kernels_best(), .d_keys = d_keys, .clear = clear};
   work.d_scores = (float *)(uintptr_t)d_scores; /* only read */
   work.halves = (int32_t *)(uintptr_t)halves;
   smft__parallel_for(ctx, 2 * lookup->heads * smft__blocks(lookup->half, SLICE), keys_block, &work);

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "model/patch.h"
 #include "model/weights.h"
+#include "nn/gemm.h"
 
 #define LARGE_POOL ((int64_t)256 << 20) /* bytes; a smaller one is soon in memory whole, and quicker so */
 
@@ -76,6 +77,7 @@ static smft_status begin(smft_model **out, smft_ctx *ctx, const char *directory)
   model->directory = smft__strdup(ctx, directory);
   if (!model->directory)
     return SMFT_E_NOMEM;
+  SMFT__TRY(smft__gemm_reserve(ctx));
   SMFT__TRY(smft__config_load(&model->config, ctx, directory));
   return make_handles(model);
 }

@@ -13,6 +13,7 @@
 #define INLINE_WORK 100000 /* multiply-adds; less is not worth waking a thread */
 
 typedef struct attention_work {
+  smft_ctx *ctx;
   const smft__segment *segments;
   const smft__segment_grad *grads;
   int64_t n_segments, n_heads, n_kv_heads, head_dim, q_blocks;
@@ -49,7 +50,7 @@ static void times_keys(const attention_work *work, const attention_tile *tile, c
   smft__gemm_args args = {.m = tile->n, .n = tile->n_keys, .k = work->head_dim, .a = rows + q_at(work, tile),
                           .lda = work->n_heads * work->head_dim, .trans_b = 1, .b = keys + k_at(work, tile),
                           .ldb = work->n_kv_heads * work->head_dim, .b_dtype = SMFT__F32, .c = out, .ldc = KEYS};
-  smft__gemm_serial(&args);
+  smft__gemm_serial(work->ctx, &args);
 }
 
 /* rows (n, head_dim) of a head = or += weights (n, n_keys) times the tile's keys or values */
@@ -58,7 +59,7 @@ static void times_values(const attention_work *work, const attention_tile *tile,
   smft__gemm_args args = {.m = tile->n, .n = work->head_dim, .k = tile->n_keys, .a = weights, .lda = KEYS,
                           .b = values + k_at(work, tile), .ldb = work->n_kv_heads * work->head_dim, .b_dtype = SMFT__F32,
                           .accumulate = accumulate, .c = rows + q_at(work, tile), .ldc = work->n_heads * work->head_dim};
-  smft__gemm_serial(&args);
+  smft__gemm_serial(work->ctx, &args);
 }
 
 /* d_values (n_keys, head_dim) += weights^T times rows (n, head_dim) of a head */
@@ -67,7 +68,7 @@ static void add_transposed(const attention_work *work, const attention_tile *til
   smft__gemm_args args = {.m = tile->n_keys, .n = work->head_dim, .k = tile->n, .a = weights, .lda = KEYS, .trans_a = 1,
                           .b = rows + q_at(work, tile), .ldb = work->n_heads * work->head_dim, .b_dtype = SMFT__F32, .accumulate = 1,
                           .c = d_values + k_at(work, tile), .ldc = work->n_kv_heads * work->head_dim};
-  smft__gemm_serial(&args);
+  smft__gemm_serial(work->ctx, &args);
 }
 
 /* scores -> unnormalised weights; the running maximum and sum of each row, and its output so far, follow. */
@@ -141,9 +142,9 @@ static int is_small(const attention_work *work) {
   return total < INLINE_WORK;
 }
 
-static attention_work new_work(const smft__segment *segments, int64_t n_segments, int32_t n_heads, int32_t n_kv_heads, int32_t head_dim,
-                               float *scratch) {
-  attention_work work = {segments, NULL, n_segments, n_heads, n_kv_heads, head_dim, 0, scratch, 1.0f / sqrtf((float)head_dim)};
+static attention_work new_work(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments, int32_t n_heads, int32_t n_kv_heads,
+                               int32_t head_dim, float *scratch) {
+  attention_work work = {ctx, segments, NULL, n_segments, n_heads, n_kv_heads, head_dim, 0, scratch, 1.0f / sqrtf((float)head_dim)};
   for (int64_t i = 0; i < n_segments; i++) {
     int64_t blocks = smft__blocks(segments[i].n_q, QUERIES);
     work.q_blocks = blocks > work.q_blocks ? blocks : work.q_blocks;
@@ -153,7 +154,7 @@ static attention_work new_work(const smft__segment *segments, int64_t n_segments
 
 void smft__attention_forward(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments, int32_t n_heads, int32_t n_kv_heads,
                              int32_t head_dim, float *scratch) {
-  attention_work work = new_work(segments, n_segments, n_heads, n_kv_heads, head_dim, scratch);
+  attention_work work = new_work(ctx, segments, n_segments, n_heads, n_kv_heads, head_dim, scratch);
   if (is_small(&work))
     smft__parallel_for(ctx, 1, forward_all, &work);
   else
@@ -216,7 +217,7 @@ static void backward_block(void *arg, int64_t block, int32_t lane) {
 
 void smft__attention_backward(smft_ctx *ctx, const smft__segment *segments, const smft__segment_grad *grads, int64_t n_segments,
                               int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float *scratch) {
-  attention_work work = new_work(segments, n_segments, n_heads, n_kv_heads, head_dim, scratch);
+  attention_work work = new_work(ctx, segments, n_segments, n_heads, n_kv_heads, head_dim, scratch);
   work.grads = grads;
   smft__parallel_for(ctx, n_segments * work.n_kv_heads, backward_block, &work);
 }

@@ -1,12 +1,16 @@
-/* cpu: asks the processor once and remembers the answer in one atomic, the only state of lib/nn.  Two threads that ask at the same time
+/* cpu: asks the processor once and remembers the answers in two atomics, the only state of lib/nn.  Two threads that ask at the same time
  * store the same answer. */
 #include "nn/cpu.h"
 #include <stdatomic.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
-static atomic_int chosen = -1;
+static atomic_int chosen = -1, tiles = -1;
 
 #if defined(__x86_64__)
 /* clang's __builtin_cpu_supports does not know f16c. */
@@ -30,6 +34,29 @@ static int detect(void) {
 #endif
 }
 
+/* Linux lets a process use the tiles (8 KiB more of registers) once it has asked, and not where a signal stack is too small to hold them. */
+static int detect_tiles(void) {
+#if defined(__x86_64__) && defined(__linux__)
+  const long ask = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  if (detect() < SMFT__CPU_AVX512 || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
+    return 0;
+  int has_amx = (d >> 22 & 1) && (d >> 24 & 1); /* bf16 products, tiles */
+  return has_amx && syscall(SYS_arch_prctl, ask, tile_data) == 0;
+#else
+  return 0;
+#endif
+}
+
+int smft__cpu_has_tiles(void) {
+  int has = atomic_load_explicit(&tiles, memory_order_relaxed);
+  if (has < 0) {
+    has = detect_tiles();
+    atomic_store_explicit(&tiles, has, memory_order_relaxed);
+  }
+  return has;
+}
+
 int smft__cpu_level(void) {
   int level = atomic_load_explicit(&chosen, memory_order_relaxed);
   if (level < 0) {
@@ -41,7 +68,8 @@ int smft__cpu_level(void) {
 
 int smft__cpu_limit(int level) {
   int best = detect();
-  int limited = level < best ? level : best;
+  int limited = level < best ? level : best, has = level >= SMFT__CPU_TILES && detect_tiles();
   atomic_store_explicit(&chosen, limited, memory_order_relaxed);
-  return limited;
+  atomic_store_explicit(&tiles, has, memory_order_relaxed);
+  return has ? SMFT__CPU_TILES : limited;
 }

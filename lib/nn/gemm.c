@@ -1,10 +1,13 @@
-/* gemm: the cut of a product into blocks of C, and the loops over k, panels of B and tiles of rows.  The arithmetic is gemm_body.h's.
+/* gemm: the cut of a product into blocks of C, and the loops over k, panels of B and tiles of rows.  The arithmetic is gemm_body.h's, or
+ * gemm_tiles.c's on a processor with AMX.
  * Why not a BLAS: results must not depend on threads, a library may not touch a host's BLAS threads, and weights are read as bf16.
  *
- * The cut depends on the shape alone, and every element of C is summed over k in the same order wherever the cut falls.  The packed panel
- * (at most 32 KiB) is on the stack: nothing is allocated. */
+ * Every element of C is summed over k in the same order wherever the cut falls.  The packed panel (at most 32 KiB) is on the stack; AMX
+ * needs more, which the context keeps (base/room.h). */
 #include "nn/gemm.h"
 #include "base/parallel.h"
+#include "base/room.h"
+#include "nn/gemm_tiles.h"
 #define SMFT__BODY "nn/gemm_body.h"
 #include "nn/levels.h"
 
@@ -13,6 +16,9 @@
 #define DEPTH 256      /* of k at a time: a panel of B stays in the cache that is nearest */
 #define FEW_ROWS 8     /* up to here with B stored (n, k): dot products, no packing */
 #define ROW_BLOCK 256  /* rows of A by DEPTH stay in the second-level cache while the panels of a block pass */
+#define TILES_ROWS_LEAST 64     /* of A for AMX where B is split, too; measured: as fast as AVX-512 at 48 to 56 */
+#define TILES_ROWS_BF16 33      /* where B is bf16: 1.5 times as fast */
+#define TILES_COLUMNS_LEAST 128 /* of a block for AMX */
 #define BLOCK_WORK (1 << 19) /* multiply-adds wanted in a block; below, waking a thread costs more than it gives */
 
 typedef struct kernels {
@@ -33,12 +39,13 @@ static const kernels by_level[3] = {
 };
 
 typedef struct gemm_plan {
+  smft_ctx *ctx;
   const smft__gemm_args *args;
   const kernels *use;
   int64_t b_size;                 /* bytes of an element of B */
   int64_t row_block, column_block; /* of C, the last ones smaller */
   int64_t row_blocks, column_blocks;
-  int few;
+  int few, tiles;
 } gemm_plan;
 
 /* n cut in equal pieces of at most `most`, each a multiple of `unit` except the last. */
@@ -62,12 +69,35 @@ static int64_t few_rows_for(int64_t k) {
   return k < 384 ? 16 : 32;
 }
 
-static gemm_plan make_plan(const smft__gemm_args *args) {
-  gemm_plan plan = {args, &by_level[smft__cpu_level()], args->b_dtype == SMFT__F32 ? 4 : 2, 0, 0, 0, 0, 0};
-  int64_t panel = 2 * plan.use->lanes;
+/* Worth packing both operands for. */
+static int wants_tiles(const smft_ctx *ctx, const smft__gemm_args *args) {
+  return args->m >= (args->b_dtype == SMFT__BF16 ? TILES_ROWS_BF16 : TILES_ROWS_LEAST) && args->n >= SMFT__TILES_UNIT && args->k >= SMFT__TILES_UNIT &&
+         !(ctx->options.flags & SMFT_CTX_NO_AMX) && smft__cpu_has_tiles();
+}
+
+/* Each block packs its rows anew: as few blocks side by side as keep `lanes` threads busy to the end. */
+static void cut_for_tiles(gemm_plan *plan, int32_t lanes) {
+  const smft__gemm_args *args = plan->args;
+  plan->row_block = even_piece(args->m, smft__gemm_tiles_rows(args->k), SMFT__TILES_UNIT);
+  int64_t wanted = lanes > 1 ? smft__blocks(2 * (int64_t)lanes, smft__blocks(args->m, plan->row_block)) : 1;
+  int64_t least = smft__blocks(args->n, wanted);
+  plan->column_block = even_piece(args->n, least > TILES_COLUMNS_LEAST ? least : TILES_COLUMNS_LEAST, SMFT__TILES_UNIT);
+}
+
+static void cut_for_vectors(gemm_plan *plan) {
+  const smft__gemm_args *args = plan->args;
+  plan->row_block = plan->few ? args->m : even_piece(args->m, ROW_BLOCK, 1);
+  plan->column_block = columns_for(args, plan->row_block, plan->few ? 16 : 2 * plan->use->lanes);
+}
+
+static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t lanes) {
+  gemm_plan plan = {ctx, args, &by_level[smft__cpu_level()], args->b_dtype == SMFT__F32 ? 4 : 2, 0, 0, 0, 0, 0, 0};
   plan.few = args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
-  plan.row_block = plan.few ? args->m : even_piece(args->m, ROW_BLOCK, 1);
-  plan.column_block = columns_for(args, plan.row_block, plan.few ? 16 : panel);
+  plan.tiles = !plan.few && wants_tiles(ctx, args);
+  if (plan.tiles)
+    cut_for_tiles(&plan, lanes);
+  else
+    cut_for_vectors(&plan);
   plan.row_blocks = smft__blocks(args->m, plan.row_block);
   plan.column_blocks = smft__blocks(args->n, plan.column_block);
   return plan;
@@ -149,6 +179,16 @@ static void few_block(const gemm_plan *plan, int64_t column, int64_t column_end)
                         args->ldb * plan->b_size, args->c + j, args->ldc, args->accumulate);
 }
 
+/* Without memory to pack into the vectors do it, which is right up to rounding. */
+static void tiles_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
+  void *room = smft__room_take(plan->ctx);
+  if (room)
+    smft__gemm_tiles_block(plan->args, row, row_end, column, column_end, room);
+  else
+    tiled_block(plan, row, row_end, column, column_end);
+  smft__room_give(plan->ctx, room);
+}
+
 static void run_block(void *arg, int64_t block, int32_t lane) {
   const gemm_plan *plan = arg;
   int64_t row = block / plan->column_blocks * plan->row_block, column = block % plan->column_blocks * plan->column_block;
@@ -156,6 +196,8 @@ static void run_block(void *arg, int64_t block, int32_t lane) {
   (void)lane;
   if (plan->few)
     few_block(plan, column, column_end);
+  else if (plan->tiles)
+    tiles_block(plan, row, row_end, column, column_end);
   else
     tiled_block(plan, row, row_end, column, column_end);
 }
@@ -174,14 +216,20 @@ static int trivial(const smft__gemm_args *args) {
 void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args) {
   if (trivial(args))
     return;
-  gemm_plan plan = make_plan(args);
+  gemm_plan plan = make_plan(ctx, args, smft__lanes(ctx));
   smft__parallel_for(ctx, plan.row_blocks * plan.column_blocks, run_block, &plan);
 }
 
-void smft__gemm_serial(const smft__gemm_args *args) {
+void smft__gemm_serial(smft_ctx *ctx, const smft__gemm_args *args) {
   if (trivial(args))
     return;
-  gemm_plan plan = make_plan(args);
+  gemm_plan plan = make_plan(ctx, args, 1);
   for (int64_t block = 0; block < plan.row_blocks * plan.column_blocks; block++)
     run_block(&plan, block, 0);
+}
+
+smft_status smft__gemm_reserve(smft_ctx *ctx) {
+  if ((ctx->options.flags & SMFT_CTX_NO_AMX) || !smft__cpu_has_tiles())
+    return SMFT_OK;
+  return smft__rooms_reserve(ctx, smft__lanes(ctx));
 }

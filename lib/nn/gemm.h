@@ -1,5 +1,5 @@
 /* gemm: C = A B (+ C), f32, on the context's threads, packed and blocked for the cache, the micro-kernel chosen once per process by CPU
- * (AVX-512, AVX2+FMA, portable).  B may be F32/F16/BF16, read as it is. */
+ * (AMX, AVX-512, AVX2+FMA, portable).  B may be F32/F16/BF16, read as it is. */
 #ifndef SMFT__GEMM_H
 #define SMFT__GEMM_H
 #include "data/tensor.h"
@@ -20,5 +20,7 @@ typedef struct smft__gemm_args {
 } smft__gemm_args;
 void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args);
 /* The same on the caller's thread alone (for use inside a block of smft__parallel_for). */
-void smft__gemm_serial(const smft__gemm_args *args);
+void smft__gemm_serial(smft_ctx *ctx, const smft__gemm_args *args);
+/* Makes the memory that products on all the context's threads need; without it the first ones do, and where they cannot, they do without. */
+smft_status smft__gemm_reserve(smft_ctx *ctx);
 #endif

@@ -67,19 +67,19 @@ static inline double test_distance(const float *a, const float *b, int64_t n) {
   }
   return worst / scale;
 }
-/* SMFT_TEST_LEVEL=portable|avx2|avx512: runs the program with the kernels of that instruction set; skipped where the processor lacks it. */
+/* SMFT_TEST_LEVEL=portable|avx2|avx512|tiles: runs the program with the kernels of that instruction set; skipped where the processor lacks it. */
 #ifdef SMFT_TEST_INTERNAL /* programs that see the library's insides */
 #include "nn/cpu.h"
 static inline void test_choose_level(void) {
-  static const char *const names[] = {"portable", "avx2", "avx512"};
+  static const char *const names[] = {"portable", "avx2", "avx512", "tiles"};
   const char *wanted = getenv("SMFT_TEST_LEVEL");
   int level = 0;
   if (!wanted)
     return;
-  while (level < 3 && strcmp(wanted, names[level]) != 0)
+  while (level < 4 && strcmp(wanted, names[level]) != 0)
     level++;
-  if (level == 3) {
-    printf("SMFT_TEST_LEVEL: expected portable, avx2 or avx512, got \"%s\"\n", wanted);
+  if (level == 4) {
+    printf("SMFT_TEST_LEVEL: expected portable, avx2, avx512 or tiles, got \"%s\"\n", wanted);
     exit(1);
   }
   if (smft__cpu_limit(level) == level)

@@ -43,7 +43,7 @@ static void all_forwards(void) {
 }
 
 START_TEST(forward) {
-  int best = smft__cpu_level();
+  int best = smft__cpu_limit(SMFT__CPU_TILES);
   for (int level = 0; level <= best; level++) {
     smft__cpu_limit(level);
     all_forwards();
@@ -250,7 +250,7 @@ static void check_type(int config, int32_t dtype, int patched) {
 }
 
 START_TEST(element_types) {
-  int best = smft__cpu_level();
+  int best = smft__cpu_limit(SMFT__CPU_TILES);
   for (int level = 0; level <= best; level++) {
     smft__cpu_limit(level);
     for (int config = 0; config < NAIVE_CONFIGS; config++) {

@@ -1,5 +1,5 @@
 /* test_nn_gemm: products against naive double loops: odd shapes, transpositions, leading dimensions, three dtypes, unaligned weights,
- * every instruction set of this machine; and the same bits for 1, 2 and 3 threads. */
+ * every instruction set of this machine; the same bits for 1, 2 and 3 threads; no less exact than f32; what is not finite; without AMX. */
 #include "test.h"
 #include "base/rng.h"
 #include "nn/cpu.h"
@@ -56,7 +56,7 @@ static void check(smft_ctx *const ctx[3], const product *p) {
     if (t < 3)
       smft__gemm(ctx[t], &args);
     else
-      smft__gemm_serial(&args);
+      smft__gemm_serial(ctx[0], &args);
     ck_assert_msg(memcmp(c[t], c[0], (size_t)(p->m * ldc) * sizeof(float)) == 0, "threads change bits: m %ld n %ld k %ld", (long)p->m,
                   (long)p->n, (long)p->k);
   }
@@ -81,6 +81,11 @@ static void contexts(smft_ctx *ctx[3]) {
   }
 }
 
+static void free_contexts(smft_ctx *ctx[3]) {
+  for (int t = 0; t < 3; t++)
+    smft_ctx_free(ctx[t]);
+}
+
 /* Every layout of one shape. */
 static void check_layouts(smft_ctx *const ctx[3], int64_t m, int64_t n, int64_t k) {
   static const int dtypes[] = {SMFT__F32, SMFT__F16, SMFT__BF16};
@@ -94,7 +99,8 @@ static void check_layouts(smft_ctx *const ctx[3], int64_t m, int64_t n, int64_t 
 static const int64_t shapes[][3] = {{1, 1, 1},    {1, 7, 5},     {1, 33, 257}, {2, 16, 16},   {3, 31, 64},   {4, 1, 100},  {5, 37, 19},
                                     {7, 64, 48},  {8, 129, 300}, {9, 32, 16},  {13, 47, 31},  {14, 32, 256}, {15, 33, 257}, {16, 16, 48},
                                     {29, 97, 65}, {64, 96, 192}, {61, 53, 59}, {257, 67, 23}, {31, 8, 513},  {6, 15, 1000}, {28, 64, 7},
-                                    {300, 3, 11}, {1, 1000, 64}, {8, 200, 520}};
+                                    {300, 3, 11}, {1, 1000, 64}, {8, 200, 520}, {48, 32, 32}, {49, 33, 33},  {65, 47, 801},
+                                    {530, 40, 70}, {96, 160, 33}};
 
 START_TEST(test_shapes) {
   smft_ctx *ctx[3];
@@ -103,8 +109,7 @@ START_TEST(test_shapes) {
   contexts(ctx);
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
     check_layouts(ctx, shapes[s][0], shapes[s][1], shapes[s][2]);
-  for (int t = 0; t < 3; t++)
-    smft_ctx_free(ctx[t]);
+  free_contexts(ctx);
 }
 END_TEST
 
@@ -116,47 +121,161 @@ START_TEST(test_many_blocks) {
                                 {200, 330, 400, 0, 1, 0, SMFT__F32, 1, 0}, {3, 3000, 570, 0, 0, 1, SMFT__F16, 0, 1}};
   for (size_t i = 0; i < sizeof big / sizeof *big; i++)
     check(ctx, &big[i]);
-  for (int t = 0; t < 3; t++)
-    smft_ctx_free(ctx[t]);
+  free_contexts(ctx);
 }
 END_TEST
 
 START_TEST(test_nothing_to_do) {
   float c[4] = {1, 2, 3, 4}, x[4] = {1, 1, 1, 1};
   smft__gemm_args args = {2, 2, 0, x, 1, 0, 0, x, 2, SMFT__F32, 1, c, 2};
-  smft__gemm_serial(&args); /* k = 0 adds nothing */
+  smft_ctx *ctx[3];
+  contexts(ctx);
+  smft__gemm_serial(ctx[0], &args); /* k = 0 adds nothing */
   ck_assert(c[0] == 1 && c[3] == 4);
   args.m = 0, args.k = 2, args.accumulate = 0;
-  smft__gemm_serial(&args);
+  smft__gemm_serial(ctx[0], &args);
   ck_assert(c[0] == 1 && c[3] == 4);
   args.m = 2, args.k = 0;
-  smft__gemm_serial(&args);
+  smft__gemm_serial(ctx[0], &args);
   ck_assert(c[0] == 0 && c[3] == 0);
+  free_contexts(ctx);
 }
 END_TEST
 
-/* A value that is not finite comes through, and touches its own row or column alone. */
-START_TEST(test_nan_stays_where_it_is) {
-  float a[20 * 3], b[40 * 3], c[20 * 40];
-  for (int i = 0; i < 20 * 3; i++)
+static float from_bits(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+enum { M = 70, N = 40, K = 50, ROW = 7 };
+
+/* A value that is not finite comes through (as itself or as NaN), and touches its own row alone. */
+static void check_special(smft_ctx *ctx, float special) {
+  float a[M * K], b[N * K], c[M * N];
+  for (int i = 0; i < M * K; i++)
     a[i] = 1;
-  for (int i = 0; i < 40 * 3; i++)
+  for (int i = 0; i < N * K; i++)
     b[i] = 2;
-  a[7 * 3 + 1] = NAN;
-  smft__gemm_args args = {20, 40, 3, a, 3, 0, 1, b, 3, SMFT__F32, 0, c, 40};
-  smft__gemm_serial(&args);
-  for (int i = 0; i < 20 * 40; i++)
-    ck_assert(i / 40 == 7 ? isnan(c[i]) : c[i] == 6);
+  a[ROW * K + 33] = special;
+  smft__gemm_args args = {M, N, K, a, K, 0, 1, b, K, SMFT__F32, 0, c, N};
+  smft__gemm_serial(ctx, &args);
+  for (int i = 0; i < M * N; i++)
+    ck_assert_msg(i / N == ROW ? !isfinite(c[i]) : c[i] == 2 * K, "special %g: %d is %g", (double)special, i, (double)c[i]);
+}
+
+START_TEST(test_what_is_not_finite_stays_in_its_row) {
+  smft_ctx *ctx[3];
+  if (smft__cpu_limit(_i) != _i)
+    return;
+  contexts(ctx);
+  check_special(ctx[0], NAN);
+  check_special(ctx[0], from_bits(0xffffffff)); /* NaNs whose payload a rounding could carry away */
+  check_special(ctx[0], from_bits(0x7fffffff));
+  check_special(ctx[0], INFINITY);
+  check_special(ctx[0], -INFINITY);
+  check_special(ctx[0], -3e38f); /* times 2 */
+  free_contexts(ctx);
+}
+END_TEST
+
+/* The largest error of all elements, as a part of the sum of the products' magnitudes: of c, and of f32 sums in order of k. */
+static void errors(const float *a, const float *b, const float *c, int64_t m, int64_t n, int64_t k, double *ours, double *plain) {
+  *ours = *plain = 0;
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++) {
+      double sum = 0, magnitude = 0;
+      float rounded = 0;
+      for (int64_t p = 0; p < k; p++) {
+        double term = (double)a[i * k + p] * (double)b[j * k + p];
+        sum += term;
+        magnitude += fabs(term);
+        rounded = fmaf(a[i * k + p], b[j * k + p], rounded);
+      }
+      *ours = fmax(*ours, fabs((double)c[i * n + j] - sum) / magnitude);
+      *plain = fmax(*plain, fabs((double)rounded - sum) / magnitude);
+    }
+}
+
+/* Numbers of all magnitudes with all their bits in use: whatever the instruction set, no less exact than a loop in f32. */
+START_TEST(test_as_exact_as_f32) {
+  static const int64_t sizes[][3] = {{64, 48, 32}, {64, 64, 300}, {96, 64, 1600}};
+  smft_ctx *ctx[3];
+  smft__rng rng;
+  if (smft__cpu_limit(_i) != _i)
+    return;
+  contexts(ctx);
+  smft__rng_seed(&rng, 5);
+  for (int s = 0; s < 3; s++) {
+    int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+    float *a = numbers(&rng, m * k), *b = numbers(&rng, n * k), *c = malloc((size_t)(m * n) * sizeof *c);
+    for (int64_t i = 0; i < m * k; i++)
+      a[i] *= ldexpf(1, (int)(i * 7 % 41) - 20);
+    for (int64_t i = 0; i < n * k; i++)
+      b[i] *= ldexpf(1, (int)(i * 11 % 31) - 15);
+    smft__gemm_args args = {m, n, k, a, k, 0, 1, b, k, SMFT__F32, 0, c, n};
+    double ours, plain;
+    smft__gemm(ctx[1], &args);
+    errors(a, b, c, m, n, k, &ours, &plain);
+    ck_assert_msg(ours <= 1.25 * plain, "%ld x %ld x %ld: error %g, of f32 %g", (long)m, (long)n, (long)k, ours, plain);
+    free(a), free(b), free(c);
+  }
+  free_contexts(ctx);
+}
+END_TEST
+
+static void *no_alloc(void *user, size_t size) { return *(int *)user ? NULL : malloc(size); }
+static void *no_realloc(void *user, void *pointer, size_t size) { return *(int *)user ? NULL : realloc(pointer, size); }
+static void plain_free(void *user, void *pointer) {
+  (void)user;
+  free(pointer);
+}
+
+/* A context that may not use AMX, one that has no memory for it, and the vectors by themselves: the same bits.  One that may: others. */
+START_TEST(test_without_amx) {
+  enum { SIZE = 96 };
+  static float a[SIZE * SIZE], b[SIZE * SIZE], c[4][SIZE * SIZE];
+  int fails = 0;
+  smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
+  smft_ctx *ctx;
+  for (int i = 0; i < SIZE * SIZE; i++) {
+    a[i] = sinf((float)i);
+    b[i] = cosf((float)i * 3);
+  }
+  int best = smft__cpu_limit(SMFT__CPU_TILES);
+  options.n_threads = 2;
+  options.alloc = no_alloc, options.realloc = no_realloc, options.free = plain_free, options.alloc_user = &fails;
+  for (int run = 0; run < 4; run++) {
+    smft__gemm_args args = {SIZE, SIZE, SIZE, a, SIZE, 0, 1, b, SIZE, SMFT__F32, 0, c[run], SIZE};
+    options.flags = run == 1 ? SMFT_CTX_NO_AMX : 0;
+    ck_ok(smft_ctx_create(&ctx, &options));
+    fails = run == 2;
+    smft__cpu_limit(run == 0 ? SMFT__CPU_AVX512 : SMFT__CPU_TILES);
+    if (run == 3)
+      ck_ok(smft__gemm_reserve(ctx));
+    if (run == 2 && best == SMFT__CPU_TILES)
+      ck_assert_int_eq(smft__gemm_reserve(ctx), SMFT_E_NOMEM);
+    smft__gemm(ctx, &args);
+    fails = 0;
+    smft_ctx_free(ctx);
+  }
+  ck_assert_mem_eq(c[0], c[1], sizeof c[0]);
+  ck_assert_mem_eq(c[0], c[2], sizeof c[0]);
+  ck_assert_int_eq(memcmp(c[0], c[3], sizeof c[0]) != 0, best == SMFT__CPU_TILES);
+  options.flags = 2;
+  ck_assert_int_eq(smft_ctx_create(&ctx, &options), SMFT_E_INVALID);
 }
 END_TEST
 
 Suite *make_suite(void) {
   Suite *suite = suite_create("nn_gemm");
   TCase *tests = tcase_create("gemm");
-  tcase_add_loop_test(tests, test_shapes, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
+  tcase_add_loop_test(tests, test_shapes, SMFT__CPU_PORTABLE, SMFT__CPU_TILES + 1);
   tcase_add_test(tests, test_many_blocks);
   tcase_add_test(tests, test_nothing_to_do);
-  tcase_add_test(tests, test_nan_stays_where_it_is);
+  tcase_add_loop_test(tests, test_what_is_not_finite_stays_in_its_row, SMFT__CPU_PORTABLE, SMFT__CPU_TILES + 1);
+  tcase_add_loop_test(tests, test_as_exact_as_f32, SMFT__CPU_PORTABLE, SMFT__CPU_TILES + 1);
+  tcase_add_test(tests, test_without_amx);
   tcase_set_timeout(tests, 120);
   suite_add_tcase(suite, tests);
   return suite;

@@ -74,7 +74,7 @@ static void check_groups(const table *t) {
 
 START_TEST(element_types) {
   static const int32_t dtypes[] = {SMFT__F32, SMFT__F16, SMFT__BF16};
-  int best = smft__cpu_level();
+  int best = smft__cpu_limit(SMFT__CPU_TILES);
   table t;
   for (int level = 0; level <= best; level++)
     for (int64_t dim = 1; dim <= WIDEST; dim++)

@@ -84,7 +84,7 @@ static void all_kinds(int64_t n, const int64_t *ks, int n_ks, int rounds) {
 }
 
 static void each_level(void (*run)(void)) {
-  int best = smft__cpu_level();
+  int best = smft__cpu_limit(SMFT__CPU_TILES);
   for (int level = 0; level <= best; level++) {
     ck_assert_int_eq(smft__cpu_limit(level), level);
     run();

@@ -73,7 +73,7 @@ class Sized(Structure):
 class CtxOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("n_threads", c_int32), ("alloc", AllocFn), ("realloc", ReallocFn), ("free", FreeFn),
                 ("alloc_user", c_void_p), ("log", LogFn), ("log_user", c_void_p), ("parallel_for", ParallelForFn),
-                ("parallel_user", c_void_p)]
+                ("parallel_user", c_void_p), ("flags", c_uint32), ("reserved", c_uint32)]
 
 
 class LoadOptions(Sized):
@@ -198,7 +198,7 @@ STRUCTS: Dict[str, type] = {
 
 #: Every integer SMFT_* constant of the header, the version apart.
 CONSTANTS: Dict[str, int] = {
-    "ENCODE_SPECIAL": 1, "ENCODE_NO_PARSE": 2, "ENCODE_CONTINUE": 4, "DECODE_SKIP_SPECIAL": 1, "LOAD_COPY": 1,
+    "CTX_NO_AMX": 1, "ENCODE_SPECIAL": 1, "ENCODE_NO_PARSE": 2, "ENCODE_CONTINUE": 4, "DECODE_SKIP_SPECIAL": 1, "LOAD_COPY": 1,
     "DTYPE_F32": 1, "DTYPE_F16": 2, "DTYPE_BF16": 3, "PLACEMENT_REPLACE": 1, "PLACEMENT_BESIDE": 2,
     "PATCH_SLOTS": 1, "PATCH_FULL": 2, "PATCH_LORA": 3, "LORA_Q": 1, "LORA_K": 2, "LORA_V": 4, "LORA_O": 8, "LORA_GATE": 16,
     "LORA_UP": 32, "LORA_DOWN": 64, "LORA_ALL": 127, "LORA_RANK_STABILIZED": 1,
