@@ -20,6 +20,7 @@
 #define TILES_ROWS_BF16 33      /* where B is bf16: 1.5 times as fast */
 #define TILES_COLUMNS_LEAST 128 /* of a block for AMX */
 #define BLOCK_WORK (1 << 19) /* multiply-adds wanted in a block; below, waking a thread costs more than it gives */
+#define FEW_BYTES (1 << 18)  /* or bytes of B, where each is read for few rows: memory takes as long for them */
 
 typedef struct kernels {
   int lanes, tile_rows;
@@ -54,11 +55,10 @@ static int64_t even_piece(int64_t n, int64_t most, int64_t unit) {
   return smft__blocks(smft__blocks(n, pieces), unit) * unit;
 }
 
-/* Columns of a block: so many panels that a block is worth a thread's while, but no more. */
-static int64_t columns_for(const smft__gemm_args *args, int64_t rows, int64_t unit) {
-  double work = (double)rows * (double)unit * (double)args->k;
-  int64_t units = 1 + (int64_t)((double)BLOCK_WORK / (work + 1));
-  return even_piece(args->n, units * unit, unit);
+/* Columns of a block: so many units that a block is worth a thread's while, but no more.  share: the part of that which a unit is. */
+static int64_t columns_for(const smft__gemm_args *args, double share, int64_t unit) {
+  int64_t units = share < 1 ? 1 + (int64_t)(1 / share) : 1;
+  return even_piece(args->n, units < smft__blocks(args->n, unit) ? units * unit : args->n, unit);
 }
 
 /* Up to so many rows with B stored (n, k): dot products, no packing.  Each dot product ends in a sum over lanes, which short ones feel;
@@ -87,7 +87,10 @@ static void cut_for_tiles(gemm_plan *plan, int32_t lanes) {
 static void cut_for_vectors(gemm_plan *plan) {
   const smft__gemm_args *args = plan->args;
   plan->row_block = plan->few ? args->m : even_piece(args->m, ROW_BLOCK, 1);
-  plan->column_block = columns_for(args, plan->row_block, plan->few ? 16 : 2 * plan->use->lanes);
+  int64_t unit = plan->few ? 16 : 2 * plan->use->lanes;
+  double area = (double)unit * (double)args->k, share = (double)plan->row_block * area / BLOCK_WORK;
+  double of_bytes = area * (double)plan->b_size / FEW_BYTES;
+  plan->column_block = columns_for(args, plan->few && of_bytes > share ? of_bytes : share, unit);
 }
 
 static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t lanes) {

@@ -168,6 +168,16 @@ SMFT__INLINE float SMFT__FN(lanes_sum)(VEC v) {
   return v[0] + v[1];
 }
 
+/* Asks for a cache line of each of the rows of B that come after these, at p: read once, they come from memory, and the processor's own
+ * guess does not look that far.  Behind the last row nothing is read. */
+SMFT__INLINE void SMFT__FN(fetch_next)(int columns, int dtype, int64_t p, const char *b, int64_t row_bytes) {
+  const int64_t size = dtype == SMFT__F32 ? 4 : 2, line = 64 / size;
+  if (p % line != 0)
+    return;
+  SMFT__UNROLL for (int j = 0; j < columns; j++)
+    __builtin_prefetch((const void *)((uintptr_t)b + (uintptr_t)((columns + j) * row_bytes + p * size)));
+}
+
 /* c[i * ldc + j] = or += a row i . b row j, both contiguous over k; columns is 8, 4 or 1. */
 SMFT__INLINE void SMFT__FN(dots)(int rows, int columns, int dtype, int64_t k, const float *a, int64_t lda, const char *b, int64_t row_bytes,
                                  float *c, int64_t ldc, int add) {
@@ -181,6 +191,8 @@ SMFT__INLINE void SMFT__FN(dots)(int rows, int columns, int dtype, int64_t k, co
     VEC x[DOT_ROWS];
     SMFT__UNROLL for (int i = 0; i < rows; i++)
       x[i] = LOAD(a + i * lda + p);
+    if (rows == 1)
+      SMFT__FN(fetch_next)(columns, dtype, p, b, row_bytes);
     SMFT__UNROLL for (int j = 0; j < columns; j++) {
       VEC w = SMFT__FN(load_as)(b + j * row_bytes + p * size, dtype);
       SMFT__UNROLL for (int i = 0; i < rows; i++)
