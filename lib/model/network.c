@@ -14,7 +14,7 @@
 
 #define MOST_TOKENS ((int64_t)1 << 31)
 #define KEPT_LOGITS ((int64_t)1 << 24)  /* floats (64 MB): more logits are not kept for backward but made anew */
-#define CHUNK_LOGITS ((int64_t)1 << 20) /* floats (4 MB): logits of so many at a time, to stay in the cache */
+#define CHUNK_ROWS 256 /* logits of so many rows at a time: with few, packing the head's weights anew for each would take longer than its product */
 
 typedef struct head_tape { /* supervised rows only; m of them */
   int64_t m, chunk; /* rows; rows of one chunk */
@@ -152,7 +152,7 @@ static float *floats(smft__arena *arena, int64_t rows, int64_t columns) {
 
 static void place_head(head_tape *head, smft__arena *arena, const smft__config *c, int keep) {
   int64_t m = head->m;
-  head->chunk = CHUNK_LOGITS / c->vocab < 16 ? 16 : CHUNK_LOGITS / c->vocab > 256 ? 256 : CHUNK_LOGITS / c->vocab;
+  head->chunk = KEPT_LOGITS / c->vocab < 16 ? 16 : KEPT_LOGITS / c->vocab > CHUNK_ROWS ? CHUNK_ROWS : KEPT_LOGITS / c->vocab;
   head->kept = keep && m <= KEPT_LOGITS / c->vocab;
   head->rows = smft__arena_take(arena, m, sizeof *head->rows);
   head->targets = smft__arena_take(arena, m, sizeof *head->targets);
