@@ -75,12 +75,13 @@ static int wants_tiles(const smft_ctx *ctx, const smft__gemm_args *args) {
          !(ctx->options.flags & SMFT_CTX_NO_AMX) && smft__cpu_has_tiles();
 }
 
-/* Each block packs its rows anew: as few blocks side by side as keep `lanes` threads busy to the end. */
+/* Each block packs its rows anew: as few blocks as keep `lanes` threads busy to the end, two a thread, or one where those are equal. */
 static void cut_for_tiles(gemm_plan *plan, int32_t lanes) {
   const smft__gemm_args *args = plan->args;
   plan->row_block = even_piece(args->m, smft__gemm_tiles_rows(args->k), SMFT__TILES_UNIT);
-  int64_t wanted = lanes > 1 ? smft__blocks(2 * (int64_t)lanes, smft__blocks(args->m, plan->row_block)) : 1;
-  int64_t least = smft__blocks(args->n, wanted);
+  int64_t row_blocks = smft__blocks(args->m, plan->row_block), panels = smft__blocks(args->n, SMFT__TILES_UNIT);
+  int64_t once = smft__blocks(lanes, row_blocks), twice = smft__blocks(2 * (int64_t)lanes, row_blocks);
+  int64_t least = smft__blocks(args->n, lanes == 1 || (panels % once == 0 && panels % twice != 0) ? once : twice);
   plan->column_block = even_piece(args->n, least > TILES_COLUMNS_LEAST ? least : TILES_COLUMNS_LEAST, SMFT__TILES_UNIT);
 }
 
