@@ -3,11 +3,16 @@
  *   stream         384 MiB, or four times the last cache if that is more, read and summed; bytes a second
  *   rows BYTES     rows of so many bytes read at random places of the table, the next four fetched meanwhile; bytes a second
  *   sgemm M N K    (M, K) x (K, N); FLOP a second
+ *   amx            products of f32 in three pieces of bf16 each (lib/nn/gemm_tiles.c), the tiles always at hand; FLOP a second
  *   blas           {"config": what OpenBLAS says of itself, "parallel": 0 one thread, 1 its own threads, 2 OpenMP} */
 #include "bench.h"
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 enum { MOST_THREADS = 64, PIECE_ROWS = 16384 }; /* rows that a thread reads in one piece of work: long beside the making of a thread */
 
@@ -183,6 +188,47 @@ static int64_t sgemm(void *arg) {
   return REPEATS * 2 * l->m * l->n * l->k;
 }
 
+/* The unit's own speed.  It is not that of the day's sgemm: a server that has no power to spare slows AMX alone down, to a third and less. */
+#if defined(__x86_64__)
+enum { AMX_STEPS = 4096 };
+
+__attribute__((target("amx-tile,amx-bf16"))) static void *multiply_tiles(void *arg) {
+  static const struct { uint8_t palette, none[15]; uint16_t row_bytes[16]; uint8_t rows[16]; } config = {
+      1, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+  (void)arg;
+  _tile_loadconfig(&config);
+  for (int i = 0; i < AMX_STEPS * 6; i++) { /* six products of pieces */
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+  return NULL;
+}
+
+static void prepare_amx(void *arg, char **words) {
+  (void)arg, (void)words;
+  if (syscall(SYS_arch_prctl, 0x1023, 18) != 0) /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    bench_fail("this machine has no AMX");
+}
+
+static int64_t amx(void *arg) {
+  limits *l = arg;
+  on_threads(l, multiply_tiles);
+  return (int64_t)l->threads * AMX_STEPS * 2 * 32 * 32 * 32;
+}
+#else
+static void prepare_amx(void *arg, char **words) {
+  (void)arg, (void)words;
+  bench_fail("this machine has no AMX");
+}
+static int64_t amx(void *arg) {
+  (void)arg;
+  return 1;
+}
+#endif
+
 static void answer_blas(void *arg, char **words) {
   limits *l = arg;
   char *(*config)(void);
@@ -198,6 +244,7 @@ static void answer_blas(void *arg, char **words) {
 static const bench_task tasks[] = {{"stream", prepare_stream, stream, NULL},
                                    {"rows", prepare_rows, rows, NULL},
                                    {"sgemm", prepare_sgemm, sgemm, NULL},
+                                   {"amx", prepare_amx, amx, NULL},
                                    {"blas", NULL, NULL, answer_blas},
                                    {NULL, NULL, NULL, NULL}};
 

@@ -18,12 +18,22 @@ def limits(bench):
             sides["rows.%dKB" % (size >> 10)] = (bench.side(worker, "rows %d" % size), "GB/s")
         for m in (1, 16, 256, 1024):
             sides["sgemm.M%d" % m] = (bench.side(bench.limits(threads), "sgemm %d 1536 576" % m), "GFLOP/s")
+        if has_amx():
+            sides["amx"] = (bench.side(bench.limits(threads), "amx"), "GFLOP/s")
         bench.in_turn(*(side for side, _ in sides.values()))
         for name, (side, unit) in sides.items():
             found = side.measured
             bench.rows.append(Row("limit.%s.%dthr" % (name, threads), unit, peer=found and found.map(1e-9.__mul__), peer_name="the machine",
                                   note=side.error or ""))
         bench.close_workers()
+
+
+def has_amx():
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            return "amx_bf16" in file.read()
+    except OSError:
+        return False
 
 
 def size(bench):
