@@ -85,12 +85,12 @@ static void forward_block(void *arg, int64_t block, int32_t lane) {
   int64_t count = smaller(TOKENS, lookup->n_tokens - begin);
   char *scratch = work->scratch + lane * work->lane_size;
   float *first = (void *)scratch, *second = (void *)(scratch + score_bytes(lookup));
-  void *room = scratch + 2 * score_bytes(lookup);
+  smft__product_keys *keys = smft__product_keys_prepare(n, k, scratch + 2 * score_bytes(lookup));
   half_scores(work->ctx, lookup, begin, count, head, 0, first);
   half_scores(work->ctx, lookup, begin, count, head, 1, second);
   for (int64_t t = 0; t < count; t++) {
     int64_t at = ((begin + t) * lookup->heads + head) * k;
-    smft__product_keys_top(first + t * n, second + t * n, n, k, room, work->slots + at, work->weights + at);
+    smft__product_keys_top(keys, first + t * n, second + t * n, work->slots + at, work->weights + at);
     softmax(work->weights + at, k);
   }
 }

@@ -1,10 +1,10 @@
 /* product_keys: the k best of n*n sums without forming them.
  *
- * Each half gives its k + 1 best scores.  With both lists in order, a pair (i, j) of them is no better than the (i+1)(j+1) - 1 pairs before
- * it in both, so only pairs with (i+1)(j+1) <= k can be above the k-th best sum: about k ln k of them.  This settles the k best *values*
- * exactly, in the rounded f32 sums that a scan of the whole grid would see.  Pairs left out can only equal the k-th best sum.  They matter
- * when their slot id is lower; whether there are any shows in one comparison per row of pairs, and then the equal sums are searched for in
- * order of slot id.
+ * Each half gives its m + 1 best scores.  With both lists in order, a pair (i, j) of them is no better than the (i+1)(j+1) - 1 pairs before
+ * it in both, so only pairs with (i+1)(j+1) <= k can be above the k-th best sum: about k ln k of them.  With m = k this settles the k best
+ * *values* exactly, in the rounded f32 sums that a scan of the whole grid would see.  Mostly the best sums are made of far fewer scores: m is
+ * three quarters of k first, and k when that turns out to be too short: when a pair left out, the first one in each row, is above the k-th
+ * best sum.  Pairs left out that equal it matter when their slot id is lower; then the equal sums are searched for in order of slot id.
  *
  * Owns the order (score, then lower slot id; NaN is minus infinity, -0 is 0) and the scratch.  The vector loops are select_kernels.c's. */
 #include "memory/product_keys.h"
@@ -12,29 +12,42 @@
 #include <math.h>
 #include <string.h>
 
-enum { RANK_MOST = 384 }; /* longest list that is ordered by counting; longer ones are sorted */
+enum { RANK_MOST = 384, /* longest list that is ordered by counting; longer ones are sorted */
+       SHORT_LEAST = 16 /* least k for which short lists are tried first */ };
 
-typedef struct half_list { /* best first */
-  float *scores;       /* (length) never NaN */
-  uint32_t *positions; /* (length) */
-  int64_t length;
-} half_list;
+typedef struct list { /* best first */
+  float *scores;       /* never NaN */
+  uint32_t *positions;
+} list;
 
-typedef struct workspace {
+typedef struct cut { /* which pairs are looked at; the tables are (length) */
+  int64_t length;    /* of the lists */
+  int64_t n_corners;
+  int32_t *lengths; /* pairs of each row */
+  int32_t *corners; /* at least k pairs are no worse than the worst of the pairs (i, corners[i]), i < n_corners */
+} cut;
+
+struct smft__product_keys {
   const smft__select_kernels *kernels;
-  half_list half[2];
-  float *maxima;       /* (about n or 2k) */
-  uint32_t *positions; /* candidates of a selection */
-  int64_t *keys;       /* the same as sortable numbers */
-  int64_t *ranks;
-  int64_t *best;       /* the result of a selection */
-  float *sums;         /* (n_pairs) */
-  uint32_t *slots;     /* (n_pairs) */
-} workspace;
+  int64_t n, k;
+  cut cuts[2]; /* short, whole */
+  int first;   /* the cut that is tried first */
+  list half[2], best;
+  float *maxima;     /* (about n or 2k) */
+  float *candidates; /* of a selection */
+  uint32_t *positions;
+  uint32_t *ranks;
+  int64_t *keys; /* the same as sortable numbers */
+  int64_t *key_ranks;
+  float *sums;     /* (n_pairs) */
+  uint32_t *slots; /* (n_pairs) */
+};
 
 static int64_t smaller(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
+
+/* ---- preparation ----------------------------------------------------------------------------------------------------------- */
 
 /* At least the number of pairs (i, j) with (i+1)(j+1) <= k, which is at most k times the k-th harmonic number. */
 static int64_t most_pairs(int64_t k) {
@@ -45,32 +58,75 @@ static int64_t most_pairs(int64_t k) {
 }
 
 /* Lays the scratch out; with base NULL only measures.  Returns its bytes. */
-static int64_t layout(workspace *work, char *base, int64_t n, int64_t k) {
-  int64_t n_pairs = most_pairs(k), longest = (n > n_pairs ? n : n_pairs) + 64, used = 0, list = smaller(k + 1, n) + 16;
+static int64_t layout(smft__product_keys *work, char *base, int64_t n, int64_t k) {
+  int64_t n_pairs = most_pairs(k), longest = (n > n_pairs ? n : n_pairs) + 64, used = (sizeof *work + 63) / 64 * 64;
+  int64_t length = smaller(k + 1, n), ordered = (length > RANK_MOST ? length : RANK_MOST) + 32;
 #define TAKE(field, count)                                              \
   do {                                                                  \
     (field) = base ? (void *)(base + used) : NULL;                      \
     used += ((count) * (int64_t)sizeof *(field) + 63) / 64 * 64;        \
   } while (0)
-  TAKE(work->half[0].scores, list);
-  TAKE(work->half[1].scores, list);
-  TAKE(work->half[0].positions, list);
-  TAKE(work->half[1].positions, list);
+  for (int i = 0; i < 2; i++) {
+    TAKE(work->half[i].scores, ordered);
+    TAKE(work->half[i].positions, ordered);
+    TAKE(work->cuts[i].lengths, length);
+    TAKE(work->cuts[i].corners, length);
+  }
+  TAKE(work->best.scores, ordered);
+  TAKE(work->best.positions, ordered);
   TAKE(work->maxima, longest + 2 * k);
+  TAKE(work->candidates, longest);
   TAKE(work->positions, longest);
-  TAKE(work->keys, longest);
   TAKE(work->ranks, longest);
-  TAKE(work->best, k + 16);
-  TAKE(work->sums, n_pairs + 16);
-  TAKE(work->slots, n_pairs + 16);
+  TAKE(work->keys, longest);
+  TAKE(work->key_ranks, longest);
+  TAKE(work->sums, n_pairs + 32);
+  TAKE(work->slots, n_pairs + 32);
 #undef TAKE
   return used;
 }
 
 int64_t smft__product_keys_scratch(int64_t n, int64_t k) {
-  workspace work;
+  smft__product_keys work;
   return layout(&work, NULL, n, k);
 }
+
+/* How many pairs of the cut have (i+1)(j+1) <= product; they end at its corners. */
+static int64_t find_corners(cut *pairs, int64_t product) {
+  int64_t count = 0, i = 0;
+  for (; i < pairs->length && i < product && pairs->lengths[i] > 0; i++) {
+    int64_t row = smaller(product / (i + 1), pairs->lengths[i]);
+    pairs->corners[i] = (int32_t)(row - 1);
+    count += row;
+  }
+  pairs->n_corners = i;
+  return count;
+}
+
+/* The pairs of the m best of each half.  (A list ends with one score that is in no pair, unless it has all n.) */
+static void make_cut(cut *pairs, int64_t n, int64_t k, int64_t m) {
+  int64_t product = k / 4 + 1;
+  pairs->length = smaller(m + 1, n);
+  for (int64_t i = 0; i < pairs->length; i++)
+    pairs->lengths[i] = i < m ? (int32_t)smaller(k / (i + 1), smaller(m, n)) : 0;
+  while (find_corners(pairs, product) < k)
+    product++;
+}
+
+smft__product_keys *smft__product_keys_prepare(int64_t n, int64_t k, void *scratch) {
+  smft__product_keys *work = scratch;
+  layout(work, scratch, n, k);
+  work->kernels = smft__select_kernels_best();
+  work->n = n;
+  work->k = k;
+  work->first = k < SHORT_LEAST;
+  if (!work->first)
+    make_cut(&work->cuts[0], n, k, k * 3 / 4 - 1);
+  make_cut(&work->cuts[1], n, k, k);
+  return work;
+}
+
+/* ---- order ----------------------------------------------------------------------------------------------------------------- */
 
 static inline float clean(float score) {
   return (score >= -INFINITY ? score : -INFINITY) + 0.0f; /* -0 + 0 is 0 */
@@ -94,31 +150,6 @@ static inline float score_of(int64_t key) {
 
 static inline uint32_t position_of(int64_t key) {
   return UINT32_MAX - (uint32_t)((uint64_t)key & UINT32_MAX);
-}
-
-/* A bound that at least k of x (n) reach, and not many more: the k-th of about 2k group maxima, narrowed by halving. */
-static float find_bound(const workspace *work, const float *x, int64_t n, int64_t k) {
-  int64_t n_groups = (2 * k + 15) / 16 * 16;
-  float low, high;
-  if (n < 2 * n_groups)
-    n_groups = (n + 15) / 16 * 16;
-  work->kernels->fold(x, n, work->maxima, n_groups, &low, &high);
-  if (!(low > -INFINITY && high < INFINITY))
-    return low;
-  for (int step = 0; step < 24; step++) {
-    float middle = low + (high - low) * 0.5f;
-    int64_t count = work->kernels->count(work->maxima, n_groups, middle);
-    if (!(middle > low && middle < high))
-      break;
-    if (count < k) {
-      high = middle;
-      continue;
-    }
-    low = middle;
-    if (count <= k + k / 8)
-      break;
-  }
-  return low;
 }
 
 /* Moves the root of a heap whose least key is on top down to its place. */
@@ -151,65 +182,75 @@ static void sort_best(int64_t *keys, int64_t n, int64_t k) {
   }
 }
 
-/* The k best of x (n), greatest first, as keys in work->best; names: what stands for position i (NULL: i itself). */
-static void select_best(const workspace *work, const float *x, const uint32_t *names, int64_t n, int64_t k) {
-  float bound = find_bound(work, x, n, k);
-  int64_t count = work->kernels->collect(x, n, bound, work->positions);
+/* Orders the candidates by number alone; returns 0, with nothing of use done, when there are equal ones among them. */
+static int order_different(const smft__product_keys *work, int64_t count, list *to) {
+  if (!work->kernels->rank(work->candidates, count, work->ranks))
+    return 0;
   for (int64_t i = 0; i < count; i++) {
-    uint32_t position = work->positions[i];
-    work->keys[i] = key_of(clean(x[position]), names ? names[position] : position);
+    to->scores[work->ranks[i]] = work->candidates[i];
+    to->positions[work->ranks[i]] = work->positions[i];
   }
-  if (count > RANK_MOST) {
-    sort_best(work->keys, count, k);
-    memcpy(work->best, work->keys, (size_t)k * sizeof *work->best);
-    return;
-  }
-  work->kernels->rank(work->keys, count, work->ranks);
-  for (int64_t i = 0; i < count; i++) /* keys differ, so ranks do */
-    if (work->ranks[i] < k)
-      work->best[work->ranks[i]] = work->keys[i];
+  return 1;
 }
 
-static void select_half(const workspace *work, const float *x, int64_t n, half_list *list) {
-  select_best(work, x, NULL, n, list->length);
-  for (int64_t i = 0; i < list->length; i++) {
-    list->scores[i] = score_of(work->best[i]);
-    list->positions[i] = position_of(work->best[i]);
+/* By number, then by name; the list gets names. */
+static void order_keys(const smft__product_keys *work, int64_t count, int64_t k, list *to) {
+  int64_t *keys = work->keys;
+  for (int64_t i = 0; i < count; i++)
+    keys[i] = key_of(clean(work->candidates[i]), work->positions[i]);
+  if (count > RANK_MOST)
+    sort_best(keys, count, k);
+  else
+    work->kernels->rank_keys(keys, count, work->key_ranks);
+  for (int64_t i = 0; i < (count > RANK_MOST ? k : count); i++) { /* keys differ, so ranks do */
+    int64_t rank = count > RANK_MOST ? i : work->key_ranks[i];
+    to->scores[rank] = score_of(keys[i]);
+    to->positions[rank] = position_of(keys[i]);
   }
 }
 
-/* Sums and slots of the pairs that can be among the k best; returns their number. */
-static int64_t form_pairs(const workspace *work, int64_t n, int64_t k) {
-  const half_list *first = &work->half[0], *second = &work->half[1];
-  int64_t count = 0, length = k;
-  for (int64_t i = 0; i < k; i++) {
-    uint32_t base = first->positions[i] * (uint32_t)n;
-    while ((i + 1) * length > k)
-      length--;
-    for (int64_t j = 0; j < length; j++, count++) {
-      work->sums[count] = first->scores[i] + second->scores[j];
-      work->slots[count] = base + second->positions[j];
-    }
-  }
-  return count;
+/* The k best of those of x (n) that are not below bound, which are at least k; names: what stands for position i (NULL: i itself). */
+static void order_best(const smft__product_keys *work, const float *x, const uint32_t *names, int64_t n, float bound, int64_t k, list *to) {
+  int64_t count = work->kernels->collect(x, n, bound, work->candidates, work->positions);
+  for (int64_t i = 0; names && i < count; i++)
+    work->positions[i] = names[work->positions[i]];
+  if (count > RANK_MOST || !order_different(work, count, to))
+    order_keys(work, count, k, to);
+  for (int64_t i = 0; i < k; i++)
+    to->scores[i] = clean(to->scores[i]);
 }
 
-/* Whether a pair that was left out equals the k-th best sum: the first one left out in each row of pairs is its best. */
-static int tie_outside(const workspace *work, int64_t k, float worst) {
-  const half_list *first = &work->half[0], *second = &work->half[1];
-  int64_t j = k;
-  int tie = 0;
-  for (int64_t i = 0; i < first->length; i++) {
-    while ((i + 1) * j > k)
-      j--;
-    if (j < second->length)
-      tie |= clean(first->scores[i] + second->scores[j]) == worst;
+/* ---- search ---------------------------------------------------------------------------------------------------------------- */
+
+static void select_half(const smft__product_keys *work, const float *x, int64_t k, list *to) {
+  int64_t n_groups = (2 * k + 15) / 16 * 16;
+  if (work->n < 2 * n_groups)
+    n_groups = (work->n + 15) / 16 * 16;
+  order_best(work, x, NULL, work->n, work->kernels->bound(x, work->n, k, work->maxima, n_groups), k, to);
+}
+
+/* At least k pairs reach this. */
+static float pair_bound(const smft__product_keys *work, const cut *pairs) {
+  float bound = INFINITY;
+  for (int64_t i = 0; i < pairs->n_corners; i++) {
+    float sum = clean(work->half[0].scores[i] + work->half[1].scores[pairs->corners[i]]);
+    bound = sum < bound ? sum : bound;
   }
-  return tie;
+  return bound;
+}
+
+/* The best sum of the pairs that are left out: one of the first that are in each row. */
+static float best_outside(const smft__product_keys *work, const cut *pairs) {
+  float best = -INFINITY;
+  for (int64_t i = 0; i < pairs->length; i++) {
+    float sum = pairs->lengths[i] < pairs->length ? work->half[0].scores[i] + work->half[1].scores[pairs->lengths[i]] : -INFINITY;
+    best = sum > best ? sum : best;
+  }
+  return best;
 }
 
 /* Fills slots[begin..k) with the lowest slots of the whole grid whose sum is `worst`. */
-static void settle_ties(const workspace *work, const float *s1, const float *s2, int64_t n, int64_t begin, int64_t k, float worst,
+static void settle_ties(const smft__product_keys *work, const float *s1, const float *s2, int64_t n, int64_t begin, int64_t k, float worst,
                         int64_t *slots) {
   for (int64_t i = 0; i < n; i++) {
     float score = clean(s1[i]);
@@ -224,23 +265,32 @@ static void settle_ties(const workspace *work, const float *s1, const float *s2,
   }
 }
 
-void smft__product_keys_top(const float *s1, const float *s2, int64_t n, int64_t k, void *scratch, int64_t *slots, float *scores) {
-  workspace work = {0};
-  int64_t n_pairs, begin = k;
-  layout(&work, scratch, n, k);
-  work.kernels = smft__select_kernels_best();
-  work.half[0].length = work.half[1].length = smaller(k + 1, n);
-  select_half(&work, s1, n, &work.half[0]);
-  select_half(&work, s2, n, &work.half[1]);
-  n_pairs = form_pairs(&work, n, k);
-  select_best(&work, work.sums, work.slots, n_pairs, k);
-  for (int64_t i = 0; i < k; i++) {
-    scores[i] = score_of(work.best[i]);
-    slots[i] = position_of(work.best[i]);
+/* The k best of the pairs of a cut, into work->best; returns the best sum that it left out. */
+static float search(smft__product_keys *work, const float *s1, const float *s2, const cut *pairs) {
+  smft__pair_lists lists = {work->half[0].scores, work->half[1].scores, work->half[0].positions, work->half[1].positions};
+  int64_t n_pairs;
+  select_half(work, s1, pairs->length, &work->half[0]);
+  select_half(work, s2, pairs->length, &work->half[1]);
+  n_pairs = work->kernels->pairs(&lists, pairs->lengths, pairs->length, (uint32_t)work->n, work->sums, work->slots);
+  order_best(work, work->sums, work->slots, n_pairs, pair_bound(work, pairs), work->k, &work->best);
+  return best_outside(work, pairs);
+}
+
+void smft__product_keys_top(smft__product_keys *work, const float *s1, const float *s2, int64_t *slots, float *scores) {
+  int64_t k = work->k, begin = k;
+  int which = work->first;
+  float outside = search(work, s1, s2, &work->cuts[which]), worst = work->best.scores[k - 1];
+  if (which == 0 && outside > worst) {
+    outside = search(work, s1, s2, &work->cuts[1]);
+    worst = work->best.scores[k - 1];
   }
-  if (!tie_outside(&work, k, scores[k - 1]))
+  for (int64_t i = 0; i < k; i++) {
+    scores[i] = work->best.scores[i];
+    slots[i] = work->best.positions[i];
+  }
+  if (outside < worst)
     return;
-  while (begin > 0 && scores[begin - 1] == scores[k - 1])
+  while (begin > 0 && scores[begin - 1] == worst)
     begin--;
-  settle_ties(&work, s1, s2, n, begin, k, scores[k - 1], slots);
+  settle_ties(work, s1, s2, work->n, begin, k, worst, slots);
 }

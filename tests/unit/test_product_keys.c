@@ -28,7 +28,7 @@ static void compare(const float *s1, const float *s2, int64_t n, int64_t k, cons
   void *scratch = aligned_alloc(64, (size_t)(smft__product_keys_scratch(n, k) + 63) / 64 * 64);
   int64_t *slots = malloc((size_t)k * sizeof *slots);
   float *scores = malloc((size_t)k * sizeof *scores);
-  smft__product_keys_top(s1, s2, n, k, scratch, slots, scores);
+  smft__product_keys_top(smft__product_keys_prepare(n, k, scratch), s1, s2, slots, scores);
   for (int64_t i = 0; i < k; i++) {
     ck_assert_msg(slots[i] == all[i].slot, "n %d k %d rank %d: slot %d, wanted %d (score %g, %g)", (int)n, (int)k, (int)i, (int)slots[i],
                   (int)all[i].slot, (double)scores[i], (double)all[i].score);
