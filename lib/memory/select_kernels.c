@@ -225,7 +225,7 @@ static const smft__select_kernels avx2 = {bound_avx2, collect_avx2, rank_avx2, r
 
 /* The lanes that hold x[i..n). */
 AVX512 static inline __mmask16 lanes_before(int64_t i, int64_t n) {
-  return n - i >= 16 ? (__mmask16)0xffff : n > i ? (__mmask16)((1u << (n - i)) - 1) : (__mmask16)0;
+  return (__mmask16)(n - i >= 16 ? 0xffffu : n > i ? (1u << (n - i)) - 1 : 0u);
 }
 
 AVX512 static inline void fold_avx512(const float *x, int64_t n, float *maxima, int64_t n_groups, float *least, float *most) {
