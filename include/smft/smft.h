@@ -107,10 +107,10 @@ typedef void (*smft_parallel_for_fn)(void *user, int64_t n, smft_block_fn block,
 
 /* ---- context ------------------------------------------------------------------------------------------------------------ */
 
-/* Matrix products do not use AMX (Intel, from 2023 on).  They ask Linux once for the permission, which the whole process then has: signal
- * stacks (sigaltstack) that are made after that must have room for the 8 KiB of registers that come with it, as those of sysconf(_SC_SIGSTKSZ)
- * bytes do. */
-#define SMFT_CTX_NO_AMX 1u
+/* Matrix products of 33 rows and more use AMX where the processor has it (Intel, from 2023 on; docs/performance.md says when that pays).
+ * They ask Linux for the permission, which the whole process then has: signal stacks (sigaltstack) that are made after that must have room
+ * for the 8 KiB of registers that come with it, as those of sysconf(_SC_SIGSTKSZ) bytes do.  Results differ in their last bits. */
+#define SMFT_CTX_AMX 1u
 
 typedef struct smft_ctx_options {
   uint32_t struct_size;

@@ -1,4 +1,4 @@
-/* cpu: asks the processor once and remembers the answers in two atomics, the only state of lib/nn.  Two threads that ask at the same time
+/* cpu: asks the processor once and remembers the answers in atomics, the only state of lib/nn.  Two threads that ask at the same time
  * store the same answer. */
 #include "nn/cpu.h"
 #include <stdatomic.h>
@@ -10,7 +10,7 @@
 #endif
 #endif
 
-static atomic_int chosen = -1, tiles = -1;
+static atomic_int chosen = -1, tiles = -1, tiles_for_all = 0;
 
 #if defined(__x86_64__)
 /* clang's __builtin_cpu_supports does not know f16c. */
@@ -48,7 +48,9 @@ static int detect_tiles(void) {
 #endif
 }
 
-int smft__cpu_has_tiles(void) {
+int smft__cpu_has_tiles(int wanted) {
+  if (!wanted && !atomic_load_explicit(&tiles_for_all, memory_order_relaxed))
+    return 0;
   int has = atomic_load_explicit(&tiles, memory_order_relaxed);
   if (has < 0) {
     has = detect_tiles();
@@ -71,5 +73,6 @@ int smft__cpu_limit(int level) {
   int limited = level < best ? level : best, has = level >= SMFT__CPU_TILES && detect_tiles();
   atomic_store_explicit(&chosen, limited, memory_order_relaxed);
   atomic_store_explicit(&tiles, has, memory_order_relaxed);
+  atomic_store_explicit(&tiles_for_all, has, memory_order_relaxed);
   return has ? SMFT__CPU_TILES : limited;
 }

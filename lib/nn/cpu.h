@@ -3,8 +3,9 @@
 #define SMFT__CPU_H
 enum { SMFT__CPU_PORTABLE = 0, SMFT__CPU_AVX2 = 1, SMFT__CPU_AVX512 = 2, SMFT__CPU_TILES = 3 };
 int smft__cpu_level(void); /* of vectors: at most SMFT__CPU_AVX512 */
-/* Whether matrix products may use AMX.  Asking the first time asks the kernel for the permission, which holds for the whole process. */
-int smft__cpu_has_tiles(void);
-/* For tests and benchmarks alone: at most this level from now on; 0 <= level.  Returns the level in use. */
+/* Whether matrix products use AMX for a context that wants it.  The first that does asks Linux for the permission for the whole process. */
+int smft__cpu_has_tiles(int wanted);
+/* For tests and benchmarks alone: at most this level from now on; 0 <= level.  With SMFT__CPU_TILES every context wants AMX.  Returns the
+ * level in use. */
 int smft__cpu_limit(int level);
 #endif

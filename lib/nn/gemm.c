@@ -1,5 +1,5 @@
 /* gemm: the cut of a product into blocks of C, and the loops over k, panels of B and tiles of rows.  The arithmetic is gemm_body.h's, or
- * gemm_tiles.c's on a processor with AMX.
+ * gemm_tiles.c's where the context asks for AMX.
  * Why not a BLAS: results must not depend on threads, a library may not touch a host's BLAS threads, and weights are read as bf16.
  *
  * Every element of C is summed over k in the same order wherever the cut falls.  The packed panel (at most 32 KiB) is on the stack; AMX
@@ -72,7 +72,7 @@ static int64_t few_rows_for(int64_t k) {
 /* Worth packing both operands for. */
 static int wants_tiles(const smft_ctx *ctx, const smft__gemm_args *args) {
   return args->m >= (args->b_dtype == SMFT__BF16 ? TILES_ROWS_BF16 : TILES_ROWS_LEAST) && args->n >= SMFT__TILES_UNIT && args->k >= SMFT__TILES_UNIT &&
-         !(ctx->options.flags & SMFT_CTX_NO_AMX) && smft__cpu_has_tiles();
+         smft__cpu_has_tiles(ctx->options.flags & SMFT_CTX_AMX);
 }
 
 /* Each block packs its rows anew: as few blocks as keep `lanes` threads busy to the end, two a thread, or one where those are equal. */
@@ -233,7 +233,7 @@ void smft__gemm_serial(smft_ctx *ctx, const smft__gemm_args *args) {
 }
 
 smft_status smft__gemm_reserve(smft_ctx *ctx) {
-  if ((ctx->options.flags & SMFT_CTX_NO_AMX) || !smft__cpu_has_tiles())
+  if (!smft__cpu_has_tiles(ctx->options.flags & SMFT_CTX_AMX))
     return SMFT_OK;
   return smft__rooms_reserve(ctx, smft__lanes(ctx));
 }

@@ -12,7 +12,7 @@ static void at_each_level(void (*run)(int level)) {
   for (int level = SMFT__CPU_PORTABLE; level <= best; level++) {
     ck_assert_int_eq(smft__cpu_limit(level), level);
     ck_assert_int_eq(smft__cpu_level(), level < SMFT__CPU_TILES ? level : SMFT__CPU_AVX512);
-    ck_assert_int_eq(smft__cpu_has_tiles(), level == SMFT__CPU_TILES);
+    ck_assert_int_eq(smft__cpu_has_tiles(0), level == SMFT__CPU_TILES);
     run(level);
   }
   smft__cpu_limit(best);

@@ -18,14 +18,14 @@ class Context(Handle):
     """Threads, memory accounting and log of what is made with it.
 
     n_threads: 0 the processors that this process may use, 1 only the caller's thread.
-    amx: False keeps matrix products off Intel's AMX, which needs larger signal stacks in the whole process.
+    amx: True lets matrix products use Intel's AMX, which needs larger signal stacks in the whole process.
     log(level, message): level 0 debug, 1 info, 2 warning; may be called from any thread that uses the library.
     """
 
     _free = "smft_ctx_free"
 
-    def __init__(self, n_threads: int = 0, log: Optional[Callable[[int, str], Any]] = None, amx: bool = True) -> None:
-        options = _abi.CtxOptions(n_threads=n_threads, flags=0 if amx else _abi.CONSTANTS["CTX_NO_AMX"])
+    def __init__(self, n_threads: int = 0, log: Optional[Callable[[int, str], Any]] = None, amx: bool = False) -> None:
+        options = _abi.CtxOptions(n_threads=n_threads, flags=_abi.CONSTANTS["CTX_AMX"] if amx else 0)
         if log is not None:
             self._log = _log_callback(log)
             options.log = self._log
