@@ -2,8 +2,8 @@
  * gemm_tiles.c's where the context asks for AMX.
  * Why not a BLAS: results must not depend on threads, a library may not touch a host's BLAS threads, and weights are read as bf16.
  *
- * Every element of C is summed over k in the same order wherever the cut falls.  The packed panel (at most 32 KiB) is on the stack; AMX
- * needs more, which the context keeps (base/room.h). */
+ * Every element of C is summed over k in the same order wherever the cut falls.  The packed panel (at most 36 KiB) is on the stack; packed
+ * rows of A, and AMX, need more, which the context keeps (base/room.h). */
 #include "nn/gemm.h"
 #include "base/parallel.h"
 #include "base/room.h"
@@ -11,11 +11,11 @@
 #define SMFT__BODY "nn/gemm_body.h"
 #include "nn/levels.h"
 
-#define MOST_LANES 16
-#define MOST_TILE_ROWS 8
-#define DEPTH 256      /* of k at a time: a panel of B stays in the cache that is nearest */
-#define FEW_ROWS 8     /* up to here with B stored (n, k): dot products, no packing */
-#define ROW_BLOCK 256  /* rows of A by DEPTH stay in the second-level cache while the panels of a block pass */
+#define MOST_TILE (8 * 48)      /* numbers of C in a tile */
+#define MOST_DEPTH 256          /* of k at a time */
+#define MOST_PANEL (192 * 48)   /* numbers of B in a panel */
+#define ROW_BLOCK 256           /* rows of A by a panel's depth stay in the second-level cache while the panels of a block pass */
+#define PACKED_COLUMNS_LEAST 128 /* of a block that packs its rows of A; below, that takes longer than it saves */
 #define TILES_ROWS_LEAST 64     /* of A for AMX where B is split, too; measured: as fast as AVX-512 at 48 to 56 */
 #define TILES_ROWS_BF16 33      /* where B is bf16: 1.5 times as fast */
 #define TILES_COLUMNS_LEAST 128 /* of a block for AMX */
@@ -23,19 +23,23 @@
 #define FEW_BYTES (1 << 18)  /* or bytes of B, where each is read for few rows: memory takes as long for them */
 
 typedef struct kernels {
-  int lanes, tile_rows;
+  int lanes, tile_rows, panel; /* columns of a panel of B */
+  int depth;                   /* of k at a time: a panel of B stays in the cache that is nearest */
   void (*tile)(int rows, int vecs, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t b_step, float *c,
                int64_t ldc, int add);
   void (*pack)(const char *b, int64_t row_bytes, int dtype, int trans, int64_t n, int64_t k, float *panel);
+  void (*pack_a)(const float *a, int64_t lda, int64_t rows, int64_t k, int64_t height, float *strips);
   void (*few_rows)(int dtype, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const char *b, int64_t row_bytes, float *c,
                    int64_t ldc, int add);
 } kernels;
 
+/* A panel of AVX-512 is 36 KiB, of a nearest cache of 48. */
+_Static_assert(ROW_BLOCK * MOST_DEPTH * sizeof(float) <= SMFT__ROOM_BYTES, "a block's rows of A fit a room");
 static const kernels by_level[3] = {
-    {4, 6, any_tile_portable, pack_portable, few_rows_portable},
+    {4, 6, 8, MOST_DEPTH, any_tile_portable, pack_portable, pack_a_portable, few_rows_portable},
 #if defined(__x86_64__)
-    {8, 6, any_tile_avx2, pack_avx2, few_rows_avx2},
-    {16, 8, any_tile_avx512, pack_avx512, few_rows_avx512},
+    {8, 6, 16, MOST_DEPTH, any_tile_avx2, pack_avx2, pack_a_avx2, few_rows_avx2},
+    {16, 8, 48, 192, any_tile_avx512, pack_avx512, pack_a_avx512, few_rows_avx512},
 #endif
 };
 
@@ -46,7 +50,7 @@ typedef struct gemm_plan {
   int64_t b_size;                 /* bytes of an element of B */
   int64_t row_block, column_block; /* of C, the last ones smaller */
   int64_t row_blocks, column_blocks;
-  int few, tiles;
+  int few, tiles, pack_a;
 } gemm_plan;
 
 /* n cut in equal pieces of at most `most`, each a multiple of `unit` except the last. */
@@ -75,33 +79,48 @@ static int wants_tiles(const smft_ctx *ctx, const smft__gemm_args *args) {
          smft__cpu_has_tiles(ctx->options.flags & SMFT_CTX_AMX);
 }
 
-/* Each block packs its rows anew: as few blocks as keep `lanes` threads busy to the end, two a thread, or one where those are equal. */
-static void cut_for_tiles(gemm_plan *plan, int32_t lanes) {
-  const smft__gemm_args *args = plan->args;
-  plan->row_block = even_piece(args->m, smft__gemm_tiles_rows(args->k), SMFT__TILES_UNIT);
-  int64_t row_blocks = smft__blocks(args->m, plan->row_block), panels = smft__blocks(args->n, SMFT__TILES_UNIT);
+/* Columns of a block that packs its rows of A anew: as few blocks as keep `lanes` threads busy to the end, two a thread, or one where those
+ * are equal; `unit` columns are a panel. */
+static int64_t columns_for_packing(const gemm_plan *plan, int32_t lanes, int64_t unit, int64_t least) {
+  int64_t n = plan->args->n, row_blocks = smft__blocks(plan->args->m, plan->row_block), panels = smft__blocks(n, unit);
   int64_t once = smft__blocks(lanes, row_blocks), twice = smft__blocks(2 * (int64_t)lanes, row_blocks);
-  int64_t least = smft__blocks(args->n, lanes == 1 || (panels % once == 0 && panels % twice != 0) ? once : twice);
-  plan->column_block = even_piece(args->n, least > TILES_COLUMNS_LEAST ? least : TILES_COLUMNS_LEAST, SMFT__TILES_UNIT);
+  int64_t wanted = smft__blocks(n, lanes == 1 || (panels % once == 0 && panels % twice != 0) ? once : twice);
+  return even_piece(n, wanted > least ? wanted : least, unit);
 }
 
-static void cut_for_vectors(gemm_plan *plan) {
+static void cut_for_tiles(gemm_plan *plan, int32_t lanes) {
+  plan->row_block = even_piece(plan->args->m, smft__gemm_tiles_rows(plan->args->k), SMFT__TILES_UNIT);
+  plan->column_block = columns_for_packing(plan, lanes, SMFT__TILES_UNIT, TILES_COLUMNS_LEAST);
+}
+
+static void cut_for_few(gemm_plan *plan) {
   const smft__gemm_args *args = plan->args;
-  plan->row_block = plan->few ? args->m : even_piece(args->m, ROW_BLOCK, 1);
-  int64_t unit = plan->few ? 16 : 2 * plan->use->lanes;
-  double area = (double)unit * (double)args->k, share = (double)plan->row_block * area / BLOCK_WORK;
-  double of_bytes = area * (double)plan->b_size / FEW_BYTES;
-  plan->column_block = columns_for(args, plan->few && of_bytes > share ? of_bytes : share, unit);
+  double area = 16 * (double)args->k, of_bytes = area * (double)plan->b_size / FEW_BYTES, share = (double)args->m * area / BLOCK_WORK;
+  plan->row_block = args->m;
+  plan->column_block = columns_for(args, of_bytes > share ? of_bytes : share, 16);
+}
+
+/* A stored (k, m) is packed where some panels pass over it: where it is, each p of a tile is on another line, and another page. */
+static void cut_for_vectors(gemm_plan *plan, int32_t lanes) {
+  const smft__gemm_args *args = plan->args;
+  plan->row_block = even_piece(args->m, ROW_BLOCK, 1);
+  plan->pack_a = args->trans_a && args->n >= PACKED_COLUMNS_LEAST;
+  if (plan->pack_a)
+    plan->column_block = columns_for_packing(plan, lanes, plan->use->panel, PACKED_COLUMNS_LEAST);
+  else
+    plan->column_block = columns_for(args, (double)plan->row_block * plan->use->panel * (double)args->k / BLOCK_WORK, plan->use->panel);
 }
 
 static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t lanes) {
-  gemm_plan plan = {ctx, args, &by_level[smft__cpu_level()], args->b_dtype == SMFT__F32 ? 4 : 2, 0, 0, 0, 0, 0, 0};
+  gemm_plan plan = {ctx, args, &by_level[smft__cpu_level()], args->b_dtype == SMFT__F32 ? 4 : 2, 0, 0, 0, 0, 0, 0, 0};
   plan.few = args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
   plan.tiles = !plan.few && wants_tiles(ctx, args);
   if (plan.tiles)
     cut_for_tiles(&plan, lanes);
+  else if (plan.few)
+    cut_for_few(&plan);
   else
-    cut_for_vectors(&plan);
+    cut_for_vectors(&plan, lanes);
   plan.row_blocks = smft__blocks(args->m, plan.row_block);
   plan.column_blocks = smft__blocks(args->n, plan.column_block);
   return plan;
@@ -119,10 +138,15 @@ typedef struct gemm_panel { /* columns [column, column + columns) of op(B) over 
   int64_t b_step, column, columns, start, depth;
 } gemm_panel;
 
+/* Rows of a tile, so that `rows` are cut evenly. */
+static int64_t tile_height(const gemm_plan *plan, int64_t rows) {
+  return even_piece(rows, plan->use->tile_rows, 1);
+}
+
 /* A tile whose last vector is not full goes through the stack. */
 static void edge_tile(const gemm_plan *plan, const gemm_panel *panel, int rows, int64_t row, const float *a, int64_t row_step,
                       int64_t k_step, int add) {
-  float tile[MOST_TILE_ROWS * 2 * MOST_LANES];
+  float tile[MOST_TILE];
   int vecs = (int)smft__blocks(panel->columns, plan->use->lanes);
   int64_t width = (int64_t)vecs * plan->use->lanes;
   plan->use->tile(rows, vecs, panel->depth, a, row_step, k_step, panel->b, panel->b_step, tile, width, 0);
@@ -133,15 +157,15 @@ static void edge_tile(const gemm_plan *plan, const gemm_panel *panel, int rows, 
   }
 }
 
-/* Rows [begin, end) of C by one panel. */
-static void panel_rows(const gemm_plan *plan, const gemm_panel *panel, int64_t begin, int64_t end) {
+/* Rows [begin, end) of C by one panel.  strips: those rows of A over the panel's depth, packed; NULL: they are read where they are. */
+static void panel_rows(const gemm_plan *plan, const gemm_panel *panel, const float *strips, int64_t begin, int64_t end) {
   const smft__gemm_args *args = plan->args;
-  int64_t row_step = args->trans_a ? 1 : args->lda, k_step = args->trans_a ? args->lda : 1;
-  int64_t height = even_piece(end - begin, plan->use->tile_rows, 1);
+  int64_t height = tile_height(plan, end - begin);
+  int64_t row_step = args->trans_a ? 1 : args->lda, k_step = strips ? height : args->trans_a ? args->lda : 1;
   int add = args->accumulate || panel->start > 0;
   for (int64_t i = begin; i < end; i += height) {
     int rows = (int)smft__least(height, end - i);
-    const float *a = args->a + i * row_step + panel->start * k_step;
+    const float *a = strips ? strips + (i - begin) * panel->depth : args->a + i * row_step + panel->start * k_step;
     if (panel->columns % plan->use->lanes == 0)
       plan->use->tile(rows, (int)(panel->columns / plan->use->lanes), panel->depth, a, row_step, k_step, panel->b, panel->b_step,
                       args->c + i * args->ldc + panel->column, args->ldc, add);
@@ -153,24 +177,28 @@ static void panel_rows(const gemm_plan *plan, const gemm_panel *panel, int64_t b
 /* Full f32 panels that only few rows would use are read where they are, when their address allows it. */
 static int read_directly(const gemm_plan *plan, int64_t rows, int64_t columns) {
   const smft__gemm_args *args = plan->args;
-  return !args->trans_b && args->b_dtype == SMFT__F32 && columns == 2 * plan->use->lanes && rows <= 2 * plan->use->tile_rows &&
+  return !args->trans_b && args->b_dtype == SMFT__F32 && columns % plan->use->lanes == 0 && rows <= 2 * plan->use->tile_rows &&
          (uintptr_t)args->b % sizeof(float) == 0;
 }
 
-static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
+/* strips: room for rows of A, packed, or NULL. */
+static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end, float *strips) {
   const smft__gemm_args *args = plan->args;
-  int64_t width = 2 * plan->use->lanes, depth = even_piece(args->k, DEPTH, 1);
-  float packed[DEPTH * 2 * MOST_LANES] __attribute__((aligned(64)));
+  int64_t depth = even_piece(args->k, plan->use->depth, 1), width = even_piece(column_end - column, plan->use->panel, plan->use->lanes);
+  float packed[MOST_PANEL] __attribute__((aligned(64)));
   for (int64_t p = 0; p < args->k; p += depth) {
+    int64_t deep = smft__least(depth, args->k - p);
+    if (strips)
+      plan->use->pack_a(args->a + p * args->lda + row, args->lda, row_end - row, deep, tile_height(plan, row_end - row), strips);
     for (int64_t j = column; j < column_end; j += width) {
-      gemm_panel panel = {packed, width, j, smft__least(width, column_end - j), p, smft__least(depth, args->k - p)};
+      gemm_panel panel = {packed, plan->use->panel, j, smft__least(width, column_end - j), p, deep};
       if (read_directly(plan, row_end - row, panel.columns)) {
         panel.b = (const float *)(const void *)b_at(plan, p, j);
         panel.b_step = args->ldb;
       } else {
         plan->use->pack(b_at(plan, p, j), args->ldb * plan->b_size, args->b_dtype, args->trans_b, panel.columns, panel.depth, packed);
       }
-      panel_rows(plan, &panel, row, row_end);
+      panel_rows(plan, &panel, strips, row, row_end);
     }
   }
 }
@@ -183,13 +211,14 @@ static void few_block(const gemm_plan *plan, int64_t column, int64_t column_end)
                         args->ldb * plan->b_size, args->c + j, args->ldc, args->accumulate);
 }
 
-/* Without memory to pack into the vectors do it, which is right up to rounding. */
-static void tiles_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
+/* Without memory to pack into, the vectors read A where it is: the same bits where they would have packed it, right up to rounding where
+ * AMX would. */
+static void packing_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
   void *room = smft__room_take(plan->ctx);
-  if (room)
+  if (room && plan->tiles)
     smft__gemm_tiles_block(plan->args, row, row_end, column, column_end, room);
   else
-    tiled_block(plan, row, row_end, column, column_end);
+    tiled_block(plan, row, row_end, column, column_end, room);
   smft__room_give(plan->ctx, room);
 }
 
@@ -200,10 +229,10 @@ static void run_block(void *arg, int64_t block, int32_t lane) {
   (void)lane;
   if (plan->few)
     few_block(plan, column, column_end);
-  else if (plan->tiles)
-    tiles_block(plan, row, row_end, column, column_end);
+  else if (plan->tiles || plan->pack_a)
+    packing_block(plan, row, row_end, column, column_end);
   else
-    tiled_block(plan, row, row_end, column, column_end);
+    tiled_block(plan, row, row_end, column, column_end, NULL);
 }
 
 /* True where nothing is left to multiply. */
@@ -233,7 +262,5 @@ void smft__gemm_serial(smft_ctx *ctx, const smft__gemm_args *args) {
 }
 
 smft_status smft__gemm_reserve(smft_ctx *ctx) {
-  if (!smft__cpu_has_tiles(ctx->options.flags & SMFT_CTX_AMX))
-    return SMFT_OK;
   return smft__rooms_reserve(ctx, smft__lanes(ctx));
 }

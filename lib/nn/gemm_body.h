@@ -1,56 +1,63 @@
-/* gemm_body: the register tile, the packing of a panel of B, and the dot kernel for few rows, for one instruction set (nn/levels.h includes
- * it).  It does not own the cut into blocks (gemm.c).  No include guard.
+/* gemm_body: the register tile, the packing of A and of a panel of B, and the dot kernel for few rows, for one instruction set
+ * (nn/levels.h includes it).  It does not own the cut into blocks (gemm.c).  No include guard.
  *
- * A panel is PANEL = 2 * LANES columns of B over up to DEPTH of k, converted to f32: panel[p * PANEL + j].  A tile is up to TILE_ROWS rows
- * of C by one panel, held in registers while p runs.  A is read where it is, one broadcast per row and p. */
+ * A panel is PANEL = PANEL_VECS * LANES columns of B over up to a panel's depth of k, converted to f32: panel[p * PANEL + j].  A tile is up
+ * to TILE_ROWS rows of C by one panel, held in registers while p runs.  A is read where it is, one broadcast per row and p, or, stored
+ * (k, m), from strips that hold a tile's rows together. */
 #undef TILE_ROWS
+#undef PANEL_VECS
 #undef PANEL
 #undef DOT_ROWS
 #undef MOST_FOR_EIGHT
 #if SMFT__LEVEL == 2
-/* 16 accumulators + 2 of B.  14 rows would fit the registers, but rows that are 4 KiB apart share eight places of the nearest cache, and on
- * Zen 4 no shape gained by them. */
+/* 24 accumulators + 3 of B + 1 broadcast of 32 registers.  Three vectors for each broadcast: 14 rows by two vectors fit, too, but are no
+ * faster than 8 by two (the loads), and rows that are 4 KiB apart share eight places of the nearest cache. */
 #define TILE_ROWS 8
+#define PANEL_VECS 3
 #define DOT_ROWS 4       /* rows by 4 columns of dot products fit the registers */
 #define MOST_FOR_EIGHT 2 /* so many rows by 8 columns do too */
 #else
 #define TILE_ROWS 6 /* 12 + 2 + 1 broadcast of 16 registers */
+#define PANEL_VECS 2
 #define DOT_ROWS 3
 #define MOST_FOR_EIGHT 1
 #endif
-#define PANEL (2 * LANES)
+#define PANEL (PANEL_VECS * LANES)
 
 /* c (rows, vecs * LANES) = or += sum over p < k of a[i * row_step + p * k_step] * b[p * b_step + j] */
 SMFT__INLINE void SMFT__FN(tile)(int rows, int vecs, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b,
                                  int64_t b_step, float *c, int64_t ldc, int add) {
-  VEC sum[TILE_ROWS][2];
+  VEC sum[TILE_ROWS][PANEL_VECS], of_b[PANEL_VECS];
   SMFT__UNROLL for (int i = 0; i < rows; i++)
-    sum[i][0] = sum[i][1] = SPLAT(0.0f);
+    SMFT__UNROLL for (int j = 0; j < vecs; j++)
+      sum[i][j] = SPLAT(0.0f);
   for (int64_t p = 0; p < k; p++, a += k_step, b += b_step) {
-    VEC b0 = LOAD(b), b1 = vecs == 2 ? LOAD(b + LANES) : b0;
+    SMFT__UNROLL for (int j = 0; j < vecs; j++)
+      of_b[j] = LOAD(b + j * LANES);
     SMFT__UNROLL for (int i = 0; i < rows; i++) {
       VEC scalar = SPLAT(a[i * row_step]);
-      sum[i][0] = FMA(scalar, b0, sum[i][0]);
-      if (vecs == 2)
-        sum[i][1] = FMA(scalar, b1, sum[i][1]);
+      SMFT__UNROLL for (int j = 0; j < vecs; j++)
+        sum[i][j] = FMA(scalar, of_b[j], sum[i][j]);
     }
   }
   SMFT__UNROLL for (int i = 0; i < rows; i++) {
-    for (int j = 0; j < vecs; j++) {
+    SMFT__UNROLL for (int j = 0; j < vecs; j++) {
       float *to = c + i * ldc + j * LANES;
       STORE(to, add ? (VEC)(sum[i][j] + LOAD(to)) : sum[i][j]);
     }
   }
 }
 
-#define SMFT__TILE_CASE(count)                                                                                              \
-  case count:                                                                                                               \
-    if (vecs == 2 && row_step == 1)                                                                                         \
-      SMFT__FN(tile)(count, 2, k, a, 1, k_step, b, b_step, c, ldc, add);                                                    \
-    else if (vecs == 2)                                                                                                     \
-      SMFT__FN(tile)(count, 2, k, a, row_step, 1, b, b_step, c, ldc, add);                                                  \
-    else                                                                                                                    \
-      SMFT__FN(tile)(count, 1, k, a, row_step, k_step, b, b_step, c, ldc, add);                                             \
+#define SMFT__TILE_CASE(count)                                                                  \
+  case count:                                                                                   \
+    if (vecs == PANEL_VECS && row_step == 1)                                                    \
+      SMFT__FN(tile)(count, PANEL_VECS, k, a, 1, k_step, b, b_step, c, ldc, add);               \
+    else if (vecs == PANEL_VECS)                                                                \
+      SMFT__FN(tile)(count, PANEL_VECS, k, a, row_step, 1, b, b_step, c, ldc, add);             \
+    else if (vecs == 2)                                                                         \
+      SMFT__FN(tile)(count, 2, k, a, row_step, k_step, b, b_step, c, ldc, add);                 \
+    else                                                                                        \
+      SMFT__FN(tile)(count, 1, k, a, row_step, k_step, b, b_step, c, ldc, add);                 \
     break;
 
 /* One of row_step, k_step is 1. */
@@ -72,6 +79,23 @@ SMFT__TARGET static void SMFT__FN(any_tile)(int rows, int vecs, int64_t k, const
   }
 }
 #undef SMFT__TILE_CASE
+
+/* Strips of `height` rows, the last one with fewer, from A stored (k, rows): row i at p is strips[i / height * height * k + p * height +
+ * i % height].  Eight p at a time, so that whole lines of A are read and written. */
+SMFT__TARGET static void SMFT__FN(pack_a)(const float *a, int64_t lda, int64_t rows, int64_t k, int64_t height, float *strips) {
+  for (int64_t p = 0; p < k; p += 8) {
+    int64_t end = k - p < 8 ? k : p + 8;
+    for (int64_t i = 0; i < rows; i += height) {
+      float *strip = strips + i * k;
+      if (height == TILE_ROWS && rows - i >= height)
+        for (int64_t q = p; q < end; q++)
+          memcpy(strip + q * TILE_ROWS, a + q * lda + i, TILE_ROWS * sizeof *a);
+      else
+        for (int64_t q = p; q < end; q++)
+          memcpy(strip + q * height, a + q * lda + i, (size_t)(rows - i < height ? rows - i : height) * sizeof *a);
+    }
+  }
+}
 
 /* LANES elements as f32. */
 SMFT__INLINE VEC SMFT__FN(load_as)(const char *source, int dtype) {

@@ -151,7 +151,7 @@ static int wanted(int argc, char **argv, const char *name, int number) {
 int main(int argc, char **argv) {
   static const char *kinds[] = {"forward", "input", "weight"};
   static const int64_t tokens[] = {1, 4, 16, 32, 64, 256, 1024};
-  static const int64_t sizes[][2] = {{1536, 576}, {576, 1536}, {4096, 192}, {192, 4096}, {576, 576}, {192, 192}};
+  static const int64_t sizes[][2] = {{1536, 576}, {576, 1536}, {4096, 192}, {192, 4096}, {576, 576}, {192, 192}, {1024, 1024}, {512, 512}};
   char name[16];
   for (int i = 1; i < argc; i++)
     if (!strcmp(argv[i], "avx2") || !strcmp(argv[i], "portable"))

@@ -118,7 +118,8 @@ START_TEST(test_many_blocks) {
   smft_ctx *ctx[3];
   contexts(ctx);
   static const product big[] = {{300, 400, 290, 0, 0, 1, SMFT__BF16, 0, 0}, {530, 150, 270, 0, 0, 0, SMFT__F32, 1, 0},
-                                {200, 330, 400, 0, 1, 0, SMFT__F32, 1, 0}, {3, 3000, 570, 0, 0, 1, SMFT__F16, 0, 1}};
+                                {200, 330, 400, 0, 1, 0, SMFT__F32, 1, 0}, {600, 210, 450, 0, 1, 0, SMFT__F32, 0, 0},
+                                {3, 3000, 570, 0, 0, 1, SMFT__F16, 0, 1}};
   for (size_t i = 0; i < sizeof big / sizeof *big; i++)
     check(ctx, &big[i]);
   free_contexts(ctx);
@@ -267,11 +268,38 @@ START_TEST(test_amx_is_asked_for) {
 }
 END_TEST
 
+/* A stored (k, m) is packed where there is memory for that; the bits are the same without. */
+START_TEST(test_packing_a_needs_no_memory) {
+  enum { SIZE = 130 };
+  static float a[SIZE * SIZE], c[2][SIZE * SIZE];
+  int fails = 0;
+  smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
+  smft_ctx *ctx;
+  if (smft__cpu_limit(_i) != _i)
+    return;
+  for (int i = 0; i < SIZE * SIZE; i++)
+    a[i] = sinf((float)i);
+  options.n_threads = 1;
+  options.alloc = no_alloc, options.realloc = no_realloc, options.free = plain_free, options.alloc_user = &fails;
+  for (int run = 0; run < 2; run++) {
+    smft__gemm_args args = {SIZE, SIZE, SIZE, a, SIZE, 1, 0, a, SIZE, SMFT__F32, 0, c[run], SIZE};
+    ck_ok(smft_ctx_create(&ctx, &options));
+    fails = run;
+    ck_assert_int_eq(smft__gemm_reserve(ctx), fails ? SMFT_E_NOMEM : SMFT_OK);
+    smft__gemm(ctx, &args);
+    fails = 0;
+    smft_ctx_free(ctx);
+  }
+  ck_assert_mem_eq(c[0], c[1], sizeof c[0]);
+}
+END_TEST
+
 Suite *make_suite(void) {
   Suite *suite = suite_create("nn_gemm");
   TCase *tests = tcase_create("gemm");
   tcase_add_loop_test(tests, test_shapes, SMFT__CPU_PORTABLE, SMFT__CPU_TILES + 1);
   tcase_add_test(tests, test_many_blocks);
+  tcase_add_loop_test(tests, test_packing_a_needs_no_memory, SMFT__CPU_PORTABLE, SMFT__CPU_TILES);
   tcase_add_test(tests, test_nothing_to_do);
   tcase_add_loop_test(tests, test_what_is_not_finite_stays_in_its_row, SMFT__CPU_PORTABLE, SMFT__CPU_TILES + 1);
   tcase_add_loop_test(tests, test_as_exact_as_f32, SMFT__CPU_PORTABLE, SMFT__CPU_TILES + 1);
