@@ -61,11 +61,10 @@ static smft_status prepare_gradient(smft_learner *learner, const smft__selection
     smft__rows_clear(&work->gradient[p]);
     SMFT__TRY(smft__rows_reserve(&work->gradient[p], count_absent(NULL, most, p)));
   }
-  for (int64_t i = 0; i < selection->n; i++) {
-    smft__rows *rows = &work->gradient[selection->list[i].pool];
-    float *row = smft__rows_at(rows, smft__rows_add(rows, selection->list[i].slot));
-    memset(row, 0, (size_t)rows->dim * sizeof *row);
-  }
+  for (int64_t i = 0; i < selection->n; i++)
+    smft__rows_add(&work->gradient[selection->list[i].pool], selection->list[i].slot);
+  for (int32_t p = 0; p < learner->model->config.n_pools; p++)
+    smft__rows_zero(&work->gradient[p]);
   return SMFT_OK;
 }
 

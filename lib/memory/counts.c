@@ -90,7 +90,7 @@ static void sort_pending(smft__counts *counts) {
   uint64_t largest = 0, *sorted;
   for (int64_t i = 0; i < counts->n_pending; i++)
     largest = counts->pending[i] >> 32 > largest ? counts->pending[i] >> 32 : largest;
-  sorted = smft__radix_sort(counts->pending, counts->pending + counts->pending_room, counts->n_pending, largest);
+  sorted = smft__radix_sort(counts->ctx, counts->pending, counts->pending + counts->pending_room, &counts->n_pending, largest);
   if (sorted != counts->pending)
     memcpy(counts->pending, sorted, (size_t)counts->n_pending * sizeof *sorted);
 }

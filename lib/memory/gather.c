@@ -169,7 +169,7 @@ static void scatter_block(void *arg, int64_t block, int32_t lane) {
 }
 
 static void sort_and_scatter(smft_ctx *ctx, scatter_work *work, uint64_t *other, uint64_t largest) {
-  work->entries = smft__radix_sort(work->entries, other, work->n, largest);
+  work->entries = smft__radix_sort(ctx, work->entries, other, &work->n, largest);
   smft__parallel_for(ctx, smft__blocks(work->n, ENTRIES), scatter_block, work);
 }
 
@@ -187,7 +187,7 @@ void smft__gather_backward_dense(smft_ctx *ctx, const smft__reads *reads, const 
   sort_and_scatter(ctx, &work, entries + n, largest);
 }
 
-/* Looks the reads up: wanted ones to the front of the block's own piece of the entries, nothing (all ones) in the rest of it. */
+/* Looks the reads up: wanted ones to the front of the block's own piece of the entries, nothing in the rest of it. */
 static void look_up_block(void *arg, int64_t block, int32_t lane) {
   const scatter_work *work = arg;
   int64_t begin = block * LOOKUPS, end = smaller(begin + LOOKUPS, work->n), kept = begin;
@@ -198,16 +198,7 @@ static void look_up_block(void *arg, int64_t block, int32_t lane) {
       work->entries[kept++] = (uint64_t)position << 32 | (uint64_t)i;
   }
   while (kept < end)
-    work->entries[kept++] = UINT64_MAX;
-}
-
-/* Moves the wanted entries together, in order. */
-static int64_t close_up(uint64_t *entries, int64_t n) {
-  int64_t kept = 0;
-  for (int64_t block = 0; block < n; block += LOOKUPS)
-    for (int64_t i = block; i < smaller(block + LOOKUPS, n) && entries[i] != UINT64_MAX; i++)
-      entries[kept++] = entries[i];
-  return kept;
+    work->entries[kept++] = SMFT__RADIX_NOTHING;
 }
 
 void smft__gather_backward_rows(smft_ctx *ctx, const smft__reads *reads, const float *d_sum, smft__rows *rows, uint64_t *entries) {
@@ -217,6 +208,5 @@ void smft__gather_backward_rows(smft_ctx *ctx, const smft__reads *reads, const f
   if (rows->n == 0)
     return;
   smft__parallel_for(ctx, smft__blocks(n, LOOKUPS), look_up_block, &work);
-  work.n = close_up(entries, n);
   sort_and_scatter(ctx, &work, entries + n, (uint64_t)rows->n);
 }

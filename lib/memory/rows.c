@@ -2,7 +2,10 @@
  * Owns its arrays.  Knows nothing of pools, gradients or patches: those only share this shape. */
 #include "memory/rows.h"
 #include "base/hash.h"
+#include "base/parallel.h"
 #include <string.h>
+
+enum { ZEROED = 256 }; /* rows of a block */
 
 static int64_t home(const smft__rows *rows, int64_t slot) {
   return (int64_t)(smft__mix64((uint64_t)slot) & (uint64_t)(rows->index_size - 1));
@@ -124,6 +127,17 @@ void smft__rows_clear(smft__rows *rows) {
   rows->n = 0;
   if (rows->index)
     memset(rows->index, 0, (size_t)rows->index_size * sizeof *rows->index);
+}
+
+static void zero_block(void *arg, int64_t block, int32_t lane) {
+  const smft__rows *rows = arg;
+  int64_t begin = block * ZEROED, end = smft__least(begin + ZEROED, rows->n);
+  (void)lane;
+  memset(smft__rows_at(rows, begin), 0, (size_t)((end - begin) * rows->dim) * sizeof(float));
+}
+
+void smft__rows_zero(smft__rows *rows) {
+  smft__parallel_for(rows->ctx, smft__blocks(rows->n, ZEROED), zero_block, rows);
 }
 
 smft_status smft__rows_copy(smft__rows *to, const smft__rows *from) {

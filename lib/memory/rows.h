@@ -22,6 +22,7 @@ int64_t smft__rows_find(const smft__rows *rows, int64_t slot);
 int64_t smft__rows_add(smft__rows *rows, int64_t slot);
 void smft__rows_remove(smft__rows *rows, int64_t slot); /* the last row takes its place */
 void smft__rows_clear(smft__rows *rows);
+void smft__rows_zero(smft__rows *rows); /* their values, on the context's threads; which slots there are stays */
 smft_status smft__rows_copy(smft__rows *to, const smft__rows *from);
 static inline float *smft__rows_at(const smft__rows *rows, int64_t position) { return rows->values + position * rows->dim; }
 #endif

@@ -140,8 +140,21 @@ static void choose_rows(layer *b) {
   if (smft__rows_reserve(&b->rows, n) != SMFT_OK)
     bench_fail("out of memory");
   for (int64_t i = 0; i < n; i++)
-    memset(smft__rows_at(&b->rows, smft__rows_add(&b->rows, counts.slots[i])), 0, (size_t)b->rows.dim * sizeof(float));
+    smft__rows_add(&b->rows, counts.slots[i]);
+  smft__rows_zero(&b->rows);
   smft__counts_free(&counts);
+}
+
+static void update_block(void *arg, int64_t block, int32_t lane) {
+  layer *b = arg;
+  int64_t dim = b->rows.dim;
+  (void)lane;
+  for (int64_t i = block * b->rows.n / BLOCKS; i < (block + 1) * b->rows.n / BLOCKS; i++) {
+    float *value = b->values + b->rows.slots[i] * dim;
+    const float *gradient = smft__rows_at(&b->rows, i);
+    for (int64_t j = 0; j < dim; j++)
+      value[j] -= 1e-6f * gradient[j];
+  }
 }
 
 /* Counts the reads, takes the ROWS lowest of the slots read (which ones makes no difference here), and trains them.  The loss is half the
@@ -149,16 +162,10 @@ static void choose_rows(layer *b) {
 static int64_t step(void *arg) {
   layer *b = arg;
   smft__memory_grads grads = {.rows = &b->rows};
-  int64_t dim = b->rows.dim;
   forward(b);
   choose_rows(b);
   smft__memory_backward(b->ctx, &b->weights, b->x, TOKENS, &b->tape, b->out, NULL, &grads);
-  for (int64_t i = 0; i < b->rows.n; i++) {
-    float *value = b->values + b->rows.slots[i] * dim;
-    const float *gradient = smft__rows_at(&b->rows, i);
-    for (int64_t j = 0; j < dim; j++)
-      value[j] -= 1e-6f * gradient[j];
-  }
+  smft__parallel_for(b->ctx, BLOCKS, update_block, b);
   return 1;
 }
 
