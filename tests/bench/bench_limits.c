@@ -3,6 +3,7 @@
  *   stream         384 MiB, or four times the last cache if that is more, read and summed; bytes a second
  *   rows BYTES     rows of so many bytes read at random places of the table, the next four fetched meanwhile; bytes a second
  *   sgemm M N K    (M, K) x (K, N); FLOP a second
+ *   fma            multiply-adds of the widest vectors, in registers alone; FLOP a second
  *   amx            products of f32 in three pieces of bf16 each (lib/nn/gemm_tiles.c), the tiles always at hand; FLOP a second
  *   blas           {"config": what OpenBLAS says of itself, "parallel": 0 one thread, 1 its own threads, 2 OpenMP} */
 #include "bench.h"
@@ -188,15 +189,95 @@ static int64_t sgemm(void *arg) {
   return REPEATS * 2 * l->m * l->n * l->k;
 }
 
-/* The unit's own speed.  It is not that of the day's sgemm: a server that has no power to spare slows AMX alone down, to a third and less. */
-#if defined(__x86_64__)
-enum { AMX_STEPS = 4096 };
+/* ---- the arithmetic units' own speed ---- */
 
+static void *multiply_tiles(void *arg);
+static void *multiply_vectors(void *arg);
+
+enum { AMX_STEPS = 1 << 15, FMA_STEPS = 1 << 21, CHAINS = 12 }; /* CHAINS sums at a time hide how long one multiply-add takes */
+
+static int64_t fma_lanes(void) {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512f") ? 16 : __builtin_cpu_supports("fma") ? 8 : 0;
+#else
+  return 0;
+#endif
+}
+
+static void prepare_fma(void *arg, char **words) {
+  (void)arg, (void)words;
+  if (fma_lanes() == 0)
+    bench_fail("this machine has neither AVX-512 nor FMA");
+}
+
+static int64_t fma_rate(void *arg) {
+  limits *l = arg;
+  on_threads(l, multiply_vectors);
+  return l->threads * FMA_STEPS * CHAINS * 2 * fma_lanes();
+}
+
+static void prepare_amx(void *arg, char **words) {
+  (void)arg, (void)words;
+#if defined(__x86_64__)
+  if (syscall(SYS_arch_prctl, 0x1023, 18) == 0) /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    return;
+#endif
+  bench_fail("this machine has no AMX");
+}
+
+static int64_t amx(void *arg) {
+  limits *l = arg;
+  on_threads(l, multiply_tiles);
+  return (int64_t)l->threads * AMX_STEPS * 2 * 32 * 32 * 32;
+}
+
+#if defined(__x86_64__)
+/* Sums that stay finite.  The empty statement keeps the compiler from doing two steps in one. */
+#define FMA_LOOP(name, set, type, splat, fma)                                           \
+  __attribute__((target(set))) static float name(float seed) {                          \
+    type sum[CHAINS], x = splat(0.999f), y = splat(0.001f);                             \
+    float out[16];                                                                      \
+    for (int j = 0; j < CHAINS; j++)                                                    \
+      sum[j] = splat(seed + (float)j);                                                  \
+    for (int i = 0; i < FMA_STEPS; i++) {                                               \
+      _Pragma("GCC unroll 12") for (int j = 0; j < CHAINS; j++)                         \
+        sum[j] = fma(sum[j], x, y);                                                     \
+      __asm__ volatile("");                                                             \
+    }                                                                                   \
+    for (int j = 1; j < CHAINS; j++)                                                    \
+      sum[0] += sum[j];                                                                 \
+    memcpy(out, &sum[0], sizeof sum[0]);                                                \
+    return out[0];                                                                      \
+  }
+FMA_LOOP(fma_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps)
+FMA_LOOP(fma_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps)
+
+static void *multiply_vectors(void *arg) {
+  part *p = arg;
+  p->sum = fma_lanes() == 16 ? fma_avx512((float)p->index) : fma_avx2((float)p->index);
+  return NULL;
+}
+
+/* On numbers of all sizes: on zeros the unit needs less power, and a server that has none to spare does not slow it down.  On others it
+ * does, and slows AMX alone, to a third and less. */
 __attribute__((target("amx-tile,amx-bf16"))) static void *multiply_tiles(void *arg) {
   static const struct { uint8_t palette, none[15]; uint16_t row_bytes[16]; uint8_t rows[16]; } config = {
       1, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-  (void)arg;
+  uint16_t pieces[4][16][32]; /* bf16 between 1 and 2, all seven bits of the fraction in use, either sign */
+  uint32_t seed = (uint32_t)((part *)arg)->seed;
+  for (int i = 0; i < 4 * 16 * 32; i++) {
+    seed = seed * 1664525u + 1013904223u;
+    (&pieces[0][0][0])[i] = (uint16_t)(0x3f80 | (seed >> 24 & 0x7f) | (seed >> 16 & 0x8000));
+  }
   _tile_loadconfig(&config);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_loadd(4, pieces[0], 64);
+  _tile_loadd(5, pieces[1], 64);
+  _tile_loadd(6, pieces[2], 64);
+  _tile_loadd(7, pieces[3], 64);
   for (int i = 0; i < AMX_STEPS * 6; i++) { /* six products of pieces */
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
@@ -207,26 +288,9 @@ __attribute__((target("amx-tile,amx-bf16"))) static void *multiply_tiles(void *a
   return NULL;
 }
 
-static void prepare_amx(void *arg, char **words) {
-  (void)arg, (void)words;
-  if (syscall(SYS_arch_prctl, 0x1023, 18) != 0) /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
-    bench_fail("this machine has no AMX");
-}
-
-static int64_t amx(void *arg) {
-  limits *l = arg;
-  on_threads(l, multiply_tiles);
-  return (int64_t)l->threads * AMX_STEPS * 2 * 32 * 32 * 32;
-}
 #else
-static void prepare_amx(void *arg, char **words) {
-  (void)arg, (void)words;
-  bench_fail("this machine has no AMX");
-}
-static int64_t amx(void *arg) {
-  (void)arg;
-  return 1;
-}
+static void *multiply_tiles(void *arg) { return arg; }
+static void *multiply_vectors(void *arg) { return arg; }
 #endif
 
 static void answer_blas(void *arg, char **words) {
@@ -244,6 +308,7 @@ static void answer_blas(void *arg, char **words) {
 static const bench_task tasks[] = {{"stream", prepare_stream, stream, NULL},
                                    {"rows", prepare_rows, rows, NULL},
                                    {"sgemm", prepare_sgemm, sgemm, NULL},
+                                   {"fma", prepare_fma, fma_rate, NULL},
                                    {"amx", prepare_amx, amx, NULL},
                                    {"blas", NULL, NULL, answer_blas},
                                    {NULL, NULL, NULL, NULL}};

@@ -18,6 +18,7 @@ def limits(bench):
             sides["rows.%dKB" % (size >> 10)] = (bench.side(worker, "rows %d" % size), "GB/s")
         for m in (1, 16, 256, 1024):
             sides["sgemm.M%d" % m] = (bench.side(bench.limits(threads), "sgemm %d 1536 576" % m), "GFLOP/s")
+        sides["fma"] = (bench.side(bench.limits(threads), "fma"), "GFLOP/s")
         if has_amx():
             sides["amx"] = (bench.side(bench.limits(threads), "amx"), "GFLOP/s")
         bench.in_turn(*(side for side, _ in sides.values()))
