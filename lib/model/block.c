@@ -18,20 +18,32 @@ static smft__matrix matrix_of(const smft_model *model, const smft_patch *patch, 
   return matrix;
 }
 
+static void adapter_forward(const smft__batch_shape *shape, const smft__matrix *m, const float *x, float *y) {
+  if (m->adapter)
+    smft__low_rank_forward(shape->ctx, m->adapter, x, shape->n_tokens, shape->adapted, y);
+}
+
 /* y = x W^T, and what the adapter adds */
 static void matrix_forward(const smft__batch_shape *shape, const smft__matrix *m, const float *x, float *y) {
   smft__linear_forward(shape->ctx, &m->w, NULL, x, shape->n_tokens, y);
-  if (m->adapter)
-    smft__low_rank_forward(shape->ctx, m->adapter, x, shape->n_tokens, shape->adapted, y);
+  adapter_forward(shape, m, x, y);
+}
+
+/* The same for two or three (c: NULL: two) matrices of one input, side by side. */
+static void matrices_forward(const smft__batch_shape *shape, const smft__matrix *a, const smft__matrix *b, const smft__matrix *c,
+                             const float *x, float *const ys[3]) {
+  const smft__matrix *all[3] = {a, b, c};
+  const smft__tensor *ws[3] = {&a->w, &b->w, c ? &c->w : NULL};
+  int32_t n = c ? 3 : 2;
+  smft__linears_forward(shape->ctx, ws, n, x, shape->n_tokens, ys);
+  for (int32_t i = 0; i < n; i++)
+    adapter_forward(shape, all[i], x, ys[i]);
 }
 
 /* The gradients that are wanted; dx (NULL: not wanted) = or += dy W and the adapter's part. */
 static void matrix_backward(const smft__batch_shape *shape, const smft__matrix *m, const float *x, const float *dy,
                             const smft__matrix_grad *g, float *dx, int accumulate) {
-  if (g->w)
-    smft__linear_backward_weight(shape->ctx, x, dy, shape->n_tokens, m->w.shape[1], m->w.shape[0], g->w, NULL);
-  if (dx)
-    smft__linear_backward_input(shape->ctx, &m->w, dy, shape->n_tokens, dx, accumulate);
+  smft__linear_backward(shape->ctx, &m->w, x, dy, shape->n_tokens, dx, accumulate, g->w);
   if (m->adapter)
     smft__low_rank_backward(shape->ctx, m->adapter, x, dy, shape->n_tokens, shape->adapted, g->a, g->b, dx);
 }
@@ -119,9 +131,7 @@ static void attention_forward(const smft__batch_shape *shape, const smft__block_
   smft_ctx *ctx = shape->ctx;
   int64_t n = shape->n_tokens;
   smft__rmsnorm_forward(ctx, &w->input_norm, c->norm_eps, t->x, n, c->hidden, t->normed, t->inv_rms1);
-  matrix_forward(shape, &w->q, t->normed, t->q);
-  matrix_forward(shape, &w->k, t->normed, t->k);
-  matrix_forward(shape, &w->v, t->normed, t->v);
+  matrices_forward(shape, &w->q, &w->k, &w->v, t->normed, (float *const[3]){t->q, t->k, t->v});
   smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, c->rope_theta, 0);
   smft__rope(ctx, t->k, shape->positions, n, c->n_kv_heads, c->head_dim, c->rope_theta, 0);
   point_segments(shape, t);
@@ -172,8 +182,7 @@ static void attention_backward(const smft__batch_shape *shape, const smft__block
 /* ---- FFN and memory --------------------------------------------------------------------------------------------------------- */
 
 static void ffn_forward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t, float *out) {
-  matrix_forward(shape, &w->gate, t->hidden, t->gate);
-  matrix_forward(shape, &w->up, t->hidden, t->up);
+  matrices_forward(shape, &w->gate, &w->up, NULL, t->hidden, (float *const[3]){t->gate, t->up, NULL});
   smft__swiglu_forward(shape->ctx, t->gate, t->up, shape->n_tokens * shape->config->ffn, t->act);
   matrix_forward(shape, &w->down, t->act, out);
 }

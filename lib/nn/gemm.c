@@ -222,11 +222,9 @@ static void packing_block(const gemm_plan *plan, int64_t row, int64_t row_end, i
   smft__room_give(plan->ctx, room);
 }
 
-static void run_block(void *arg, int64_t block, int32_t lane) {
-  const gemm_plan *plan = arg;
+static void run_block(const gemm_plan *plan, int64_t block) {
   int64_t row = block / plan->column_blocks * plan->row_block, column = block % plan->column_blocks * plan->column_block;
   int64_t row_end = smft__least(row + plan->row_block, plan->args->m), column_end = smft__least(column + plan->column_block, plan->args->n);
-  (void)lane;
   if (plan->few)
     few_block(plan, column, column_end);
   else if (plan->tiles || plan->pack_a)
@@ -246,19 +244,43 @@ static int trivial(const smft__gemm_args *args) {
   return 1;
 }
 
+static int64_t n_blocks(const gemm_plan *plan) { return plan->row_blocks * plan->column_blocks; }
+
+typedef struct gemm_plans { /* of several products, their blocks end to end */
+  gemm_plan plans[SMFT__GEMM_MOST];
+} gemm_plans;
+
+static void run_one_of(void *arg, int64_t block, int32_t lane) {
+  const gemm_plans *several = arg;
+  const gemm_plan *plan = several->plans;
+  (void)lane;
+  for (; block >= n_blocks(plan); plan++)
+    block -= n_blocks(plan);
+  run_block(plan, block);
+}
+
+void smft__gemm_several(smft_ctx *ctx, const smft__gemm_args *args, int32_t n) {
+  gemm_plans several;
+  gemm_plan *plan = several.plans;
+  int64_t blocks = 0;
+  for (int32_t i = 0; i < n; i++)
+    if (!trivial(&args[i])) {
+      *plan = make_plan(ctx, &args[i], smft__lanes(ctx));
+      blocks += n_blocks(plan++);
+    }
+  smft__parallel_for(ctx, blocks, run_one_of, &several);
+}
+
 void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args) {
-  if (trivial(args))
-    return;
-  gemm_plan plan = make_plan(ctx, args, smft__lanes(ctx));
-  smft__parallel_for(ctx, plan.row_blocks * plan.column_blocks, run_block, &plan);
+  smft__gemm_several(ctx, args, 1);
 }
 
 void smft__gemm_serial(smft_ctx *ctx, const smft__gemm_args *args) {
   if (trivial(args))
     return;
   gemm_plan plan = make_plan(ctx, args, 1);
-  for (int64_t block = 0; block < plan.row_blocks * plan.column_blocks; block++)
-    run_block(&plan, block, 0);
+  for (int64_t block = 0; block < n_blocks(&plan); block++)
+    run_block(&plan, block);
 }
 
 smft_status smft__gemm_reserve(smft_ctx *ctx) {

@@ -19,6 +19,10 @@ typedef struct smft__gemm_args {
   int64_t ldc;
 } smft__gemm_args;
 void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args);
+/* n products (at most SMFT__GEMM_MOST) that do not need each other's results: the same bits as one after the other, but the threads are
+ * woken, and waited for, once. */
+#define SMFT__GEMM_MOST 3
+void smft__gemm_several(smft_ctx *ctx, const smft__gemm_args *args, int32_t n);
 /* The same on the caller's thread alone (for use inside a block of smft__parallel_for). */
 void smft__gemm_serial(smft_ctx *ctx, const smft__gemm_args *args);
 /* Makes the memory that products on all the context's threads need; without it the first ones do, and where they cannot, they do without. */

@@ -23,22 +23,56 @@ static void fill_rows(void *arg, int64_t block, int32_t lane) {
     smft__vector()->to_f32(work->bias->data, work->bias->dtype, work->out, work->y + t * work->out);
 }
 
-void smft__linear_forward(smft_ctx *ctx, const smft__tensor *w, const smft__tensor *bias, const float *x, int64_t n_tokens, float *y) {
+static smft__gemm_args forward_args(const smft__tensor *w, const float *x, int64_t n_tokens, float *y) {
   int64_t out = w->shape[0], in = w->shape[1];
-  int has_bias = bias && bias->data;
   smft__gemm_args args = {.m = n_tokens, .n = out, .k = in, .a = x, .lda = in, .trans_b = 1, .b = w->data, .ldb = in,
-                          .b_dtype = w->dtype, .accumulate = has_bias, .c = y, .ldc = out};
-  if (has_bias) {
-    bias_work work = {bias, NULL, y, NULL, n_tokens, out};
+                          .b_dtype = w->dtype, .c = y, .ldc = out};
+  return args;
+}
+
+static smft__gemm_args input_args(const smft__tensor *w, const float *dy, int64_t n_tokens, float *dx, int accumulate) {
+  int64_t out = w->shape[0], in = w->shape[1];
+  smft__gemm_args args = {.m = n_tokens, .n = in, .k = out, .a = dy, .lda = out, .b = w->data, .ldb = in, .b_dtype = w->dtype,
+                          .accumulate = accumulate, .c = dx, .ldc = in};
+  return args;
+}
+
+static smft__gemm_args weight_args(const float *x, const float *dy, int64_t n_tokens, int64_t in, int64_t out, float *dw) {
+  smft__gemm_args args = {.m = out, .n = in, .k = n_tokens, .a = dy, .lda = out, .trans_a = 1, .b = x, .ldb = in,
+                          .b_dtype = SMFT__F32, .accumulate = 1, .c = dw, .ldc = in};
+  return args;
+}
+
+void smft__linear_forward(smft_ctx *ctx, const smft__tensor *w, const smft__tensor *bias, const float *x, int64_t n_tokens, float *y) {
+  smft__gemm_args args = forward_args(w, x, n_tokens, y);
+  if (bias && bias->data) {
+    bias_work work = {bias, NULL, y, NULL, n_tokens, args.n};
     smft__parallel_for(ctx, smft__blocks(n_tokens, BIAS_ROWS), fill_rows, &work);
+    args.accumulate = 1;
   }
   smft__gemm(ctx, &args);
 }
 
+void smft__linears_forward(smft_ctx *ctx, const smft__tensor *const *ws, int32_t n, const float *x, int64_t n_tokens, float *const *ys) {
+  smft__gemm_args args[SMFT__GEMM_MOST];
+  for (int32_t i = 0; i < n; i++)
+    args[i] = forward_args(ws[i], x, n_tokens, ys[i]);
+  smft__gemm_several(ctx, args, n);
+}
+
+void smft__linear_backward(smft_ctx *ctx, const smft__tensor *w, const float *x, const float *dy, int64_t n_tokens, float *dx,
+                           int accumulate, float *dw) {
+  smft__gemm_args args[2];
+  int32_t n = 0;
+  if (dw)
+    args[n++] = weight_args(x, dy, n_tokens, w->shape[1], w->shape[0], dw);
+  if (dx)
+    args[n++] = input_args(w, dy, n_tokens, dx, accumulate);
+  smft__gemm_several(ctx, args, n);
+}
+
 void smft__linear_backward_input(smft_ctx *ctx, const smft__tensor *w, const float *dy, int64_t n_tokens, float *dx, int accumulate) {
-  int64_t out = w->shape[0], in = w->shape[1];
-  smft__gemm_args args = {.m = n_tokens, .n = in, .k = out, .a = dy, .lda = out, .b = w->data, .ldb = in, .b_dtype = w->dtype,
-                          .accumulate = accumulate, .c = dx, .ldc = in};
+  smft__gemm_args args = input_args(w, dy, n_tokens, dx, accumulate);
   smft__gemm(ctx, &args);
 }
 
@@ -53,8 +87,7 @@ static void bias_columns(void *arg, int64_t block, int32_t lane) {
 
 void smft__linear_backward_weight(smft_ctx *ctx, const float *x, const float *dy, int64_t n_tokens, int64_t in, int64_t out, float *dw,
                                   float *db) {
-  smft__gemm_args args = {.m = out, .n = in, .k = n_tokens, .a = dy, .lda = out, .trans_a = 1, .b = x, .ldb = in,
-                          .b_dtype = SMFT__F32, .accumulate = 1, .c = dw, .ldc = in};
+  smft__gemm_args args = weight_args(x, dy, n_tokens, in, out, dw);
   smft__gemm(ctx, &args);
   if (db) {
     bias_work work = {NULL, dy, NULL, db, n_tokens, out};

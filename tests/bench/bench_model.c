@@ -4,7 +4,7 @@
  *   opened       what smft_model_load took, in ms
  *   forward      256 tokens through an empty session, logits of all
  *   prefill N    N tokens through an empty session, logits of the last (N: 256)
- *   decode       one token after another, greedy, positions 16 to 79
+ *   decode       one token after another, positions 16 to 79 of the same 256 tokens (which token comes next is not part of the work)
  *   sessions N   N sessions on the one model, each decoding in a host thread of its own; tokens of all of them
  *   logits       of 256 tokens: {"numbers": 32 logits of the last, "next": the largest, "spread": of the logits, "nll": the mean}
  *   hash         of the logits of 256 tokens, all bits
@@ -88,14 +88,11 @@ static int32_t largest(const float *logits, int32_t n) {
 /* The prompt is fed once; the n tokens after it are then decoded over and over. */
 static void decode_at(seat *one, int n) {
   const subject *s = &one->room->s;
-  int32_t id = s->ids[PROMPT];
   if (smft_session_length(one->session) < PROMPT)
     check(smft_session_feed(one->session, s->ids, PROMPT, SMFT_LOGITS_NONE, NULL, 0), "feed");
   check(smft_session_rewind(one->session, PROMPT), "rewind");
-  for (int i = 0; i < n; i++) {
-    check(smft_session_feed(one->session, &id, 1, SMFT_LOGITS_LAST, one->logits, s->info.vocab_size), "feed");
-    id = largest(one->logits, s->info.vocab_size);
-  }
+  for (int i = 0; i < n; i++)
+    check(smft_session_feed(one->session, &s->ids[PROMPT + i], 1, SMFT_LOGITS_LAST, one->logits, s->info.vocab_size), "feed");
 }
 
 static void prepare_decode(void *arg, char **words) {

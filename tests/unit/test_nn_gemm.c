@@ -126,6 +126,33 @@ START_TEST(test_many_blocks) {
 }
 END_TEST
 
+/* Products side by side have the bits that they have one after the other; one of them has nothing to multiply. */
+START_TEST(test_several_at_once) {
+  enum { TOKENS = 70, IN = 130, OUT = 300 };
+  static float x[TOKENS * IN], w[OUT * IN], dy[TOKENS * OUT], alone[3][OUT * IN], together[3][OUT * IN];
+  smft_ctx *ctx[3];
+  for (int i = 0; i < OUT * IN; i++)
+    w[i] = cosf((float)i), x[i % (TOKENS * IN)] = sinf((float)i), dy[i % (TOKENS * OUT)] = sinf((float)i * 5);
+  contexts(ctx);
+  for (int n_tokens = 0; n_tokens <= TOKENS; n_tokens += 5) { /* of the first one alone */
+    smft__gemm_args args[3] = {{n_tokens, OUT, IN, x, IN, 0, 1, w, IN, SMFT__F32, 0, alone[0], OUT},
+                               {OUT, IN, TOKENS, dy, OUT, 1, 0, x, IN, SMFT__F32, 1, alone[1], IN},
+                               {TOKENS, IN, OUT, dy, OUT, 0, 0, w, IN, SMFT__F32, 0, alone[2], IN}};
+    memset(alone, 0, sizeof alone);
+    for (int i = 0; i < 3; i++)
+      smft__gemm(ctx[1], &args[i]);
+    for (int t = 0; t < 3; t++) {
+      memset(together, 0, sizeof together);
+      for (int i = 0; i < 3; i++)
+        args[i].c = together[i];
+      smft__gemm_several(ctx[t], args, 3);
+      ck_assert_mem_eq(together, alone, sizeof alone);
+    }
+  }
+  free_contexts(ctx);
+}
+END_TEST
+
 START_TEST(test_nothing_to_do) {
   float c[4] = {1, 2, 3, 4}, x[4] = {1, 1, 1, 1};
   smft__gemm_args args = {2, 2, 0, x, 1, 0, 0, x, 2, SMFT__F32, 1, c, 2};
@@ -299,6 +326,7 @@ Suite *make_suite(void) {
   TCase *tests = tcase_create("gemm");
   tcase_add_loop_test(tests, test_shapes, SMFT__CPU_PORTABLE, SMFT__CPU_TILES + 1);
   tcase_add_test(tests, test_many_blocks);
+  tcase_add_test(tests, test_several_at_once);
   tcase_add_loop_test(tests, test_packing_a_needs_no_memory, SMFT__CPU_PORTABLE, SMFT__CPU_TILES);
   tcase_add_test(tests, test_nothing_to_do);
   tcase_add_loop_test(tests, test_what_is_not_finite_stays_in_its_row, SMFT__CPU_PORTABLE, SMFT__CPU_TILES + 1);

@@ -215,9 +215,8 @@ class Tasks:
 
         def work():
             with torch.inference_mode():
-                token = self.ids[PROMPT:PROMPT + 1]
                 for i in range(PROMPT, PROMPT + DECODED):
-                    token = self.model(token, caches, i).argmax(-1)
+                    self.model(self.ids[i:i + 1], caches, i)
             return DECODED
         return work
 
