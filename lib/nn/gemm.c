@@ -2,7 +2,7 @@
  * gemm_tiles.c's where the context asks for AMX.
  * Why not a BLAS: results must not depend on threads, a library may not touch a host's BLAS threads, and weights are read as bf16.
  *
- * Every element of C is summed over k in the same order wherever the cut falls.  The packed panel (at most 36 KiB) is on the stack; packed
+ * Every element of C is summed over k in the same order wherever the cut falls.  The packed panel (at most 48 KiB) is on the stack; packed
  * rows of A, and AMX, need more, which the context keeps (base/room.h). */
 #include "nn/gemm.h"
 #include "base/parallel.h"
@@ -12,9 +12,10 @@
 #include "nn/levels.h"
 
 #define MOST_TILE (8 * 48)      /* numbers of C in a tile */
-#define MOST_DEPTH 256          /* of k at a time */
-#define MOST_PANEL (192 * 48)   /* numbers of B in a panel */
-#define ROW_BLOCK 256           /* rows of A by a panel's depth stay in the second-level cache while the panels of a block pass */
+#define DEPTH 256               /* of k at a time */
+#define PACKED_DEPTH 192        /* where A is packed: a panel of B leaves the nearest cache room for a strip */
+#define MOST_PANEL (DEPTH * 48) /* numbers of B in a panel */
+#define ROW_BLOCK 256           /* rows of A by DEPTH stay in the second-level cache while the panels of a block pass */
 #define PACKED_COLUMNS_LEAST 128 /* of a block that packs its rows of A; below, that takes longer than it saves */
 #define TILES_ROWS_LEAST 64     /* of A for AMX where B is split, too; measured: as fast as AVX-512 at 48 to 56 */
 #define TILES_ROWS_BF16 33      /* where B is bf16: 1.5 times as fast */
@@ -23,8 +24,7 @@
 #define FEW_BYTES (1 << 18)  /* or bytes of B, where each is read for few rows: memory takes as long for them */
 
 typedef struct kernels {
-  int lanes, tile_rows, panel; /* columns of a panel of B */
-  int depth;                   /* of k at a time: a panel of B stays in the cache that is nearest */
+  int lanes, tile_rows, panel; /* panel: columns of one of B */
   void (*tile)(int rows, int vecs, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t b_step, float *c,
                int64_t ldc, int add);
   void (*pack)(const char *b, int64_t row_bytes, int dtype, int trans, int64_t n, int64_t k, float *panel);
@@ -33,13 +33,12 @@ typedef struct kernels {
                    int64_t ldc, int add);
 } kernels;
 
-/* A panel of AVX-512 is 36 KiB, of a nearest cache of 48. */
-_Static_assert(ROW_BLOCK * MOST_DEPTH * sizeof(float) <= SMFT__ROOM_BYTES, "a block's rows of A fit a room");
+_Static_assert(ROW_BLOCK * DEPTH * sizeof(float) <= SMFT__ROOM_BYTES, "a block's rows of A fit a room");
 static const kernels by_level[3] = {
-    {4, 6, 8, MOST_DEPTH, any_tile_portable, pack_portable, pack_a_portable, few_rows_portable},
+    {4, 6, 8, any_tile_portable, pack_portable, pack_a_portable, few_rows_portable},
 #if defined(__x86_64__)
-    {8, 6, 16, MOST_DEPTH, any_tile_avx2, pack_avx2, pack_a_avx2, few_rows_avx2},
-    {16, 8, 48, 192, any_tile_avx512, pack_avx512, pack_a_avx512, few_rows_avx512},
+    {8, 6, 16, any_tile_avx2, pack_avx2, pack_a_avx2, few_rows_avx2},
+    {16, 8, 48, any_tile_avx512, pack_avx512, pack_a_avx512, few_rows_avx512},
 #endif
 };
 
@@ -50,7 +49,9 @@ typedef struct gemm_plan {
   int64_t b_size;                 /* bytes of an element of B */
   int64_t row_block, column_block; /* of C, the last ones smaller */
   int64_t row_blocks, column_blocks;
-  int few, tiles, pack_a;
+  int64_t depth; /* of k at a time */
+  int few, tiles;
+  int pack_a; /* A stored (k, m) where some panels pass over it: where it is, each p of a tile is on another line, and another page */
 } gemm_plan;
 
 /* n cut in equal pieces of at most `most`, each a multiple of `unit` except the last. */
@@ -100,11 +101,9 @@ static void cut_for_few(gemm_plan *plan) {
   plan->column_block = columns_for(args, of_bytes > share ? of_bytes : share, 16);
 }
 
-/* A stored (k, m) is packed where some panels pass over it: where it is, each p of a tile is on another line, and another page. */
 static void cut_for_vectors(gemm_plan *plan, int32_t lanes) {
   const smft__gemm_args *args = plan->args;
   plan->row_block = even_piece(args->m, ROW_BLOCK, 1);
-  plan->pack_a = args->trans_a && args->n >= PACKED_COLUMNS_LEAST;
   if (plan->pack_a)
     plan->column_block = columns_for_packing(plan, lanes, plan->use->panel, PACKED_COLUMNS_LEAST);
   else
@@ -112,9 +111,11 @@ static void cut_for_vectors(gemm_plan *plan, int32_t lanes) {
 }
 
 static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t lanes) {
-  gemm_plan plan = {ctx, args, &by_level[smft__cpu_level()], args->b_dtype == SMFT__F32 ? 4 : 2, 0, 0, 0, 0, 0, 0, 0};
+  gemm_plan plan = {ctx, args, &by_level[smft__cpu_level()], args->b_dtype == SMFT__F32 ? 4 : 2, 0, 0, 0, 0, 0, 0, 0, 0};
   plan.few = args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
   plan.tiles = !plan.few && wants_tiles(ctx, args);
+  plan.pack_a = args->trans_a && args->n >= PACKED_COLUMNS_LEAST;
+  plan.depth = even_piece(args->k, plan.pack_a ? PACKED_DEPTH : DEPTH, 1);
   if (plan.tiles)
     cut_for_tiles(&plan, lanes);
   else if (plan.few)
@@ -184,10 +185,10 @@ static int read_directly(const gemm_plan *plan, int64_t rows, int64_t columns) {
 /* strips: room for rows of A, packed, or NULL. */
 static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end, float *strips) {
   const smft__gemm_args *args = plan->args;
-  int64_t depth = even_piece(args->k, plan->use->depth, 1), width = even_piece(column_end - column, plan->use->panel, plan->use->lanes);
+  int64_t width = even_piece(column_end - column, plan->use->panel, plan->use->lanes);
   float packed[MOST_PANEL] __attribute__((aligned(64)));
-  for (int64_t p = 0; p < args->k; p += depth) {
-    int64_t deep = smft__least(depth, args->k - p);
+  for (int64_t p = 0; p < args->k; p += plan->depth) {
+    int64_t deep = smft__least(plan->depth, args->k - p);
     if (strips)
       plan->use->pack_a(args->a + p * args->lda + row, args->lda, row_end - row, deep, tile_height(plan, row_end - row), strips);
     for (int64_t j = column; j < column_end; j += width) {
