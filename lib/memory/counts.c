@@ -40,29 +40,33 @@ static smft_status grow_list(smft__counts *counts, int64_t needed) {
   return SMFT_OK;
 }
 
-/* Turns sorted entries (slot in the upper half) into distinct ones with their number in the lower half; returns how many. */
+/* A pending entry: the slot in the upper half, how often it was read, less one, in the lower. */
+static int64_t slot_of(uint64_t entry) { return (int64_t)(entry >> 32); }
+static int64_t reads_of(uint64_t entry) { return (int64_t)(entry & UINT32_MAX) + 1; }
+
+/* Makes one entry of all that have the same slot, of n > 0 sorted ones; returns how many there are.  Written so that it needs no branch:
+ * which entries are alike cannot be foreseen. */
 static int64_t squeeze(uint64_t *entries, int64_t n) {
   int64_t kept = 0;
-  for (int64_t i = 0; i < n;) {
-    int64_t end = i + 1;
-    while (end < n && entries[end] >> 32 == entries[i] >> 32)
-      end++;
-    entries[kept++] = (entries[i] >> 32 << 32) | (uint64_t)(end - i);
-    i = end;
+  uint64_t now = entries[0];
+  for (int64_t i = 1; i < n; i++) {
+    uint64_t next = entries[i], together = now + (uint64_t)reads_of(next);
+    int another = slot_of(next) != slot_of(now);
+    entries[kept] = now;
+    kept += another;
+    now = another ? next : together;
   }
-  return kept;
+  entries[kept] = now;
+  return kept + 1;
 }
 
-/* How many slots of the sorted entries are not in the list yet. */
+/* How many of the distinct sorted entries' slots are not in the list yet. */
 static int64_t count_new(const smft__counts *counts, const uint64_t *entries, int64_t n) {
   int64_t fresh = 0, at = 0;
   for (int64_t i = 0; i < n; i++) {
-    int64_t slot = (int64_t)(entries[i] >> 32);
-    if (i > 0 && (int64_t)(entries[i - 1] >> 32) == slot)
-      continue;
-    while (at < counts->n && counts->slots[at] < slot)
+    while (at < counts->n && counts->slots[at] < slot_of(entries[i]))
       at++;
-    fresh += at == counts->n || counts->slots[at] != slot;
+    fresh += at == counts->n || counts->slots[at] != slot_of(entries[i]);
   }
   return fresh;
 }
@@ -71,7 +75,7 @@ static int64_t count_new(const smft__counts *counts, const uint64_t *entries, in
 static void merge_back(smft__counts *counts, const uint64_t *entries, int64_t n, int64_t n_new) {
   int64_t old = counts->n - 1, add = n - 1, to = counts->n + n_new - 1;
   for (; add >= 0; to--) {
-    int64_t slot = (int64_t)(entries[add] >> 32), reads = (int64_t)(entries[add] & UINT32_MAX);
+    int64_t slot = slot_of(entries[add]), reads = reads_of(entries[add]);
     if (old >= 0 && counts->slots[old] > slot) {
       counts->slots[to] = counts->slots[old];
       counts->reads[to] = counts->reads[old--];
@@ -97,14 +101,14 @@ static void sort_pending(smft__counts *counts) {
 
 /* On failure nothing is lost: the reads stay pending. */
 static smft_status merge_pending(smft__counts *counts) {
-  int64_t n_new, n;
+  int64_t n_new;
   if (counts->n_pending == 0)
     return SMFT_OK;
   sort_pending(counts);
+  counts->n_pending = squeeze(counts->pending, counts->n_pending);
   n_new = count_new(counts, counts->pending, counts->n_pending);
   SMFT__TRY(grow_list(counts, counts->n + n_new));
-  n = squeeze(counts->pending, counts->n_pending);
-  merge_back(counts, counts->pending, n, n_new);
+  merge_back(counts, counts->pending, counts->n_pending, n_new);
   counts->n_pending = 0;
   return SMFT_OK;
 }

@@ -80,6 +80,31 @@ START_TEST(reserved_counts_allocate_nothing) {
   smft_ctx_free(ctx);
 } END_TEST
 
+/* Where there is no memory for the list the reads stay pending, however often it is tried. */
+START_TEST(failure_loses_nothing) {
+  enum { SLOTS = 700, PIECE = 3000 };
+  failing state = {0};
+  smft_ctx *ctx = failing_ctx(&state, 1);
+  smft__counts counts;
+  smft__rng rng;
+  int64_t piece[PIECE], plain[SLOTS] = {0};
+  smft__counts_init(&counts, ctx);
+  smft__rng_seed(&rng, 4);
+  for (int i = 0; i < PIECE; i++)
+    plain[piece[i] = smft__rng_below(&rng, SLOTS)]++;
+  ck_ok(smft__counts_add(&counts, piece, PIECE));
+  for (int attempt = 0; attempt < 3; attempt++) {
+    state.fail_at = state.calls + 1;
+    ck_assert_int_eq(smft__counts_finish(&counts), SMFT_E_NOMEM);
+  }
+  plain[5]++;
+  ck_ok(smft__counts_add(&counts, (int64_t[]){5}, 1));
+  ck_ok(smft__counts_finish(&counts));
+  check(&counts, plain, SLOTS);
+  smft__counts_free(&counts);
+  smft_ctx_free(ctx);
+} END_TEST
+
 START_TEST(memory_follows_distinct_slots) {
   smft_ctx *ctx;
   smft__counts counts;
@@ -104,6 +129,7 @@ Suite *make_suite(void) {
   TCase *cases = tcase_create("counts");
   tcase_add_test(cases, counting);
   tcase_add_test(cases, memory_follows_distinct_slots);
+  tcase_add_test(cases, failure_loses_nothing);
   tcase_add_test(cases, reserved_counts_allocate_nothing);
   suite_add_tcase(suite, cases);
   return suite;
