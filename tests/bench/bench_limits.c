@@ -1,6 +1,7 @@
 /* bench_limits: what the machine can do: streaming reads, reads of random rows, sgemm of an OpenBLAS that is loaded at run time.
  * usage: bench_limits THREADS TABLE_MB [libopenblas.so]     TABLE_MB: of the table that rows are read from, and the most that is streamed
- *   stream         384 MiB, or four times the last cache if that is more, read and summed; bytes a second
+ *   stream         384 MiB, or four times the last cache if that is more, read and summed, eight pages side by side and the next eight
+ *                  fetched meanwhile: nearly twice as fast as one after the other; bytes a second
  *   rows BYTES     rows of so many bytes read at random places of the table, the next four fetched meanwhile; bytes a second
  *   sgemm M N K    (M, K) x (K, N); FLOP a second
  *   fma            multiply-adds of the widest vectors, in registers alone; FLOP a second
@@ -81,15 +82,20 @@ static void prepare_stream(void *arg, char **words) {
 }
 
 static void *read_part(void *arg) {
+  enum { PAGES = 8, PAGE = 1024 }; /* floats */
   part *p = arg;
   int64_t n = p->of->stream_floats / p->of->threads;
   const float *begin = p->of->stream + n * p->index;
-  floats sum[8] = {0};
-  for (int64_t i = 0; i + 64 <= n; i += 64)
-    for (int j = 0; j < 8; j++)
-      sum[j] += *(const floats *)(const void *)(begin + i + 8 * j);
-  for (int j = 1; j < 8; j++)
-    sum[0] += sum[j];
+  floats sum[PAGES] = {0};
+  for (int64_t i = 0; i + 2 * PAGES * PAGE <= n; i += PAGES * PAGE)
+    for (int64_t j = i; j < i + PAGE; j += 16)
+      for (int64_t page = 0; page < PAGES; page++) {
+        const float *line = begin + page * PAGE + j;
+        __builtin_prefetch(line + PAGES * PAGE);
+        sum[page] += *(const floats *)(const void *)line + *(const floats *)(const void *)(line + 8);
+      }
+  for (int page = 1; page < PAGES; page++)
+    sum[0] += sum[page];
   p->sum = sum[0][0];
   return NULL;
 }
