@@ -2,11 +2,9 @@
  * again.  Sampling and text are generate.c's; the arithmetic is block.c's, the same as in training. */
 #include "model/session.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/parallel.h"
 #include "nn/embedding.h"
 #include "nn/linear.h"
 #include "nn/loss.h"
@@ -14,7 +12,6 @@
 
 #define CHUNK 256 /* tokens run at a time: enough for the matrix kernels, little enough for the cache */
 #define NLL_LOGITS ((int64_t)1 << 20) /* floats (4 MB) */
-#define FINITE_BLOCK 65536 /* floats that one thread looks through: a single row stays with the caller */
 
 /* ---- life ------------------------------------------------------------------------------------------------------------------- */
 
@@ -191,43 +188,14 @@ static smft_status run_chunk(smft_session *s, int64_t n) {
   return SMFT_OK;
 }
 
-typedef struct finite_work {
-  const float *logits; /* (n) */
-  int64_t n;
-  atomic_int bad;
-} finite_work;
-
-static void finite_block(void *arg, int64_t block, int32_t lane) {
-  finite_work *work = arg;
-  const float *x = work->logits + block * FINITE_BLOCK;
-  int64_t left = work->n - block * FINITE_BLOCK, n = left < FINITE_BLOCK ? left : FINITE_BLOCK, i = 0;
-  float sums[8] = {0}; /* of x - x: 0 while all are finite, NaN from the first that is not; several, so that none waits for the last */
-  (void)lane;
-  for (; i + 8 <= n; i += 8)
-    for (int j = 0; j < 8; j++)
-      sums[j] += x[i + j] - x[i + j];
-  for (; i < n; i++)
-    sums[0] += x[i] - x[i];
-  for (int j = 0; j < 8; j++)
-    if (!(sums[j] >= 0))
-      atomic_store(&work->bad, 1);
-}
-
-static smft_status check_finite(smft_ctx *ctx, const float *logits, int64_t n) {
-  finite_work work = {logits, n, 0};
-  smft__parallel_for(ctx, smft__blocks(n, FINITE_BLOCK), finite_block, &work);
-  if (atomic_load(&work.bad))
-    return smft__fail(SMFT_E_NONFINITE, "the logits are not finite: a weight of the model or the patch is NaN, infinite or too large");
-  return SMFT_OK;
-}
-
 /* logits (n, V) of rows [begin, begin + n) of the chunk that ran last. */
 static smft_status head(smft_session *s, int64_t begin, int64_t n, float *logits) {
   const smft__config *c = &s->model->config;
   smft__tensor norm = smft__weight(s->model, s->patch, s->model->norm), w = smft__weight(s->model, s->patch, s->model->head);
   smft__rmsnorm_forward(s->model->ctx, &norm, c->norm_eps, s->x + begin * c->hidden, n, c->hidden, s->hidden, NULL);
-  smft__linear_forward(s->model->ctx, &w, NULL, s->hidden, n, logits);
-  return check_finite(s->model->ctx, logits, n * c->vocab);
+  if (!smft__linear_forward_finite(s->model->ctx, &w, s->hidden, n, logits))
+    return smft__fail(SMFT_E_NONFINITE, "the logits are not finite: a weight of the model or the patch is NaN, infinite or too large");
+  return SMFT_OK;
 }
 
 smft_status smft__session_run(smft_session *s, int64_t n, float *logits) {

@@ -2,6 +2,7 @@
  * (AMX, AVX-512, AVX2+FMA, portable).  B may be F32/F16/BF16, read as it is. */
 #ifndef SMFT__GEMM_H
 #define SMFT__GEMM_H
+#include <stdatomic.h>
 #include "data/tensor.h"
 /* op(A) is (m, k), op(B) (k, n), C (m, n), all row-major with leading dimensions (elements per stored row).
  * trans_a: A is stored (k, m); trans_b: B is stored (n, k). b_dtype: SMFT__F32/F16/BF16.  c = or += . */
@@ -19,6 +20,8 @@ typedef struct smft__gemm_args {
   int64_t ldc;
 } smft__gemm_args;
 void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args);
+/* The same; *not_finite becomes 1 where an element of C is NaN or infinite.  C is looked at while it is in the nearest caches. */
+void smft__gemm_checked(smft_ctx *ctx, const smft__gemm_args *args, atomic_int *not_finite);
 /* n products (at most SMFT__GEMM_MOST) that do not need each other's results: the same bits as one after the other, but the threads are
  * woken, and waited for, once. */
 #define SMFT__GEMM_MOST 3

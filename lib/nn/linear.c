@@ -53,6 +53,13 @@ void smft__linear_forward(smft_ctx *ctx, const smft__tensor *w, const smft__tens
   smft__gemm(ctx, &args);
 }
 
+int smft__linear_forward_finite(smft_ctx *ctx, const smft__tensor *w, const float *x, int64_t n_tokens, float *y) {
+  smft__gemm_args args = forward_args(w, x, n_tokens, y);
+  atomic_int not_finite = 0;
+  smft__gemm_checked(ctx, &args, &not_finite);
+  return !atomic_load(&not_finite);
+}
+
 void smft__linears_forward(smft_ctx *ctx, const smft__tensor *const *ws, int32_t n, const float *x, int64_t n_tokens, float *const *ys) {
   smft__gemm_args args[SMFT__GEMM_MOST];
   for (int32_t i = 0; i < n; i++)

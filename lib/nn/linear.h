@@ -6,6 +6,8 @@
 #include "data/tensor.h"
 /* y (T, out) = x (T, in) W^T + bias (out; NULL: none; F32/F16/BF16 tensor or absent).  y may not overlap x. */
 void smft__linear_forward(smft_ctx *ctx, const smft__tensor *w, const smft__tensor *bias, const float *x, int64_t n_tokens, float *y);
+/* The same without bias; 0 where an element of y is NaN or infinite. */
+int smft__linear_forward_finite(smft_ctx *ctx, const smft__tensor *w, const float *x, int64_t n_tokens, float *y);
 /* ys[i] (T, out of ws[i]) = x (T, in) ws[i]^T for n matrices (at most 3) of one input. */
 void smft__linears_forward(smft_ctx *ctx, const smft__tensor *const *ws, int32_t n, const float *x, int64_t n_tokens, float *const *ys);
 /* dx (T, in; NULL: not wanted) = or += dy (T, out) W; dw (out, in; NULL: not wanted) += dy^T x.  dx may not overlap x or dy. */

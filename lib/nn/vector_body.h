@@ -64,6 +64,25 @@ SMFT__TARGET static float SMFT__FN(maximum)(const float *x, int64_t n) {
   return most;
 }
 
+/* x - x is 0, or NaN where x is not finite; NaN stays in a sum. */
+SMFT__TARGET static int SMFT__FN(all_finite)(const float *x, int64_t rows, int64_t n, int64_t step) {
+  VEC sum = SPLAT(0.0f);
+  float lane[LANES], all = 0;
+  for (int64_t row = 0; row < rows; row++, x += step) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+      VEC a = LOAD(x + i);
+      sum += a - a;
+    }
+    for (; i < n; i++)
+      all += x[i] - x[i];
+  }
+  STORE(lane, sum);
+  for (int j = 0; j < LANES; j++)
+    all += lane[j];
+  return all >= 0;
+}
+
 /* 64 vectors at a time in f32, those sums in double. */
 SMFT__TARGET static double SMFT__FN(exp_sum)(const float *x, float scale, float shift, int64_t n, float *y) {
   const VEC factor = SPLAT(scale), offset = SPLAT(-shift);

@@ -153,6 +153,36 @@ START_TEST(test_several_at_once) {
 }
 END_TEST
 
+/* Of each kind of product: the bits that it has unasked; told when one element, of any block, is not finite. */
+START_TEST(test_checked) {
+  static const int64_t shapes_of_kinds[][3] = {{1, 700, 300}, {70, 330, 40}, {300, 200, 60}};
+  smft_ctx *ctx[3];
+  smft__rng rng;
+  contexts(ctx);
+  smft__rng_seed(&rng, 6);
+  for (int s = 0; s < 3; s++) {
+    int64_t m = shapes_of_kinds[s][0], n = shapes_of_kinds[s][1], k = shapes_of_kinds[s][2];
+    float *a = numbers(&rng, m * k), *b = numbers(&rng, n * k), *c = numbers(&rng, m * n), *checked = numbers(&rng, m * n);
+    smft__gemm_args args = {m, n, k, a, k, 0, 1, b, k, SMFT__F32, 0, c, n};
+    smft__gemm(ctx[1], &args);
+    args.c = checked;
+    for (int64_t column = 0; column < n; column += n / 7) {
+      atomic_int bad = 0;
+      smft__gemm_checked(ctx[1], &args, &bad);
+      ck_assert_int_eq(bad, 0);
+      ck_assert_mem_eq(checked, c, (size_t)(m * n) * sizeof *c);
+      float was = b[column * k];
+      b[column * k] = column % 2 ? NAN : 3e38f * (float)(k * 100);
+      smft__gemm_checked(ctx[1], &args, &bad);
+      ck_assert_int_eq(bad, 1);
+      b[column * k] = was;
+    }
+    free(a), free(b), free(c), free(checked);
+  }
+  free_contexts(ctx);
+}
+END_TEST
+
 START_TEST(test_nothing_to_do) {
   float c[4] = {1, 2, 3, 4}, x[4] = {1, 1, 1, 1};
   smft__gemm_args args = {2, 2, 0, x, 1, 0, 0, x, 2, SMFT__F32, 1, c, 2};
@@ -327,6 +357,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(tests, test_shapes, SMFT__CPU_PORTABLE, SMFT__CPU_TILES + 1);
   tcase_add_test(tests, test_many_blocks);
   tcase_add_test(tests, test_several_at_once);
+  tcase_add_test(tests, test_checked);
   tcase_add_loop_test(tests, test_packing_a_needs_no_memory, SMFT__CPU_PORTABLE, SMFT__CPU_TILES);
   tcase_add_test(tests, test_nothing_to_do);
   tcase_add_loop_test(tests, test_what_is_not_finite_stays_in_its_row, SMFT__CPU_PORTABLE, SMFT__CPU_TILES + 1);

@@ -67,6 +67,18 @@ static void check_sums(const smft__vector_ops *v, int n) {
   ck_assert_double_eq_tol(v->exp_sum(a, 1, 0, n, y), exponentials, 1e-5 * (1 + exponentials));
 }
 
+static void check_finite(const smft__vector_ops *v, int n) {
+  static const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
+  ck_assert(v->all_finite(a, 1, n, n) && v->all_finite(a, n, 1, 1) && v->all_finite(a, 2, n / 2, n / 2));
+  for (int i = 0; i < n; i++) {
+    float was = a[i];
+    a[i] = bad[i % 4];
+    ck_assert_msg(!v->all_finite(a, 1, n, n) && !v->all_finite(a, n, 1, 1), "%d of %d is %g", i, n, (double)a[i]);
+    ck_assert(v->all_finite(a, 2, n / 2, n / 2) == (i >= n / 2 * 2)); /* the number behind the second row is not looked at */
+    a[i] = was;
+  }
+}
+
 START_TEST(test_rows) {
   if (smft__cpu_limit(_i) != _i)
     return;
@@ -74,6 +86,7 @@ START_TEST(test_rows) {
   for (int n = 0; n <= MOST; n++) {
     check_rows(smft__vector(), n);
     check_sums(smft__vector(), n);
+    check_finite(smft__vector(), n);
   }
 }
 END_TEST
