@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "data/safetensors.h"
 #include "learn/optimizer.h"
+#include "nn/vector.h"
 #include <math.h>
 #include <stdio.h>
 
@@ -95,8 +96,6 @@ smft_status smft_optimizer_save(smft_optimizer *optimizer, const char *path) {
 
 /* ---- load: into a second optimizer, which takes the first one's place when all of it is right ---- */
 
-static int all_finite(const float *x, int64_t n) { return isfinite(smft__sum_squares(x, n)); }
-
 static smft_status find(const smft__safetensors *file, const char *path, const char *name, int32_t dtype, const smft__tensor **out) {
   int64_t at = smft__safetensors_find(file, name);
   *out = at >= 0 ? &file->tensors[at] : NULL;
@@ -127,7 +126,7 @@ static smft_status load_rows(smft__row_state *state, const smft__safetensors *fi
     float *row = smft__rows_at(&state->moments, smft__rows_add(&state->moments, slot));
     memcpy(row, (const char *)moments->data + (size_t)(i * dim) * sizeof *row, (size_t)dim * sizeof *row);
     state->steps[i] = step;
-    if (!all_finite(row, dim))
+    if (!smft__vector()->all_finite(row, 1, dim, dim))
       return smft__fail(SMFT_E_NONFINITE, "%s: pool %d, slot %lld: a moment is not finite", path, (int)pool, (long long)slot);
   }
   return SMFT_OK;

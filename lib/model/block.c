@@ -18,26 +18,19 @@ static smft__matrix matrix_of(const smft_model *model, const smft_patch *patch, 
   return matrix;
 }
 
-static void adapter_forward(const smft__batch_shape *shape, const smft__matrix *m, const float *x, float *y) {
-  if (m->adapter)
-    smft__low_rank_forward(shape->ctx, m->adapter, x, shape->n_tokens, shape->adapted, y);
-}
-
-/* y = x W^T, and what the adapter adds */
-static void matrix_forward(const smft__batch_shape *shape, const smft__matrix *m, const float *x, float *y) {
-  smft__linear_forward(shape->ctx, &m->w, NULL, x, shape->n_tokens, y);
-  adapter_forward(shape, m, x, y);
-}
-
-/* The same for two or three (c: NULL: two) matrices of one input, side by side. */
-static void matrices_forward(const smft__batch_shape *shape, const smft__matrix *a, const smft__matrix *b, const smft__matrix *c,
-                             const float *x, float *const ys[3]) {
-  const smft__matrix *all[3] = {a, b, c};
-  const smft__tensor *ws[3] = {&a->w, &b->w, c ? &c->w : NULL};
-  int32_t n = c ? 3 : 2;
+/* ys[i] = x ms[i]^T, and what its adapter adds, for n matrices (at most 3) of one input, side by side. */
+static void matrices_forward(const smft__batch_shape *shape, const smft__matrix *const *ms, int32_t n, const float *x, float *const *ys) {
+  const smft__tensor *ws[3];
+  for (int32_t i = 0; i < n; i++)
+    ws[i] = &ms[i]->w;
   smft__linears_forward(shape->ctx, ws, n, x, shape->n_tokens, ys);
   for (int32_t i = 0; i < n; i++)
-    adapter_forward(shape, all[i], x, ys[i]);
+    if (ms[i]->adapter)
+      smft__low_rank_forward(shape->ctx, ms[i]->adapter, x, shape->n_tokens, shape->adapted, ys[i]);
+}
+
+static void matrix_forward(const smft__batch_shape *shape, const smft__matrix *m, const float *x, float *y) {
+  matrices_forward(shape, &m, 1, x, &y);
 }
 
 /* The gradients that are wanted; dx (NULL: not wanted) = or += dy W and the adapter's part. */
@@ -131,7 +124,7 @@ static void attention_forward(const smft__batch_shape *shape, const smft__block_
   smft_ctx *ctx = shape->ctx;
   int64_t n = shape->n_tokens;
   smft__rmsnorm_forward(ctx, &w->input_norm, c->norm_eps, t->x, n, c->hidden, t->normed, t->inv_rms1);
-  matrices_forward(shape, &w->q, &w->k, &w->v, t->normed, (float *const[3]){t->q, t->k, t->v});
+  matrices_forward(shape, (const smft__matrix *const[]){&w->q, &w->k, &w->v}, 3, t->normed, (float *const[]){t->q, t->k, t->v});
   smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, c->rope_theta, 0);
   smft__rope(ctx, t->k, shape->positions, n, c->n_kv_heads, c->head_dim, c->rope_theta, 0);
   point_segments(shape, t);
@@ -182,7 +175,7 @@ static void attention_backward(const smft__batch_shape *shape, const smft__block
 /* ---- FFN and memory --------------------------------------------------------------------------------------------------------- */
 
 static void ffn_forward(const smft__batch_shape *shape, const smft__block_weights *w, const smft__block_tape *t, float *out) {
-  matrices_forward(shape, &w->gate, &w->up, NULL, t->hidden, (float *const[3]){t->gate, t->up, NULL});
+  matrices_forward(shape, (const smft__matrix *const[]){&w->gate, &w->up}, 2, t->hidden, (float *const[]){t->gate, t->up});
   smft__swiglu_forward(shape->ctx, t->gate, t->up, shape->n_tokens * shape->config->ffn, t->act);
   matrix_forward(shape, &w->down, t->act, out);
 }

@@ -51,7 +51,6 @@ typedef struct gemm_plan {
   int64_t row_block, column_block; /* of C, the last ones smaller */
   int64_t row_blocks, column_blocks;
   int64_t depth; /* of k at a time */
-  atomic_int *not_finite; /* NULL: nobody asks */
   int few, tiles;
   int pack_a; /* A stored (k, m) where some panels pass over it: where it is, each p of a tile is on another line, and another page */
 } gemm_plan;
@@ -113,7 +112,7 @@ static void cut_for_vectors(gemm_plan *plan, int32_t lanes) {
 }
 
 static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t lanes) {
-  gemm_plan plan = {ctx, args, &by_level[smft__cpu_level()], args->b_dtype == SMFT__F32 ? 4 : 2, 0, 0, 0, 0, 0, NULL, 0, 0, 0};
+  gemm_plan plan = {.ctx = ctx, .args = args, .use = &by_level[smft__cpu_level()], .b_size = args->b_dtype == SMFT__F32 ? 4 : 2};
   plan.few = args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
   plan.tiles = !plan.few && wants_tiles(ctx, args);
   plan.pack_a = args->trans_a && args->n >= PACKED_COLUMNS_LEAST;
@@ -228,7 +227,7 @@ static void packing_block(const gemm_plan *plan, int64_t row, int64_t row_end, i
 static void look_at(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
   const smft__gemm_args *args = plan->args;
   if (!smft__vector()->all_finite(args->c + row * args->ldc + column, row_end - row, column_end - column, args->ldc))
-    atomic_store(plan->not_finite, 1);
+    atomic_store(args->not_finite, 1);
 }
 
 static void run_block(const gemm_plan *plan, int64_t block) {
@@ -240,7 +239,7 @@ static void run_block(const gemm_plan *plan, int64_t block) {
     packing_block(plan, row, row_end, column, column_end);
   else
     tiled_block(plan, row, row_end, column, column_end, NULL);
-  if (plan->not_finite)
+  if (plan->args->not_finite)
     look_at(plan, row, row_end, column, column_end);
 }
 
@@ -257,26 +256,9 @@ static int trivial(const smft__gemm_args *args) {
 
 static int64_t n_blocks(const gemm_plan *plan) { return plan->row_blocks * plan->column_blocks; }
 
-typedef struct gemm_plans { /* of several products, their blocks end to end */
-  gemm_plan plans[SMFT__GEMM_MOST];
-} gemm_plans;
-
-static void run_planned(void *arg, int64_t block, int32_t lane) {
-  (void)lane;
-  run_block(arg, block);
-}
-
-void smft__gemm_checked(smft_ctx *ctx, const smft__gemm_args *args, atomic_int *not_finite) {
-  if (trivial(args))
-    return;
-  gemm_plan plan = make_plan(ctx, args, smft__lanes(ctx));
-  plan.not_finite = not_finite;
-  smft__parallel_for(ctx, n_blocks(&plan), run_planned, &plan);
-}
-
+/* arg: the plans, their blocks end to end. */
 static void run_one_of(void *arg, int64_t block, int32_t lane) {
-  const gemm_plans *several = arg;
-  const gemm_plan *plan = several->plans;
+  const gemm_plan *plan = arg;
   (void)lane;
   for (; block >= n_blocks(plan); plan++)
     block -= n_blocks(plan);
@@ -284,15 +266,14 @@ static void run_one_of(void *arg, int64_t block, int32_t lane) {
 }
 
 void smft__gemm_several(smft_ctx *ctx, const smft__gemm_args *args, int32_t n) {
-  gemm_plans several;
-  gemm_plan *plan = several.plans;
+  gemm_plan plans[SMFT__GEMM_MOST], *plan = plans;
   int64_t blocks = 0;
   for (int32_t i = 0; i < n; i++)
     if (!trivial(&args[i])) {
       *plan = make_plan(ctx, &args[i], smft__lanes(ctx));
       blocks += n_blocks(plan++);
     }
-  smft__parallel_for(ctx, blocks, run_one_of, &several);
+  smft__parallel_for(ctx, blocks, run_one_of, plans);
 }
 
 void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args) {

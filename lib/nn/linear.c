@@ -56,7 +56,8 @@ void smft__linear_forward(smft_ctx *ctx, const smft__tensor *w, const smft__tens
 int smft__linear_forward_finite(smft_ctx *ctx, const smft__tensor *w, const float *x, int64_t n_tokens, float *y) {
   smft__gemm_args args = forward_args(w, x, n_tokens, y);
   atomic_int not_finite = 0;
-  smft__gemm_checked(ctx, &args, &not_finite);
+  args.not_finite = &not_finite;
+  smft__gemm(ctx, &args);
   return !atomic_load(&not_finite);
 }
 

@@ -6,7 +6,7 @@
 
 typedef struct smft__vector_ops {
   float (*maximum)(const float *x, int64_t n);                                           /* NaN may be passed over; n 0: -infinity */
-  int (*all_finite)(const float *x, int64_t rows, int64_t n, int64_t step); /* no NaN, none infinite: rows of n, `step` apart */
+  int (*all_finite)(const float *x, int64_t rows, int64_t n, int64_t step);              /* no NaN, none infinite: rows of n, `step` apart */
   double (*exp_sum)(const float *x, float scale, float shift, int64_t n, float *y);      /* y = exp(scale * x - shift); their sum */
   float (*dot)(const float *a, const float *b, int64_t n);                               /* in f32, several partial sums */
   double (*dot_double)(const float *a, const float *b, int64_t n);                       /* every product and sum in double */

@@ -197,9 +197,6 @@ static int64_t sgemm(void *arg) {
 
 /* ---- the arithmetic units' own speed ---- */
 
-static void *multiply_tiles(void *arg);
-static void *multiply_vectors(void *arg);
-
 enum { AMX_STEPS = 1 << 15, FMA_STEPS = 1 << 21, CHAINS = 12 }; /* CHAINS sums at a time hide how long one multiply-add takes */
 
 static int64_t fma_lanes(void) {
@@ -208,33 +205,6 @@ static int64_t fma_lanes(void) {
 #else
   return 0;
 #endif
-}
-
-static void prepare_fma(void *arg, char **words) {
-  (void)arg, (void)words;
-  if (fma_lanes() == 0)
-    bench_fail("this machine has neither AVX-512 nor FMA");
-}
-
-static int64_t fma_rate(void *arg) {
-  limits *l = arg;
-  on_threads(l, multiply_vectors);
-  return l->threads * FMA_STEPS * CHAINS * 2 * fma_lanes();
-}
-
-static void prepare_amx(void *arg, char **words) {
-  (void)arg, (void)words;
-#if defined(__x86_64__)
-  if (syscall(SYS_arch_prctl, 0x1023, 18) == 0) /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
-    return;
-#endif
-  bench_fail("this machine has no AMX");
-}
-
-static int64_t amx(void *arg) {
-  limits *l = arg;
-  on_threads(l, multiply_tiles);
-  return (int64_t)l->threads * AMX_STEPS * 2 * 32 * 32 * 32;
 }
 
 #if defined(__x86_64__)
@@ -264,8 +234,8 @@ static void *multiply_vectors(void *arg) {
   return NULL;
 }
 
-/* On numbers of all sizes: on zeros the unit needs less power, and a server that has none to spare does not slow it down.  On others it
- * does, and slows AMX alone, to a third and less. */
+/* On numbers that use all their bits: on zeros the unit needs less power, and a server that has none to spare does not slow it down.  On
+ * others it does, and slows AMX alone, to a third and less. */
 __attribute__((target("amx-tile,amx-bf16"))) static void *multiply_tiles(void *arg) {
   static const struct { uint8_t palette, none[15]; uint16_t row_bytes[16]; uint8_t rows[16]; } config = {
       1, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
@@ -293,11 +263,37 @@ __attribute__((target("amx-tile,amx-bf16"))) static void *multiply_tiles(void *a
   _tile_release();
   return NULL;
 }
-
 #else
 static void *multiply_tiles(void *arg) { return arg; }
 static void *multiply_vectors(void *arg) { return arg; }
 #endif
+
+static void prepare_fma(void *arg, char **words) {
+  (void)arg, (void)words;
+  if (fma_lanes() == 0)
+    bench_fail("this machine has neither AVX-512 nor FMA");
+}
+
+static int64_t fma_rate(void *arg) {
+  limits *l = arg;
+  on_threads(l, multiply_vectors);
+  return fma_lanes() * l->threads * FMA_STEPS * CHAINS * 2;
+}
+
+static void prepare_amx(void *arg, char **words) {
+  (void)arg, (void)words;
+#if defined(__x86_64__)
+  if (syscall(SYS_arch_prctl, 0x1023, 18) == 0) /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    return;
+#endif
+  bench_fail("this machine has no AMX");
+}
+
+static int64_t amx(void *arg) {
+  limits *l = arg;
+  on_threads(l, multiply_tiles);
+  return (int64_t)l->threads * AMX_STEPS * 2 * 32 * 32 * 32;
+}
 
 static void answer_blas(void *arg, char **words) {
   limits *l = arg;

@@ -48,7 +48,8 @@ static void check(smft_ctx *const ctx[3], const product *p) {
   int64_t a_size = lda * (p->trans_a ? p->k : p->m), b_size = ldb * (p->trans_b ? p->n : p->k);
   float *a = numbers(&rng, a_size), *b = numbers(&rng, b_size), *before = numbers(&rng, p->m * ldc), *c[4];
   char *bytes = stored(b, b_size, p->dtype, p->offset);
-  smft__gemm_args args = {p->m, p->n, p->k, a, lda, p->trans_a, p->trans_b, bytes + p->offset, ldb, p->dtype, p->accumulate, NULL, ldc};
+  smft__gemm_args args = {p->m, p->n, p->k, a, lda, p->trans_a, p->trans_b, bytes + p->offset, ldb,
+                          p->dtype, p->accumulate, NULL, ldc, NULL};
   for (int t = 0; t < 4; t++) {
     c[t] = malloc((size_t)(p->m * ldc + 1) * sizeof(float));
     memcpy(c[t], before, (size_t)(p->m * ldc) * sizeof(float));
@@ -135,9 +136,9 @@ START_TEST(test_several_at_once) {
     w[i] = cosf((float)i), x[i % (TOKENS * IN)] = sinf((float)i), dy[i % (TOKENS * OUT)] = sinf((float)i * 5);
   contexts(ctx);
   for (int n_tokens = 0; n_tokens <= TOKENS; n_tokens += 5) { /* of the first one alone */
-    smft__gemm_args args[3] = {{n_tokens, OUT, IN, x, IN, 0, 1, w, IN, SMFT__F32, 0, alone[0], OUT},
-                               {OUT, IN, TOKENS, dy, OUT, 1, 0, x, IN, SMFT__F32, 1, alone[1], IN},
-                               {TOKENS, IN, OUT, dy, OUT, 0, 0, w, IN, SMFT__F32, 0, alone[2], IN}};
+    smft__gemm_args args[3] = {{n_tokens, OUT, IN, x, IN, 0, 1, w, IN, SMFT__F32, 0, alone[0], OUT, NULL},
+                               {OUT, IN, TOKENS, dy, OUT, 1, 0, x, IN, SMFT__F32, 1, alone[1], IN, NULL},
+                               {TOKENS, IN, OUT, dy, OUT, 0, 0, w, IN, SMFT__F32, 0, alone[2], IN, NULL}};
     memset(alone, 0, sizeof alone);
     for (int i = 0; i < 3; i++)
       smft__gemm(ctx[1], &args[i]);
@@ -163,17 +164,18 @@ START_TEST(test_checked) {
   for (int s = 0; s < 3; s++) {
     int64_t m = shapes_of_kinds[s][0], n = shapes_of_kinds[s][1], k = shapes_of_kinds[s][2];
     float *a = numbers(&rng, m * k), *b = numbers(&rng, n * k), *c = numbers(&rng, m * n), *checked = numbers(&rng, m * n);
-    smft__gemm_args args = {m, n, k, a, k, 0, 1, b, k, SMFT__F32, 0, c, n};
+    smft__gemm_args args = {m, n, k, a, k, 0, 1, b, k, SMFT__F32, 0, c, n, NULL};
     smft__gemm(ctx[1], &args);
     args.c = checked;
     for (int64_t column = 0; column < n; column += n / 7) {
       atomic_int bad = 0;
-      smft__gemm_checked(ctx[1], &args, &bad);
+      args.not_finite = &bad;
+      smft__gemm(ctx[1], &args);
       ck_assert_int_eq(bad, 0);
       ck_assert_mem_eq(checked, c, (size_t)(m * n) * sizeof *c);
       float was = b[column * k];
       b[column * k] = column % 2 ? NAN : 3e38f * (float)(k * 100);
-      smft__gemm_checked(ctx[1], &args, &bad);
+      smft__gemm(ctx[1], &args);
       ck_assert_int_eq(bad, 1);
       b[column * k] = was;
     }
@@ -185,7 +187,7 @@ END_TEST
 
 START_TEST(test_nothing_to_do) {
   float c[4] = {1, 2, 3, 4}, x[4] = {1, 1, 1, 1};
-  smft__gemm_args args = {2, 2, 0, x, 1, 0, 0, x, 2, SMFT__F32, 1, c, 2};
+  smft__gemm_args args = {2, 2, 0, x, 1, 0, 0, x, 2, SMFT__F32, 1, c, 2, NULL};
   smft_ctx *ctx[3];
   contexts(ctx);
   smft__gemm_serial(ctx[0], &args); /* k = 0 adds nothing */
@@ -216,7 +218,7 @@ static void check_special(smft_ctx *ctx, float special) {
   for (int i = 0; i < N * K; i++)
     b[i] = 2;
   a[ROW * K + 33] = special;
-  smft__gemm_args args = {M, N, K, a, K, 0, 1, b, K, SMFT__F32, 0, c, N};
+  smft__gemm_args args = {M, N, K, a, K, 0, 1, b, K, SMFT__F32, 0, c, N, NULL};
   smft__gemm_serial(ctx, &args);
   for (int i = 0; i < M * N; i++)
     ck_assert_msg(i / N == ROW ? !isfinite(c[i]) : c[i] == 2 * K, "special %g: %d is %g", (double)special, i, (double)c[i]);
@@ -271,7 +273,7 @@ START_TEST(test_as_exact_as_f32) {
       a[i] *= ldexpf(1, (int)(i * 7 % 41) - 20);
     for (int64_t i = 0; i < n * k; i++)
       b[i] *= ldexpf(1, (int)(i * 11 % 31) - 15);
-    smft__gemm_args args = {m, n, k, a, k, 0, 1, b, k, SMFT__F32, 0, c, n};
+    smft__gemm_args args = {m, n, k, a, k, 0, 1, b, k, SMFT__F32, 0, c, n, NULL};
     double ours, plain;
     smft__gemm(ctx[1], &args);
     errors(a, b, c, m, n, k, &ours, &plain);
@@ -303,7 +305,7 @@ START_TEST(test_amx_is_asked_for) {
   options.n_threads = 2;
   options.alloc = no_alloc, options.realloc = no_realloc, options.free = plain_free, options.alloc_user = &fails;
   for (int run = 0; run < RUNS; run++) {
-    smft__gemm_args args = {SIZE, SIZE, SIZE, a, SIZE, 0, 1, b, SIZE, SMFT__F32, 0, c[run], SIZE};
+    smft__gemm_args args = {SIZE, SIZE, SIZE, a, SIZE, 0, 1, b, SIZE, SMFT__F32, 0, c[run], SIZE, NULL};
     options.flags = run == ASKS_NOT ? 0 : SMFT_CTX_AMX;
     if (run == VECTORS)
       smft__cpu_limit(SMFT__CPU_AVX512);
@@ -339,7 +341,7 @@ START_TEST(test_packing_a_needs_no_memory) {
   options.n_threads = 1;
   options.alloc = no_alloc, options.realloc = no_realloc, options.free = plain_free, options.alloc_user = &fails;
   for (int run = 0; run < 2; run++) {
-    smft__gemm_args args = {SIZE, SIZE, SIZE, a, SIZE, 1, 0, a, SIZE, SMFT__F32, 0, c[run], SIZE};
+    smft__gemm_args args = {SIZE, SIZE, SIZE, a, SIZE, 1, 0, a, SIZE, SMFT__F32, 0, c[run], SIZE, NULL};
     ck_ok(smft_ctx_create(&ctx, &options));
     fails = run;
     ck_assert_int_eq(smft__gemm_reserve(ctx), fails ? SMFT_E_NOMEM : SMFT_OK);
