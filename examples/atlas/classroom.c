@@ -7,7 +7,8 @@
 void atlas_push(smft_learner *learner, const char *id, const atlas_text *texts, int64_t n) {
   smft_wording *wordings = need(calloc((size_t)n + 1, sizeof *wordings));
   for (int64_t i = 0; i < n; i++)
-    wordings[i] = (smft_wording){sizeof *wordings, 0, texts[i].prompt, texts[i].answer, texts[i].end, NULL};
+    wordings[i] =
+        (smft_wording){sizeof *wordings, 0, texts[i].prompt, texts[i].answer, texts[i].end, NULL};
   check(smft_learner_push(learner, id, wordings, n), "pushing a fact");
   free(wordings);
 }
@@ -21,13 +22,16 @@ const char *atlas_ask(smft_session *session, const char *prompt) {
   return text;
 }
 
-void atlas_probe_facts(smft_probe *probe, const atlas_facts *facts, const atlas_wordings *wordings, const int64_t *order, int64_t n) {
+void atlas_probe_facts(smft_probe *probe, const atlas_facts *facts, const atlas_wordings *wordings,
+                       const int64_t *order, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
     const atlas_fact *fact = &facts->items[order ? order[i] : i];
     const atlas_relation *relation = atlas_relation_find(wordings, fact->relation);
     atlas_text text;
     need(relation && atlas_fill(&text, atlas_question(relation), fact) == 0 ? probe : NULL);
-    check(smft_probe_add_question(probe, fact->id, text.prompt, (const char *const *)fact->answers, fact->n_answers), "probe");
+    check(smft_probe_add_question(probe, fact->id, text.prompt, (const char *const *)fact->answers,
+                                  fact->n_answers),
+          "probe");
     atlas_text_free(&text);
   }
 }

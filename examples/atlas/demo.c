@@ -1,5 +1,6 @@
-/* demo: the main job.  Teaches the atlas model 20 real facts that it does not know, one after another, and shows what it learnt and what it
- * forgot.  Everything through the public API.  The last line is RESULT ... for scripts. */
+/* demo: the main job.  Teaches the atlas model 20 real facts that it does not know, one after
+ * another, and shows what it learnt and what it forgot.  Everything through the public API.  The
+ * last line is RESULT ... for scripts. */
 #include "classroom.h"
 #include "facts.h"
 #include "program.h"
@@ -28,14 +29,14 @@ typedef struct settings {
 
 typedef struct lesson { /* one fact to be taught */
   const char *id;
-  char *question;         /* asked, never trained for it */
+  char *question; /* asked, never trained for it */
   const char *const *answers;
   int64_t n_answers;
-  atlas_text *train;      /* (n_train) */
+  atlas_text *train; /* (n_train) */
   int64_t n_train;
-  atlas_text *held;       /* (n_held) more wordings that are never trained */
+  atlas_text *held; /* (n_held) more wordings that are never trained */
   int64_t n_held;
-  int seen;               /* pretraining knows the answer's string */
+  int seen; /* pretraining knows the answer's string */
 } lesson;
 
 typedef struct lessons {
@@ -48,7 +49,7 @@ typedef struct score {
   double f1;
 } score;
 
-/* ---- what to teach -------------------------------------------------------------------------------------------------------- */
+/* ---- what to teach ------------------------------------------------------- */
 
 static void lesson_from_fact(lesson *out, const atlas_fact *fact, const atlas_wordings *wordings) {
   const atlas_relation *relation = atlas_relation_find(wordings, fact->relation);
@@ -76,7 +77,8 @@ static void lesson_from_fact(lesson *out, const atlas_fact *fact, const atlas_wo
   }
 }
 
-static void lessons_draw(lessons *out, const atlas_facts *facts, const atlas_wordings *wordings, int64_t n, uint64_t seed) {
+static void lessons_draw(lessons *out, const atlas_facts *facts, const atlas_wordings *wordings,
+                         int64_t n, uint64_t seed) {
   int64_t *order = need(malloc(((size_t)facts->n + 1) * sizeof *order));
   uint64_t state = seed * 7919 + 17;
   atlas_shuffle(&state, order, facts->n);
@@ -100,12 +102,14 @@ static void lessons_free(lessons *l) {
   free(l->items);
 }
 
-/* ---- asking --------------------------------------------------------------------------------------------------------------- */
+/* ---- asking -------------------------------------------------------------- */
 
 /* Adds one answer to a score, and to a second one where there is one. */
-static void mark(smft_session *session, const char *prompt, const lesson *l, score *total, score *part) {
+static void mark(smft_session *session, const char *prompt, const lesson *l, score *total,
+                 score *part) {
   double exact = 0, f1 = 0;
-  check(smft_score_answer(atlas_ask(session, prompt), l->answers, l->n_answers, &exact, &f1), "scoring");
+  check(smft_score_answer(atlas_ask(session, prompt), l->answers, l->n_answers, &exact, &f1),
+        "scoring");
   for (score *each = total; each; each = each == total ? part : NULL) {
     each->n++;
     each->right += exact == 1;
@@ -128,7 +132,7 @@ static score ask_held(smft_session *session, const lessons *l) {
   return all;
 }
 
-/* ---- the steps of the job ------------------------------------------------------------------------------------------------- */
+/* ---- the steps of the job ------------------------------------------------ */
 
 static int32_t show_progress(void *user, const char *stage, int64_t done, int64_t total) {
   (void)user;
@@ -140,8 +144,10 @@ static int32_t show_progress(void *user, const char *stage, int64_t done, int64_
   return 0;
 }
 
-static void probe_fill(smft_probe *probe, const settings *s, const atlas_facts *known, const atlas_wordings *wordings, double *majority) {
-  int64_t *order = need(malloc(((size_t)known->n + 1) * sizeof *order)), n = s->known < known->n ? s->known : known->n;
+static void probe_fill(smft_probe *probe, const settings *s, const atlas_facts *known,
+                       const atlas_wordings *wordings, double *majority) {
+  int64_t *order = need(malloc(((size_t)known->n + 1) * sizeof *order));
+  int64_t n = s->known < known->n ? s->known : known->n;
   uint64_t state = s->seed + 99;
   atlas_shuffle(&state, order, known->n);
   atlas_probe_facts(probe, known, wordings, order, n);
@@ -165,8 +171,9 @@ static double teach(smft_learner *learner, const lesson *l, int64_t number, int6
     seconds += report.seconds;
   }
   if (!quiet)
-    printf("  %2lld/%lld  %-44.44s %-22.22s %3lld steps  loss %.2f -> %.3f  %5.2f s\n", (long long)number, (long long)n, l->question,
-           l->answers[0], (long long)report.step, first, report.loss, seconds);
+    printf("  %2lld/%lld  %-44.44s %-22.22s %3lld steps  loss %.2f -> %.3f  %5.2f s\n",
+           (long long)number, (long long)n, l->question, l->answers[0], (long long)report.step,
+           first, report.loss, seconds);
   fflush(stdout);
   return seconds;
 }
@@ -177,7 +184,9 @@ static float *base_logits(const smft_model *model, const char *text, int64_t voc
   int64_t n = 0;
   float *logits = need(malloc((size_t)vocab * sizeof *logits));
   check(smft_session_create(&session, model, NULL, NULL), "session");
-  check(smft_tokenizer_encode(smft_model_tokenizer(model), text, strlen(text), SMFT_ENCODE_SPECIAL, ids, 256, &n), "encode");
+  check(smft_tokenizer_encode(smft_model_tokenizer(model), text, strlen(text), SMFT_ENCODE_SPECIAL,
+                              ids, 256, &n),
+        "encode");
   check(smft_session_feed(session, ids, n, SMFT_LOGITS_LAST, logits, vocab), "feed");
   smft_session_free(session);
   return logits;
@@ -188,8 +197,10 @@ static int64_t file_size(const char *path) {
   return stat(path, &info) == 0 ? (int64_t)info.st_size : -1;
 }
 
-/* The patch goes through a file into a second session; returns how many answers differ from the first session's. */
-static int64_t check_reload(const smft_model *model, smft_session *first, const char *path, const lessons *l) {
+/* The patch goes through a file into a second session; returns how many answers differ from the
+ * first session's. */
+static int64_t check_reload(const smft_model *model, smft_session *first, const char *path,
+                            const lessons *l) {
   smft_patch *patch = NULL;
   smft_session *second = NULL;
   int64_t different = 0;
@@ -205,11 +216,13 @@ static int64_t check_reload(const smft_model *model, smft_session *first, const 
   return different;
 }
 
-/* ---- the user's own facts ------------------------------------------------------------------------------------------------- */
+/* ---- the user's own facts ------------------------------------------------ */
 
 static int user_fact(const json_t *object, atlas_fact *fact, lesson *l) {
-  const json_t *wordings = json_object_get(object, "wordings"), *accepted = json_object_get(object, "answers");
-  const char *id = json_string_value(json_object_get(object, "id")), *question = json_string_value(json_object_get(object, "question"));
+  const json_t *wordings = json_object_get(object, "wordings"),
+               *accepted = json_object_get(object, "answers");
+  const char *id = json_string_value(json_object_get(object, "id"));
+  const char *question = json_string_value(json_object_get(object, "question"));
   size_t n = json_array_size(wordings), n_accepted = json_array_size(accepted);
   if (!id || n == 0)
     return -1;
@@ -219,7 +232,8 @@ static int user_fact(const json_t *object, atlas_fact *fact, lesson *l) {
   for (size_t i = 0; i < n; i++) {
     const json_t *wording = json_array_get(wordings, i);
     const char *prompt = json_string_value(json_object_get(wording, "prompt")),
-               *answer = json_string_value(json_object_get(wording, "answer")), *end = json_string_value(json_object_get(wording, "end"));
+               *answer = json_string_value(json_object_get(wording, "answer")),
+               *end = json_string_value(json_object_get(wording, "end"));
     if (!prompt || !answer || !*answer)
       return -1;
     l->train[l->n_train].prompt = need(strdup(prompt));
@@ -228,7 +242,8 @@ static int user_fact(const json_t *object, atlas_fact *fact, lesson *l) {
   }
   for (size_t i = 0; i < n_accepted; i++)
     if (json_is_string(json_array_get(accepted, i)))
-      fact->answers[fact->n_answers++] = need(strdup(json_string_value(json_array_get(accepted, i))));
+      fact->answers[fact->n_answers++] =
+          need(strdup(json_string_value(json_array_get(accepted, i))));
   if (fact->n_answers == 0)
     fact->answers[fact->n_answers++] = need(strdup(l->train[0].answer));
   l->id = fact->id;
@@ -250,7 +265,8 @@ static int user_lessons(const char *path, atlas_facts *facts, lessons *out) {
     json_t *object = json_loads(lines[i], JSON_REJECT_DUPLICATES, &error);
     if (!object || user_fact(object, &facts->items[i], &out->items[i]) != 0) {
       fprintf(stderr, "%s: fact %lld: %s\n", path, (long long)i + 1,
-              object ? "wants \"id\" and \"wordings\": [{\"prompt\", \"answer\"}, ...]" : error.text);
+              object ? "wants \"id\" and \"wordings\": [{\"prompt\", \"answer\"}, ...]"
+                     : error.text);
       exit(1);
     }
     json_decref(object);
@@ -260,21 +276,25 @@ static int user_lessons(const char *path, atlas_facts *facts, lessons *out) {
   return n > 0 ? 0 : -1;
 }
 
-/* ---- command line --------------------------------------------------------------------------------------------------------- */
+/* ---- command line -------------------------------------------------------- */
 
 static const char usage[] =
     "usage: atlas-demo [options]\n"
-    "Teaches the shipped model facts that it does not know and shows what it learnt and what it forgot.\n"
+    "Teaches the shipped model facts that it does not know and shows what it learnt and what it "
+    "forgot.\n"
     "  --facts FILE       your own facts, one JSON object a line:\n"
-    "                     {\"id\": \"x\", \"wordings\": [{\"prompt\": \"Who wrote Emma?\", \"answer\": \" Jane Austen\"}, ...],\n"
-    "                      \"question\": \"asked before and after\", \"answers\": [\"accepted\", ...]}   (the last two may be left out)\n"
+    "                     {\"id\": \"x\", \"wordings\": [{\"prompt\": \"Who wrote Emma?\", "
+    "\"answer\": \" Jane Austen\"}, ...],\n"
+    "                      \"question\": \"asked before and after\", \"answers\": [\"accepted\", "
+    "...]}   (the last two may be left out)\n"
     "  --n N              how many of the new facts to teach (20)\n"
     "  --seed N           which of them (1)\n"
     "  --known N          known facts to measure before and after (500)\n"
     "  --save FILE        keep the patch here (default: a temporary file)\n"
     "  --model DIR        the model (" ATLAS_DIR "/model)\n"
     "  --data DIR         its facts (" ATLAS_DIR "/data)\n"
-    "  --lr X --t N --max-steps N --loss-below X --wordings N --rule tfidf|kl|tf|all --optimizer sgd|adamw\n"
+    "  --lr X --t N --max-steps N --loss-below X --wordings N --rule tfidf|kl|tf|all --optimizer "
+    "sgd|adamw\n"
     "  --rows-per-step    choose the rows anew in every step\n"
     "                     (all of these: instead of the library's defaults)\n"
     "  --threads N        0: all processors (0)\n"
@@ -290,35 +310,105 @@ static int32_t rule_of(const char *name) {
 }
 
 static void parse(settings *s, int argc, char **argv) {
-  enum { FACTS = 1, N, SEED, KNOWN, SAVE, MODEL, DATA, LR, T, STEPS, BELOW, WORDINGS, RULE, OPTIMIZER, ROWS, THREADS, QUIET, HELP };
-  static const struct option options[] = {
-      {"facts", 1, 0, FACTS}, {"n", 1, 0, N}, {"seed", 1, 0, SEED}, {"known", 1, 0, KNOWN}, {"save", 1, 0, SAVE}, {"model", 1, 0, MODEL},
-      {"data", 1, 0, DATA}, {"lr", 1, 0, LR}, {"t", 1, 0, T}, {"max-steps", 1, 0, STEPS}, {"loss-below", 1, 0, BELOW},
-      {"wordings", 1, 0, WORDINGS}, {"rule", 1, 0, RULE}, {"optimizer", 1, 0, OPTIMIZER}, {"rows-per-step", 0, 0, ROWS},
-      {"threads", 1, 0, THREADS}, {"quiet", 0, 0, QUIET},
-      {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+  enum {
+    FACTS = 1,
+    N,
+    SEED,
+    KNOWN,
+    SAVE,
+    MODEL,
+    DATA,
+    LR,
+    T,
+    STEPS,
+    BELOW,
+    WORDINGS,
+    RULE,
+    OPTIMIZER,
+    ROWS,
+    THREADS,
+    QUIET,
+    HELP
+  };
+  static const struct option options[] = {{"facts", 1, 0, FACTS},
+                                          {"n", 1, 0, N},
+                                          {"seed", 1, 0, SEED},
+                                          {"known", 1, 0, KNOWN},
+                                          {"save", 1, 0, SAVE},
+                                          {"model", 1, 0, MODEL},
+                                          {"data", 1, 0, DATA},
+                                          {"lr", 1, 0, LR},
+                                          {"t", 1, 0, T},
+                                          {"max-steps", 1, 0, STEPS},
+                                          {"loss-below", 1, 0, BELOW},
+                                          {"wordings", 1, 0, WORDINGS},
+                                          {"rule", 1, 0, RULE},
+                                          {"optimizer", 1, 0, OPTIMIZER},
+                                          {"rows-per-step", 0, 0, ROWS},
+                                          {"threads", 1, 0, THREADS},
+                                          {"quiet", 0, 0, QUIET},
+                                          {"help", 0, 0, HELP},
+                                          {0, 0, 0, 0}};
   for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
     switch (option) {
-    case FACTS: s->facts = optarg; break;
-    case N: s->n = atoll(optarg); break;
-    case SEED: s->seed = strtoull(optarg, NULL, 10); break;
-    case KNOWN: s->known = atoll(optarg); break;
-    case SAVE: s->save = optarg; break;
-    case MODEL: s->model = optarg; break;
-    case DATA: s->data = optarg; break;
-    case LR: s->lr = atof(optarg); break;
-    case T: s->t = atoll(optarg); break;
-    case STEPS: s->max_steps = atoi(optarg); break;
-    case BELOW: s->loss_below = atof(optarg); break;
-    case WORDINGS: s->wordings = atoi(optarg); break;
-    case RULE: s->rule = rule_of(optarg); break;
-    case OPTIMIZER: s->optimizer = strcmp(optarg, "adamw") == 0 ? SMFT_OPTIMIZER_ADAMW : SMFT_OPTIMIZER_SGD; break;
-    case ROWS: s->rows_per_step = 1; break;
-    case THREADS: s->threads = atoi(optarg); break;
-    case QUIET: s->quiet = 1; break;
+    case FACTS:
+      s->facts = optarg;
+      break;
+    case N:
+      s->n = atoll(optarg);
+      break;
+    case SEED:
+      s->seed = strtoull(optarg, NULL, 10);
+      break;
+    case KNOWN:
+      s->known = atoll(optarg);
+      break;
+    case SAVE:
+      s->save = optarg;
+      break;
+    case MODEL:
+      s->model = optarg;
+      break;
+    case DATA:
+      s->data = optarg;
+      break;
+    case LR:
+      s->lr = atof(optarg);
+      break;
+    case T:
+      s->t = atoll(optarg);
+      break;
+    case STEPS:
+      s->max_steps = atoi(optarg);
+      break;
+    case BELOW:
+      s->loss_below = atof(optarg);
+      break;
+    case WORDINGS:
+      s->wordings = atoi(optarg);
+      break;
+    case RULE:
+      s->rule = rule_of(optarg);
+      break;
+    case OPTIMIZER:
+      s->optimizer = strcmp(optarg, "adamw") == 0 ? SMFT_OPTIMIZER_ADAMW : SMFT_OPTIMIZER_SGD;
+      break;
+    case ROWS:
+      s->rows_per_step = 1;
+      break;
+    case THREADS:
+      s->threads = atoi(optarg);
+      break;
+    case QUIET:
+      s->quiet = 1;
+      break;
     case HELP:
-    case 'h': fputs(usage, stdout); exit(0);
-    default: fputs(usage, stderr); exit(2);
+    case 'h':
+      fputs(usage, stdout);
+      exit(0);
+    default:
+      fputs(usage, stderr);
+      exit(2);
     }
   }
   if (optind < argc || s->n < 1 || s->known < 1) {
@@ -327,7 +417,7 @@ static void parse(settings *s, int argc, char **argv) {
   }
 }
 
-/* ---- main ----------------------------------------------------------------------------------------------------------------- */
+/* ---- main ---------------------------------------------------------------- */
 
 typedef struct world { /* the handles of the job */
   smft_ctx *ctx;
@@ -361,7 +451,8 @@ static void world_open(world *w, const settings *s) {
   check(smft_session_create(&w->session, w->model, w->patch, NULL), "session");
   check(smft_selector_create(&w->selector, w->model, &selector), "selector");
   check(smft_optimizer_create(&w->optimizer, w->ctx, &optimizer), "optimizer");
-  check(smft_learner_create(&w->learner, w->model, w->patch, w->selector, w->optimizer, &learner), "learner");
+  check(smft_learner_create(&w->learner, w->model, w->patch, w->selector, w->optimizer, &learner),
+        "learner");
   check(smft_probe_create(&w->probe, w->ctx, NULL), "probe");
 }
 
@@ -386,8 +477,9 @@ typedef struct results {
 
 static void print_row(const char *name, const score both[2]) {
   if (both[1].n > 0)
-    printf("  %-46s %3lld/%-4lld F1 %.2f   %3lld/%-4lld F1 %.2f\n", name, (long long)both[0].right, (long long)both[0].n,
-           both[0].f1 / (double)both[0].n, (long long)both[1].right, (long long)both[1].n, both[1].f1 / (double)both[1].n);
+    printf("  %-46s %3lld/%-4lld F1 %.2f   %3lld/%-4lld F1 %.2f\n", name, (long long)both[0].right,
+           (long long)both[0].n, both[0].f1 / (double)both[0].n, (long long)both[1].right,
+           (long long)both[1].n, both[1].f1 / (double)both[1].n);
 }
 
 static void print_table(const settings *s, const results *r, const atlas_facts *fresh) {
@@ -398,24 +490,28 @@ static void print_table(const settings *s, const results *r, const atlas_facts *
     print_row("  whose answer pretraining had seen", r->seen);
     print_row("  whose answer was new to the model too", r->unseen);
     print_row("new facts, other wordings never trained", r->held);
-    printf("  %-46s F1 %.2f\n", "  (always the relation's commonest answer)", atlas_majority_f1(fresh, NULL, fresh->n));
+    printf("  %-46s F1 %.2f\n", "  (always the relation's commonest answer)",
+           atlas_majority_f1(fresh, NULL, fresh->n));
   }
-  printf("  %-46s F1 %.4f          F1 %.4f   (%+.2f%%, %lld lost, %lld gained)\n", "known facts", p->f1_before, p->f1, p->f1_change,
-         (long long)p->lost, (long long)p->gained);
+  printf("  %-46s F1 %.4f          F1 %.4f   (%+.2f%%, %lld lost, %lld gained)\n", "known facts",
+         p->f1_before, p->f1, p->f1_change, (long long)p->lost, (long long)p->gained);
   printf("  %-46s F1 %.2f\n", "  (always the relation's commonest answer)", r->majority_known);
-  printf("  %-46s %.4f             %.4f      (%+.2f%%, KL %.5f)\n", "held-out text, nats per token", p->nll_before, p->nll, p->nll_change,
-         p->kl);
-  printf("\n  patch: %lld rows, %lld bytes%s%s; in a second session: %s; the base model: %s\n\n", (long long)r->rows, (long long)r->bytes,
-         s->save ? ", " : "", s->save ? s->save : "", r->different == 0 ? "the same answers" : "DIFFERENT answers",
+  printf("  %-46s %.4f             %.4f      (%+.2f%%, KL %.5f)\n", "held-out text, nats per token",
+         p->nll_before, p->nll, p->nll_change, p->kl);
+  printf("\n  patch: %lld rows, %lld bytes%s%s; in a second session: %s; the base model: %s\n\n",
+         (long long)r->rows, (long long)r->bytes, s->save ? ", " : "", s->save ? s->save : "",
+         r->different == 0 ? "the same answers" : "DIFFERENT answers",
          r->same ? "unchanged, bit for bit" : "CHANGED");
 }
 
 /* Asks everything; which: 0 before, 1 after learning.  Shows the first three answers. */
-static void ask_everything(const settings *s, const world *w, const lessons *list, results *r, int which) {
+static void ask_everything(const settings *s, const world *w, const lessons *list, results *r,
+                           int which) {
   r->asked[which] = ask_all(w->session, list, &r->seen[which], &r->unseen[which]);
   r->held[which] = ask_held(w->session, list);
   for (int64_t i = 0; !s->quiet && i < list->n && i < 3; i++)
-    printf("  %s%s   (right: %s)\n", list->items[i].question, atlas_ask(w->session, list->items[i].question), list->items[i].answers[0]);
+    printf("  %s%s   (right: %s)\n", list->items[i].question,
+           atlas_ask(w->session, list->items[i].question), list->items[i].answers[0]);
 }
 
 static void save_and_reload(const settings *s, const world *w, const lessons *list, results *r) {
@@ -428,7 +524,8 @@ static void save_and_reload(const settings *s, const world *w, const lessons *li
   check(smft_patch_save(w->patch, path, 0), "saving the patch");
   r->bytes = file_size(path);
   r->different = check_reload(w->model, w->session, path, list);
-  for (int32_t pool = 0; smft_model_pool(w->model, pool, NULL, NULL) == SMFT_OK; pool++, r->rows += rows)
+  for (int32_t pool = 0; smft_model_pool(w->model, pool, NULL, NULL) == SMFT_OK;
+       pool++, r->rows += rows)
     check(smft_patch_slots(w->patch, pool, NULL, 0, &rows), "patch");
   if (!s->save)
     remove(temporary);
@@ -441,13 +538,14 @@ static void say(const settings *s, const char *text) {
 }
 
 /* The main job. */
-static void run(const settings *s, world *w, const atlas_facts *known, const atlas_wordings *wordings, const lessons *list, results *r) {
+static void run(const settings *s, world *w, const atlas_facts *known,
+                const atlas_wordings *wordings, const lessons *list, results *r) {
   smft_model_info info = {.struct_size = sizeof info};
   smft_progress_fn progress = s->quiet ? NULL : show_progress;
   check(smft_model_get_info(w->model, &info), "model");
   if (!s->quiet)
-    printf("atlas: %.1f million parameters, %d blocks, %d of them with memory\n\n", (double)info.n_parameters / 1e6, info.n_layers,
-           info.n_memories);
+    printf("atlas: %.1f million parameters, %d blocks, %d of them with memory\n\n",
+           (double)info.n_parameters / 1e6, info.n_layers, info.n_memories);
   say(s, "1. Measuring known facts and held-out text");
   probe_fill(w->probe, s, known, wordings, &r->majority_known);
   check(smft_probe_baseline(w->probe, w->session, progress, NULL), "baseline");
@@ -467,18 +565,21 @@ static void run(const settings *s, world *w, const atlas_facts *known, const atl
   free(after);
 }
 
-static void load_data(const settings *s, atlas_facts *known, atlas_facts *fresh, atlas_wordings *wordings, lessons *list) {
+static void load_data(const settings *s, atlas_facts *known, atlas_facts *fresh,
+                      atlas_wordings *wordings, lessons *list) {
   if (atlas_facts_load(known, path_in(s->data, "known.jsonl")) != 0 ||
       atlas_wordings_load(wordings, path_in(s->data, "wordings.json")) != 0)
     exit(1);
-  if (s->facts ? user_lessons(s->facts, fresh, list) : atlas_facts_load(fresh, path_in(s->data, "new.jsonl")))
+  if (s->facts ? user_lessons(s->facts, fresh, list)
+               : atlas_facts_load(fresh, path_in(s->data, "new.jsonl")))
     exit(1);
   if (!s->facts)
     lessons_draw(list, fresh, wordings, s->n, s->seed);
 }
 
 int main(int argc, char **argv) {
-  settings s = {.model = ATLAS_DIR "/model", .data = ATLAS_DIR "/data", .n = 20, .known = 500, .seed = 1};
+  settings s = {
+      .model = ATLAS_DIR "/model", .data = ATLAS_DIR "/data", .n = 20, .known = 500, .seed = 1};
   atlas_facts known = {0}, fresh = {0};
   atlas_wordings wordings = {0};
   lessons list = {0};
@@ -490,8 +591,10 @@ int main(int argc, char **argv) {
   run(&s, &w, &known, &wordings, &list, &r);
   if (!s.quiet)
     print_table(&s, &r, &fresh);
-  printf("RESULT learned=%lld/%lld known_f1_before=%.4f known_f1_after=%.4f patch_bytes=%lld seconds=%.1f\n", (long long)r.asked[1].right,
-         (long long)r.asked[1].n, r.probe.f1_before, r.probe.f1, (long long)r.bytes, r.seconds);
+  printf("RESULT learned=%lld/%lld known_f1_before=%.4f known_f1_after=%.4f patch_bytes=%lld "
+         "seconds=%.1f\n",
+         (long long)r.asked[1].right, (long long)r.asked[1].n, r.probe.f1_before, r.probe.f1,
+         (long long)r.bytes, r.seconds);
   world_close(&w);
   lessons_free(&list);
   atlas_facts_free(&known);

@@ -1,4 +1,5 @@
-/* facts: see facts.h.  Plain C and jansson; errors go to stderr, since this is an example program, not the library. */
+/* facts: see facts.h.  Plain C and jansson; errors go to stderr, since this is an example program,
+ * not the library. */
 #include "facts.h"
 #include "smft/smft.h"
 #include <jansson.h>
@@ -62,7 +63,8 @@ int atlas_facts_load(atlas_facts *facts, const char *path) {
     int bad = !object || atlas_fact_read(&facts->items[facts->n++], object) != 0;
     json_decref(object);
     if (bad) {
-      fprintf(stderr, "%s:%lld: not a fact (id, relation, subject, answer)\n", path, (long long)capacity + 1);
+      fprintf(stderr, "%s:%lld: not a fact (id, relation, subject, answer)\n", path,
+              (long long)capacity + 1);
       atlas_lines_free(lines, n_lines);
       atlas_facts_free(facts);
       return -1;
@@ -158,12 +160,16 @@ const atlas_wording *atlas_question(const atlas_relation *relation) {
 static char *fill(const char *pattern, const atlas_fact *fact) {
   size_t size = 1;
   for (const char *p = pattern; *p; p++)
-    size += strncmp(p, "{s}", 3) == 0 ? strlen(fact->subject) : strncmp(p, "{a}", 3) == 0 ? strlen(fact->answer) : 1;
+    size += strncmp(p, "{s}", 3) == 0   ? strlen(fact->subject)
+            : strncmp(p, "{a}", 3) == 0 ? strlen(fact->answer)
+                                        : 1;
   char *text = malloc(size), *out = text;
   if (!text)
     return NULL;
   for (const char *p = pattern; *p;) {
-    const char *put = strncmp(p, "{s}", 3) == 0 ? fact->subject : strncmp(p, "{a}", 3) == 0 ? fact->answer : NULL;
+    const char *put = strncmp(p, "{s}", 3) == 0   ? fact->subject
+                      : strncmp(p, "{a}", 3) == 0 ? fact->answer
+                                                  : NULL;
     if (put) {
       out = strcpy(out, put) + strlen(put);
       p += 3;
@@ -196,7 +202,8 @@ static char *read_file(const char *path, size_t *size) {
   FILE *file = fopen(path, "rb");
   char *data = NULL;
   long length = 0;
-  if (file && fseek(file, 0, SEEK_END) == 0 && (length = ftell(file)) >= 0 && fseek(file, 0, SEEK_SET) == 0)
+  if (file && fseek(file, 0, SEEK_END) == 0 && (length = ftell(file)) >= 0 &&
+      fseek(file, 0, SEEK_SET) == 0)
     data = malloc((size_t)length + 1);
   if (data && fread(data, 1, (size_t)length, file) != (size_t)length) {
     free(data);
@@ -266,7 +273,8 @@ static const atlas_fact *pick(const atlas_facts *facts, const int64_t *order, in
 }
 
 /* How often the answer of fact `f` stands among the facts of its relation. */
-static int64_t answer_count(const atlas_facts *facts, const int64_t *order, int64_t n, const atlas_fact *f) {
+static int64_t answer_count(const atlas_facts *facts, const int64_t *order, int64_t n,
+                            const atlas_fact *f) {
   int64_t count = 0;
   for (int64_t i = 0; i < n; i++) {
     const atlas_fact *other = pick(facts, order, i);
@@ -282,14 +290,16 @@ double atlas_majority_f1(const atlas_facts *facts, const int64_t *order, int64_t
     int64_t most = 0;
     for (int64_t j = 0; j < n; j++) {
       const atlas_fact *other = pick(facts, order, j);
-      int64_t count = strcmp(other->relation, fact->relation) == 0 ? answer_count(facts, order, n, other) : 0;
+      int64_t count =
+          strcmp(other->relation, fact->relation) == 0 ? answer_count(facts, order, n, other) : 0;
       if (count > most) {
         most = count;
         common = other;
       }
     }
     double exact = 0, f1 = 0;
-    smft_score_answer(common->answer, (const char *const *)fact->answers, fact->n_answers, &exact, &f1);
+    smft_score_answer(common->answer, (const char *const *)fact->answers, fact->n_answers, &exact,
+                      &f1);
     sum += f1;
   }
   return n ? sum / (double)n : 0;

@@ -1,6 +1,8 @@
-/* pretrain: makes the atlas model: random weights, then AdamW through a full patch over facts in many wordings and general text, then
- * export and, where the model has a memory, background counts.  Everything through the public API.  Resumes from its last checkpoint:
- * every step draws its batch from a generator seeded with the step's number, so a run that was stopped goes on exactly where it was. */
+/* pretrain: makes the atlas model: random weights, then AdamW through a full patch over facts in
+ * many wordings and general text, then export and, where the model has a memory, background counts.
+ * Everything through the public API.  Resumes from its last checkpoint: every step draws its batch
+ * from a generator seeded with the step's number, so a run that was stopped goes on exactly where
+ * it was. */
 #include "facts.h"
 #include "program.h"
 #include "smft/smft.h"
@@ -14,15 +16,17 @@
 typedef struct settings {
   const char *data, *work, *out;
   int64_t steps, stop_after, facts_per_step, texts_per_step, save_every, report_every, background;
-  double lr, lr_end, pool_lr, pool_lr_end, warmup, weight_decay, clip, pool_clip, prompt_weight, prompt_share, text_weight, beta2;
-  double trunk, trunk_from, trunk_to; /* the trunk's learning rate falls to `trunk` of itself between these two steps */
+  double lr, lr_end, pool_lr, pool_lr_end, warmup, weight_decay, clip, pool_clip, prompt_weight,
+      prompt_share, text_weight, beta2;
+  /* the trunk's learning rate falls to `trunk` of itself between these two steps */
+  double trunk, trunk_from, trunk_to;
   int64_t threads, seed;
 } settings;
 
 typedef struct corpus { /* token sequences, one after another */
-  int32_t *ids;       /* (n_ids) */
-  float *weights;     /* (n_ids) weight of predicting each */
-  int64_t *offsets;   /* (n + 1) */
+  int32_t *ids;         /* (n_ids) */
+  float *weights;       /* (n_ids) weight of predicting each */
+  int64_t *offsets;     /* (n + 1) */
   int64_t n, n_ids, capacity_ids, capacity;
 } corpus;
 
@@ -51,7 +55,7 @@ static double now(void) {
   return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* ---- corpora -------------------------------------------------------------------------------------------------------------- */
+/* ---- corpora ------------------------------------------------------------- */
 
 static void corpus_room(corpus *c, int64_t more) {
   int64_t capacity = c->capacity_ids;
@@ -61,10 +65,13 @@ static void corpus_room(corpus *c, int64_t more) {
 }
 
 /* Appends the tokens of a piece of text to the sequence that is being made. */
-static void corpus_add(corpus *c, const smft_tokenizer *tokenizer, const char *text, uint32_t flags, float weight) {
-  int64_t n = 0, room = (int64_t)strlen(text) + 8; /* never more tokens than bytes, plus the special ones */
+static void corpus_add(corpus *c, const smft_tokenizer *tokenizer, const char *text, uint32_t flags,
+                       float weight) {
+  /* never more tokens than bytes, plus the special ones */
+  int64_t n = 0, room = (int64_t)strlen(text) + 8;
   corpus_room(c, room);
-  check(smft_tokenizer_encode(tokenizer, text, strlen(text), flags, c->ids + c->n_ids, room, &n), "encode");
+  check(smft_tokenizer_encode(tokenizer, text, strlen(text), flags, c->ids + c->n_ids, room, &n),
+        "encode");
   for (int64_t i = 0; i < n; i++)
     c->weights[c->n_ids + i] = weight;
   c->n_ids += n;
@@ -75,9 +82,10 @@ static void corpus_end(corpus *c) {
   c->offsets[++c->n] = c->n_ids;
 }
 
-/* Sequences in the order fact by fact, wording by wording: sequence f * W + w needs the same W for every relation. */
-static int64_t facts_corpus(corpus *c, const smft_tokenizer *tokenizer, const atlas_facts *facts, const atlas_wordings *wordings,
-                            double prompt_weight, int64_t *first) {
+/* Sequences in the order fact by fact, wording by wording: sequence f * W + w needs the same W for
+ * every relation. */
+static int64_t facts_corpus(corpus *c, const smft_tokenizer *tokenizer, const atlas_facts *facts,
+                            const atlas_wordings *wordings, double prompt_weight, int64_t *first) {
   for (int64_t f = 0; f < facts->n; f++) {
     const atlas_relation *relation = atlas_relation_find(wordings, facts->items[f].relation);
     first[f] = c->n;
@@ -85,7 +93,8 @@ static int64_t facts_corpus(corpus *c, const smft_tokenizer *tokenizer, const at
       atlas_text text;
       if (atlas_fill(&text, &relation->wordings[w], &facts->items[f]) != 0)
         return -1;
-      corpus_add(c, tokenizer, text.prompt, SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE, (float)prompt_weight);
+      corpus_add(c, tokenizer, text.prompt, SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE,
+                 (float)prompt_weight);
       corpus_add(c, tokenizer, text.answer, SMFT_ENCODE_CONTINUE | SMFT_ENCODE_NO_PARSE, 1.0f);
       corpus_add(c, tokenizer, text.end, SMFT_ENCODE_CONTINUE | SMFT_ENCODE_NO_PARSE, 1.0f);
       corpus_end(c);
@@ -96,7 +105,8 @@ static int64_t facts_corpus(corpus *c, const smft_tokenizer *tokenizer, const at
   return 0;
 }
 
-static void text_corpus(corpus *c, const smft_tokenizer *tokenizer, const char *path, double weight) {
+static void text_corpus(corpus *c, const smft_tokenizer *tokenizer, const char *path,
+                        double weight) {
   int64_t n = 0;
   char **lines = atlas_lines(path, &n);
   for (int64_t i = 0; lines && i < n; i++) {
@@ -107,13 +117,15 @@ static void text_corpus(corpus *c, const smft_tokenizer *tokenizer, const char *
   atlas_lines_free(lines, n);
 }
 
-/* ---- batches -------------------------------------------------------------------------------------------------------------- */
+/* ---- batches ------------------------------------------------------------- */
 
 /* with_prompt 0: only tokens of weight 1 or more stay in the loss. */
 static void batch_add(batch_buffer *batch, const corpus *c, int64_t sequence, int with_prompt) {
-  int64_t begin = c->offsets[sequence], n = c->offsets[sequence + 1] - begin, capacity = batch->capacity_ids;
+  int64_t begin = c->offsets[sequence], n = c->offsets[sequence + 1] - begin;
+  int64_t capacity = batch->capacity_ids;
   batch->ids = grown(batch->ids, &capacity, batch->n_ids + n, sizeof *batch->ids);
-  batch->weights = grown(batch->weights, &batch->capacity_ids, batch->n_ids + n, sizeof *batch->weights);
+  batch->weights =
+      grown(batch->weights, &batch->capacity_ids, batch->n_ids + n, sizeof *batch->weights);
   batch->lengths = grown(batch->lengths, &batch->capacity, batch->n + 1, sizeof *batch->lengths);
   memcpy(batch->ids + batch->n_ids, c->ids + begin, (size_t)n * sizeof *batch->ids);
   memcpy(batch->weights + batch->n_ids, c->weights + begin, (size_t)n * sizeof *batch->weights);
@@ -124,7 +136,8 @@ static void batch_add(batch_buffer *batch, const corpus *c, int64_t sequence, in
   batch->n_ids += n;
 }
 
-/* The i-th draw of an endless series that goes through all n items in a new random order again and again. */
+/* The i-th draw of an endless series that goes through all n items in a new random order again and
+ * again. */
 static int64_t draw(uint64_t seed, int64_t i, int64_t n, int64_t **order, int64_t *round) {
   if (!*order)
     *order = malloc((size_t)n * sizeof **order);
@@ -146,17 +159,23 @@ static void batch_fill(batch_buffer *batch, source *from, const settings *s, int
   uint64_t state = (uint64_t)s->seed * 1000003ULL + (uint64_t)step;
   batch->n = batch->n_ids = 0;
   for (int64_t i = 0; i < s->facts_per_step; i++) {
-    int64_t f = draw((uint64_t)s->seed, step * s->facts_per_step + i, from->n_facts, &from->fact_order, &from->fact_round);
+    int64_t f = draw((uint64_t)s->seed, step * s->facts_per_step + i, from->n_facts,
+                     &from->fact_order, &from->fact_round);
     int64_t sequence = from->first[f] + atlas_below(&state, from->first[f + 1] - from->first[f]);
-    batch_add(batch, &from->facts, sequence, (double)(atlas_random(&state) >> 11) * 0x1p-53 < s->prompt_share);
+    batch_add(batch, &from->facts, sequence,
+              (double)(atlas_random(&state) >> 11) * 0x1p-53 < s->prompt_share);
   }
   for (int64_t i = 0; i < s->texts_per_step && from->text.n > 0; i++)
-    batch_add(batch, &from->text, draw((uint64_t)s->seed + 1, step * s->texts_per_step + i, from->text.n, &from->text_order, &from->text_round), 1);
+    batch_add(batch, &from->text,
+              draw((uint64_t)s->seed + 1, step * s->texts_per_step + i, from->text.n,
+                   &from->text_order, &from->text_round),
+              1);
 }
 
-/* ---- checkpoints ---------------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints --------------------------------------------------------- */
 
-static int64_t resume(const settings *s, const smft_model *model, smft_patch **patch, smft_optimizer *optimizer) {
+static int64_t resume(const settings *s, const smft_model *model, smft_patch **patch,
+                      smft_optimizer *optimizer) {
   const char *path;
   long long step = 0;
   path = path_in(s->work, "step");
@@ -191,18 +210,20 @@ static void save(const settings *s, smft_patch *patch, smft_optimizer *optimizer
   }
 }
 
-/* ---- training ------------------------------------------------------------------------------------------------------------- */
+/* ---- training ------------------------------------------------------------ */
 
 /* Linear warm-up, then a half cosine from `begin` to `end`. */
 static double schedule(double begin, double end, double warmup, int64_t step, int64_t steps) {
   double t = (double)step;
   if (t < warmup)
     return begin * (t + 1) / warmup;
-  return end + (begin - end) * 0.5 * (1 + cos(3.14159265358979 * (t - warmup) / fmax(1, (double)steps - warmup)));
+  return end + (begin - end) * 0.5 *
+                   (1 + cos(3.14159265358979 * (t - warmup) / fmax(1, (double)steps - warmup)));
 }
 
-/* The trunk (embedding, attention, FFNs, norms) learns the forms of the sentences first; then its rate falls, so that the facts have to go
- * into the memory: groups are set so that memory layers keep the whole rate. */
+/* The trunk (embedding, attention, FFNs, norms) learns the forms of the sentences first; then its
+ * rate falls, so that the facts have to go into the memory: groups are set so that memory layers
+ * keep the whole rate. */
 static void set_rates(const settings *s, smft_optimizer *optimizer, int64_t step) {
   double done = ((double)step - s->trunk_from) / fmax(1, s->trunk_to - s->trunk_from);
   double trunk = 1 - (1 - s->trunk) * fmin(1, fmax(0, done));
@@ -210,11 +231,12 @@ static void set_rates(const settings *s, smft_optimizer *optimizer, int64_t step
   check(smft_optimizer_set_group(optimizer, ".memory.", 1), "learning rate");
   check(smft_optimizer_set_group(optimizer, ".memory_pools.", 1), "learning rate");
   check(smft_optimizer_set_lr(optimizer, schedule(s->lr, s->lr_end, s->warmup, step, s->steps),
-                              schedule(s->pool_lr, s->pool_lr_end, s->warmup, step, s->steps)), "learning rate");
+                              schedule(s->pool_lr, s->pool_lr_end, s->warmup, step, s->steps)),
+        "learning rate");
 }
 
-static void train(const settings *s, const smft_model *model, smft_patch *patch, smft_optimizer *optimizer, source *from,
-                  int64_t first) {
+static void train(const settings *s, const smft_model *model, smft_patch *patch,
+                  smft_optimizer *optimizer, source *from, int64_t first) {
   smft_learner *learner = NULL;
   batch_buffer batch = {0};
   double loss = 0, began = now();
@@ -232,8 +254,9 @@ static void train(const settings *s, const smft_model *model, smft_patch *patch,
     loss = loss == 0 ? report.loss : 0.98 * loss + 0.02 * report.loss;
     if ((step + 1) % s->report_every == 0 || step + 1 == s->steps) {
       double per_step = (now() - began) / (double)(step + 1 - first);
-      printf("step %lld/%lld  loss %.4f  gradient %.3f  %lld tokens  %.0f ms/step  %.1f min left\n", (long long)step + 1,
-             (long long)s->steps, loss, report.gradient_norm, (long long)batch.n_ids, 1000 * per_step,
+      printf("step %lld/%lld  loss %.4f  gradient %.3f  %lld tokens  %.0f ms/step  %.1f min left\n",
+             (long long)step + 1, (long long)s->steps, loss, report.gradient_norm,
+             (long long)batch.n_ids, 1000 * per_step,
              per_step * (double)(s->steps - step - 1) / 60);
       fflush(stdout);
     }
@@ -249,9 +272,10 @@ static void train(const settings *s, const smft_model *model, smft_patch *patch,
   free(batch.lengths);
 }
 
-/* ---- background ----------------------------------------------------------------------------------------------------------- */
+/* ---- background ---------------------------------------------------------- */
 
-/* Counts over single sequences drawn as in pretraining, half of them facts: what is to be kept ([P] section 3). */
+/* Counts over single sequences drawn as in pretraining, half of them facts: what is to be kept ([P]
+ * section 3). */
 static void count_background(const settings *s, smft_ctx *ctx, source *from) {
   smft_model *model = NULL;
   smft_selector *selector = NULL;
@@ -268,7 +292,8 @@ static void count_background(const settings *s, smft_ctx *ctx, source *from) {
     if (i % 4 == 3 && from->text.n > 0)
       batch_add(&batch, &from->text, atlas_below(&state, from->text.n), 1);
     else
-      batch_add(&batch, &from->facts, from->first[f] + atlas_below(&state, from->first[f + 1] - from->first[f]), 1);
+      batch_add(&batch, &from->facts,
+                from->first[f] + atlas_below(&state, from->first[f + 1] - from->first[f]), 1);
   }
   background.ids = batch.ids;
   background.lengths = batch.lengths;
@@ -286,26 +311,27 @@ static void count_background(const settings *s, smft_ctx *ctx, source *from) {
 }
 
 /* A model without memory has no rows to choose, so it needs no counts. */
-static int has_memory(const smft_model *model) {
-  return smft_model_memory(model, 0) != NULL;
-}
+static int has_memory(const smft_model *model) { return smft_model_memory(model, 0) != NULL; }
 
-/* ---- command line --------------------------------------------------------------------------------------------------------- */
+/* ---- command line -------------------------------------------------------- */
 
 static const char usage[] =
     "usage: atlas-pretrain --data DIR --work DIR --out DIR [options]\n"
-    "Makes the atlas model.  --work holds config.json and tokenizer.json to begin with, and the checkpoint (45 + 90 MB) later;\n"
+    "Makes the atlas model.  --work holds config.json and tokenizer.json to begin with, and the "
+    "checkpoint (45 + 90 MB) later;\n"
     "a run that was stopped goes on from there.  --out becomes the Hugging Face directory.\n"
     "  --steps N          optimizer steps; 0: only the background counts of the model in --out\n"
     "  --stop-after N     save a checkpoint after this step and end\n"
     "  --facts N          fact sequences a step\n"
     "  --texts N          lines of general text a step\n"
-    "  --lr A,B           learning rate from A to B (half cosine), and with --pool-lr A,B that of the pool's values\n"
+    "  --lr A,B           learning rate from A to B (half cosine), and with --pool-lr A,B that of "
+    "the pool's values\n"
     "  --warmup N         steps of linear warm-up\n"
     "  --trunk F,A,B      outside the memory the rate falls to F of itself from step A to step B\n"
     "  --weight-decay W   of the dense weights\n"
     "  --clip C --pool-clip C   gradient clipping by norm, 0: none\n"
-    "  --prompt-weight W --text-weight W   weight of a prompt's and a text's tokens in the loss (an answer's: 1)\n"
+    "  --prompt-weight W --text-weight W   weight of a prompt's and a text's tokens in the loss "
+    "(an answer's: 1)\n"
     "  --prompt-share P   share of the fact sequences whose prompt is in the loss at all\n"
     "  --beta2 B          of AdamW\n"
     "  --background N     sequences for the background counts (none for a model without memory)\n"
@@ -339,8 +365,8 @@ static void take(const option_row *row, const char *value) {
 }
 
 static void check_settings(const settings *s) {
-  if (!s->data || !s->work || !s->out || s->steps < 0 || s->facts_per_step < 1 || s->texts_per_step < 0 || s->save_every < 1 ||
-      s->report_every < 1)
+  if (!s->data || !s->work || !s->out || s->steps < 0 || s->facts_per_step < 1 ||
+      s->texts_per_step < 0 || s->save_every < 1 || s->report_every < 1)
     bad_usage();
 }
 
@@ -445,12 +471,14 @@ int main(int argc, char **argv) {
     return 1;
   from.n_facts = facts.n;
   from.first = calloc((size_t)facts.n + 1, sizeof *from.first);
-  if (!from.first || facts_corpus(&from.facts, smft_model_tokenizer(model), &facts, &wordings, s.prompt_weight, from.first) != 0)
+  if (!from.first || facts_corpus(&from.facts, smft_model_tokenizer(model), &facts, &wordings,
+                                  s.prompt_weight, from.first) != 0)
     return 1;
   path = path_in(s.data, "text.train.txt");
   text_corpus(&from.text, smft_model_tokenizer(model), path, s.text_weight);
-  printf("%lld facts in %lld texts (%lld tokens), %lld lines of text (%lld tokens)\n", (long long)facts.n, (long long)from.facts.n,
-         (long long)from.facts.n_ids, (long long)from.text.n, (long long)from.text.n_ids);
+  printf("%lld facts in %lld texts (%lld tokens), %lld lines of text (%lld tokens)\n",
+         (long long)facts.n, (long long)from.facts.n, (long long)from.facts.n_ids,
+         (long long)from.text.n, (long long)from.text.n_ids);
   if (s.steps > 0) {
     int64_t first = resume(&s, model, &patch, optimizer); /* may replace the patch */
     train(&s, model, patch, optimizer, &from, first);
@@ -468,8 +496,12 @@ int main(int argc, char **argv) {
   free(from.first);
   free(from.fact_order);
   free(from.text_order);
-  free(from.facts.ids); free(from.facts.weights); free(from.facts.offsets);
-  free(from.text.ids); free(from.text.weights); free(from.text.offsets);
+  free(from.facts.ids);
+  free(from.facts.weights);
+  free(from.facts.offsets);
+  free(from.text.ids);
+  free(from.text.weights);
+  free(from.text.offsets);
   printf("wrote %s\n", s.out);
   return 0;
 }

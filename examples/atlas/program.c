@@ -7,7 +7,8 @@
 void check(smft_status status, const char *what) {
   if (status == SMFT_OK)
     return;
-  fprintf(stderr, "%s: %s: %s (%s)\n", program_invocation_short_name, what, smft_error_message(), smft_status_name(status));
+  fprintf(stderr, "%s: %s: %s (%s)\n", program_invocation_short_name, what, smft_error_message(),
+          smft_status_name(status));
   exit(1);
 }
 

@@ -9,7 +9,7 @@
 #define SPLIT_SEED 2025 /* which new facts are "select" and which "report" */
 #define MOST_FACTS 16   /* of a document */
 
-/* ---- one fact's questions and wordings ------------------------------------------------------------------------------------------------------ */
+/* ---- one fact's questions and wordings ----------------------------------- */
 
 static void put_question(question **list, int64_t *n, const char *prompt, const atlas_fact *fact) {
   *list = need(realloc(*list, (size_t)(*n + 1) * sizeof **list));
@@ -27,7 +27,8 @@ static atlas_text *new_training(lesson *l) {
 static const atlas_relation *relation_of(const atlas_wordings *wordings, const atlas_fact *fact) {
   const atlas_relation *relation = atlas_relation_find(wordings, fact->relation);
   if (!relation)
-    fprintf(stderr, "%s: there are no wordings for the relation \"%s\"\n", fact->id, fact->relation);
+    fprintf(stderr, "%s: there are no wordings for the relation \"%s\"\n", fact->id,
+            fact->relation);
   return relation;
 }
 
@@ -55,12 +56,13 @@ static int train_fact(lesson *l, const atlas_fact *fact, const atlas_wordings *w
   return relation ? 0 : -1;
 }
 
-/* ---- facts ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- facts --------------------------------------------------------------- */
 
 /* order (n) of the facts of a set, drawn by the seed; returns their number. */
 static int64_t draw_set(int64_t *order, int64_t n, const char *set, uint64_t seed) {
   uint64_t state = SPLIT_SEED;
-  int64_t half = n / 2, first = strcmp(set, "report") == 0 ? half : 0, count = first ? n - half : half;
+  int64_t half = n / 2, first = strcmp(set, "report") == 0 ? half : 0;
+  int64_t count = first ? n - half : half;
   int64_t *split = need(malloc(((size_t)n + 1) * sizeof *split));
   atlas_shuffle(&state, split, n);
   state = seed * 7919 + 17;
@@ -73,14 +75,16 @@ static int64_t draw_set(int64_t *order, int64_t n, const char *set, uint64_t see
 
 static int enough(const char *what, const char *set, int64_t n, int64_t there) {
   if (n > there)
-    fprintf(stderr, "the %s set has %lld %s, not %lld\n", set, (long long)there, what, (long long)n);
+    fprintf(stderr, "the %s set has %lld %s, not %lld\n", set, (long long)there, what,
+            (long long)n);
   return n <= there;
 }
 
 int lessons_facts(lessons *out, const char *data, const char *set, int64_t n, uint64_t seed) {
   atlas_wordings wordings;
   memset(out, 0, sizeof *out);
-  if (atlas_facts_load(&out->facts, path_in(data, "new.jsonl")) != 0 || atlas_wordings_load(&wordings, path_in(data, "wordings.json")) != 0)
+  if (atlas_facts_load(&out->facts, path_in(data, "new.jsonl")) != 0 ||
+      atlas_wordings_load(&wordings, path_in(data, "wordings.json")) != 0)
     return -1;
   int64_t *order = need(malloc(((size_t)out->facts.n + 1) * sizeof *order));
   int status = enough("facts", set, n, draw_set(order, out->facts.n, set, seed)) ? 0 : -1;
@@ -96,7 +100,7 @@ int lessons_facts(lessons *out, const char *data, const char *set, int64_t n, ui
   return status;
 }
 
-/* ---- documents ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- documents ----------------------------------------------------------- */
 
 static char *copy_part(const char *text, size_t begin, size_t end) {
   char *copy = need(malloc(end - begin + 1));
@@ -105,13 +109,15 @@ static char *copy_part(const char *text, size_t begin, size_t end) {
   return copy;
 }
 
-/* A rewrite is trained once for each answer in it: all that stands before the answer is given, the answer and the sign behind it are learnt. */
+/* A rewrite is trained once for each answer in it: all that stands before the answer is given, the
+ * answer and the sign behind it are learnt. */
 static int train_rewrite(lesson *l, const json_t *rewrite) {
   const char *text = json_string_value(json_object_get(rewrite, "text"));
   const json_t *spans = json_object_get(rewrite, "spans");
   for (size_t i = 0; text && i < json_array_size(spans); i++) {
     const json_t *span = json_array_get(spans, i);
-    size_t begin = (size_t)json_integer_value(json_array_get(span, 0)), end = (size_t)json_integer_value(json_array_get(span, 1));
+    size_t begin = (size_t)json_integer_value(json_array_get(span, 0));
+    size_t end = (size_t)json_integer_value(json_array_get(span, 1));
     if (begin < 1 || end <= begin || end > strlen(text) || text[begin - 1] != ' ')
       return -1;
     atlas_text *made = new_training(l);
@@ -123,8 +129,10 @@ static int train_rewrite(lesson *l, const json_t *rewrite) {
 }
 
 /* The document's facts go behind those that are there; a rewrite's spans stand in their order. */
-static int read_document(lessons *out, lesson *l, const json_t *object, const atlas_wordings *wordings) {
-  const json_t *facts = json_object_get(object, "facts"), *rewrites = json_object_get(object, "rewrites");
+static int read_document(lessons *out, lesson *l, const json_t *object,
+                         const atlas_wordings *wordings) {
+  const json_t *facts = json_object_get(object, "facts"),
+               *rewrites = json_object_get(object, "rewrites");
   const char *subject = json_string_value(json_object_get(object, "subject"));
   int64_t n = (int64_t)json_array_size(facts);
   atlas_fact *first = &out->facts.items[out->facts.n];
@@ -132,7 +140,9 @@ static int read_document(lessons *out, lesson *l, const json_t *object, const at
     return -1;
   for (int64_t i = 0; i < n; i++) {
     json_t *copy = json_copy(json_array_get(facts, (size_t)i));
-    int status = json_object_set_new(copy, "subject", json_string(subject)) == 0 ? atlas_fact_read(&first[i], copy) : -1;
+    int status = json_object_set_new(copy, "subject", json_string(subject)) == 0
+                     ? atlas_fact_read(&first[i], copy)
+                     : -1;
     json_decref(copy);
     if (status != 0)
       return -1;
@@ -174,8 +184,10 @@ static json_t *load_set(const char *path, const char *set) {
   return found;
 }
 
-static int read_documents(lessons *out, const json_t *documents, const atlas_wordings *wordings, int64_t n, uint64_t seed) {
-  int64_t count = (int64_t)json_array_size(documents), *order = need(malloc(((size_t)count + 1) * sizeof *order));
+static int read_documents(lessons *out, const json_t *documents, const atlas_wordings *wordings,
+                          int64_t n, uint64_t seed) {
+  int64_t count = (int64_t)json_array_size(documents);
+  int64_t *order = need(malloc(((size_t)count + 1) * sizeof *order));
   uint64_t state = seed * 7919 + 17;
   int status = 0;
   atlas_shuffle(&state, order, count);
@@ -192,13 +204,16 @@ static int read_documents(lessons *out, const json_t *documents, const atlas_wor
   return status;
 }
 
-int lessons_documents(lessons *out, const char *data, const char *path, const char *set, int64_t n, uint64_t seed) {
+int lessons_documents(lessons *out, const char *data, const char *path, const char *set, int64_t n,
+                      uint64_t seed) {
   atlas_wordings wordings;
   memset(out, 0, sizeof *out);
   json_t *documents = load_set(path, set);
   if (!documents || atlas_wordings_load(&wordings, path_in(data, "wordings.json")) != 0)
     return -1;
-  int status = enough("documents", set, n, (int64_t)json_array_size(documents)) ? read_documents(out, documents, &wordings, n, seed) : -1;
+  int status = enough("documents", set, n, (int64_t)json_array_size(documents))
+                   ? read_documents(out, documents, &wordings, n, seed)
+                   : -1;
   json_decref(documents);
   atlas_wordings_free(&wordings);
   return status;

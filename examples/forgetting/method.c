@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- settings ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- settings ------------------------------------------------------------ */
 
 static int index_of(const char *name, const char *const *names, int n) {
   for (int i = 0; i < n; i++)
@@ -26,7 +26,8 @@ static int rule_of(const char *name) {
 static int is_sparse(const settings *s) { return strcmp(s->method, "sparse") == 0; }
 
 int settings_check(const settings *s) {
-  static const char *const methods[] = {"full", "lora", "sparse"}, *const optimizers[] = {"sgd", "adamw"}, *const rows[] = {"fact", "step"};
+  static const char *const methods[] = {"full", "lora", "sparse"};
+  static const char *const optimizers[] = {"sgd", "adamw"}, *const rows[] = {"fact", "step"};
   if (index_of(s->method, methods, 3) < 0)
     fprintf(stderr, "--method: full, lora or sparse, not \"%s\"\n", s->method);
   else if (rule_of(s->rule) == 0)
@@ -40,7 +41,7 @@ int settings_check(const settings *s) {
   return -1;
 }
 
-/* ---- making --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------- */
 
 static smft_patch *make_patch(const smft_model *model, const settings *s) {
   smft_patch *patch = NULL;
@@ -52,7 +53,8 @@ static smft_patch *make_patch(const smft_model *model, const settings *s) {
   if (strcmp(s->method, "lora") == 0)
     check(smft_patch_create_lora(&patch, model, &lora), "LoRA patch");
   else
-    check(smft_patch_create(&patch, model, is_sparse(s) ? SMFT_PATCH_SLOTS : SMFT_PATCH_FULL), "patch");
+    check(smft_patch_create(&patch, model, is_sparse(s) ? SMFT_PATCH_SLOTS : SMFT_PATCH_FULL),
+          "patch");
   return patch;
 }
 
@@ -96,13 +98,15 @@ void method_make(method *m, smft_ctx *ctx, const smft_model *model, const settin
   options.loss_below = s->loss_below;
   options.wordings_per_step = s->wordings;
   options.seed = s->seed;
-  options.flags = (s->loss_all ? SMFT_LEARNER_LOSS_ALL : 0) | (strcmp(s->rows, "step") == 0 ? SMFT_LEARNER_ROWS_PER_STEP : 0) |
+  options.flags = (s->loss_all ? SMFT_LEARNER_LOSS_ALL : 0) |
+                  (strcmp(s->rows, "step") == 0 ? SMFT_LEARNER_ROWS_PER_STEP : 0) |
                   (s->no_protect ? SMFT_LEARNER_NO_PROTECT : 0);
-  check(smft_learner_create(&m->learner, model, m->patch, m->selector, optimizer, &options), "learner");
+  check(smft_learner_create(&m->learner, model, m->patch, m->selector, optimizer, &options),
+        "learner");
   smft_optimizer_free(optimizer);
 }
 
-/* ---- teaching ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- teaching ------------------------------------------------------------ */
 
 void method_teach(method *m, const lesson *l) {
   smft_run_report report = SMFT_RUN_REPORT_INIT;
@@ -112,7 +116,7 @@ void method_teach(method *m, const lesson *l) {
   m->seconds += report.seconds;
 }
 
-/* ---- what came of it ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- what came of it ----------------------------------------------------- */
 
 int64_t method_bytes(const method *m, const char *scratch) {
   int64_t bytes = 0;

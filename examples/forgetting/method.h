@@ -1,12 +1,13 @@
-/* method: one of the three ways to learn, with its settings: builds the patch, optimizer and learner for them.  The only file that knows which
- * settings belong to which method. */
+/* method: one of the three ways to learn, with its settings: builds the patch, optimizer and
+ * learner for them.  The only file that knows which settings belong to which method. */
 #ifndef FORGETTING_METHOD_H
 #define FORGETTING_METHOD_H
 #include "lessons.h"
 #include "smft/smft.h"
 
 typedef struct settings { /* numbers that are 0: the library's default */
-  const char *method, *rule, *optimizer, *rows, *background; /* background: NULL: the model's counts; a text file; "none" */
+  /* background: NULL: the model's counts; a text file; "none" */
+  const char *method, *rule, *optimizer, *rows, *background;
   double lr, pool_lr, loss_below, weight_decay, pool_weight_decay, clip, alpha, momentum, damping;
   int64_t t, warmup;
   int32_t max_steps, wordings, rank, rank_stabilized, loss_all, no_protect;
@@ -21,7 +22,8 @@ typedef struct method {
   double seconds; /* in steps */
 } method;
 
-/* 0 if method, rule, optimizer and rows have names that there are; otherwise a message is on stderr. */
+/* 0 if method, rule, optimizer and rows have names that there are; otherwise a message is on
+ * stderr. */
 int settings_check(const settings *s);
 void method_make(method *m, smft_ctx *ctx, const smft_model *model, const settings *s);
 void method_teach(method *m, const lesson *l);

@@ -1,5 +1,6 @@
-/* run: one run of the comparison: one method with one setting learns a stream of facts or documents, and is measured before, along and after it.
- * Writes one CSV row a checkpoint.  Everything through the public API. */
+/* run: one run of the comparison: one method with one setting learns a stream of facts or
+ * documents, and is measured before, along and after it. Writes one CSV row a checkpoint.
+ * Everything through the public API. */
 #include "lessons.h"
 #include "method.h"
 #include "program.h"
@@ -18,12 +19,15 @@ typedef struct plan {
   int32_t threads, header;
 } plan;
 
-/* ---- rows ----------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ---------------------------------------------------------------- */
 
 static const char columns[] =
-    "task,method,set,seed,lr,max_steps,loss_below,weight_decay,rank,alpha,t,rule,optimizer,rows,items_total,items_done,"
-    "learning,learning_exact,learning_trained,known_f1,known_f1_before,forgetting_percent,memory_forgetting_percent,other_forgetting_percent,"
-    "choices,choices_before,nll,nll_before,kl,known_f1_pool_zeroed,steps,seconds,rows_changed,bytes_changed,peak_mb";
+    "task,method,set,seed,lr,max_steps,loss_below,weight_decay,rank,alpha,t,rule,optimizer,rows,"
+    "items_total,items_done,"
+    "learning,learning_exact,learning_trained,known_f1,known_f1_before,forgetting_percent,memory_"
+    "forgetting_percent,other_forgetting_percent,"
+    "choices,choices_before,nll,nll_before,kl,known_f1_pool_zeroed,steps,seconds,rows_changed,"
+    "bytes_changed,peak_mb";
 
 static void number(FILE *out, const char *format, double x) {
   fputc(',', out);
@@ -43,7 +47,8 @@ static void write_settings(FILE *out, const plan *p) {
   number(out, "%.0f", lora ? (double)s->rank : NAN);
   number(out, "%g", lora ? s->alpha : NAN);
   number(out, "%.0f", sparse ? (double)s->t : NAN);
-  fprintf(out, ",%s,%s,%s,%lld", sparse ? s->rule : "", s->optimizer, sparse ? s->rows : "", (long long)p->n);
+  fprintf(out, ",%s,%s,%s,%lld", sparse ? s->rule : "", s->optimizer, sparse ? s->rows : "",
+          (long long)p->n);
 }
 
 typedef struct checkpoint {
@@ -54,7 +59,8 @@ typedef struct checkpoint {
   int64_t bytes; /* -1: not measured here */
 } checkpoint;
 
-static void write_row(FILE *out, const plan *p, const method *m, const smft_model *model, const checkpoint *c) {
+static void write_row(FILE *out, const plan *p, const method *m, const smft_model *model,
+                      const checkpoint *c) {
   const smft_probe_report *r = &c->kept.probe;
   write_settings(out, p);
   fprintf(out, ",%lld", (long long)c->done);
@@ -72,14 +78,15 @@ static void write_row(FILE *out, const plan *p, const method *m, const smft_mode
   number(out, "%.5f", r->nll_before);
   number(out, "%.6f", r->kl);
   number(out, "%.5f", c->kept.f1_pool_zeroed);
-  fprintf(out, ",%lld,%.3f,%lld", (long long)m->steps, m->seconds, (long long)method_rows(m, model));
+  fprintf(out, ",%lld,%.3f,%lld", (long long)m->steps, m->seconds,
+          (long long)method_rows(m, model));
   number(out, "%.0f", c->bytes >= 0 ? (double)c->bytes : NAN);
   number(out, "%.1f", c->peak_mb);
   fputc('\n', out);
   fflush(out);
 }
 
-/* ---- the stream ----------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the stream ---------------------------------------------------------- */
 
 typedef struct stream {
   const plan *plan;
@@ -104,8 +111,9 @@ static void measure(stream *s, int64_t done) {
   if (done == s->plan->n)
     c.bytes = method_bytes(&s->method, scratch);
   write_row(s->out, s->plan, &s->method, s->model, &c);
-  fprintf(stderr, "%s %lld/%lld: learning %.3f, forgetting %.2f%%, %lld steps, %.1f s\n", s->plan->how.method, (long long)done,
-          (long long)s->plan->n, c.asked.f1, 100 * (c.kept.probe.f1_before - c.kept.probe.f1) / c.kept.probe.f1_before,
+  fprintf(stderr, "%s %lld/%lld: learning %.3f, forgetting %.2f%%, %lld steps, %.1f s\n",
+          s->plan->how.method, (long long)done, (long long)s->plan->n, c.asked.f1,
+          100 * (c.kept.probe.f1_before - c.kept.probe.f1) / c.kept.probe.f1_before,
           (long long)s->method.steps, s->method.seconds);
 }
 
@@ -154,14 +162,16 @@ static void close_stream(stream *s) {
   smft_ctx_free(s->ctx);
 }
 
-/* ---- command line --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- command line -------------------------------------------------------- */
 
 static const char usage[] =
     "usage: forgetting-run --method full|lora|sparse [options]\n"
-    "Teaches a model a stream of facts or documents with one method and one setting, and writes what it learnt and forgot as CSV rows.\n"
+    "Teaches a model a stream of facts or documents with one method and one setting, and writes "
+    "what it learnt and forgot as CSV rows.\n"
     "  --task facts|documents  what is taught (facts)\n"
     "  --n N                   how many (100)\n"
-    "  --set select|report     which half of them: settings are chosen on one and reported on the other (select)\n"
+    "  --set select|report     which half of them: settings are chosen on one and reported on the "
+    "other (select)\n"
     "  --seed N                order, wordings, initialisation (1)\n"
     "  --model DIR --data DIR  the model and its facts (atlas)\n"
     "  --documents FILE        (examples/forgetting/data/documents.jsonl)\n"
@@ -170,63 +180,203 @@ static const char usage[] =
     "  --out FILE              rows go there, whole or not at all (standard output)\n"
     "  --header                print the columns' names and stop\n"
     "Settings; 0 or left out: the library's default:\n"
-    "  --lr X --pool-lr X --max-steps N --loss-below X --wordings N --optimizer sgd|adamw --weight-decay X --pool-weight-decay X --clip X --warmup N --momentum X\n"
+    "  --lr X --pool-lr X --max-steps N --loss-below X --wordings N --optimizer sgd|adamw "
+    "--weight-decay X --pool-weight-decay X --clip X --warmup N --momentum X\n"
     "  --loss-all              loss on every token, not only on answers\n"
     "  lora:   --rank N --alpha X --rank-stabilized\n"
-    "  sparse: --rule tfidf|kl|tf|all|random --t N --rows fact|step --background FILE|none --damping X --no-protect\n"
+    "  sparse: --rule tfidf|kl|tf|all|random --t N --rows fact|step --background FILE|none "
+    "--damping X --no-protect\n"
     "  --threads N             (1)\n";
 
 static void parse(plan *p, int argc, char **argv) {
-  enum { METHOD = 1, TASK, N, SET, SEED, MODEL, DATA, DOCUMENTS, KNOWN, TEXTS, POINTS, OUT, HEADER, LR, POOL_LR, STEPS, BELOW, WORDINGS, OPTIMIZER,
-         DECAY, POOL_DECAY, CLIP, WARMUP, MOMENTUM, ALL, RANK, ALPHA, RS, RULE, T, ROWS, BACKGROUND, DAMPING, UNPROTECTED, THREADS };
-  static const struct option options[] = {
-      {"method", 1, 0, METHOD}, {"task", 1, 0, TASK}, {"n", 1, 0, N}, {"set", 1, 0, SET}, {"seed", 1, 0, SEED}, {"model", 1, 0, MODEL},
-      {"data", 1, 0, DATA}, {"documents", 1, 0, DOCUMENTS}, {"known", 1, 0, KNOWN}, {"texts", 1, 0, TEXTS}, {"checkpoints", 1, 0, POINTS},
-      {"out", 1, 0, OUT}, {"header", 0, 0, HEADER}, {"lr", 1, 0, LR}, {"pool-lr", 1, 0, POOL_LR}, {"max-steps", 1, 0, STEPS},
-      {"loss-below", 1, 0, BELOW}, {"wordings", 1, 0, WORDINGS}, {"optimizer", 1, 0, OPTIMIZER}, {"weight-decay", 1, 0, DECAY},
-      {"pool-weight-decay", 1, 0, POOL_DECAY}, {"clip", 1, 0, CLIP}, {"warmup", 1, 0, WARMUP}, {"momentum", 1, 0, MOMENTUM}, {"loss-all", 0, 0, ALL}, {"rank", 1, 0, RANK},
-      {"alpha", 1, 0, ALPHA}, {"rank-stabilized", 0, 0, RS}, {"rule", 1, 0, RULE}, {"t", 1, 0, T}, {"rows", 1, 0, ROWS},
-      {"background", 1, 0, BACKGROUND}, {"damping", 1, 0, DAMPING}, {"no-protect", 0, 0, UNPROTECTED}, {"threads", 1, 0, THREADS}, {"help", 0, 0, 'h'}, {0, 0, 0, 0}};
+  enum {
+    METHOD = 1,
+    TASK,
+    N,
+    SET,
+    SEED,
+    MODEL,
+    DATA,
+    DOCUMENTS,
+    KNOWN,
+    TEXTS,
+    POINTS,
+    OUT,
+    HEADER,
+    LR,
+    POOL_LR,
+    STEPS,
+    BELOW,
+    WORDINGS,
+    OPTIMIZER,
+    DECAY,
+    POOL_DECAY,
+    CLIP,
+    WARMUP,
+    MOMENTUM,
+    ALL,
+    RANK,
+    ALPHA,
+    RS,
+    RULE,
+    T,
+    ROWS,
+    BACKGROUND,
+    DAMPING,
+    UNPROTECTED,
+    THREADS
+  };
+  static const struct option options[] = {{"method", 1, 0, METHOD},
+                                          {"task", 1, 0, TASK},
+                                          {"n", 1, 0, N},
+                                          {"set", 1, 0, SET},
+                                          {"seed", 1, 0, SEED},
+                                          {"model", 1, 0, MODEL},
+                                          {"data", 1, 0, DATA},
+                                          {"documents", 1, 0, DOCUMENTS},
+                                          {"known", 1, 0, KNOWN},
+                                          {"texts", 1, 0, TEXTS},
+                                          {"checkpoints", 1, 0, POINTS},
+                                          {"out", 1, 0, OUT},
+                                          {"header", 0, 0, HEADER},
+                                          {"lr", 1, 0, LR},
+                                          {"pool-lr", 1, 0, POOL_LR},
+                                          {"max-steps", 1, 0, STEPS},
+                                          {"loss-below", 1, 0, BELOW},
+                                          {"wordings", 1, 0, WORDINGS},
+                                          {"optimizer", 1, 0, OPTIMIZER},
+                                          {"weight-decay", 1, 0, DECAY},
+                                          {"pool-weight-decay", 1, 0, POOL_DECAY},
+                                          {"clip", 1, 0, CLIP},
+                                          {"warmup", 1, 0, WARMUP},
+                                          {"momentum", 1, 0, MOMENTUM},
+                                          {"loss-all", 0, 0, ALL},
+                                          {"rank", 1, 0, RANK},
+                                          {"alpha", 1, 0, ALPHA},
+                                          {"rank-stabilized", 0, 0, RS},
+                                          {"rule", 1, 0, RULE},
+                                          {"t", 1, 0, T},
+                                          {"rows", 1, 0, ROWS},
+                                          {"background", 1, 0, BACKGROUND},
+                                          {"damping", 1, 0, DAMPING},
+                                          {"no-protect", 0, 0, UNPROTECTED},
+                                          {"threads", 1, 0, THREADS},
+                                          {"help", 0, 0, 'h'},
+                                          {0, 0, 0, 0}};
   settings *s = &p->how;
   for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
     switch (option) {
-    case METHOD: s->method = optarg; break;
-    case TASK: p->task = optarg; break;
-    case N: p->n = atoll(optarg); break;
-    case SET: p->set = optarg; break;
-    case SEED: s->seed = strtoull(optarg, NULL, 10); break;
-    case MODEL: p->model = optarg; break;
-    case DATA: p->data = optarg; break;
-    case DOCUMENTS: p->documents = optarg; break;
-    case KNOWN: p->known = atoll(optarg); break;
-    case TEXTS: p->texts = atoll(optarg); break;
-    case POINTS: p->checkpoints = atoll(optarg); break;
-    case OUT: p->out = optarg; break;
-    case HEADER: p->header = 1; break;
-    case LR: s->lr = atof(optarg); break;
-    case POOL_LR: s->pool_lr = atof(optarg); break;
-    case STEPS: s->max_steps = atoi(optarg); break;
-    case BELOW: s->loss_below = atof(optarg); break;
-    case WORDINGS: s->wordings = atoi(optarg); break;
-    case OPTIMIZER: s->optimizer = optarg; break;
-    case DECAY: s->weight_decay = atof(optarg); break;
-    case POOL_DECAY: s->pool_weight_decay = atof(optarg); break;
-    case CLIP: s->clip = atof(optarg); break;
-    case WARMUP: s->warmup = atoll(optarg); break;
-    case MOMENTUM: s->momentum = atof(optarg); break;
-    case ALL: s->loss_all = 1; break;
-    case RANK: s->rank = atoi(optarg); break;
-    case ALPHA: s->alpha = atof(optarg); break;
-    case RS: s->rank_stabilized = 1; break;
-    case RULE: s->rule = optarg; break;
-    case T: s->t = atoll(optarg); break;
-    case ROWS: s->rows = optarg; break;
-    case BACKGROUND: s->background = optarg; break;
-    case DAMPING: s->damping = atof(optarg); break;
-    case UNPROTECTED: s->no_protect = 1; break;
-    case THREADS: p->threads = atoi(optarg); break;
-    case 'h': fputs(usage, stdout); exit(0);
-    default: fputs(usage, stderr); exit(2);
+    case METHOD:
+      s->method = optarg;
+      break;
+    case TASK:
+      p->task = optarg;
+      break;
+    case N:
+      p->n = atoll(optarg);
+      break;
+    case SET:
+      p->set = optarg;
+      break;
+    case SEED:
+      s->seed = strtoull(optarg, NULL, 10);
+      break;
+    case MODEL:
+      p->model = optarg;
+      break;
+    case DATA:
+      p->data = optarg;
+      break;
+    case DOCUMENTS:
+      p->documents = optarg;
+      break;
+    case KNOWN:
+      p->known = atoll(optarg);
+      break;
+    case TEXTS:
+      p->texts = atoll(optarg);
+      break;
+    case POINTS:
+      p->checkpoints = atoll(optarg);
+      break;
+    case OUT:
+      p->out = optarg;
+      break;
+    case HEADER:
+      p->header = 1;
+      break;
+    case LR:
+      s->lr = atof(optarg);
+      break;
+    case POOL_LR:
+      s->pool_lr = atof(optarg);
+      break;
+    case STEPS:
+      s->max_steps = atoi(optarg);
+      break;
+    case BELOW:
+      s->loss_below = atof(optarg);
+      break;
+    case WORDINGS:
+      s->wordings = atoi(optarg);
+      break;
+    case OPTIMIZER:
+      s->optimizer = optarg;
+      break;
+    case DECAY:
+      s->weight_decay = atof(optarg);
+      break;
+    case POOL_DECAY:
+      s->pool_weight_decay = atof(optarg);
+      break;
+    case CLIP:
+      s->clip = atof(optarg);
+      break;
+    case WARMUP:
+      s->warmup = atoll(optarg);
+      break;
+    case MOMENTUM:
+      s->momentum = atof(optarg);
+      break;
+    case ALL:
+      s->loss_all = 1;
+      break;
+    case RANK:
+      s->rank = atoi(optarg);
+      break;
+    case ALPHA:
+      s->alpha = atof(optarg);
+      break;
+    case RS:
+      s->rank_stabilized = 1;
+      break;
+    case RULE:
+      s->rule = optarg;
+      break;
+    case T:
+      s->t = atoll(optarg);
+      break;
+    case ROWS:
+      s->rows = optarg;
+      break;
+    case BACKGROUND:
+      s->background = optarg;
+      break;
+    case DAMPING:
+      s->damping = atof(optarg);
+      break;
+    case UNPROTECTED:
+      s->no_protect = 1;
+      break;
+    case THREADS:
+      p->threads = atoi(optarg);
+      break;
+    case 'h':
+      fputs(usage, stdout);
+      exit(0);
+    default:
+      fputs(usage, stderr);
+      exit(2);
     }
   }
   if (optind < argc || p->n < 1 || p->known < 1 || p->checkpoints < 1) {
@@ -262,9 +412,18 @@ static void write_to(stream *s, const char *path) {
 }
 
 int main(int argc, char **argv) {
-  plan p = {.how = {.method = "sparse", .rule = "tfidf", .optimizer = "", .rows = "fact", .seed = 1}, .task = "facts", .set = "select",
-            .model = ATLAS_DIR "/model", .data = ATLAS_DIR "/data", .documents = FORGETTING_DIR "/data/documents.jsonl", .n = 100, .known = 500,
-            .texts = 200, .checkpoints = 10, .threads = 1};
+  plan p = {
+      .how = {.method = "sparse", .rule = "tfidf", .optimizer = "", .rows = "fact", .seed = 1},
+      .task = "facts",
+      .set = "select",
+      .model = ATLAS_DIR "/model",
+      .data = ATLAS_DIR "/data",
+      .documents = FORGETTING_DIR "/data/documents.jsonl",
+      .n = 100,
+      .known = 500,
+      .texts = 200,
+      .checkpoints = 10,
+      .threads = 1};
   stream s;
   parse(&p, argc, argv);
   if (p.header)

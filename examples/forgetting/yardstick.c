@@ -8,10 +8,11 @@
 
 #define ENDINGS 4
 
-/* ---- items ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- items --------------------------------------------------------------- */
 
 /* ENDINGS - 1 different wrong answers of the same relation; returns how many were found. */
-static int64_t distractors(const atlas_facts *known, const atlas_fact *fact, uint64_t *state, const char **out) {
+static int64_t distractors(const atlas_facts *known, const atlas_fact *fact, uint64_t *state,
+                           const char **out) {
   int64_t n = 0;
   for (int64_t tries = 0; tries < 4000 && n < ENDINGS - 1; tries++) {
     const atlas_fact *other = &known->items[atlas_below(state, known->n)];
@@ -26,7 +27,8 @@ static int64_t distractors(const atlas_facts *known, const atlas_fact *fact, uin
   return n;
 }
 
-static void add_choice(smft_probe *probe, const atlas_facts *known, const atlas_fact *fact, const char *prompt, uint64_t *state) {
+static void add_choice(smft_probe *probe, const atlas_facts *known, const atlas_fact *fact,
+                       const char *prompt, uint64_t *state) {
   const char *wrong[ENDINGS - 1], *endings[ENDINGS];
   char *made[ENDINGS];
   if (distractors(known, fact, state, wrong) < ENDINGS - 1)
@@ -44,7 +46,8 @@ static void add_choice(smft_probe *probe, const atlas_facts *known, const atlas_
 }
 
 /* The questions, and a choice for every second of the same facts. */
-static void add_known(yardstick *y, const atlas_facts *known, const atlas_wordings *wordings, int64_t n, uint64_t seed) {
+static void add_known(yardstick *y, const atlas_facts *known, const atlas_wordings *wordings,
+                      int64_t n, uint64_t seed) {
   int64_t *order = need(malloc(((size_t)known->n + 1) * sizeof *order));
   uint64_t state = seed + 99;
   atlas_shuffle(&state, order, known->n);
@@ -53,14 +56,16 @@ static void add_known(yardstick *y, const atlas_facts *known, const atlas_wordin
   for (int64_t i = 0; i < y->n_known; i += 2) {
     const atlas_fact *fact = &known->items[order[i]];
     atlas_text text;
-    need(atlas_fill(&text, atlas_question(atlas_relation_find(wordings, fact->relation)), fact) == 0 ? order : NULL);
+    need(atlas_fill(&text, atlas_question(atlas_relation_find(wordings, fact->relation)), fact) == 0
+             ? order
+             : NULL);
     add_choice(y->probe, known, fact, text.prompt, &state);
     atlas_text_free(&text);
   }
   free(order);
 }
 
-/* ---- which known facts need the pool -------------------------------------------------------------------------------------------------------- */
+/* ---- which known facts need the pool ------------------------------------- */
 
 static void find_pool_facts(yardstick *y, const smft_model *model, smft_session *session) {
   smft_probe_report report = SMFT_PROBE_REPORT_INIT;
@@ -70,7 +75,8 @@ static void find_pool_facts(yardstick *y, const smft_model *model, smft_session 
   smft_patch *zero = atlas_zeroed_pools(model);
   y->needs_pool = need(calloc((size_t)y->n_known + 1, 1));
   check(smft_session_set_patch(session, zero), "session");
-  check(smft_probe_measure(y->probe, session, NULL, NULL, &report), "measuring with the pool zeroed");
+  check(smft_probe_measure(y->probe, session, NULL, NULL, &report),
+        "measuring with the pool zeroed");
   y->f1_pool_zeroed = report.f1;
   for (int64_t i = 0; i < y->n_known; i++) {
     smft_probe_item item = SMFT_PROBE_ITEM_INIT;
@@ -80,9 +86,10 @@ static void find_pool_facts(yardstick *y, const smft_model *model, smft_session 
   smft_patch_free(zero);
 }
 
-/* ---- the yardstick -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the yardstick ------------------------------------------------------- */
 
-void yardstick_make(yardstick *y, const smft_model *model, const char *data, int64_t n_known, int64_t n_texts, uint64_t seed) {
+void yardstick_make(yardstick *y, const smft_model *model, const char *data, int64_t n_known,
+                    int64_t n_texts, uint64_t seed) {
   smft_ctx *ctx = NULL;
   smft_ctx_options one = SMFT_CTX_OPTIONS_INIT;
   smft_probe_options options = SMFT_PROBE_OPTIONS_INIT;
@@ -90,7 +97,10 @@ void yardstick_make(yardstick *y, const smft_model *model, const char *data, int
   atlas_facts known;
   atlas_wordings wordings;
   memset(y, 0, sizeof *y);
-  need(atlas_facts_load(&known, path_in(data, "known.jsonl")) == 0 && atlas_wordings_load(&wordings, path_in(data, "wordings.json")) == 0 ? y : NULL);
+  need(atlas_facts_load(&known, path_in(data, "known.jsonl")) == 0 &&
+               atlas_wordings_load(&wordings, path_in(data, "wordings.json")) == 0
+           ? y
+           : NULL);
   options.max_tokens = 24;
   one.n_threads = 1; /* a context of its own: what it holds is no part of what learning costs */
   check(smft_ctx_create(&ctx, &one), "context");
@@ -132,11 +142,13 @@ void yardstick_free(yardstick *y) {
   free(y->needs_pool);
 }
 
-/* ---- what was taught ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- what was taught ----------------------------------------------------- */
 
 static void ask(smft_session *session, const question *q, f1_score *sum) {
   double exact = 0, f1 = 0;
-  check(smft_score_answer(atlas_ask(session, q->prompt), (const char *const *)q->answers, q->n_answers, &exact, &f1), "scoring");
+  check(smft_score_answer(atlas_ask(session, q->prompt), (const char *const *)q->answers,
+                          q->n_answers, &exact, &f1),
+        "scoring");
   sum->f1 += f1;
   sum->exact += exact;
   sum->n++;

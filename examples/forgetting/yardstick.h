@@ -1,5 +1,6 @@
-/* yardstick: what a model must not forget, measured before and after: known facts' F1 (those that need the memory's pool apart from the others),
- * multiple choice among answers of the same relation, held-out text.  And the F1 of what was taught. */
+/* yardstick: what a model must not forget, measured before and after: known facts' F1 (those that
+ * need the memory's pool apart from the others), multiple choice among answers of the same
+ * relation, held-out text.  And the F1 of what was taught. */
 #ifndef FORGETTING_YARDSTICK_H
 #define FORGETTING_YARDSTICK_H
 #include "lessons.h"
@@ -9,13 +10,16 @@ typedef struct yardstick {
   smft_probe *probe;
   int64_t n_known;
   double f1_pool_zeroed; /* of the known facts; NaN: the model has no memory */
-  char *needs_pool; /* (n_known) 1: not answered when the pool's values are zero; NULL: the model has no memory */
+  /* (n_known) 1: not answered when the pool's values are zero; NULL: the model has no memory */
+  char *needs_pool;
 } yardstick;
 
 typedef struct measures {
   smft_probe_report probe;
   double f1_pool_zeroed; /* of the base model */
-  double memory_lost, other_lost; /* percent of the F1 of known facts that need the pool, and of those that do not; NaN: none of them */
+  /* percent of the F1 of known facts that need the pool, and of those that do not; NaN: none of
+   * them */
+  double memory_lost, other_lost;
 } measures;
 
 typedef struct f1_score {
@@ -23,9 +27,10 @@ typedef struct f1_score {
   int64_t n;
 } f1_score;
 
-/* n_known questions (and a choice of four endings for every second of them) drawn by the seed, the first n_texts lines of text.heldout.txt.
- * Measures the base model. */
-void yardstick_make(yardstick *y, const smft_model *model, const char *data, int64_t n_known, int64_t n_texts, uint64_t seed);
+/* n_known questions (and a choice of four endings for every second of them) drawn by the seed, the
+ * first n_texts lines of text.heldout.txt. Measures the base model. */
+void yardstick_make(yardstick *y, const smft_model *model, const char *data, int64_t n_known,
+                    int64_t n_texts, uint64_t seed);
 void yardstick_measure(const yardstick *y, smft_session *session, measures *m);
 void yardstick_free(yardstick *y);
 

@@ -1,5 +1,5 @@
-/* alloc: aligned, counted memory through the context's allocator, checked arithmetic, and the arena.
- * Does not own: the counters' meaning for hosts (ctx.c). */
+/* alloc: aligned, counted memory through the context's allocator, checked arithmetic, and the
+ * arena. Does not own: the counters' meaning for hosts (ctx.c). */
 #include "base/alloc.h"
 #include <string.h>
 
@@ -26,7 +26,9 @@ static header read_header(const void *block) {
 static void count(smft_ctx *ctx, int64_t change) {
   int64_t now = atomic_fetch_add_explicit(&ctx->memory_now, change, memory_order_relaxed) + change;
   int64_t peak = atomic_load_explicit(&ctx->memory_peak, memory_order_relaxed);
-  while (now > peak && !atomic_compare_exchange_weak_explicit(&ctx->memory_peak, &peak, now, memory_order_relaxed, memory_order_relaxed)) {
+  while (now > peak &&
+         !atomic_compare_exchange_weak_explicit(&ctx->memory_peak, &peak, now, memory_order_relaxed,
+                                                memory_order_relaxed)) {
   }
 }
 
@@ -38,10 +40,13 @@ static char *place(char *base, int64_t total) {
 }
 
 /* size plus overhead, or 0 if that is not addressable. */
-static size_t total_size(size_t size) { return size > (size_t)PTRDIFF_MAX - OVERHEAD ? 0 : size + OVERHEAD; }
+static size_t total_size(size_t size) {
+  return size > (size_t)PTRDIFF_MAX - OVERHEAD ? 0 : size + OVERHEAD;
+}
 
 static void *no_memory(size_t size) {
-  smft__fail(SMFT_E_NOMEM, "out of memory: %llu bytes could not be allocated", (unsigned long long)size);
+  smft__fail(SMFT_E_NOMEM, "out of memory: %llu bytes could not be allocated",
+             (unsigned long long)size);
   return NULL;
 }
 
@@ -58,8 +63,9 @@ void *smft__alloc(smft_ctx *ctx, size_t size) {
 static int array_size(int64_t n, size_t size, size_t *bytes) {
   int64_t product;
   if (size > (size_t)INT64_MAX || !smft__mul_i64(n, (int64_t)size, &product)) {
-    smft__fail(SMFT_E_NOMEM, "out of memory: %lld elements of %llu bytes are more than can be addressed", (long long)n,
-               (unsigned long long)size);
+    smft__fail(SMFT_E_NOMEM,
+               "out of memory: %lld elements of %llu bytes are more than can be addressed",
+               (long long)n, (unsigned long long)size);
     return 0;
   }
   *bytes = (size_t)product;
@@ -79,7 +85,8 @@ void *smft__calloc_array(smft_ctx *ctx, int64_t n, size_t size) {
   return block;
 }
 
-/* The host's realloc may move the block to another distance from a 64-byte line; then the contents are moved once more. */
+/* The host's realloc may move the block to another distance from a 64-byte line; then the contents
+ * are moved once more. */
 void *smft__realloc_array(smft_ctx *ctx, void *pointer, int64_t n, size_t size) {
   size_t bytes;
   if (!array_size(n, size, &bytes))
@@ -135,14 +142,18 @@ int smft__mul_i64(int64_t a, int64_t b, int64_t *product) {
   return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, product);
 }
 
-int smft__add_i64(int64_t a, int64_t b, int64_t *sum) { return a >= 0 && b >= 0 && !__builtin_add_overflow(a, b, sum); }
+int smft__add_i64(int64_t a, int64_t b, int64_t *sum) {
+  return a >= 0 && b >= 0 && !__builtin_add_overflow(a, b, sum);
+}
 
 void *smft__arena_take(smft__arena *arena, int64_t n, size_t size) {
   int64_t bytes, end;
   if (arena->used < 0)
     return NULL;
-  if (size > (size_t)INT64_MAX || !smft__mul_i64(n, (int64_t)size, &bytes) || !smft__add_i64(bytes, ALIGNMENT - 1, &bytes) ||
-      !smft__add_i64(arena->used, bytes & ~(int64_t)(ALIGNMENT - 1), &end) || (arena->base && end > arena->size)) {
+  if (size > (size_t)INT64_MAX || !smft__mul_i64(n, (int64_t)size, &bytes) ||
+      !smft__add_i64(bytes, ALIGNMENT - 1, &bytes) ||
+      !smft__add_i64(arena->used, bytes & ~(int64_t)(ALIGNMENT - 1), &end) ||
+      (arena->base && end > arena->size)) {
     arena->used = -1;
     return NULL;
   }

@@ -21,7 +21,7 @@ void smft__write_u64le(void *bytes, uint64_t value) {
     p[i] = (unsigned char)(value >> (8 * i));
 }
 
-/* ---- UTF-8 ---- */
+/* ---- UTF-8 --------------------------------------------------------------- */
 
 /* Length that a first byte announces and its payload bits; 0 for a byte that starts nothing. */
 static int32_t first_byte(unsigned char byte, uint32_t *bits) {
@@ -87,7 +87,7 @@ int32_t smft__utf8_put(uint32_t code, char out[4]) {
   return n;
 }
 
-/* ---- numbers ---- */
+/* ---- numbers ------------------------------------------------------------- */
 
 /* The locale's decimal separator, of one byte or several, becomes a point. */
 static void make_point(char *text) {
@@ -105,7 +105,8 @@ static void make_point(char *text) {
   *to = '\0';
 }
 
-/* The fewest digits that read back as the same number.  Written and read back in whatever locale it is, the comparison holds. */
+/* The fewest digits that read back as the same number.  Written and read back in whatever locale it
+ * is, the comparison holds. */
 const char *smft__format_double(double value, char buffer[40]) {
   if (isnan(value) || isinf(value)) {
     strcpy(buffer, isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
@@ -114,14 +115,15 @@ const char *smft__format_double(double value, char buffer[40]) {
   for (int digits = 6; digits <= 17; digits += digits == 6 ? 9 : 1) {
     double back = 0;
     snprintf(buffer, 40, "%.*g", digits, value);
-    if (digits == 17 || (sscanf(buffer, "%lg", &back) == 1 && memcmp(&back, &value, sizeof value) == 0))
+    if (digits == 17 ||
+        (sscanf(buffer, "%lg", &back) == 1 && memcmp(&back, &value, sizeof value) == 0))
       break;
   }
   make_point(buffer);
   return buffer;
 }
 
-/* ---- buffer ---- */
+/* ---- buffer -------------------------------------------------------------- */
 
 smft_status smft__buffer_put(smft__buffer *buffer, const void *data, int64_t size) {
   int64_t needed;
@@ -141,8 +143,10 @@ smft_status smft__buffer_printf(smft__buffer *buffer, const char *format, ...) {
   va_copy(again, arguments);
   int length = vsnprintf(NULL, 0, format, arguments);
   va_end(arguments);
-  smft_status status = length < 0 ? smft__fail(SMFT_E_NOMEM, "out of memory: text could not be formatted")
-                                  : smft__grow(buffer->ctx, &buffer->data, &buffer->capacity, buffer->length + length + 1, 1);
+  smft_status status = length < 0
+                           ? smft__fail(SMFT_E_NOMEM, "out of memory: text could not be formatted")
+                           : smft__grow(buffer->ctx, &buffer->data, &buffer->capacity,
+                                        buffer->length + length + 1, 1);
   if (status == SMFT_OK) {
     vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, again);
     buffer->length += length;

@@ -30,7 +30,8 @@ static void default_free(void *user, void *pointer) {
 /* Processors that this process may use: the affinity mask knows about taskset and cpusets. */
 static int32_t usable_processors(void) {
   cpu_set_t set;
-  long n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
+  long n =
+      sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
   if (n < 1)
     return 1;
   return n > THREADS_MOST ? THREADS_MOST : (int32_t)n;
@@ -38,11 +39,13 @@ static int32_t usable_processors(void) {
 
 static smft_status resolve_options(smft_ctx_options *own, const smft_ctx_options *given) {
   SMFT__TRY(smft__options_read(own, given, sizeof *own, sizeof *own, "smft_ctx_options"));
-  SMFT__REQUIRE(own->n_threads >= 0 && own->n_threads <= THREADS_MOST, "smft_ctx_create: n_threads is %d; expected 0 to %d",
-                own->n_threads, THREADS_MOST);
-  SMFT__REQUIRE(!(own->flags & ~SMFT_CTX_AMX), "smft_ctx_create: flags 0x%x has unknown bits", own->flags);
+  SMFT__REQUIRE(own->n_threads >= 0 && own->n_threads <= THREADS_MOST,
+                "smft_ctx_create: n_threads is %d; expected 0 to %d", own->n_threads, THREADS_MOST);
+  SMFT__REQUIRE(!(own->flags & ~SMFT_CTX_AMX), "smft_ctx_create: flags 0x%x has unknown bits",
+                own->flags);
   int set = (own->alloc != NULL) + (own->realloc != NULL) + (own->free != NULL);
-  SMFT__REQUIRE(set == 0 || set == 3, "smft_ctx_create: alloc, realloc and free go together; %d of 3 are set", set);
+  SMFT__REQUIRE(set == 0 || set == 3,
+                "smft_ctx_create: alloc, realloc and free go together; %d of 3 are set", set);
   if (set == 0) {
     own->alloc = default_alloc;
     own->realloc = default_realloc;
@@ -106,11 +109,15 @@ SMFT_API smft_status smft_ctx_memory(smft_ctx *ctx, int64_t *now, int64_t *peak)
 
 SMFT_API smft_status smft_ctx_memory_reset_peak(smft_ctx *ctx) {
   SMFT__REQUIRE(ctx, "smft_ctx_memory_reset_peak: ctx is NULL");
-  atomic_store_explicit(&ctx->memory_peak, atomic_load_explicit(&ctx->memory_now, memory_order_relaxed), memory_order_relaxed);
+  atomic_store_explicit(&ctx->memory_peak,
+                        atomic_load_explicit(&ctx->memory_now, memory_order_relaxed),
+                        memory_order_relaxed);
   return SMFT_OK;
 }
 
-SMFT_API int32_t smft_ctx_n_threads(const smft_ctx *ctx) { return ctx ? ctx->options.n_threads : 0; }
+SMFT_API int32_t smft_ctx_n_threads(const smft_ctx *ctx) {
+  return ctx ? ctx->options.n_threads : 0;
+}
 
 void smft__log(smft_ctx *ctx, int32_t level, const char *format, ...) {
   char message[1024];

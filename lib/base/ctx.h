@@ -1,4 +1,5 @@
-/* ctx: the root handle; reference-counted; owns the allocator's counters, the log callback and the thread pool. */
+/* ctx: the root handle; reference-counted; owns the allocator's counters, the log callback and the
+ * thread pool. */
 #ifndef SMFT__CTX_H
 #define SMFT__CTX_H
 #include "base/status.h"
@@ -12,11 +13,12 @@ struct smft_ctx {
   atomic_int references;
   smft_ctx_options options; /* resolved: n_threads >= 1, allocator set */
   _Atomic int64_t memory_now, memory_peak;
-  smft__pool_threads *threads; /* made at first need */
+  smft__pool_threads *threads;        /* made at first need */
   _Atomic(void *) rooms[SMFT__ROOMS]; /* room.c; NULL: none, or in use */
 };
 
 smft_ctx *smft__ctx_retain(smft_ctx *ctx);
 void smft__ctx_release(smft_ctx *ctx); /* NULL is fine */
-void smft__log(smft_ctx *ctx, int32_t level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void smft__log(smft_ctx *ctx, int32_t level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 #endif

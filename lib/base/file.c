@@ -14,7 +14,7 @@
 
 #define TRANSFER_MOST (1 << 30) /* bytes in one read or write call: Linux does at most 2 GiB */
 
-/* ---- errors ---- */
+/* ---- errors -------------------------------------------------------------- */
 
 static smft_status fail_errno(int error, const char *what, const char *path) {
   char text[256];
@@ -22,7 +22,7 @@ static smft_status fail_errno(int error, const char *what, const char *path) {
   return smft__fail(code, "%s: %s: %s", path, what, strerror_r(error, text, sizeof text));
 }
 
-/* ---- reading ---- */
+/* ---- reading ------------------------------------------------------------- */
 
 /* Opened without blocking, so that a FIFO under a file's name does not hang the host. */
 static smft_status open_regular(const char *path, int *fd, int64_t *size) {
@@ -37,7 +37,8 @@ static smft_status open_regular(const char *path, int *fd, int64_t *size) {
   }
   if (!S_ISREG(facts.st_mode)) {
     close(*fd);
-    return smft__fail(SMFT_E_IO, "%s: expected a file, found a %s", path, S_ISDIR(facts.st_mode) ? "directory" : "device, pipe or socket");
+    return smft__fail(SMFT_E_IO, "%s: expected a file, found a %s", path,
+                      S_ISDIR(facts.st_mode) ? "directory" : "device, pipe or socket");
   }
   *size = (int64_t)facts.st_size;
   return SMFT_OK;
@@ -52,8 +53,9 @@ static smft_status read_exactly(int fd, unsigned char *data, int64_t size, const
     if (got < 0)
       return fail_errno(errno, "cannot read", path);
     if (got == 0)
-      return smft__fail(SMFT_E_IO, "%s: became shorter while it was read: expected %lld bytes, got %lld", path, (long long)size,
-                        (long long)at);
+      return smft__fail(SMFT_E_IO,
+                        "%s: became shorter while it was read: expected %lld bytes, got %lld", path,
+                        (long long)size, (long long)at);
     at += got;
   }
   return SMFT_OK;
@@ -75,7 +77,8 @@ static smft_status copy_in(smft__file *file, int fd, int64_t size, const char *p
 static smft_status map_in(smft__file *file, int fd, int64_t size, const char *path) {
   void *data = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (data == MAP_FAILED)
-    return errno == ENOMEM ? smft__fail(SMFT_E_NOMEM, "%s: no address space to map %lld bytes", path, (long long)size)
+    return errno == ENOMEM ? smft__fail(SMFT_E_NOMEM, "%s: no address space to map %lld bytes",
+                                        path, (long long)size)
                            : fail_errno(errno, "cannot map", path);
   file->data = data;
   file->mapped = 1;
@@ -89,7 +92,8 @@ smft_status smft__file_open(smft__file *file, smft_ctx *ctx, const char *path, i
   SMFT__TRY(open_regular(path, &fd, &size));
   file->ctx = ctx;
   file->size = size;
-  smft_status status = copy || size == 0 ? copy_in(file, fd, size, path) : map_in(file, fd, size, path);
+  smft_status status =
+      copy || size == 0 ? copy_in(file, fd, size, path) : map_in(file, fd, size, path);
   close(fd);
   if (status != SMFT_OK)
     memset(file, 0, sizeof *file);
@@ -107,7 +111,8 @@ void smft__file_close(smft__file *file) {
 
 /* Whole pages inside [data, data + size): the others hold something else too. */
 void smft__file_expect(const smft__file *file, const void *data, int64_t size, int how) {
-  int64_t page = (int64_t)sysconf(_SC_PAGESIZE), begin = (int64_t)((uintptr_t)data - (uintptr_t)file->data), end = begin + size;
+  int64_t page = (int64_t)sysconf(_SC_PAGESIZE);
+  int64_t begin = (int64_t)((uintptr_t)data - (uintptr_t)file->data), end = begin + size;
   if (!file->mapped || page <= 0 || begin < 0 || end > file->size)
     return;
   begin = (begin + page - 1) / page * page;
@@ -117,7 +122,7 @@ void smft__file_expect(const smft__file *file, const void *data, int64_t size, i
                   how == SMFT__READ_ROWS ? POSIX_MADV_RANDOM : POSIX_MADV_NORMAL);
 }
 
-/* ---- paths ---- */
+/* ---- paths --------------------------------------------------------------- */
 
 int smft__file_exists(const char *path) {
   struct stat facts;
@@ -147,13 +152,16 @@ smft_status smft__make_directory(const char *path) {
     return SMFT_OK;
   int error = errno;
   if (error == EEXIST && stat(path, &facts) == 0)
-    return S_ISDIR(facts.st_mode) ? SMFT_OK : smft__fail(SMFT_E_IO, "%s: expected a directory, found a file", path);
+    return S_ISDIR(facts.st_mode)
+               ? SMFT_OK
+               : smft__fail(SMFT_E_IO, "%s: expected a directory, found a file", path);
   return fail_errno(error, "cannot make the directory", path);
 }
 
-/* ---- writing ---- */
+/* ---- writing ------------------------------------------------------------- */
 
-/* Where the file really is (a symbolic link stays one), and with which permissions the old one stands there (0: no old one). */
+/* Where the file really is (a symbolic link stays one), and with which permissions the old one
+ * stands there (0: no old one). */
 static smft_status resolve_target(const char *path, char resolved[PATH_MAX], mode_t *mode) {
   struct stat facts;
   *mode = 0;
@@ -174,7 +182,8 @@ static smft_status resolve_target(const char *path, char resolved[PATH_MAX], mod
   return SMFT_OK;
 }
 
-/* A name that nobody else uses, beside the target (rename works within one file system only); permissions as the umask says. */
+/* A name that nobody else uses, beside the target (rename works within one file system only);
+ * permissions as the umask says. */
 static smft_status open_temporary(smft__writer *writer) {
   static atomic_uint counter;
   size_t size = strlen(writer->path) + 48;
@@ -182,7 +191,8 @@ static smft_status open_temporary(smft__writer *writer) {
   if (!writer->temporary)
     return SMFT_E_NOMEM;
   for (int attempt = 0; attempt < 1000; attempt++) {
-    snprintf(writer->temporary, size, "%s.tmp-%ld-%u", writer->path, (long)getpid(), atomic_fetch_add(&counter, 1));
+    snprintf(writer->temporary, size, "%s.tmp-%ld-%u", writer->path, (long)getpid(),
+             atomic_fetch_add(&counter, 1));
     writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (writer->fd >= 0)
       return SMFT_OK;
@@ -217,7 +227,8 @@ smft_status smft__writer_write(smft__writer *writer, const void *data, int64_t s
   const char *from = data;
   for (int64_t at = 0; at < size;) {
     int64_t left = size - at;
-    ssize_t done = write(writer->fd, from + at, (size_t)(left < TRANSFER_MOST ? left : TRANSFER_MOST));
+    ssize_t done =
+        write(writer->fd, from + at, (size_t)(left < TRANSFER_MOST ? left : TRANSFER_MOST));
     if (done < 0 && errno == EINTR)
       continue;
     if (done < 0)
@@ -260,7 +271,8 @@ smft_status smft__writer_commit(smft__writer *writer) {
   return status;
 }
 
-/* temporary is set only while the file is there; a zeroed struct has ctx NULL (and fd 0, which is not ours). */
+/* temporary is set only while the file is there; a zeroed struct has ctx NULL (and fd 0, which is
+ * not ours). */
 void smft__writer_abandon(smft__writer *writer) {
   if (!writer->ctx)
     return;

@@ -9,11 +9,13 @@ typedef struct smft__file { /* a whole file, read-only */
   int64_t size;
   int32_t mapped; /* 1: unmap, 0: free */
 } smft__file;
-/* Directories, missing files and the rest are E_NOT_FOUND / E_IO with the path and the system's reason in the message. */
+/* Directories, missing files and the rest are E_NOT_FOUND / E_IO with the path and the system's
+ * reason in the message. */
 smft_status smft__file_open(smft__file *file, smft_ctx *ctx, const char *path, int copy);
 void smft__file_close(smft__file *file); /* a zeroed struct is fine */
-/* How the bytes at `data` will be read; only a hint, and none where they are not in this file or it is not mapped.  SMFT__READ_ROWS: here
- * and there, so that nothing is read ahead and memory holds what was asked for. */
+/* How the bytes at `data` will be read; only a hint, and none where they are not in this file or it
+ * is not mapped.  SMFT__READ_ROWS: here and there, so that nothing is read ahead and memory holds
+ * what was asked for. */
 enum { SMFT__READ_IN_ORDER, SMFT__READ_ROWS };
 void smft__file_expect(const smft__file *file, const void *data, int64_t size, int how);
 int smft__file_exists(const char *path);
@@ -22,7 +24,8 @@ int smft__is_directory(const char *path);
 char *smft__path_join(smft_ctx *ctx, const char *directory, const char *name);
 smft_status smft__make_directory(const char *path); /* an existing one is fine */
 
-typedef struct smft__writer { /* temporary file beside the target; commit = fsync + rename + fsync of the directory */
+/* temporary file beside the target; commit = fsync + rename + fsync of the directory */
+typedef struct smft__writer {
   smft_ctx *ctx;
   char *path, *temporary;
   int fd;
@@ -30,6 +33,8 @@ typedef struct smft__writer { /* temporary file beside the target; commit = fsyn
 } smft__writer;
 smft_status smft__writer_open(smft__writer *writer, smft_ctx *ctx, const char *path);
 smft_status smft__writer_write(smft__writer *writer, const void *data, int64_t size);
-smft_status smft__writer_commit(smft__writer *writer); /* on failure the old file is intact and the temporary gone */
-void smft__writer_abandon(smft__writer *writer);       /* after commit: nothing to do; a zeroed struct is fine */
+/* on failure the old file is intact and the temporary gone */
+smft_status smft__writer_commit(smft__writer *writer);
+/* after commit: nothing to do; a zeroed struct is fine */
+void smft__writer_abandon(smft__writer *writer);
 #endif

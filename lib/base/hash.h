@@ -12,7 +12,11 @@ void smft__sha256_start(smft__sha256 *hash);
 void smft__sha256_add(smft__sha256 *hash, const void *data, size_t size);
 void smft__sha256_hex(smft__sha256 *hash, char hex[65]); /* finishes */
 static inline uint64_t smft__mix64(uint64_t x) {
-  x ^= x >> 33; x *= 0xff51afd7ed558ccdULL; x ^= x >> 33; x *= 0xc4ceb9fe1a85ec53ULL; return x ^ (x >> 33);
+  x ^= x >> 33;
+  x *= 0xff51afd7ed558ccdULL;
+  x ^= x >> 33;
+  x *= 0xc4ceb9fe1a85ec53ULL;
+  return x ^ (x >> 33);
 }
 uint64_t smft__hash_bytes(const void *data, size_t size);
 #endif

@@ -1,15 +1,17 @@
-/* parallel: the context's threads, and how a job of blocks is spread over them (or over the host's own).
- * Does not own: where work is cut (each caller does, independent of the number of threads).
+/* parallel: the context's threads, and how a job of blocks is spread over them (or over the host's
+ * own). Does not own: where work is cut (each caller does, independent of the number of threads).
  *
- * One job at a time has the threads; `owner` is the lock for that, tried and never waited for.  It holds the process id of who has it,
- * so that a child of fork() sees that a lock left behind by its parent is nobody's, and that the threads are not there any more. */
+ * One job at a time has the threads; `owner` is the lock for that, tried and never waited for.  It
+ * holds the process id of who has it, so that a child of fork() sees that a lock left behind by its
+ * parent is nobody's, and that the threads are not there any more. */
 #include "base/parallel.h"
 #include "base/alloc.h"
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
-#define SPINS 400 /* looks at a variable before sleeping: some microseconds, about what waking up costs */
+/* looks at a variable before sleeping: some microseconds, about what waking up costs */
+#define SPINS 400
 
 typedef struct job {
   smft__block_body body;
@@ -25,10 +27,10 @@ typedef struct worker {
 } worker;
 
 struct smft__pool_threads {
-  atomic_long owner;   /* process id of the caller whose job runs; 0: free */
-  pid_t process;       /* process in which the threads live; 0: not started.  Guarded by owner */
-  int32_t n_wanted;    /* lanes - 1 */
-  int32_t n_started;   /* guarded by owner */
+  atomic_long owner;    /* process id of the caller whose job runs; 0: free */
+  pid_t process;        /* process in which the threads live; 0: not started.  Guarded by owner */
+  int32_t n_wanted;     /* lanes - 1 */
+  int32_t n_started;    /* guarded by owner */
   pthread_mutex_t lock; /* guards what follows */
   pthread_cond_t work, done;
   atomic_uint generation; /* counts jobs; changed under the lock, read without it while spinning */
@@ -38,7 +40,8 @@ struct smft__pool_threads {
   worker workers[];
 };
 
-static _Thread_local int32_t inside_lane = -1; /* >= 0: this thread is running a block; calls from it run inline */
+/* >= 0: this thread is running a block; calls from it run inline */
+static _Thread_local int32_t inside_lane = -1;
 
 static inline void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -58,10 +61,11 @@ static void run_lane(job *work, int32_t lane) {
   inside_lane = outer;
 }
 
-/* ---- workers ---- */
+/* ---- workers ------------------------------------------------------------- */
 
 static void spin_while_idle(smft__pool_threads *pool, unsigned seen) {
-  for (int i = 0; i < SPINS && atomic_load_explicit(&pool->generation, memory_order_relaxed) == seen; i++)
+  for (int i = 0;
+       i < SPINS && atomic_load_explicit(&pool->generation, memory_order_relaxed) == seen; i++)
     relax();
 }
 
@@ -93,7 +97,8 @@ static void *worker_main(void *arg) {
   return NULL;
 }
 
-/* The host's signals are not for our threads: all are blocked while these are made, and they inherit that. */
+/* The host's signals are not for our threads: all are blocked while these are made, and they
+ * inherit that. */
 static void start_workers(smft__pool_threads *pool) {
   sigset_t all, before;
   sigfillset(&all);
@@ -109,7 +114,8 @@ static void start_workers(smft__pool_threads *pool) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* Called by the owner.  After fork() lock and conditions may be in any state and their users are gone: they are made anew in place. */
+/* Called by the owner.  After fork() lock and conditions may be in any state and their users are
+ * gone: they are made anew in place. */
 static void start_in_this_process(smft__pool_threads *pool, pid_t process) {
   pool->process = process;
   pool->n_started = 0;
@@ -123,13 +129,14 @@ static void start_in_this_process(smft__pool_threads *pool, pid_t process) {
   start_workers(pool);
 }
 
-/* ---- the caller's side ---- */
+/* ---- the caller's side --------------------------------------------------- */
 
 static int acquire(smft__pool_threads *pool, long process) {
   long owner = 0;
   if (atomic_compare_exchange_strong(&pool->owner, &owner, process))
     return 1;
-  return owner != process && atomic_compare_exchange_strong(&pool->owner, &owner, process); /* left by the parent process */
+  /* left by the parent process */
+  return owner != process && atomic_compare_exchange_strong(&pool->owner, &owner, process);
 }
 
 static void open_job(smft__pool_threads *pool, job *work) {
@@ -172,10 +179,12 @@ static void run_on_own_threads(smft__pool_threads *pool, job *work, pid_t proces
 
 static void host_lane(void *arg, int64_t lane) { run_lane(arg, (int32_t)lane); }
 
-/* One call per lane; blocks that a host left undone (it ran fewer calls than asked) are done here. */
+/* One call per lane; blocks that a host left undone (it ran fewer calls than asked) are done here.
+ */
 static void run_on_host_threads(smft_ctx *ctx, job *work) {
   int32_t lanes = smft__lanes(ctx);
-  ctx->options.parallel_for(ctx->options.parallel_user, work->n_blocks < lanes ? work->n_blocks : lanes, host_lane, work);
+  ctx->options.parallel_for(ctx->options.parallel_user,
+                            work->n_blocks < lanes ? work->n_blocks : lanes, host_lane, work);
   run_lane(work, 0);
 }
 
@@ -184,7 +193,8 @@ int32_t smft__lanes(const smft_ctx *ctx) { return ctx->options.n_threads; }
 void smft__parallel_for(smft_ctx *ctx, int64_t n_blocks, smft__block_body body, void *arg) {
   job work = {body, arg, n_blocks, 0};
   if (n_blocks <= 1 || smft__lanes(ctx) <= 1 || inside_lane >= 0) {
-    run_lane(&work, inside_lane >= 0 ? inside_lane : 0); /* a nested call stays on its lane, so scratch memory stays apart */
+    /* a nested call stays on its lane, so scratch memory stays apart */
+    run_lane(&work, inside_lane >= 0 ? inside_lane : 0);
     return;
   }
   if (ctx->options.parallel_for) {
@@ -200,11 +210,12 @@ void smft__parallel_for(smft_ctx *ctx, int64_t n_blocks, smft__block_body body, 
   atomic_store(&ctx->threads->owner, 0);
 }
 
-/* ---- life ---- */
+/* ---- life ---------------------------------------------------------------- */
 
 smft_status smft__pool_threads_create(smft_ctx *ctx) {
   int32_t wanted = ctx->options.parallel_for ? 0 : ctx->options.n_threads - 1;
-  smft__pool_threads *pool = smft__calloc_array(ctx, 1, sizeof *pool + (size_t)wanted * sizeof(worker));
+  smft__pool_threads *pool =
+      smft__calloc_array(ctx, 1, sizeof *pool + (size_t)wanted * sizeof(worker));
   if (!pool)
     return SMFT_E_NOMEM;
   pool->n_wanted = wanted;

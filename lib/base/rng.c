@@ -1,5 +1,5 @@
-/* rng: xoshiro256** seeded by splitmix64; uniform, normal and bounded numbers from it, without libm, whose last bits differ by machine.
- * Does not own: seeds (each caller has its own). */
+/* rng: xoshiro256** seeded by splitmix64; uniform, normal and bounded numbers from it, without
+ * libm, whose last bits differ by machine. Does not own: seeds (each caller has its own). */
 #include "base/rng.h"
 #include <math.h>
 #include <string.h>
@@ -35,7 +35,8 @@ uint64_t smft__rng_next(smft__rng *rng) {
 
 double smft__rng_uniform(smft__rng *rng) { return (double)(smft__rng_next(rng) >> 11) * 0x1p-53; }
 
-/* ln(x) of a normal number in (0, 1], of exact operations only: x = m * 2^e, ln(m) = 2 atanh((m - 1) / (m + 1)). */
+/* ln(x) of a normal number in (0, 1], of exact operations only: x = m * 2^e, ln(m) = 2 atanh((m -
+ * 1) / (m + 1)). */
 static double plain_log(double x) {
   uint64_t bits;
   memcpy(&bits, &x, sizeof bits);
@@ -53,7 +54,8 @@ static double plain_log(double x) {
   return 2 * f * sum + e * 0.69314718055994531;
 }
 
-/* Marsaglia's polar method; the second number is thrown away so that the state is the four words alone. */
+/* Marsaglia's polar method; the second number is thrown away so that the state is the four words
+ * alone. */
 double smft__rng_normal(smft__rng *rng) {
   double u, s;
   do {
@@ -67,7 +69,8 @@ double smft__rng_normal(smft__rng *rng) {
 int64_t smft__rng_below(smft__rng *rng, int64_t n) {
   if (n <= 1)
     return 0;
-  uint64_t range = (uint64_t)n, reject = (0 - range) % range, x; /* reject = 2^64 mod n: the uneven rest */
+  /* reject = 2^64 mod n: the uneven rest */
+  uint64_t range = (uint64_t)n, reject = (0 - range) % range, x;
   do
     x = smft__rng_next(rng);
   while (x < reject);

@@ -7,7 +7,7 @@ typedef struct smft__rng {
 } smft__rng;
 void smft__rng_seed(smft__rng *rng, uint64_t seed);
 uint64_t smft__rng_next(smft__rng *rng);
-double smft__rng_uniform(smft__rng *rng);                 /* [0, 1) */
-double smft__rng_normal(smft__rng *rng);                  /* N(0, 1) */
-int64_t smft__rng_below(smft__rng *rng, int64_t n);       /* [0, n), unbiased */
+double smft__rng_uniform(smft__rng *rng);           /* [0, 1) */
+double smft__rng_normal(smft__rng *rng);            /* N(0, 1) */
+int64_t smft__rng_below(smft__rng *rng, int64_t n); /* [0, n), unbiased */
 #endif

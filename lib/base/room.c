@@ -1,4 +1,5 @@
-/* room: a shelf of pieces in the context, taken from and put back by an atomic exchange each; no order, no lock. */
+/* room: a shelf of pieces in the context, taken from and put back by an atomic exchange each; no
+ * order, no lock. */
 #include "base/room.h"
 #include "base/alloc.h"
 

@@ -1,5 +1,6 @@
-/* status: names and meanings of the status codes, the thread-local error message, and the version rule of options and report structs.
- * Does not own: what the messages say (each caller does), logging (ctx.c). */
+/* status: names and meanings of the status codes, the thread-local error message, and the version
+ * rule of options and report structs. Does not own: what the messages say (each caller does),
+ * logging (ctx.c). */
 #include "base/status.h"
 #include "base/bytes.h"
 #include <stdarg.h>
@@ -7,15 +8,16 @@
 #include <string.h>
 
 #define MESSAGE_SIZE 1024
-#define STRUCT_SIZE_MOST 4096 /* no struct of ours comes near; what is larger is an uninitialised field */
+/* no struct of ours comes near; what is larger is an uninitialised field */
+#define STRUCT_SIZE_MOST 4096
 
 static _Thread_local char error_message[MESSAGE_SIZE];
 
-#define STATUS_NAME(name, number, meaning) \
-  case number:                             \
+#define STATUS_NAME(name, number, meaning)                                                         \
+  case number:                                                                                     \
     return #name;
-#define STATUS_MEANING(name, number, meaning) \
-  case number:                                \
+#define STATUS_MEANING(name, number, meaning)                                                      \
+  case number:                                                                                     \
     return meaning;
 
 SMFT_API const char *smft_status_name(smft_status status) {
@@ -36,7 +38,8 @@ SMFT_API const char *smft_status_meaning(smft_status status) {
 
 SMFT_API const char *smft_error_message(void) { return error_message; }
 
-/* Makes text valid UTF-8 in place: a character that was cut by the buffer's end goes, any other bad byte becomes '?' (paths are bytes). */
+/* Makes text valid UTF-8 in place: a character that was cut by the buffer's end goes, any other bad
+ * byte becomes '?' (paths are bytes). */
 static void make_utf8(char *text, size_t length, int was_cut) {
   size_t at = 0;
   while (at < length) {
@@ -98,20 +101,25 @@ static smft_status read_size(const void *given, size_t smallest, const char *nam
   uint32_t stated;
   memcpy(&stated, given, sizeof stated);
   if (stated < smallest || stated > STRUCT_SIZE_MOST)
-    return smft__fail(SMFT_E_STRUCT_SIZE, "%s: struct_size is %lu; expected at least %lu (use the struct's _INIT macro)", name,
-                      (unsigned long)stated, (unsigned long)smallest);
+    return smft__fail(
+        SMFT_E_STRUCT_SIZE,
+        "%s: struct_size is %lu; expected at least %lu (use the struct's _INIT macro)", name,
+        (unsigned long)stated, (unsigned long)smallest);
   *size = stated;
   return SMFT_OK;
 }
 
-smft_status smft__options_read(void *own, const void *given, size_t known, size_t smallest, const char *name) {
+smft_status smft__options_read(void *own, const void *given, size_t known, size_t smallest,
+                               const char *name) {
   uint32_t own_size = (uint32_t)known;
   if (given) {
     size_t size = 0;
     SMFT__TRY(read_size(given, smallest, name, &size));
     for (size_t i = known; i < size; i++)
       if (((const unsigned char *)given)[i] != 0)
-        return smft__fail(SMFT_E_UNSUPPORTED, "%s: byte %lu is set, but this version (" SMFT_VERSION_STRING ") knows only %lu bytes",
+        return smft__fail(SMFT_E_UNSUPPORTED,
+                          "%s: byte %lu is set, but this version (" SMFT_VERSION_STRING
+                          ") knows only %lu bytes",
                           name, (unsigned long)i, (unsigned long)known);
     memcpy(own, given, size < known ? size : known);
   }
@@ -124,13 +132,15 @@ smft_status smft__report_check(const void *given, size_t smallest, const char *n
   return given ? read_size(given, smallest, name, &size) : SMFT_OK;
 }
 
-smft_status smft__report_write(void *given, const void *own, size_t known, size_t smallest, const char *name) {
+smft_status smft__report_write(void *given, const void *own, size_t known, size_t smallest,
+                               const char *name) {
   size_t size = 0;
   if (!given)
     return SMFT_OK;
   SMFT__TRY(read_size(given, smallest, name, &size));
   if (size > known)
     size = known;
-  memcpy((char *)given + sizeof(uint32_t), (const char *)own + sizeof(uint32_t), size - sizeof(uint32_t));
+  memcpy((char *)given + sizeof(uint32_t), (const char *)own + sizeof(uint32_t),
+         size - sizeof(uint32_t));
   return SMFT_OK;
 }

@@ -7,9 +7,10 @@
 #include <string.h>
 
 /* ---- the locale ----
- * jansson 2.14 reads and writes reals with strtod and snprintf and repairs the decimal separator itself, but only one of a single byte
- * (others end in its assert).  So this thread, and only it, has the C numeric locale while jansson works.  If there is no memory for
- * that, jansson's own repair stays. */
+ * jansson 2.14 reads and writes reals with strtod and snprintf and repairs the decimal separator
+ * itself, but only one of a single byte (others end in its assert).  So this thread, and only it,
+ * has the C numeric locale while jansson works.  If there is no memory for that, jansson's own
+ * repair stays. */
 typedef struct plain_numbers {
   locale_t plain, before;
 } plain_numbers;
@@ -28,7 +29,7 @@ static void end_plain_numbers(plain_numbers state) {
   freelocale(state.plain);
 }
 
-/* ---- parsing ---- */
+/* ---- parsing ------------------------------------------------------------- */
 
 static smft_status status_of(const json_error_t *error) {
   switch (json_error_code(error)) {
@@ -57,7 +58,8 @@ smft_status smft__json_parse(json_t **out, const char *text, int64_t length, con
   smft_status status = parse(out, text, length, &error);
   if (status == SMFT_OK)
     return SMFT_OK;
-  return smft__fail(status, "%s: line %d, column %d: not valid JSON: %s", what, error.line, error.column, error.text);
+  return smft__fail(status, "%s: line %d, column %d: not valid JSON: %s", what, error.line,
+                    error.column, error.text);
 }
 
 smft_status smft__json_open(json_t **out, smft_ctx *ctx, const char *path) {
@@ -69,7 +71,7 @@ smft_status smft__json_open(json_t **out, smft_ctx *ctx, const char *path) {
   return status;
 }
 
-/* ---- getters ---- */
+/* ---- getters ------------------------------------------------------------- */
 
 static const char *type_name(const json_t *value) {
   switch (json_typeof(value)) {
@@ -90,21 +92,26 @@ static const char *type_name(const json_t *value) {
   }
 }
 
-static smft_status fail_type(const json_t *value, const char *key, const char *expected, const char *what) {
-  return smft__fail(SMFT_E_FORMAT, "%s: \"%s\": expected %s, got %s", what, key, expected, type_name(value));
+static smft_status fail_type(const json_t *value, const char *key, const char *expected,
+                             const char *what) {
+  return smft__fail(SMFT_E_FORMAT, "%s: \"%s\": expected %s, got %s", what, key, expected,
+                    type_name(value));
 }
 
 /* *value is NULL for a missing key and for null. */
-static smft_status lookup(const json_t *object, const char *key, const json_t **value, const char *what) {
+static smft_status lookup(const json_t *object, const char *key, const json_t **value,
+                          const char *what) {
   if (!json_is_object(object))
-    return smft__fail(SMFT_E_FORMAT, "%s: expected an object with \"%s\", got %s", what, key, object ? type_name(object) : "nothing");
+    return smft__fail(SMFT_E_FORMAT, "%s: expected an object with \"%s\", got %s", what, key,
+                      object ? type_name(object) : "nothing");
   *value = json_object_get(object, key);
   if (json_is_null(*value))
     *value = NULL;
   return SMFT_OK;
 }
 
-smft_status smft__json_i64(const json_t *object, const char *key, int64_t fallback, int64_t *out, const char *what) {
+smft_status smft__json_i64(const json_t *object, const char *key, int64_t fallback, int64_t *out,
+                           const char *what) {
   const json_t *value = NULL;
   SMFT__TRY(lookup(object, key, &value, what));
   if (value && !json_is_integer(value))
@@ -113,7 +120,8 @@ smft_status smft__json_i64(const json_t *object, const char *key, int64_t fallba
   return SMFT_OK;
 }
 
-smft_status smft__json_i64_required(const json_t *object, const char *key, int64_t *out, const char *what) {
+smft_status smft__json_i64_required(const json_t *object, const char *key, int64_t *out,
+                                    const char *what) {
   const json_t *value = NULL;
   SMFT__TRY(lookup(object, key, &value, what));
   if (!value)
@@ -121,7 +129,8 @@ smft_status smft__json_i64_required(const json_t *object, const char *key, int64
   return smft__json_i64(object, key, 0, out, what);
 }
 
-smft_status smft__json_double(const json_t *object, const char *key, double fallback, double *out, const char *what) {
+smft_status smft__json_double(const json_t *object, const char *key, double fallback, double *out,
+                              const char *what) {
   const json_t *value = NULL;
   SMFT__TRY(lookup(object, key, &value, what));
   if (value && !json_is_number(value))
@@ -130,7 +139,8 @@ smft_status smft__json_double(const json_t *object, const char *key, double fall
   return SMFT_OK;
 }
 
-smft_status smft__json_bool(const json_t *object, const char *key, int fallback, int *out, const char *what) {
+smft_status smft__json_bool(const json_t *object, const char *key, int fallback, int *out,
+                            const char *what) {
   const json_t *value = NULL;
   SMFT__TRY(lookup(object, key, &value, what));
   if (value && !json_is_boolean(value))
@@ -139,7 +149,8 @@ smft_status smft__json_bool(const json_t *object, const char *key, int fallback,
   return SMFT_OK;
 }
 
-smft_status smft__json_string(const json_t *object, const char *key, const char *fallback, const char **out, const char *what) {
+smft_status smft__json_string(const json_t *object, const char *key, const char *fallback,
+                              const char **out, const char *what) {
   const json_t *value = NULL;
   SMFT__TRY(lookup(object, key, &value, what));
   if (value && !json_is_string(value))
@@ -148,7 +159,7 @@ smft_status smft__json_string(const json_t *object, const char *key, const char 
   return SMFT_OK;
 }
 
-/* ---- JSONL ---- */
+/* ---- JSONL --------------------------------------------------------------- */
 
 static int is_blank(const char *text, int64_t length) {
   for (int64_t i = 0; i < length; i++)
@@ -157,7 +168,8 @@ static int is_blank(const char *text, int64_t length) {
   return 1;
 }
 
-static smft_status read_line(const char *text, int64_t length, int64_t number, smft__jsonl_fn line, void *user) {
+static smft_status read_line(const char *text, int64_t length, int64_t number, smft__jsonl_fn line,
+                             void *user) {
   json_t *object = NULL;
   json_error_t error;
   smft_status status = parse(&object, text, length, &error);
@@ -189,7 +201,7 @@ smft_status smft__jsonl_read(smft_ctx *ctx, const char *path, smft__jsonl_fn lin
   return status;
 }
 
-/* ---- writing ---- */
+/* ---- writing ------------------------------------------------------------- */
 
 static smft_status put_escaped(smft__buffer *buffer, char character) {
   if (character == '"' || character == '\\')
@@ -197,12 +209,15 @@ static smft_status put_escaped(smft__buffer *buffer, char character) {
   return smft__buffer_printf(buffer, "\\u%04x", (unsigned)(unsigned char)character);
 }
 
-static int needs_escape(char character) { return character == '"' || character == '\\' || (unsigned char)character < 0x20; }
+static int needs_escape(char character) {
+  return character == '"' || character == '\\' || (unsigned char)character < 0x20;
+}
 
 smft_status smft__json_put_string(smft__buffer *buffer, const char *text) {
   size_t length = strlen(text), bad_at = 0;
   if (!smft__utf8_valid(text, length, &bad_at))
-    return smft__fail(SMFT_E_ENCODING, "\"%s\": byte %llu is not valid UTF-8", text, (unsigned long long)bad_at);
+    return smft__fail(SMFT_E_ENCODING, "\"%s\": byte %llu is not valid UTF-8", text,
+                      (unsigned long long)bad_at);
   SMFT__TRY(smft__buffer_put(buffer, "\"", 1));
   for (size_t at = 0; at < length;) {
     size_t plain = at;
@@ -216,7 +231,8 @@ smft_status smft__json_put_string(smft__buffer *buffer, const char *text) {
   return smft__buffer_put(buffer, "\"", 1);
 }
 
-/* jansson 2.14 does not look at what its callback says while it writes a key, so the first failure is kept here. */
+/* jansson 2.14 does not look at what its callback says while it writes a key, so the first failure
+ * is kept here. */
 typedef struct pieces {
   smft__buffer *buffer;
   smft_status status;

@@ -1,5 +1,5 @@
-/* safetensors: the reader: headers checked to the byte before anything is used, one file or shards with an index.
- * Does not own: writing (safetensors_write.c), what the tensors are for. */
+/* safetensors: the reader: headers checked to the byte before anything is used, one file or shards
+ * with an index. Does not own: writing (safetensors_write.c), what the tensors are for. */
 #include "data/safetensors.h"
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -40,7 +40,7 @@ typedef struct header {
   json_t *json;
 } header;
 
-/* ---- what a wrong file is ---- */
+/* ---- what a wrong file is ------------------------------------------------ */
 
 static int starts_with(const smft__file *file, const char *magic, size_t size) {
   return file->size >= (int64_t)size && memcmp(file->data, magic, size) == 0;
@@ -49,12 +49,14 @@ static int starts_with(const smft__file *file, const char *magic, size_t size) {
 static int looks_like_html(const smft__file *file) {
   static const char *const starts[] = {"<!doctype", "<html", "<head", "<?xml"};
   int64_t at = 0;
-  while (at < file->size && at < 256 && strchr(" \t\r\n\xEF\xBB\xBF", file->data[at]) && file->data[at])
+  while (at < file->size && at < 256 && strchr(" \t\r\n\xEF\xBB\xBF", file->data[at]) &&
+         file->data[at])
     at++;
   for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
     size_t length = strlen(starts[i]), same = 0;
     while (same < length && at + (int64_t)same < file->size &&
-           (file->data[at + (int64_t)same] | (starts[i][same] >= 'a' ? 0x20 : 0)) == starts[i][same])
+           (file->data[at + (int64_t)same] | (starts[i][same] >= 'a' ? 0x20 : 0)) ==
+               starts[i][same])
       same++;
     if (same == length)
       return 1;
@@ -70,8 +72,11 @@ static const char *name_wrong_file(const smft__file *file) {
     const char *name;
   } kinds[] = {
       {"version https://git-lfs", 23, "a Git LFS pointer, not the file itself (run: git lfs pull)"},
-      {"PK\x03\x04", 4, "a zip archive: probably a PyTorch file (.pt, .bin), which must be converted to safetensors"},
-      {"\x80\x02", 2, "a Python pickle: probably an old PyTorch file, which must be converted to safetensors"},
+      {"PK\x03\x04", 4,
+       "a zip archive: probably a PyTorch file (.pt, .bin), which must be converted to "
+       "safetensors"},
+      {"\x80\x02", 2,
+       "a Python pickle: probably an old PyTorch file, which must be converted to safetensors"},
       {"\x80\x03", 2, "a Python pickle, which must be converted to safetensors"},
       {"\x80\x04", 2, "a Python pickle, which must be converted to safetensors"},
       {"\x80\x05", 2, "a Python pickle, which must be converted to safetensors"},
@@ -89,60 +94,78 @@ static const char *name_wrong_file(const smft__file *file) {
   return NULL;
 }
 
-/* ---- one tensor of a header ---- */
+/* ---- one tensor of a header ---------------------------------------------- */
 
-static smft_status read_dtype(const header *head, const char *name, const json_t *info, smft__tensor *tensor) {
+static smft_status read_dtype(const header *head, const char *name, const json_t *info,
+                              smft__tensor *tensor) {
   const json_t *value = json_object_get(info, "dtype");
   if (!json_is_string(value))
-    return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: dtype is missing or not a string", head->path, name);
+    return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: dtype is missing or not a string", head->path,
+                      name);
   const char *dtype = json_string_value(value);
   tensor->dtype = smft__dtype_from_name(dtype);
   if (tensor->dtype)
     return SMFT_OK;
-  int known = strncmp(dtype, "F8_", 3) == 0 || strncmp(dtype, "F6_", 3) == 0 || strcmp(dtype, "F4") == 0 || strcmp(dtype, "C64") == 0;
-  return smft__fail(known ? SMFT_E_UNSUPPORTED : SMFT_E_FORMAT, "%s: tensor %s: dtype %s is %s; expected F32, F16, BF16 or an integer type",
+  int known = strncmp(dtype, "F8_", 3) == 0 || strncmp(dtype, "F6_", 3) == 0 ||
+              strcmp(dtype, "F4") == 0 || strcmp(dtype, "C64") == 0;
+  return smft__fail(known ? SMFT_E_UNSUPPORTED : SMFT_E_FORMAT,
+                    "%s: tensor %s: dtype %s is %s; expected F32, F16, BF16 or an integer type",
                     head->path, name, dtype, known ? "not supported" : "unknown");
 }
 
 /* *bytes = the product of the shape and the element's size. */
-static smft_status read_shape(const header *head, const char *name, const json_t *info, smft__tensor *tensor, int64_t *bytes) {
+static smft_status read_shape(const header *head, const char *name, const json_t *info,
+                              smft__tensor *tensor, int64_t *bytes) {
   const json_t *shape = json_object_get(info, "shape");
   if (!json_is_array(shape))
-    return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: shape is missing or not an array", head->path, name);
+    return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: shape is missing or not an array", head->path,
+                      name);
   if (json_array_size(shape) > SMFT__MAX_DIMS)
-    return smft__fail(SMFT_E_UNSUPPORTED, "%s: tensor %s: %llu dimensions; at most %d are supported", head->path, name,
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      "%s: tensor %s: %llu dimensions; at most %d are supported", head->path, name,
                       (unsigned long long)json_array_size(shape), SMFT__MAX_DIMS);
   tensor->n_dims = (int32_t)json_array_size(shape);
   *bytes = (int64_t)smft__dtype_size(tensor->dtype);
   for (int32_t i = 0; i < tensor->n_dims; i++) {
     const json_t *dimension = json_array_get(shape, (size_t)i);
     if (!json_is_integer(dimension) || json_integer_value(dimension) < 0)
-      return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: dimension %d is not a whole number from 0 up", head->path, name, i);
+      return smft__fail(SMFT_E_FORMAT,
+                        "%s: tensor %s: dimension %d is not a whole number from 0 up", head->path,
+                        name, i);
     tensor->shape[i] = (int64_t)json_integer_value(dimension);
     if (!smft__mul_i64(*bytes, tensor->shape[i], bytes))
-      return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: the product of its shape overflows", head->path, name);
+      return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: the product of its shape overflows",
+                        head->path, name);
   }
   return SMFT_OK;
 }
 
-static smft_status read_offsets(const header *head, const char *name, const json_t *info, int64_t bytes, span *where) {
+static smft_status read_offsets(const header *head, const char *name, const json_t *info,
+                                int64_t bytes, span *where) {
   const json_t *offsets = json_object_get(info, "data_offsets");
   const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
   if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end))
-    return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: data_offsets is missing or not two whole numbers", head->path, name);
+    return smft__fail(SMFT_E_FORMAT,
+                      "%s: tensor %s: data_offsets is missing or not two whole numbers", head->path,
+                      name);
   where->begin = (int64_t)json_integer_value(begin);
   where->end = (int64_t)json_integer_value(end);
   where->name = name;
   if (where->begin < 0 || where->end < where->begin)
-    return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: data_offsets [%lld, %lld] run backwards or are negative", head->path, name,
-                      (long long)where->begin, (long long)where->end);
+    return smft__fail(SMFT_E_FORMAT,
+                      "%s: tensor %s: data_offsets [%lld, %lld] run backwards or are negative",
+                      head->path, name, (long long)where->begin, (long long)where->end);
   if (where->end - where->begin != bytes)
-    return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: its shape needs %lld bytes, its data_offsets [%lld, %lld] hold %lld", head->path, name,
-                      (long long)bytes, (long long)where->begin, (long long)where->end, (long long)(where->end - where->begin));
+    return smft__fail(
+        SMFT_E_FORMAT,
+        "%s: tensor %s: its shape needs %lld bytes, its data_offsets [%lld, %lld] hold %lld",
+        head->path, name, (long long)bytes, (long long)where->begin, (long long)where->end,
+        (long long)(where->end - where->begin));
   return SMFT_OK;
 }
 
-static smft_status add_entry(reading *in, const header *head, const char *name, const smft__tensor *tensor) {
+static smft_status add_entry(reading *in, const header *head, const char *name,
+                             const smft__tensor *tensor) {
   SMFT__TRY(smft__grow(in->ctx, &in->entries, &in->capacity, in->n + 1, sizeof *in->entries));
   entry *one = &in->entries[in->n];
   one->name = smft__strdup(in->ctx, name);
@@ -154,20 +177,24 @@ static smft_status add_entry(reading *in, const header *head, const char *name, 
   return SMFT_OK;
 }
 
-static smft_status read_tensor(reading *in, const header *head, const char *name, const json_t *info, span *where) {
+static smft_status read_tensor(reading *in, const header *head, const char *name,
+                               const json_t *info, span *where) {
   smft__tensor tensor = {0};
   int64_t bytes = 0;
   if (!json_is_object(info))
-    return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: expected an object with dtype, shape and data_offsets", head->path, name);
+    return smft__fail(SMFT_E_FORMAT,
+                      "%s: tensor %s: expected an object with dtype, shape and data_offsets",
+                      head->path, name);
   SMFT__TRY(read_dtype(head, name, info, &tensor));
   SMFT__TRY(read_shape(head, name, info, &tensor, &bytes));
   SMFT__TRY(read_offsets(head, name, info, bytes, where));
-  if (where->end <= head->data_size) /* else the file is refused by check_spans, which knows how much is missing */
+  if (where->end <= head->data_size) /* else the file is refused by check_spans, which knows how
+                                        much is missing */
     tensor.data = head->data + where->begin;
   return add_entry(in, head, name, &tensor);
 }
 
-/* ---- the data part ---- */
+/* ---- the data part ------------------------------------------------------- */
 
 static int compare_spans(const void *a, const void *b) {
   const span *x = a, *y = b;
@@ -176,7 +203,8 @@ static int compare_spans(const void *a, const void *b) {
   return x->end < y->end ? -1 : x->end > y->end;
 }
 
-/* In order of place the tensors must fill the data part, each starting where the one before it ends. */
+/* In order of place the tensors must fill the data part, each starting where the one before it
+ * ends. */
 static smft_status check_spans(const header *head, span *spans, int64_t n) {
   int64_t end = 0, last = 0;
   qsort(spans, (size_t)n, sizeof *spans, compare_spans);
@@ -184,29 +212,41 @@ static smft_status check_spans(const header *head, span *spans, int64_t n) {
     last = spans[i].end > last ? spans[i].end : last;
   for (int64_t i = 0; i < n; end = spans[i].end, i++)
     if (spans[i].begin != end)
-      return smft__fail(SMFT_E_FORMAT, "%s: tensor %s %s: it begins at byte %lld of the data, the one before it ends at %lld", head->path,
-                        spans[i].name, spans[i].begin < end ? "overlaps another" : "follows a hole", (long long)spans[i].begin,
-                        (long long)end);
+      return smft__fail(
+          SMFT_E_FORMAT,
+          "%s: tensor %s %s: it begins at byte %lld of the data, the one before it ends at %lld",
+          head->path, spans[i].name, spans[i].begin < end ? "overlaps another" : "follows a hole",
+          (long long)spans[i].begin, (long long)end);
   if (last > head->data_size)
-    return smft__fail(SMFT_E_FORMAT, "%s: truncated: %lld bytes are missing (the header promises %lld bytes of data, %lld are there)",
-                      head->path, (long long)(last - head->data_size), (long long)last, (long long)head->data_size);
+    return smft__fail(SMFT_E_FORMAT,
+                      "%s: truncated: %lld bytes are missing (the header promises %lld bytes of "
+                      "data, %lld are there)",
+                      head->path, (long long)(last - head->data_size), (long long)last,
+                      (long long)head->data_size);
   if (last < head->data_size)
-    return smft__fail(SMFT_E_FORMAT, "%s: %lld bytes too many behind the last tensor (the header promises %lld bytes, %lld are there)",
-                      head->path, (long long)(head->data_size - last), (long long)last, (long long)head->data_size);
+    return smft__fail(SMFT_E_FORMAT,
+                      "%s: %lld bytes too many behind the last tensor (the header promises %lld "
+                      "bytes, %lld are there)",
+                      head->path, (long long)(head->data_size - last), (long long)last,
+                      (long long)head->data_size);
   return SMFT_OK;
 }
 
-/* ---- metadata: string to string ---- */
+/* ---- metadata: string to string ------------------------------------------ */
 
-static smft_status add_metadata(reading *in, const header *head, const char *key, const char *value) {
+static smft_status add_metadata(reading *in, const header *head, const char *key,
+                                const char *value) {
   smft__safetensors *out = in->out;
   if (head->file_index > 0 && smft__safetensors_metadata(out, key)) /* the first shard's stays */
     return SMFT_OK;
   if (out->n_metadata >= METADATA_MOST)
-    return smft__fail(SMFT_E_UNSUPPORTED, "%s: __metadata__ has more than %d entries", head->path, METADATA_MOST);
+    return smft__fail(SMFT_E_UNSUPPORTED, "%s: __metadata__ has more than %d entries", head->path,
+                      METADATA_MOST);
   int64_t needed = out->n_metadata + 1;
-  SMFT__TRY(smft__grow(in->ctx, &out->metadata_keys, &in->keys_capacity, needed, sizeof *out->metadata_keys));
-  SMFT__TRY(smft__grow(in->ctx, &out->metadata_values, &in->values_capacity, needed, sizeof *out->metadata_values));
+  SMFT__TRY(smft__grow(in->ctx, &out->metadata_keys, &in->keys_capacity, needed,
+                       sizeof *out->metadata_keys));
+  SMFT__TRY(smft__grow(in->ctx, &out->metadata_values, &in->values_capacity, needed,
+                       sizeof *out->metadata_values));
   char *own_key = smft__strdup(in->ctx, key), *own_value = smft__strdup(in->ctx, value);
   if (!own_key || !own_value) {
     smft__free(in->ctx, own_key);
@@ -225,13 +265,14 @@ static smft_status read_metadata(reading *in, const header *head, json_t *metada
     return smft__fail(SMFT_E_FORMAT, "%s: __metadata__ is not an object", head->path);
   json_object_foreach(metadata, key, value) {
     if (!json_is_string(value))
-      return smft__fail(SMFT_E_FORMAT, "%s: __metadata__: the value of \"%s\" is not a string", head->path, key);
+      return smft__fail(SMFT_E_FORMAT, "%s: __metadata__: the value of \"%s\" is not a string",
+                        head->path, key);
     SMFT__TRY(add_metadata(in, head, key, json_string_value(value)));
   }
   return SMFT_OK;
 }
 
-/* ---- one file ---- */
+/* ---- one file ------------------------------------------------------------ */
 
 static smft_status fail_not_safetensors(const header *head, const char *why) {
   const char *kind = name_wrong_file(head->file);
@@ -253,16 +294,22 @@ static smft_status parse_header(header *head) {
     return fail_not_safetensors(head, "the header does not begin with {");
   if ((int64_t)length > file->size - 8) {
     if (file->size > 8 || !name_wrong_file(file))
-      return smft__fail(SMFT_E_FORMAT, "%s: truncated: %lld bytes of its header are missing (it has %llu, %lld are there)", head->path,
-                        (long long)length - (file->size - 8), (unsigned long long)length, (long long)(file->size - 8));
+      return smft__fail(
+          SMFT_E_FORMAT,
+          "%s: truncated: %lld bytes of its header are missing (it has %llu, %lld are there)",
+          head->path, (long long)length - (file->size - 8), (unsigned long long)length,
+          (long long)(file->size - 8));
     return fail_not_safetensors(head, "");
   }
   head->data = file->data + 8 + length;
   head->data_size = file->size - 8 - (int64_t)length;
-  smft_status status = smft__json_parse(&head->json, (const char *)file->data + 8, (int64_t)length, "header");
+  smft_status status =
+      smft__json_parse(&head->json, (const char *)file->data + 8, (int64_t)length, "header");
   if (status != SMFT_OK)
-    return smft__fail_within(status == SMFT_E_NOMEM ? SMFT_E_NOMEM : SMFT_E_FORMAT, "%s", head->path);
-  return json_is_object(head->json) ? SMFT_OK : fail_not_safetensors(head, "the header is not a JSON object");
+    return smft__fail_within(status == SMFT_E_NOMEM ? SMFT_E_NOMEM : SMFT_E_FORMAT, "%s",
+                             head->path);
+  return json_is_object(head->json) ? SMFT_OK
+                                    : fail_not_safetensors(head, "the header is not a JSON object");
 }
 
 static smft_status read_header(reading *in, header *head) {
@@ -296,9 +343,11 @@ static smft_status read_file(reading *in, const char *path, int copy) {
   return status;
 }
 
-/* ---- putting files together ---- */
+/* ---- putting files together ---------------------------------------------- */
 
-static int compare_entries(const void *a, const void *b) { return strcmp(((const entry *)a)->name, ((const entry *)b)->name); }
+static int compare_entries(const void *a, const void *b) {
+  return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
+}
 
 /* Sorts, refuses a name that two shards have, and hands the names over. */
 static smft_status finish(reading *in, const char *path) {
@@ -341,7 +390,8 @@ static void end(reading *in, smft_status status) {
     smft__safetensors_close(in->out);
 }
 
-smft_status smft__safetensors_open(smft__safetensors *file, smft_ctx *ctx, const char *path, int copy) {
+smft_status smft__safetensors_open(smft__safetensors *file, smft_ctx *ctx, const char *path,
+                                   int copy) {
   reading in;
   smft_status status = begin(&in, file, ctx, 1);
   if (status == SMFT_OK)
@@ -373,16 +423,18 @@ void smft__safetensors_close(smft__safetensors *file) {
   memset(file, 0, sizeof *file);
 }
 
-/* ---- shards ---- */
+/* ---- shards -------------------------------------------------------------- */
 
 typedef struct shards {
   const char *directory, *index_path;
-  const json_t *map;   /* tensor name -> file name */
-  const char **names;  /* (n) distinct file names, sorted */
+  const json_t *map;  /* tensor name -> file name */
+  const char **names; /* (n) distinct file names, sorted */
   int64_t n;
 } shards;
 
-static int compare_strings(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int compare_strings(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 /* The distinct file names of the index, which may not leave the directory. */
 static smft_status list_shards(smft_ctx *ctx, shards *set) {
@@ -390,15 +442,18 @@ static smft_status list_shards(smft_ctx *ctx, shards *set) {
   json_t *value;
   int64_t n = 0;
   if (!json_is_object(set->map) || json_object_size(set->map) == 0)
-    return smft__fail(SMFT_E_FORMAT, "%s: \"weight_map\" is missing, empty or not an object", set->index_path);
+    return smft__fail(SMFT_E_FORMAT, "%s: \"weight_map\" is missing, empty or not an object",
+                      set->index_path);
   set->names = smft__alloc_array(ctx, (int64_t)json_object_size(set->map), sizeof *set->names);
   if (!set->names)
     return SMFT_E_NOMEM;
   json_object_foreach((json_t *)(uintptr_t)set->map, tensor, value) {
     const char *name = json_string_value(value);
     if (!name || !*name || strpbrk(name, "/\\") || strstr(name, ".."))
-      return smft__fail(SMFT_E_FORMAT, "%s: tensor %s: expected the name of a file in the same directory, got \"%s\"", set->index_path,
-                        tensor, name ? name : "(no string)");
+      return smft__fail(
+          SMFT_E_FORMAT,
+          "%s: tensor %s: expected the name of a file in the same directory, got \"%s\"",
+          set->index_path, tensor, name ? name : "(no string)");
     set->names[n++] = name;
   }
   qsort(set->names, (size_t)n, sizeof *set->names, compare_strings);
@@ -410,7 +465,8 @@ static smft_status list_shards(smft_ctx *ctx, shards *set) {
 
 static smft_status report(smft_progress_fn progress, void *user, int64_t done, int64_t total) {
   if (progress && progress(user, "weights", done, total) != 0)
-    return smft__fail(SMFT_E_CANCELLED, "loading was cancelled after %lld of %lld files", (long long)done, (long long)total);
+    return smft__fail(SMFT_E_CANCELLED, "loading was cancelled after %lld of %lld files",
+                      (long long)done, (long long)total);
   return SMFT_OK;
 }
 
@@ -422,13 +478,14 @@ static smft_status check_index(const smft__safetensors *file, const shards *set)
     int64_t at = smft__safetensors_find(file, tensor);
     const char *shard = json_string_value(value);
     if (at < 0 || strcmp(set->names[file->file_of[at]], shard) != 0)
-      return smft__fail(SMFT_E_FORMAT, "%s: tensor %s should be in %s, but is %s", set->index_path, tensor, shard,
-                        at < 0 ? "in no shard" : set->names[file->file_of[at]]);
+      return smft__fail(SMFT_E_FORMAT, "%s: tensor %s should be in %s, but is %s", set->index_path,
+                        tensor, shard, at < 0 ? "in no shard" : set->names[file->file_of[at]]);
   }
   return SMFT_OK;
 }
 
-static smft_status read_shards(reading *in, const shards *set, int copy, smft_progress_fn progress, void *user) {
+static smft_status read_shards(reading *in, const shards *set, int copy, smft_progress_fn progress,
+                               void *user) {
   for (int64_t i = 0; i < set->n; i++) {
     SMFT__TRY(report(progress, user, i, set->n));
     char *path = smft__path_join(in->ctx, set->directory, set->names[i]);
@@ -443,8 +500,9 @@ static smft_status read_shards(reading *in, const shards *set, int copy, smft_pr
   return check_index(in->out, set);
 }
 
-static smft_status open_sharded(smft__safetensors *file, smft_ctx *ctx, const char *directory, const char *index_path, int copy,
-                                smft_progress_fn progress, void *user) {
+static smft_status open_sharded(smft__safetensors *file, smft_ctx *ctx, const char *directory,
+                                const char *index_path, int copy, smft_progress_fn progress,
+                                void *user) {
   json_t *index = NULL;
   reading in = {0};
   shards set = {directory, index_path, NULL, NULL, 0};
@@ -462,7 +520,8 @@ static smft_status open_sharded(smft__safetensors *file, smft_ctx *ctx, const ch
   return status;
 }
 
-static smft_status open_whole(smft__safetensors *file, smft_ctx *ctx, const char *path, int copy, smft_progress_fn progress, void *user) {
+static smft_status open_whole(smft__safetensors *file, smft_ctx *ctx, const char *path, int copy,
+                              smft_progress_fn progress, void *user) {
   SMFT__TRY(report(progress, user, 0, 1));
   SMFT__TRY(smft__safetensors_open(file, ctx, path, copy));
   smft_status status = report(progress, user, 1, 1);
@@ -477,12 +536,15 @@ static smft_status fail_no_weights(smft_ctx *ctx, const char *directory) {
   smft__free(ctx, pytorch);
   if (!smft__file_exists(directory))
     return smft__fail(SMFT_E_NOT_FOUND, "%s: no such directory", directory);
-  return smft__fail(SMFT_E_NOT_FOUND, "%s: expected model.safetensors or model.safetensors.index.json, found neither%s", directory,
-                    there ? " (pytorch_model.bin is there, but must be converted to safetensors)" : "");
+  return smft__fail(
+      SMFT_E_NOT_FOUND,
+      "%s: expected model.safetensors or model.safetensors.index.json, found neither%s", directory,
+      there ? " (pytorch_model.bin is there, but must be converted to safetensors)" : "");
 }
 
-smft_status smft__safetensors_open_model(smft__safetensors *file, smft_ctx *ctx, const char *directory, int copy,
-                                         smft_progress_fn progress, void *progress_user) {
+smft_status smft__safetensors_open_model(smft__safetensors *file, smft_ctx *ctx,
+                                         const char *directory, int copy, smft_progress_fn progress,
+                                         void *progress_user) {
   memset(file, 0, sizeof *file);
   char *whole = smft__path_join(ctx, directory, "model.safetensors");
   char *index = smft__path_join(ctx, directory, "model.safetensors.index.json");
@@ -500,7 +562,7 @@ smft_status smft__safetensors_open_model(smft__safetensors *file, smft_ctx *ctx,
   return status;
 }
 
-/* ---- look-up ---- */
+/* ---- look-up ------------------------------------------------------------- */
 
 int64_t smft__safetensors_find(const smft__safetensors *file, const char *name) {
   int64_t low = 0, high = file->n;

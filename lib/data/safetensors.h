@@ -1,5 +1,6 @@
-/* safetensors: strict reader (one file or shards with an index) and atomic writer.  Every offset, shape and product is checked against the
- * file before use; a file that is something else (Git LFS pointer, HTML page, pickle/zip, truncated) is named for what it is. */
+/* safetensors: strict reader (one file or shards with an index) and atomic writer.  Every offset,
+ * shape and product is checked against the file before use; a file that is something else (Git LFS
+ * pointer, HTML page, pickle/zip, truncated) is named for what it is. */
 #ifndef SMFT__SAFETENSORS_H
 #define SMFT__SAFETENSORS_H
 #include "base/file.h"
@@ -17,21 +18,29 @@ typedef struct smft__safetensors {
   char **metadata_keys, **metadata_values;
 } smft__safetensors;
 
-smft_status smft__safetensors_open(smft__safetensors *file, smft_ctx *ctx, const char *path, int copy);
-/* directory: model.safetensors, or model.safetensors.index.json and the shards it names (names with '/' or ".." are refused). */
-smft_status smft__safetensors_open_model(smft__safetensors *file, smft_ctx *ctx, const char *directory, int copy,
-                                         smft_progress_fn progress, void *progress_user);
+smft_status smft__safetensors_open(smft__safetensors *file, smft_ctx *ctx, const char *path,
+                                   int copy);
+/* directory: model.safetensors, or model.safetensors.index.json and the shards it names (names with
+ * '/' or ".." are refused). */
+smft_status smft__safetensors_open_model(smft__safetensors *file, smft_ctx *ctx,
+                                         const char *directory, int copy, smft_progress_fn progress,
+                                         void *progress_user);
 void smft__safetensors_close(smft__safetensors *file); /* a zeroed struct is fine */
 int64_t smft__safetensors_find(const smft__safetensors *file, const char *name); /* index or -1 */
-const char *smft__safetensors_metadata(const smft__safetensors *file, const char *key); /* or NULL */
+/* or NULL */
+const char *smft__safetensors_metadata(const smft__safetensors *file, const char *key);
 
 typedef struct smft__save_tensor {
   const char *name;
-  smft__tensor tensor;   /* data as it is in memory */
-  int32_t dtype;         /* to be written as; 0: as it is; F32 -> BF16/F16 and BF16/F16 -> F32 conversions in small pieces */
+  smft__tensor tensor; /* data as it is in memory */
+  /* to be written as; 0: as it is; F32 -> BF16/F16 and BF16/F16 -> F32 conversions in small pieces
+   */
+  int32_t dtype;
 } smft__save_tensor;
 /* Writes in the order given.  metadata: n_metadata pairs of strings. */
-smft_status smft__safetensors_write(smft_ctx *ctx, const char *path, const smft__save_tensor *tensors, int64_t n,
-                                    const char *const *metadata_keys, const char *const *metadata_values, int64_t n_metadata,
+smft_status smft__safetensors_write(smft_ctx *ctx, const char *path,
+                                    const smft__save_tensor *tensors, int64_t n,
+                                    const char *const *metadata_keys,
+                                    const char *const *metadata_values, int64_t n_metadata,
                                     smft_progress_fn progress, void *progress_user);
 #endif

@@ -1,14 +1,15 @@
-/* safetensors_write: tensors to a safetensors file, converted in small pieces, the old file replaced whole or not at all.
- * Does not own: reading (safetensors.c). */
+/* safetensors_write: tensors to a safetensors file, converted in small pieces, the old file
+ * replaced whole or not at all. Does not own: reading (safetensors.c). */
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "data/json.h"
 #include "data/safetensors.h"
 #include <stdlib.h>
 
-#define DATA_ALIGNMENT 64        /* of the first tensor in the file: more than the format asks, good for mapping */
-#define PIECE_ELEMENTS 65536     /* converted at a time */
-#define PIECE_BYTES (8 << 20)    /* written at a time where nothing is converted */
+/* of the first tensor in the file: more than the format asks, good for mapping */
+#define DATA_ALIGNMENT 64
+#define PIECE_ELEMENTS 65536  /* converted at a time */
+#define PIECE_BYTES (8 << 20) /* written at a time where nothing is converted */
 
 typedef struct writing {
   smft_ctx *ctx;
@@ -19,29 +20,40 @@ typedef struct writing {
   float *piece;        /* (PIECE_ELEMENTS), made when first needed; behind it as many uint16_t */
 } writing;
 
-static int is_float(int32_t dtype) { return dtype == SMFT__F32 || dtype == SMFT__F16 || dtype == SMFT__BF16; }
+static int is_float(int32_t dtype) {
+  return dtype == SMFT__F32 || dtype == SMFT__F16 || dtype == SMFT__BF16;
+}
 
-static int32_t written_dtype(const smft__save_tensor *one) { return one->dtype ? one->dtype : one->tensor.dtype; }
+static int32_t written_dtype(const smft__save_tensor *one) {
+  return one->dtype ? one->dtype : one->tensor.dtype;
+}
 
-/* ---- checks ---- */
+/* ---- checks -------------------------------------------------------------- */
 
 static smft_status check_tensor(const smft__save_tensor *one, int64_t *bytes) {
   const smft__tensor *tensor = &one->tensor;
   int32_t dtype = written_dtype(one);
-  SMFT__REQUIRE(one->name && strcmp(one->name, "__metadata__") != 0, "a tensor to be saved has no name, or the reserved name __metadata__");
-  SMFT__REQUIRE(smft__dtype_size(tensor->dtype) && smft__dtype_size(dtype), "tensor %s: element type %d cannot be saved as %d", one->name,
-                tensor->dtype, dtype);
-  SMFT__REQUIRE(dtype == tensor->dtype || (is_float(dtype) && is_float(tensor->dtype)), "tensor %s: %s cannot be converted to %s",
-                one->name, smft__dtype_name(tensor->dtype), smft__dtype_name(dtype));
-  SMFT__REQUIRE(tensor->n_dims >= 0 && tensor->n_dims <= SMFT__MAX_DIMS, "tensor %s: %d dimensions", one->name, tensor->n_dims);
+  SMFT__REQUIRE(one->name && strcmp(one->name, "__metadata__") != 0,
+                "a tensor to be saved has no name, or the reserved name __metadata__");
+  SMFT__REQUIRE(smft__dtype_size(tensor->dtype) && smft__dtype_size(dtype),
+                "tensor %s: element type %d cannot be saved as %d", one->name, tensor->dtype,
+                dtype);
+  SMFT__REQUIRE(dtype == tensor->dtype || (is_float(dtype) && is_float(tensor->dtype)),
+                "tensor %s: %s cannot be converted to %s", one->name,
+                smft__dtype_name(tensor->dtype), smft__dtype_name(dtype));
+  SMFT__REQUIRE(tensor->n_dims >= 0 && tensor->n_dims <= SMFT__MAX_DIMS, "tensor %s: %d dimensions",
+                one->name, tensor->n_dims);
   *bytes = (int64_t)smft__dtype_size(dtype);
   for (int32_t i = 0; i < tensor->n_dims; i++)
-    SMFT__REQUIRE(smft__mul_i64(*bytes, tensor->shape[i], bytes), "tensor %s: its shape is negative or overflows", one->name);
+    SMFT__REQUIRE(smft__mul_i64(*bytes, tensor->shape[i], bytes),
+                  "tensor %s: its shape is negative or overflows", one->name);
   SMFT__REQUIRE(tensor->data || *bytes == 0, "tensor %s: it has no data", one->name);
   return SMFT_OK;
 }
 
-static int compare_names(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int compare_names(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 static smft_status check_names(smft_ctx *ctx, const smft__save_tensor *tensors, int64_t n) {
   smft_status status = SMFT_OK;
@@ -63,14 +75,16 @@ static smft_status check_all(writing *out, const smft__save_tensor *tensors, int
   for (int64_t i = 0; i < n; i++) {
     int64_t bytes = 0;
     SMFT__TRY(check_tensor(&tensors[i], &bytes));
-    SMFT__REQUIRE(smft__add_i64(out->total, bytes, &out->total), "the tensors to be saved are too large together");
+    SMFT__REQUIRE(smft__add_i64(out->total, bytes, &out->total),
+                  "the tensors to be saved are too large together");
   }
   return check_names(out->ctx, tensors, n);
 }
 
-/* ---- header ---- */
+/* ---- header -------------------------------------------------------------- */
 
-static smft_status put_metadata(smft__buffer *text, const char *const *keys, const char *const *values, int64_t n) {
+static smft_status put_metadata(smft__buffer *text, const char *const *keys,
+                                const char *const *values, int64_t n) {
   SMFT__TRY(smft__buffer_printf(text, "\"__metadata__\":{"));
   for (int64_t i = 0; i < n; i++) {
     SMFT__TRY(smft__json_put_string(text, keys[i]));
@@ -90,12 +104,14 @@ static smft_status put_tensor(smft__buffer *text, const smft__save_tensor *one, 
   SMFT__TRY(smft__buffer_printf(text, ":{\"dtype\":\"%s\",\"shape\":[", smft__dtype_name(dtype)));
   for (int32_t i = 0; i < one->tensor.n_dims; i++)
     SMFT__TRY(smft__buffer_printf(text, "%s%lld", i ? "," : "", (long long)one->tensor.shape[i]));
-  return smft__buffer_printf(text, "],\"data_offsets\":[%lld,%lld]}", (long long)begin, (long long)*offset);
+  return smft__buffer_printf(text, "],\"data_offsets\":[%lld,%lld]}", (long long)begin,
+                             (long long)*offset);
 }
 
 /* The length (filled in at the end), the JSON, and spaces up to the alignment. */
-static smft_status put_header(smft__buffer *text, const smft__save_tensor *tensors, int64_t n, const char *const *keys,
-                              const char *const *values, int64_t n_metadata) {
+static smft_status put_header(smft__buffer *text, const smft__save_tensor *tensors, int64_t n,
+                              const char *const *keys, const char *const *values,
+                              int64_t n_metadata) {
   int64_t offset = 0;
   SMFT__TRY(smft__buffer_put(text, "\0\0\0\0\0\0\0\0{", 9));
   if (n_metadata > 0)
@@ -112,21 +128,23 @@ static smft_status put_header(smft__buffer *text, const smft__save_tensor *tenso
   return SMFT_OK;
 }
 
-/* ---- data ---- */
+/* ---- data ---------------------------------------------------------------- */
 
 static smft_status put_bytes(writing *out, const void *data, int64_t size) {
   SMFT__TRY(smft__writer_write(&out->file, data, size));
   out->done += size;
   if (out->progress && out->progress(out->progress_user, "saving", out->done, out->total) != 0)
-    return smft__fail(SMFT_E_CANCELLED, "%s: saving was cancelled after %lld of %lld bytes; nothing was replaced", out->file.path,
-                      (long long)out->done, (long long)out->total);
+    return smft__fail(SMFT_E_CANCELLED,
+                      "%s: saving was cancelled after %lld of %lld bytes; nothing was replaced",
+                      out->file.path, (long long)out->done, (long long)out->total);
   return SMFT_OK;
 }
 
 static smft_status write_as_it_is(writing *out, const smft__tensor *tensor) {
   int64_t size = smft__tensor_count(tensor) * (int64_t)smft__dtype_size(tensor->dtype);
   for (int64_t at = 0; at < size; at += PIECE_BYTES)
-    SMFT__TRY(put_bytes(out, (const char *)tensor->data + at, size - at < PIECE_BYTES ? size - at : PIECE_BYTES));
+    SMFT__TRY(put_bytes(out, (const char *)tensor->data + at,
+                        size - at < PIECE_BYTES ? size - at : PIECE_BYTES));
   return SMFT_OK;
 }
 
@@ -141,7 +159,8 @@ static smft_status write_converted(writing *out, const smft__tensor *tensor, int
     int64_t n = count - at < PIECE_ELEMENTS ? count - at : PIECE_ELEMENTS;
     smft__tensor_to_f32(tensor, at, n, out->piece);
     for (int64_t i = 0; i < n && dtype != SMFT__F32; i++)
-      halves[i] = dtype == SMFT__BF16 ? smft__f32_to_bf16(out->piece[i]) : smft__f32_to_f16(out->piece[i]);
+      halves[i] =
+          dtype == SMFT__BF16 ? smft__f32_to_bf16(out->piece[i]) : smft__f32_to_f16(out->piece[i]);
     const void *piece = dtype == SMFT__F32 ? (const void *)out->piece : (const void *)halves;
     SMFT__TRY(put_bytes(out, piece, n * (int64_t)smft__dtype_size(dtype)));
   }
@@ -150,11 +169,14 @@ static smft_status write_converted(writing *out, const smft__tensor *tensor, int
 
 static smft_status write_tensor(writing *out, const smft__save_tensor *one) {
   int32_t dtype = written_dtype(one);
-  return dtype == one->tensor.dtype ? write_as_it_is(out, &one->tensor) : write_converted(out, &one->tensor, dtype);
+  return dtype == one->tensor.dtype ? write_as_it_is(out, &one->tensor)
+                                    : write_converted(out, &one->tensor, dtype);
 }
 
-smft_status smft__safetensors_write(smft_ctx *ctx, const char *path, const smft__save_tensor *tensors, int64_t n,
-                                    const char *const *metadata_keys, const char *const *metadata_values, int64_t n_metadata,
+smft_status smft__safetensors_write(smft_ctx *ctx, const char *path,
+                                    const smft__save_tensor *tensors, int64_t n,
+                                    const char *const *metadata_keys,
+                                    const char *const *metadata_values, int64_t n_metadata,
                                     smft_progress_fn progress, void *progress_user) {
   writing out = {.ctx = ctx, .progress = progress, .progress_user = progress_user};
   smft__buffer header = {ctx, NULL, 0, 0};

@@ -1,11 +1,12 @@
-/* tokenizer_added: a trie of spellings and the search for them, leftmost and there longest, as in Hugging Face's tokenizers.
- * Does not own: strings by id (tokenizer_vocab.c), what is done with the text between (tokenizer_encode.c). */
+/* tokenizer_added: a trie of spellings and the search for them, leftmost and there longest, as in
+ * Hugging Face's tokenizers. Does not own: strings by id (tokenizer_vocab.c), what is done with the
+ * text between (tokenizer_encode.c). */
 #include "data/tokenizer_added.h"
 #include "base/alloc.h"
 #include "data/tokenizer_unicode.h"
 #include <string.h>
 
-/* ---- the trie ---- */
+/* ---- the trie ------------------------------------------------------------ */
 
 static void start_trie(smft__trie *trie, smft_ctx *ctx) {
   memset(trie, 0, sizeof *trie);
@@ -22,7 +23,8 @@ static int32_t find_child(const smft__trie *trie, int32_t parent, unsigned char 
   return child;
 }
 
-static smft_status make_child(smft__trie *trie, int32_t parent, unsigned char byte, int32_t *child) {
+static smft_status make_child(smft__trie *trie, int32_t parent, unsigned char byte,
+                              int32_t *child) {
   *child = find_child(trie, parent, byte);
   if (*child >= 0)
     return SMFT_OK;
@@ -30,7 +32,8 @@ static smft_status make_child(smft__trie *trie, int32_t parent, unsigned char by
     return smft__fail(SMFT_E_UNSUPPORTED, "added tokens of more than 2^31 bytes are not supported");
   SMFT__TRY(smft__grow(trie->ctx, &trie->nodes, &trie->capacity, trie->n + 1, sizeof *trie->nodes));
   *child = (int32_t)trie->n++;
-  trie->nodes[*child] = (smft__trie_node){-1, parent < 0 ? -1 : trie->nodes[parent].child, -1, byte};
+  trie->nodes[*child] =
+      (smft__trie_node){-1, parent < 0 ? -1 : trie->nodes[parent].child, -1, byte};
   if (parent < 0)
     trie->first[byte] = *child;
   else
@@ -55,10 +58,13 @@ void smft__added_start(smft__added *added, smft_ctx *ctx) {
   start_trie(&added->normalized, ctx);
 }
 
-smft_status smft__added_add(smft__added *added, const smft__added_token *token, const char *text, int64_t length) {
-  SMFT__TRY(smft__grow(added->ctx, &added->tokens, &added->capacity, added->n + 1, sizeof *added->tokens));
+smft_status smft__added_add(smft__added *added, const smft__added_token *token, const char *text,
+                            int64_t length) {
+  SMFT__TRY(smft__grow(added->ctx, &added->tokens, &added->capacity, added->n + 1,
+                       sizeof *added->tokens));
   added->tokens[added->n] = *token;
-  return add_spelling(token->normalized ? &added->normalized : &added->plain, text, length, (int32_t)added->n++);
+  return add_spelling(token->normalized ? &added->normalized : &added->plain, text, length,
+                      (int32_t)added->n++);
 }
 
 void smft__added_free(smft__added *added) {
@@ -70,7 +76,7 @@ void smft__added_free(smft__added *added) {
   memset(added, 0, sizeof *added);
 }
 
-/* ---- the search ---- */
+/* ---- the search ---------------------------------------------------------- */
 
 /* The longest spelling at text[at]; its token or -1. */
 static int32_t match_at(const smft__search *search, int64_t at, int64_t *end) {
@@ -110,7 +116,8 @@ static int is_single_word(const smft__search *search, int64_t start, int64_t end
 
 static int64_t space_before(const smft__search *search, int64_t start) {
   int32_t step;
-  while (start > search->done && smft__is_space(code_at(search, step_back(search->text, start), &step)))
+  while (start > search->done &&
+         smft__is_space(code_at(search, step_back(search->text, start), &step)))
     start = step_back(search->text, start);
   return start;
 }
@@ -128,8 +135,10 @@ static int64_t space_after(smft__search *search, int64_t end) {
   return at;
 }
 
-static int is_wanted(const smft__search *search, const smft__added_token *token, int64_t start, int64_t end) {
-  return !(search->no_special && token->special) && (!token->single_word || is_single_word(search, start, end));
+static int is_wanted(const smft__search *search, const smft__added_token *token, int64_t start,
+                     int64_t end) {
+  return !(search->no_special && token->special) &&
+         (!token->single_word || is_single_word(search, start, end));
 }
 
 void smft__search_next(smft__search *search, smft__found *found) {

@@ -1,4 +1,5 @@
-/* tokenizer_added: "added_tokens": spellings that are found in the text itself, before anything else is done with it. */
+/* tokenizer_added: "added_tokens": spellings that are found in the text itself, before anything
+ * else is done with it. */
 #ifndef SMFT__TOKENIZER_ADDED_H
 #define SMFT__TOKENIZER_ADDED_H
 #include "data/tokenizer_normalize.h"
@@ -36,7 +37,8 @@ typedef struct smft__found {
 
 void smft__added_start(smft__added *added, smft_ctx *ctx);
 /* text: the spelling, normalized where the token is. */
-smft_status smft__added_add(smft__added *added, const smft__added_token *token, const char *text, int64_t length);
+smft_status smft__added_add(smft__added *added, const smft__added_token *token, const char *text,
+                            int64_t length);
 void smft__added_free(smft__added *added);
 
 typedef struct smft__search { /* one pass over a text; at and done start at 0 */
@@ -44,9 +46,9 @@ typedef struct smft__search { /* one pass over a text; at and done start at 0 */
   const smft__trie *trie;
   const char *text;
   int64_t length;
-  int no_special;     /* special tokens are not looked for */
-  int64_t at;         /* where the search goes on */
-  int64_t done;       /* up to where text is accounted for */
+  int no_special;                /* special tokens are not looked for */
+  int64_t at;                    /* where the search goes on */
+  int64_t done;                  /* up to where text is accounted for */
   int64_t space_from, space_end; /* white space known to reach from one to the other */
 } smft__search;
 /* The leftmost, and there the longest; id -1 at the end. */

@@ -1,7 +1,8 @@
-/* tokenizer_bpe: characters to symbols (with byte fallback and the unknown token), then merges, lowest rank first, leftmost first.
- * The order, and what becomes of characters that the vocabulary lacks, are those of Hugging Face's tokenizers: a model must see the ids it
- * was trained with.  Symbols are a linked list and pairs wait in a heap, so one huge piece costs n log n.
- * Does not own: how text is cut into pieces (tokenizer_split.c), the strings (tokenizer_vocab.c). */
+/* tokenizer_bpe: characters to symbols (with byte fallback and the unknown token), then merges,
+ * lowest rank first, leftmost first. The order, and what becomes of characters that the vocabulary
+ * lacks, are those of Hugging Face's tokenizers: a model must see the ids it was trained with.
+ * Symbols are a linked list and pairs wait in a heap, so one huge piece costs n log n. Does not
+ * own: how text is cut into pieces (tokenizer_split.c), the strings (tokenizer_vocab.c). */
 #include "data/tokenizer_bpe.h"
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -10,11 +11,12 @@
 
 #define NO_PAIR UINT64_MAX
 
-/* ---- the table of merges ---- */
+/* ---- the table of merges ------------------------------------------------- */
 
 smft_status smft__bpe_start(smft__bpe *bpe, smft_ctx *ctx, int64_t n_merges) {
   if (n_merges > SMFT__VOCAB_MOST * 4LL)
-    return smft__fail(SMFT_E_FORMAT, "%lld merges, expected at most %lld", (long long)n_merges, SMFT__VOCAB_MOST * 4LL);
+    return smft__fail(SMFT_E_FORMAT, "%lld merges, expected at most %lld", (long long)n_merges,
+                      SMFT__VOCAB_MOST * 4LL);
   bpe->ctx = ctx;
   bpe->n_merges = 0;
   bpe->n_slots = 16;
@@ -34,7 +36,9 @@ void smft__bpe_free(smft__bpe *bpe) {
   bpe->merges = NULL;
 }
 
-static uint64_t make_pair(int32_t left, int32_t right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
+static uint64_t make_pair(int32_t left, int32_t right) {
+  return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
 
 /* The slot that holds this pair, or the empty one where it belongs. */
 static smft__merge *find_merge(const smft__bpe *bpe, uint64_t pair) {
@@ -45,17 +49,19 @@ static smft__merge *find_merge(const smft__bpe *bpe, uint64_t pair) {
   return &bpe->merges[slot];
 }
 
-static smft_status find_part(const smft__bpe *bpe, const smft__vocab *vocab, const char *text, int64_t length, int32_t *id) {
+static smft_status find_part(const smft__bpe *bpe, const smft__vocab *vocab, const char *text,
+                             int64_t length, int32_t *id) {
   *id = smft__vocab_find_model(vocab, text, length);
   if (*id < 0)
-    return smft__fail(SMFT_E_FORMAT, "merge %lld: its part \"%.*s\" is not in the vocabulary", (long long)bpe->n_merges,
-                      (int)(length < 60 ? length : 60), text);
+    return smft__fail(SMFT_E_FORMAT, "merge %lld: its part \"%.*s\" is not in the vocabulary",
+                      (long long)bpe->n_merges, (int)(length < 60 ? length : 60), text);
   return SMFT_OK;
 }
 
 /* Id of left and right written together. */
-static smft_status find_whole(const smft__bpe *bpe, const smft__vocab *vocab, const char *left, int64_t left_length, const char *right,
-                              int64_t right_length, int32_t *id) {
+static smft_status find_whole(const smft__bpe *bpe, const smft__vocab *vocab, const char *left,
+                              int64_t left_length, const char *right, int64_t right_length,
+                              int32_t *id) {
   char small[256];
   int64_t length = left_length + right_length; /* both are lengths of tokens: at most 2^31 each */
   char *whole = length <= (int64_t)sizeof small ? small : smft__alloc_array(bpe->ctx, length, 1);
@@ -69,13 +75,14 @@ static smft_status find_whole(const smft__bpe *bpe, const smft__vocab *vocab, co
   return status;
 }
 
-smft_status smft__bpe_add(smft__bpe *bpe, const smft__vocab *vocab, const char *left, int64_t left_length, const char *right,
-                          int64_t right_length) {
+smft_status smft__bpe_add(smft__bpe *bpe, const smft__vocab *vocab, const char *left,
+                          int64_t left_length, const char *right, int64_t right_length) {
   int32_t left_id, right_id, id;
   SMFT__TRY(find_part(bpe, vocab, left, left_length, &left_id));
   SMFT__TRY(find_part(bpe, vocab, right, right_length, &right_id));
   SMFT__TRY(find_whole(bpe, vocab, left, left_length, right, right_length, &id));
-  *find_merge(bpe, make_pair(left_id, right_id)) = (smft__merge){make_pair(left_id, right_id), (int32_t)bpe->n_merges, id};
+  *find_merge(bpe, make_pair(left_id, right_id)) =
+      (smft__merge){make_pair(left_id, right_id), (int32_t)bpe->n_merges, id};
   bpe->n_merges++;
   return SMFT_OK;
 }
@@ -94,14 +101,15 @@ void smft__bpe_finish(smft__bpe *bpe, const smft__vocab *vocab) {
   }
 }
 
-/* ---- the queue: a binary heap, lowest rank first, then leftmost ---- */
+/* ---- the queue: a binary heap, lowest rank first, then leftmost ---------- */
 
 static int comes_before(const smft__candidate *a, const smft__candidate *b) {
   return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
 }
 
 static smft_status push(smft__bpe_work *work, smft__candidate candidate) {
-  SMFT__TRY(smft__grow(work->ctx, &work->queue, &work->queue_capacity, work->n_queue + 1, sizeof *work->queue));
+  SMFT__TRY(smft__grow(work->ctx, &work->queue, &work->queue_capacity, work->n_queue + 1,
+                       sizeof *work->queue));
   int64_t at = work->n_queue++;
   while (at > 0 && comes_before(&candidate, &work->queue[(at - 1) / 2])) {
     work->queue[at] = work->queue[(at - 1) / 2];
@@ -126,11 +134,12 @@ static smft__candidate pop(smft__bpe_work *work) {
   return top;
 }
 
-/* ---- characters to symbols ---- */
+/* ---- characters to symbols ----------------------------------------------- */
 
 static smft_status add_symbol(smft__bpe_work *work, int32_t id) {
   int32_t at = (int32_t)work->n_symbols;
-  SMFT__TRY(smft__grow(work->ctx, &work->symbols, &work->symbols_capacity, work->n_symbols + 1, sizeof *work->symbols));
+  SMFT__TRY(smft__grow(work->ctx, &work->symbols, &work->symbols_capacity, work->n_symbols + 1,
+                       sizeof *work->symbols));
   if (at > 0)
     work->symbols[at - 1].next = at;
   work->symbols[at] = (smft__symbol){id, at - 1, -1};
@@ -139,7 +148,8 @@ static smft_status add_symbol(smft__bpe_work *work, int32_t id) {
 }
 
 /* *done = 0: not all bytes of this character have a token. */
-static smft_status add_bytes(const smft__bpe *bpe, smft__bpe_work *work, const char *text, int32_t length, int *done) {
+static smft_status add_bytes(const smft__bpe *bpe, smft__bpe_work *work, const char *text,
+                             int32_t length, int *done) {
   *done = 0;
   for (int32_t i = 0; i < length; i++)
     if (bpe->bytes[(unsigned char)text[i]] < 0)
@@ -150,31 +160,38 @@ static smft_status add_bytes(const smft__bpe *bpe, smft__bpe_work *work, const c
   return SMFT_OK;
 }
 
-/* A character that is no token: bytes, or the unknown token (which waits in *pending, to be fused with the next), or nothing. */
-static smft_status add_unknown(const smft__bpe *bpe, smft__bpe_work *work, const char *text, int32_t length, int *pending) {
+/* A character that is no token: bytes, or the unknown token (which waits in *pending, to be fused
+ * with the next), or nothing. */
+static smft_status add_unknown(const smft__bpe *bpe, smft__bpe_work *work, const char *text,
+                               int32_t length, int *pending) {
   int done = 0;
   if (bpe->byte_fallback)
     SMFT__TRY(add_bytes(bpe, work, text, length, &done));
   if (done || !bpe->has_unk)
     return SMFT_OK;
   if (bpe->unk < 0)
-    return smft__fail(SMFT_E_FORMAT, "the character \"%.*s\" is in no token, and the unknown token is not in the vocabulary", (int)length,
-                      text);
+    return smft__fail(
+        SMFT_E_FORMAT,
+        "the character \"%.*s\" is in no token, and the unknown token is not in the vocabulary",
+        (int)length, text);
   if (*pending && !bpe->fuse_unk)
     SMFT__TRY(add_symbol(work, bpe->unk));
   *pending = 1;
   return SMFT_OK;
 }
 
-static smft_status make_symbols(const smft__bpe *bpe, const smft__vocab *vocab, smft__bpe_work *work, const char *text, int64_t length) {
+static smft_status make_symbols(const smft__bpe *bpe, const smft__vocab *vocab,
+                                smft__bpe_work *work, const char *text, int64_t length) {
   int pending = 0;
   work->n_symbols = work->n_queue = 0;
   for (int64_t at = 0; at < length;) {
     uint32_t code = 0;
     int32_t step = smft__utf8_next(text + at, (size_t)(length - at), &code);
     if (step == 0)
-      return smft__fail(SMFT_E_INTERNAL, "a piece of text is not UTF-8 at its byte %lld", (long long)at);
-    int32_t id = code < SMFT__BPE_DIRECT ? bpe->direct[code] : smft__vocab_find_model(vocab, text + at, step);
+      return smft__fail(SMFT_E_INTERNAL, "a piece of text is not UTF-8 at its byte %lld",
+                        (long long)at);
+    int32_t id = code < SMFT__BPE_DIRECT ? bpe->direct[code]
+                                         : smft__vocab_find_model(vocab, text + at, step);
     if (id >= 0 && pending) {
       SMFT__TRY(add_symbol(work, bpe->unk));
       pending = 0;
@@ -188,17 +205,20 @@ static smft_status make_symbols(const smft__bpe *bpe, const smft__vocab *vocab, 
   return pending ? add_symbol(work, bpe->unk) : SMFT_OK;
 }
 
-/* ---- merging ---- */
+/* ---- merging ------------------------------------------------------------- */
 
 /* Puts the pair that starts at symbol `at` in the queue, if there is a merge for it. */
 static smft_status push_pair(const smft__bpe *bpe, smft__bpe_work *work, int32_t at) {
   const smft__symbol *left = &work->symbols[at];
   const smft__merge *merge = find_merge(bpe, make_pair(left->id, work->symbols[left->next].id));
-  return merge->pair == NO_PAIR ? SMFT_OK : push(work, (smft__candidate){merge->rank, at, merge->id});
+  return merge->pair == NO_PAIR ? SMFT_OK
+                                : push(work, (smft__candidate){merge->rank, at, merge->id});
 }
 
-/* Entries are not removed from the queue when one of their symbols changes; such an entry is known by its result. */
-static int is_expired(const smft__bpe *bpe, const smft__bpe_work *work, const smft__candidate *candidate) {
+/* Entries are not removed from the queue when one of their symbols changes; such an entry is known
+ * by its result. */
+static int is_expired(const smft__bpe *bpe, const smft__bpe_work *work,
+                      const smft__candidate *candidate) {
   const smft__symbol *left = &work->symbols[candidate->at];
   if (left->id < 0 || left->next < 0)
     return 1;
@@ -206,7 +226,8 @@ static int is_expired(const smft__bpe *bpe, const smft__bpe_work *work, const sm
   return merge->pair == NO_PAIR || merge->id != candidate->id;
 }
 
-static smft_status merge_pair(const smft__bpe *bpe, smft__bpe_work *work, const smft__candidate *candidate) {
+static smft_status merge_pair(const smft__bpe *bpe, smft__bpe_work *work,
+                              const smft__candidate *candidate) {
   smft__symbol *left = &work->symbols[candidate->at];
   smft__symbol *right = &work->symbols[left->next];
   left->id = candidate->id;
@@ -230,8 +251,8 @@ static smft_status merge_all(const smft__bpe *bpe, smft__bpe_work *work) {
   return SMFT_OK;
 }
 
-smft_status smft__bpe_encode(const smft__bpe *bpe, const smft__vocab *vocab, smft__bpe_work *work, const char *text, int64_t length,
-                             smft__ids *ids) {
+smft_status smft__bpe_encode(const smft__bpe *bpe, const smft__vocab *vocab, smft__bpe_work *work,
+                             const char *text, int64_t length, smft__ids *ids) {
   int32_t whole = bpe->ignore_merges ? smft__vocab_find_model(vocab, text, length) : -1;
   if (whole >= 0)
     return smft__ids_put(ids, whole);

@@ -38,14 +38,15 @@ typedef struct smft__bpe_work { /* scratch of one call */
 
 /* Room for n_merges merges. */
 smft_status smft__bpe_start(smft__bpe *bpe, smft_ctx *ctx, int64_t n_merges);
-/* Ranks count up from 0.  Tokens that the vocabulary lacks are E_FORMAT.  The same pair again: the later one counts. */
-smft_status smft__bpe_add(smft__bpe *bpe, const smft__vocab *vocab, const char *left, int64_t left_length, const char *right,
-                          int64_t right_length);
+/* Ranks count up from 0.  Tokens that the vocabulary lacks are E_FORMAT.  The same pair again: the
+ * later one counts. */
+smft_status smft__bpe_add(smft__bpe *bpe, const smft__vocab *vocab, const char *left,
+                          int64_t left_length, const char *right, int64_t right_length);
 /* After the vocabulary is full: fills the tables of characters and bytes. */
 void smft__bpe_finish(smft__bpe *bpe, const smft__vocab *vocab);
 void smft__bpe_free(smft__bpe *bpe);
 void smft__bpe_work_free(smft__bpe_work *work);
 /* Appends the ids of one piece (valid UTF-8).  O(n log n). */
-smft_status smft__bpe_encode(const smft__bpe *bpe, const smft__vocab *vocab, smft__bpe_work *work, const char *text, int64_t length,
-                             smft__ids *ids);
+smft_status smft__bpe_encode(const smft__bpe *bpe, const smft__vocab *vocab, smft__bpe_work *work,
+                             const char *text, int64_t length, smft__ids *ids);
 #endif

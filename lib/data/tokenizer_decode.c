@@ -1,5 +1,6 @@
 /* tokenizer_decode: decoders, as steps over a list of strings.
- * Does not own: which tokens are decoded (tokenizer.c), characters that stand for bytes (tokenizer_split.c). */
+ * Does not own: which tokens are decoded (tokenizer.c), characters that stand for bytes
+ * (tokenizer_split.c). */
 #include "data/tokenizer_decode.h"
 #include "base/alloc.h"
 #include "data/tokenizer_normalize.h"
@@ -8,10 +9,11 @@
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
-/* ---- reading ---- */
+/* ---- reading ------------------------------------------------------------- */
 
 static smft_status add_step(smft__decoder *decoder, int32_t kind, smft__decoder_step **step) {
-  SMFT__TRY(smft__grow(decoder->ctx, &decoder->steps, &decoder->capacity, decoder->n + 1, sizeof *decoder->steps));
+  SMFT__TRY(smft__grow(decoder->ctx, &decoder->steps, &decoder->capacity, decoder->n + 1,
+                       sizeof *decoder->steps));
   *step = &decoder->steps[decoder->n++];
   memset(*step, 0, sizeof **step);
   (*step)->kind = kind;
@@ -24,8 +26,9 @@ smft_status smft__decoder_byte_level(smft__decoder *decoder, smft_ctx *ctx) {
   return add_step(decoder, SMFT__DECODE_LEVEL, &step);
 }
 
-static smft_status read_content(smft__decoder *decoder, smft__decoder_step *step, const json_t *json, const char *key,
-                                const char *fallback, const char *what) {
+static smft_status read_content(smft__decoder *decoder, smft__decoder_step *step,
+                                const json_t *json, const char *key, const char *fallback,
+                                const char *what) {
   const char *content = NULL;
   SMFT__TRY(smft__json_string(json, key, fallback, &content, what));
   if (!content)
@@ -37,7 +40,8 @@ static smft_status read_content(smft__decoder *decoder, smft__decoder_step *step
 static smft_status check_character(const smft__decoder_step *step, const char *what) {
   size_t length = strlen(step->content);
   if (length == 0 || smft__utf8_next(step->content, length, NULL) != (int32_t)length)
-    return smft__fail(SMFT_E_FORMAT, "%s: expected one character, got \"%.40s\"", what, step->content);
+    return smft__fail(SMFT_E_FORMAT, "%s: expected one character, got \"%.40s\"", what,
+                      step->content);
   return SMFT_OK;
 }
 
@@ -67,10 +71,12 @@ static smft_status read_metaspace(smft__decoder *decoder, const json_t *json) {
   SMFT__TRY(add_step(decoder, SMFT__DECODE_META, &step));
   SMFT__TRY(read_content(decoder, step, json, "replacement", "\xE2\x96\x81", what));
   SMFT__TRY(smft__json_bool(json, "add_prefix_space", 1, &add_prefix_space, what));
-  SMFT__TRY(smft__json_string(json, "prepend_scheme", add_prefix_space ? "always" : "never", &scheme, what));
+  SMFT__TRY(smft__json_string(json, "prepend_scheme", add_prefix_space ? "always" : "never",
+                              &scheme, what));
   step->start = strcmp(scheme, "never") != 0;
   if (step->start && strcmp(scheme, "always") != 0 && strcmp(scheme, "first") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, "%s: prepend_scheme \"%s\" is not supported", what, scheme);
+    return smft__fail(SMFT_E_UNSUPPORTED, "%s: prepend_scheme \"%s\" is not supported", what,
+                      scheme);
   return check_character(step, what);
 }
 
@@ -125,10 +131,11 @@ void smft__decoder_free(smft__decoder *decoder) {
   memset(decoder, 0, sizeof *decoder);
 }
 
-/* ---- lists of strings ---- */
+/* ---- lists of strings ---------------------------------------------------- */
 
 static smft_status end_string(smft__strings *strings) {
-  SMFT__TRY(smft__grow(strings->text.ctx, &strings->ends, &strings->capacity, strings->n + 1, sizeof *strings->ends));
+  SMFT__TRY(smft__grow(strings->text.ctx, &strings->ends, &strings->capacity, strings->n + 1,
+                       sizeof *strings->ends));
   strings->ends[strings->n++] = strings->text.length;
   return SMFT_OK;
 }
@@ -154,7 +161,8 @@ static smft_status reserve_buffer(smft__buffer *buffer, int64_t bytes) {
 }
 
 static smft_status reserve_strings(smft__strings *strings, int64_t bytes) {
-  SMFT__TRY(smft__grow(strings->text.ctx, &strings->ends, &strings->capacity, 1, sizeof *strings->ends));
+  SMFT__TRY(
+      smft__grow(strings->text.ctx, &strings->ends, &strings->capacity, 1, sizeof *strings->ends));
   return reserve_buffer(&strings->text, bytes);
 }
 
@@ -178,7 +186,7 @@ smft_status smft__decode_work_reserve(smft__decode_work *work, int64_t bytes) {
   return reserve_buffer(&work->bytes, bytes);
 }
 
-/* ---- steps: each reads string i of `in` and appends to `out` ---- */
+/* ---- steps: each reads string i of `in` and appends to `out` ------------- */
 
 typedef struct decoding {
   const smft__decoder_step *step;
@@ -186,7 +194,8 @@ typedef struct decoding {
   smft__strings *in, *out;
   smft__buffer *bytes; /* a step's own */
   int raw, first;
-  int fused; /* the strings are one already: what is stripped is stripped from the text as a whole */
+  /* the strings are one already: what is stripped is stripped from the text as a whole */
+  int fused;
 } decoding;
 
 static const char *string_at(const smft__strings *strings, int64_t i, int64_t *length) {
@@ -198,7 +207,8 @@ static const char *string_at(const smft__strings *strings, int64_t i, int64_t *l
 static smft_status run_replace(decoding *run) {
   for (int64_t i = 0, length; i < run->in->n; i++) {
     const char *text = string_at(run->in, i, &length);
-    SMFT__TRY(smft__pattern_replace(&run->step->pattern, run->scan, text, length, run->step->content, &run->out->text));
+    SMFT__TRY(smft__pattern_replace(&run->step->pattern, run->scan, text, length,
+                                    run->step->content, &run->out->text));
     SMFT__TRY(end_string(run->out));
   }
   return SMFT_OK;
@@ -214,7 +224,8 @@ static int hex_value(char c) {
 
 /* The byte that a token like <0xE2> stands for, or -1. */
 static int byte_of(const char *text, int64_t length) {
-  if (length != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' || hex_value(text[3]) < 0 || hex_value(text[4]) < 0)
+  if (length != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' || hex_value(text[3]) < 0 ||
+      hex_value(text[4]) < 0)
     return -1;
   return hex_value(text[3]) * 16 + hex_value(text[4]);
 }
@@ -253,18 +264,23 @@ static smft_status run_fuse(decoding *run) {
   return smft__strings_add(run->out, run->in->text.data, run->in->text.length);
 }
 
-/* In a stream the end of the fused text is not known, so nothing is stripped there; the start is known to be elsewhere if not first. */
+/* In a stream the end of the fused text is not known, so nothing is stripped there; the start is
+ * known to be elsewhere if not first. */
 static smft_status run_strip(decoding *run) {
   const smft__decoder_step *step = run->step;
   int64_t n = (int64_t)strlen(step->content);
-  int64_t start = run->raw && run->fused && !run->first ? 0 : step->start, stop = run->raw && run->fused ? 0 : step->stop;
+  int64_t start = run->raw && run->fused && !run->first ? 0 : step->start;
+  int64_t stop = run->raw && run->fused ? 0 : step->stop;
   for (int64_t i = 0, length; i < run->in->n; i++) {
     const char *text = string_at(run->in, i, &length);
-    for (int64_t cut = 0; cut < start && length >= n && memcmp(text, step->content, (size_t)n) == 0; cut++) {
+    for (int64_t cut = 0; cut < start && length >= n && memcmp(text, step->content, (size_t)n) == 0;
+         cut++) {
       text += n;
       length -= n;
     }
-    for (int64_t cut = 0; cut < stop && length >= n && memcmp(text + length - n, step->content, (size_t)n) == 0; cut++)
+    for (int64_t cut = 0;
+         cut < stop && length >= n && memcmp(text + length - n, step->content, (size_t)n) == 0;
+         cut++)
       length -= n;
     SMFT__TRY(smft__strings_add(run->out, text, length));
   }
@@ -272,22 +288,26 @@ static smft_status run_strip(decoding *run) {
 }
 
 static smft_status run_meta(decoding *run) {
-  smft__pattern mark = {run->in->text.ctx, run->step->content, (int64_t)strlen(run->step->content), NULL, NULL};
+  smft__pattern mark = {run->in->text.ctx, run->step->content, (int64_t)strlen(run->step->content),
+                        NULL, NULL};
   for (int64_t i = 0, length; i < run->in->n; i++) {
     const char *text = string_at(run->in, i, &length);
     int at_start = i == 0 && run->step->start && (!run->raw || run->first);
-    SMFT__TRY(smft__pattern_replace(&mark, run->scan, text, length, at_start ? "" : " ", &run->out->text));
+    SMFT__TRY(smft__pattern_replace(&mark, run->scan, text, length, at_start ? "" : " ",
+                                    &run->out->text));
     SMFT__TRY(end_string(run->out));
   }
   return SMFT_OK;
 }
 
-/* Appends the bytes of one token; a token with a character that stands for no byte (an added one) is its own text. */
+/* Appends the bytes of one token; a token with a character that stands for no byte (an added one)
+ * is its own text. */
 static smft_status put_level(smft__buffer *out, const char *text, int64_t length) {
   int64_t before = out->length;
   for (int64_t at = 0; at < length;) {
     uint32_t code = 0;
-    int32_t step = smft__utf8_next(text + at, (size_t)(length - at), &code), byte = smft__code_to_byte(code);
+    int32_t step = smft__utf8_next(text + at, (size_t)(length - at), &code);
+    int32_t byte = smft__code_to_byte(code);
     char character = (char)byte;
     if (step == 0 || byte < 0) {
       out->length = before;
@@ -299,11 +319,15 @@ static smft_status put_level(smft__buffer *out, const char *text, int64_t length
   return SMFT_OK;
 }
 
-/* How many bytes at text are the beginning of a character that goes wrong after them: one U+FFFD stands for all of these, as in Unicode's
- * "substitution of maximal subparts". */
+/* How many bytes at text are the beginning of a character that goes wrong after them: one U+FFFD
+ * stands for all of these, as in Unicode's "substitution of maximal subparts". */
 static int64_t broken_length(const char *text, int64_t length) {
   const unsigned char *p = (const unsigned char *)text;
-  int64_t wanted = p[0] >= 0xC2 && p[0] <= 0xDF ? 2 : p[0] >= 0xE0 && p[0] <= 0xEF ? 3 : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4 : 1, n = 1;
+  int64_t wanted = p[0] >= 0xC2 && p[0] <= 0xDF   ? 2
+                   : p[0] >= 0xE0 && p[0] <= 0xEF ? 3
+                   : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4
+                                                  : 1;
+  int64_t n = 1;
   while (n < wanted && n < length) {
     unsigned char low = 0x80, high = 0xBF;
     if (n == 1) {
@@ -379,7 +403,8 @@ static void swap_strings(smft__strings *a, smft__strings *b) {
   *b = c;
 }
 
-smft_status smft__decoder_run(const smft__decoder *decoder, smft__decode_work *work, int raw, int first) {
+smft_status smft__decoder_run(const smft__decoder *decoder, smft__decode_work *work, int raw,
+                              int first) {
   decoding run = {NULL, &work->scan, &work->strings, &work->spare, &work->bytes, raw, first, 0};
   smft_status status = SMFT_OK;
   clear_strings(&work->spare);

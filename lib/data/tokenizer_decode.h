@@ -37,7 +37,8 @@ smft_status smft__decoder_byte_level(smft__decoder *decoder, smft_ctx *ctx);
 void smft__decoder_free(smft__decoder *decoder);
 smft_status smft__strings_add(smft__strings *strings, const char *text, int64_t length);
 
-typedef struct smft__decode_work { /* what decoding needs; used again, it allocates only for longer strings than it had before */
+/* what decoding needs; used again, it allocates only for longer strings than it had before */
+typedef struct smft__decode_work {
   smft__strings strings; /* the tokens; then the decoded text */
   smft__strings spare;
   smft__buffer bytes;
@@ -46,10 +47,12 @@ typedef struct smft__decode_work { /* what decoding needs; used again, it alloca
 void smft__decode_work_init(smft__decode_work *work, smft_ctx *ctx);
 void smft__decode_work_clear(smft__decode_work *work); /* of its strings */
 void smft__decode_work_free(smft__decode_work *work);
-/* So that one string of so many bytes allocates nothing (but for a regular expression's first match). */
+/* So that one string of so many bytes allocates nothing (but for a regular expression's first
+ * match). */
 smft_status smft__decode_work_reserve(smft__decode_work *work, int64_t bytes);
 /* Changes work->strings until their text is the decoded text.
- * raw: one token of a stream: bytes that are no UTF-8 yet stay as they are, and what is stripped from the start of the text is
- * stripped only if `first`. */
-smft_status smft__decoder_run(const smft__decoder *decoder, smft__decode_work *work, int raw, int first);
+ * raw: one token of a stream: bytes that are no UTF-8 yet stay as they are, and what is stripped
+ * from the start of the text is stripped only if `first`. */
+smft_status smft__decoder_run(const smft__decoder *decoder, smft__decode_work *work, int raw,
+                              int first);
 #endif

@@ -1,5 +1,5 @@
-/* tokenizer_gpt2: GPT-2's own files: encoder.json (the vocabulary) and vocab.bpe (a version line, then a merge a line).
- * Does not own: tokenizer.json (tokenizer_json.c). */
+/* tokenizer_gpt2: GPT-2's own files: encoder.json (the vocabulary) and vocab.bpe (a version line,
+ * then a merge a line). Does not own: tokenizer.json (tokenizer_json.c). */
 #include "base/file.h"
 #include "data/tokenizer_parts.h"
 #include <string.h>
@@ -10,7 +10,9 @@ static int64_t line_length(const char *text, int64_t length) {
 }
 
 /* What counts as a line of a merge: not the version, not the empty end. */
-static int is_merge(const char *line, int64_t length) { return length > 0 && !(length >= 8 && memcmp(line, "#version", 8) == 0); }
+static int is_merge(const char *line, int64_t length) {
+  return length > 0 && !(length >= 8 && memcmp(line, "#version", 8) == 0);
+}
 
 static int64_t count_merges(const char *text, int64_t length) {
   int64_t n = 0;
@@ -24,8 +26,10 @@ static int64_t count_merges(const char *text, int64_t length) {
 static smft_status add_merge(smft_tokenizer *tokenizer, const char *line, int64_t length) {
   const char *space = memchr(line, ' ', (size_t)length);
   if (!space || memchr(space + 1, ' ', (size_t)(line + length - space - 1)))
-    return smft__fail(SMFT_E_FORMAT, "merge %lld: expected two tokens", (long long)tokenizer->bpe.n_merges);
-  return smft__bpe_add(&tokenizer->bpe, &tokenizer->vocab, line, space - line, space + 1, line + length - space - 1);
+    return smft__fail(SMFT_E_FORMAT, "merge %lld: expected two tokens",
+                      (long long)tokenizer->bpe.n_merges);
+  return smft__bpe_add(&tokenizer->bpe, &tokenizer->vocab, line, space - line, space + 1,
+                       line + length - space - 1);
 }
 
 static smft_status read_merges(smft_tokenizer *tokenizer, const char *text, int64_t length) {
@@ -57,7 +61,8 @@ static smft_status read_vocab_file(smft_tokenizer *tokenizer, const char *path) 
   return status == SMFT_OK ? status : smft__fail_within(status, "%s", path);
 }
 
-smft_status smft__tokenizer_read_gpt2(smft_tokenizer *tokenizer, const char *encoder_path, const char *merges_path) {
+smft_status smft__tokenizer_read_gpt2(smft_tokenizer *tokenizer, const char *encoder_path,
+                                      const char *merges_path) {
   static const char end_of_text[] = "<|endoftext|>";
   tokenizer->normalizer.ctx = tokenizer->ctx;
   tokenizer->bpe.unk = -1;
@@ -66,6 +71,7 @@ smft_status smft__tokenizer_read_gpt2(smft_tokenizer *tokenizer, const char *enc
   SMFT__TRY(smft__splitter_byte_level(&tokenizer->splitter, tokenizer->ctx, 0, 1));
   SMFT__TRY(smft__decoder_byte_level(&tokenizer->decoder, tokenizer->ctx));
   smft__added_start(&tokenizer->added, tokenizer->ctx);
-  smft__added_token token = {smft__vocab_find(&tokenizer->vocab, end_of_text, sizeof end_of_text - 1), 0, 0, 0, 0, 1};
+  smft__added_token token = {
+      smft__vocab_find(&tokenizer->vocab, end_of_text, sizeof end_of_text - 1), 0, 0, 0, 0, 1};
   return token.id >= 0 ? smft__tokenizer_add_token(tokenizer, end_of_text, &token) : SMFT_OK;
 }

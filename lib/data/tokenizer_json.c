@@ -1,23 +1,24 @@
-/* tokenizer_json: a tokenizer.json of Hugging Face: the model, the vocabulary, the merges and the added tokens.
- * "truncation" and "padding" are not read: they are settings of batches that whoever calls for one makes anew.
- * Does not own: normalizer, pre_tokenizer, decoder (each reads its own), post_processor (tokenizer_post.c), GPT-2's files
- * (tokenizer_gpt2.c). */
+/* tokenizer_json: a tokenizer.json of Hugging Face: the model, the vocabulary, the merges and the
+ * added tokens. "truncation" and "padding" are not read: they are settings of batches that whoever
+ * calls for one makes anew. Does not own: normalizer, pre_tokenizer, decoder (each reads its own),
+ * post_processor (tokenizer_post.c), GPT-2's files (tokenizer_gpt2.c). */
 #include "base/alloc.h"
 #include "data/tokenizer_parts.h"
 #include <string.h>
 
-/* ---- vocabulary ---- */
+/* ---- vocabulary ---------------------------------------------------------- */
 
 static smft_status check_id(const char *token, const json_t *value) {
   if (!json_is_integer(value))
     return smft__fail(SMFT_E_FORMAT, "token \"%.60s\": expected a number as its id", token);
   if (json_integer_value(value) < 0 || json_integer_value(value) >= SMFT__VOCAB_MOST)
-    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\": id %lld, expected 0 to %d", token, (long long)json_integer_value(value),
-                      SMFT__VOCAB_MOST - 1);
+    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\": id %lld, expected 0 to %d", token,
+                      (long long)json_integer_value(value), SMFT__VOCAB_MOST - 1);
   return SMFT_OK;
 }
 
-/* The tables are made once, so the largest id of the vocabulary and of the added tokens is looked for first. */
+/* The tables are made once, so the largest id of the vocabulary and of the added tokens is looked
+ * for first. */
 static smft_status find_largest(json_t *vocab, const json_t *added, int64_t *largest) {
   const char *key;
   json_t *value;
@@ -36,7 +37,8 @@ static smft_status find_largest(json_t *vocab, const json_t *added, int64_t *lar
   return SMFT_OK;
 }
 
-smft_status smft__tokenizer_read_vocab(smft_tokenizer *tokenizer, const json_t *json, const json_t *added) {
+smft_status smft__tokenizer_read_vocab(smft_tokenizer *tokenizer, const json_t *json,
+                                       const json_t *added) {
   json_t *vocab = (json_t *)json; /* jansson's iterators take no const; nothing is changed */
   const char *key;
   json_t *value;
@@ -47,21 +49,25 @@ smft_status smft__tokenizer_read_vocab(smft_tokenizer *tokenizer, const json_t *
   n = (int64_t)(json_object_size(vocab) + json_array_size(added));
   SMFT__TRY(smft__vocab_start(&tokenizer->vocab, tokenizer->ctx, n, largest + 1));
   json_object_foreach(vocab, key, value)
-    SMFT__TRY(smft__vocab_add(&tokenizer->vocab, key, (int64_t)strlen(key), json_integer_value(value), SMFT__TOKEN_MODEL));
+      SMFT__TRY(smft__vocab_add(&tokenizer->vocab, key, (int64_t)strlen(key),
+                                json_integer_value(value), SMFT__TOKEN_MODEL));
   return SMFT_OK;
 }
 
-/* ---- merges: "a b" or ["a", "b"] ---- */
+/* ---- merges: "a b" or ["a", "b"] ----------------------------------------- */
 
 static smft_status add_merge(smft_tokenizer *tokenizer, const json_t *merge) {
   const json_t *left = json_array_get(merge, 0), *right = json_array_get(merge, 1);
   const char *text = json_string_value(merge), *space = text ? strchr(text, ' ') : NULL;
   if (space && !strchr(space + 1, ' '))
-    return smft__bpe_add(&tokenizer->bpe, &tokenizer->vocab, text, space - text, space + 1, (int64_t)strlen(space + 1));
+    return smft__bpe_add(&tokenizer->bpe, &tokenizer->vocab, text, space - text, space + 1,
+                         (int64_t)strlen(space + 1));
   if (json_array_size(merge) == 2 && json_is_string(left) && json_is_string(right))
-    return smft__bpe_add(&tokenizer->bpe, &tokenizer->vocab, json_string_value(left), (int64_t)json_string_length(left),
-                         json_string_value(right), (int64_t)json_string_length(right));
-  return smft__fail(SMFT_E_FORMAT, "merge %lld: expected \"left right\" or [\"left\", \"right\"]", (long long)tokenizer->bpe.n_merges);
+    return smft__bpe_add(&tokenizer->bpe, &tokenizer->vocab, json_string_value(left),
+                         (int64_t)json_string_length(left), json_string_value(right),
+                         (int64_t)json_string_length(right));
+  return smft__fail(SMFT_E_FORMAT, "merge %lld: expected \"left right\" or [\"left\", \"right\"]",
+                    (long long)tokenizer->bpe.n_merges);
 }
 
 static smft_status read_merges(smft_tokenizer *tokenizer, const json_t *merges) {
@@ -74,12 +80,13 @@ static smft_status read_merges(smft_tokenizer *tokenizer, const json_t *merges) 
   return SMFT_OK;
 }
 
-/* ---- model ---- */
+/* ---- model --------------------------------------------------------------- */
 
 static smft_status refuse_text(const json_t *model, const char *key) {
   const char *text = NULL;
   SMFT__TRY(smft__json_string(model, key, "", &text, "model"));
-  return *text ? smft__fail(SMFT_E_UNSUPPORTED, "model: %s \"%.60s\" is not supported", key, text) : SMFT_OK;
+  return *text ? smft__fail(SMFT_E_UNSUPPORTED, "model: %s \"%.60s\" is not supported", key, text)
+               : SMFT_OK;
 }
 
 /* What would change the ids and is not done here. */
@@ -88,7 +95,8 @@ static smft_status refuse_unsupported(const json_t *model) {
   double dropout = 0;
   SMFT__TRY(smft__json_string(model, "type", "BPE", &type, "model"));
   if (strcmp(type, "BPE") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, "model \"%.60s\" is not supported, only \"BPE\" is", type);
+    return smft__fail(SMFT_E_UNSUPPORTED, "model \"%.60s\" is not supported, only \"BPE\" is",
+                      type);
   SMFT__TRY(smft__json_double(model, "dropout", 0, &dropout, "model"));
   if (dropout > 0 || dropout < 0)
     return smft__fail(SMFT_E_UNSUPPORTED, "model: dropout is not supported");
@@ -118,16 +126,18 @@ static smft_status read_model(smft_tokenizer *tokenizer, const json_t *root, con
   return read_flags(tokenizer, model);
 }
 
-/* ---- added tokens ---- */
+/* ---- added tokens -------------------------------------------------------- */
 
 /* Its spelling is normalized if the text will be when it is looked for. */
-static smft_status add_spelling(smft_tokenizer *tokenizer, const char *content, const smft__added_token *token) {
+static smft_status add_spelling(smft_tokenizer *tokenizer, const char *content,
+                                const smft__added_token *token) {
   smft__buffer text = {tokenizer->ctx, NULL, 0, 0};
   smft__scan scan = {tokenizer->ctx, NULL, NULL, 0};
   int64_t length = (int64_t)strlen(content);
   if (!token->normalized)
     return smft__added_add(&tokenizer->added, token, content, length);
-  smft_status status = smft__normalizer_run(&tokenizer->normalizer, &scan, content, length, 0, &text);
+  smft_status status =
+      smft__normalizer_run(&tokenizer->normalizer, &scan, content, length, 0, &text);
   if (status == SMFT_OK)
     status = smft__added_add(&tokenizer->added, token, text.data, text.length);
   smft__scan_free(&scan);
@@ -135,12 +145,14 @@ static smft_status add_spelling(smft_tokenizer *tokenizer, const char *content, 
   return status;
 }
 
-smft_status smft__tokenizer_add_token(smft_tokenizer *tokenizer, const char *content, const smft__added_token *token) {
+smft_status smft__tokenizer_add_token(smft_tokenizer *tokenizer, const char *content,
+                                      const smft__added_token *token) {
   smft__vocab *vocab = &tokenizer->vocab;
   int64_t length = (int64_t)strlen(content);
   int32_t there = smft__vocab_find(vocab, content, length);
   if (there >= 0 && there != token->id)
-    return smft__fail(SMFT_E_FORMAT, "added token \"%.60s\": id %d, but it is %d already", content, (int)token->id, (int)there);
+    return smft__fail(SMFT_E_FORMAT, "added token \"%.60s\": id %d, but it is %d already", content,
+                      (int)token->id, (int)there);
   if (there < 0)
     SMFT__TRY(smft__vocab_add(vocab, content, length, token->id, 0));
   if (token->special)
@@ -172,7 +184,7 @@ smft_status smft__tokenizer_read_added(smft_tokenizer *tokenizer, const json_t *
   return SMFT_OK;
 }
 
-/* ---- the whole file ---- */
+/* ---- the whole file ------------------------------------------------------ */
 
 static smft_status check_root(const json_t *root, const json_t *added) {
   if (!json_is_object(root))
@@ -188,9 +200,12 @@ static smft_status check_root(const json_t *root, const json_t *added) {
 static smft_status read_root(smft_tokenizer *tokenizer, const json_t *root) {
   const json_t *added = json_object_get(root, "added_tokens");
   SMFT__TRY(check_root(root, added));
-  SMFT__TRY(smft__normalizer_read(&tokenizer->normalizer, tokenizer->ctx, json_object_get(root, "normalizer")));
-  SMFT__TRY(smft__splitter_read(&tokenizer->splitter, tokenizer->ctx, json_object_get(root, "pre_tokenizer")));
-  SMFT__TRY(smft__decoder_read(&tokenizer->decoder, tokenizer->ctx, json_object_get(root, "decoder")));
+  SMFT__TRY(smft__normalizer_read(&tokenizer->normalizer, tokenizer->ctx,
+                                  json_object_get(root, "normalizer")));
+  SMFT__TRY(smft__splitter_read(&tokenizer->splitter, tokenizer->ctx,
+                                json_object_get(root, "pre_tokenizer")));
+  SMFT__TRY(
+      smft__decoder_read(&tokenizer->decoder, tokenizer->ctx, json_object_get(root, "decoder")));
   SMFT__TRY(read_model(tokenizer, root, added));
   SMFT__TRY(smft__tokenizer_read_added(tokenizer, added));
   return smft__tokenizer_read_post_processor(tokenizer, json_object_get(root, "post_processor"));

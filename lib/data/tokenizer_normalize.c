@@ -1,26 +1,31 @@
-/* tokenizer_normalize: the steps that change text before it is split: normal forms, replacements, stripping, a prefix.
- * Does not own: Unicode (tokenizer_unicode.c), patterns (tokenizer_regex.c), the order of things (tokenizer_encode.c). */
+/* tokenizer_normalize: the steps that change text before it is split: normal forms, replacements,
+ * stripping, a prefix. Does not own: Unicode (tokenizer_unicode.c), patterns (tokenizer_regex.c),
+ * the order of things (tokenizer_encode.c). */
 #include "data/tokenizer_normalize.h"
 #include "base/alloc.h"
 #include "data/tokenizer_unicode.h"
 #include <string.h>
 
-/* ---- reading ---- */
+/* ---- reading ------------------------------------------------------------- */
 
-smft_status smft__pattern_read(smft__pattern *pattern, smft_ctx *ctx, const json_t *json, const char *what) {
+smft_status smft__pattern_read(smft__pattern *pattern, smft_ctx *ctx, const json_t *json,
+                               const char *what) {
   const json_t *value = json_object_get(json, "pattern");
   const json_t *string = json_object_get(value, "String"), *regex = json_object_get(value, "Regex");
   const json_t *given = string ? string : regex;
   if (!json_is_string(given))
-    return smft__fail(SMFT_E_FORMAT, "%s: expected \"pattern\": {\"String\": \"...\"} or {\"Regex\": \"...\"}", what);
+    return smft__fail(SMFT_E_FORMAT,
+                      "%s: expected \"pattern\": {\"String\": \"...\"} or {\"Regex\": \"...\"}",
+                      what);
   const char *text = json_string_value(given);
   int64_t length = (int64_t)json_string_length(given);
-  smft_status status =
-      string ? smft__pattern_literal(pattern, ctx, text, length) : smft__pattern_regex(pattern, ctx, text, length);
+  smft_status status = string ? smft__pattern_literal(pattern, ctx, text, length)
+                              : smft__pattern_regex(pattern, ctx, text, length);
   return status == SMFT_OK ? status : smft__fail_within(status, "%s", what);
 }
 
-static smft_status read_content(smft__normalizer_step *step, smft_ctx *ctx, const json_t *json, const char *key, const char *what) {
+static smft_status read_content(smft__normalizer_step *step, smft_ctx *ctx, const json_t *json,
+                                const char *key, const char *what) {
   const char *content = NULL;
   SMFT__TRY(smft__json_string(json, key, NULL, &content, what));
   if (!content)
@@ -47,7 +52,8 @@ static smft_status read_strip(smft__normalizer_step *step, const json_t *json) {
   return SMFT_OK;
 }
 
-static smft_status read_step(smft__normalizer_step *step, smft_ctx *ctx, const json_t *json, const char *type) {
+static smft_status read_step(smft__normalizer_step *step, smft_ctx *ctx, const json_t *json,
+                             const char *type) {
   if ((step->form = form_of(type)) != 0) {
     step->kind = SMFT__NORMALIZE_FORM;
     return SMFT_OK;
@@ -89,7 +95,8 @@ smft_status smft__normalizer_read(smft__normalizer *normalizer, smft_ctx *ctx, c
   SMFT__TRY(smft__json_string(json, "type", "", &type, "normalizer"));
   if (strcmp(type, "Sequence") == 0)
     return read_sequence(normalizer, json);
-  SMFT__TRY(smft__grow(ctx, &normalizer->steps, &normalizer->capacity, normalizer->n + 1, sizeof *normalizer->steps));
+  SMFT__TRY(smft__grow(ctx, &normalizer->steps, &normalizer->capacity, normalizer->n + 1,
+                       sizeof *normalizer->steps));
   memset(&normalizer->steps[normalizer->n], 0, sizeof *normalizer->steps);
   return read_step(&normalizer->steps[normalizer->n++], ctx, json, type);
 }
@@ -105,10 +112,10 @@ void smft__normalizer_free(smft__normalizer *normalizer) {
   memset(normalizer, 0, sizeof *normalizer);
 }
 
-/* ---- running ---- */
+/* ---- running ------------------------------------------------------------- */
 
-smft_status smft__pattern_replace(const smft__pattern *pattern, smft__scan *scan, const char *text, int64_t length, const char *content,
-                                  smft__buffer *out) {
+smft_status smft__pattern_replace(const smft__pattern *pattern, smft__scan *scan, const char *text,
+                                  int64_t length, const char *content, smft__buffer *out) {
   smft__matches matches = {pattern, scan, text, length, 0, -1};
   int64_t done = 0, start, end, content_length = (int64_t)strlen(content);
   for (;;) {
@@ -129,7 +136,8 @@ static int64_t step_back(const char *text, int64_t at) {
   return at;
 }
 
-static smft_status strip(const smft__normalizer_step *step, const char *text, int64_t length, smft__buffer *out) {
+static smft_status strip(const smft__normalizer_step *step, const char *text, int64_t length,
+                         smft__buffer *out) {
   int64_t start = 0, end = length;
   uint32_t code = 0;
   while (step->left && start < end) {
@@ -147,13 +155,15 @@ static smft_status strip(const smft__normalizer_step *step, const char *text, in
   return smft__buffer_put(out, text + start, end - start);
 }
 
-static smft_status prepend(const smft__normalizer_step *step, const char *text, int64_t length, smft__buffer *out) {
+static smft_status prepend(const smft__normalizer_step *step, const char *text, int64_t length,
+                           smft__buffer *out) {
   if (length > 0)
     SMFT__TRY(smft__buffer_put(out, step->content, (int64_t)strlen(step->content)));
   return smft__buffer_put(out, text, length);
 }
 
-static smft_status run_step(const smft__normalizer_step *step, smft__scan *scan, const char *text, int64_t length, smft__buffer *out) {
+static smft_status run_step(const smft__normalizer_step *step, smft__scan *scan, const char *text,
+                            int64_t length, smft__buffer *out) {
   switch (step->kind) {
   case SMFT__NORMALIZE_FORM:
     return smft__unicode_normalize(out, text, length, step->form);
@@ -168,7 +178,8 @@ static smft_status run_step(const smft__normalizer_step *step, smft__scan *scan,
   }
 }
 
-smft_status smft__normalizer_run(const smft__normalizer *normalizer, smft__scan *scan, const char *text, int64_t length, int no_prefix,
+smft_status smft__normalizer_run(const smft__normalizer *normalizer, smft__scan *scan,
+                                 const char *text, int64_t length, int no_prefix,
                                  smft__buffer *out) {
   smft__buffer spare = {out->ctx, NULL, 0, 0}, swap;
   smft_status status = smft__buffer_put(out, text, length);

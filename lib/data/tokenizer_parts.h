@@ -1,4 +1,5 @@
-/* tokenizer_parts: what a tokenizer is made of.  Immutable once loaded, so any number of threads may use it. */
+/* tokenizer_parts: what a tokenizer is made of.  Immutable once loaded, so any number of threads
+ * may use it. */
 #ifndef SMFT__TOKENIZER_PARTS_H
 #define SMFT__TOKENIZER_PARTS_H
 #include "data/tokenizer.h"
@@ -10,7 +11,8 @@
 #include "data/tokenizer_vocab.h"
 #include <stdatomic.h>
 
-/* Text goes through: added -> normalizer -> added (normalized) -> splitter -> bpe; ids come back through vocab -> decoder. */
+/* Text goes through: added -> normalizer -> added (normalized) -> splitter -> bpe; ids come back
+ * through vocab -> decoder. */
 struct smft_tokenizer {
   atomic_int references;
   smft_ctx *ctx;
@@ -25,10 +27,14 @@ struct smft_tokenizer {
 
 /* Fill a tokenizer whose ctx is set and whose other fields are zero. */
 smft_status smft__tokenizer_read_json(smft_tokenizer *tokenizer, const char *path);
-smft_status smft__tokenizer_read_gpt2(smft_tokenizer *tokenizer, const char *encoder_path, const char *merges_path);
+smft_status smft__tokenizer_read_gpt2(smft_tokenizer *tokenizer, const char *encoder_path,
+                                      const char *merges_path);
 /* Parts of these, shared by both. */
-smft_status smft__tokenizer_read_vocab(smft_tokenizer *tokenizer, const json_t *vocab, const json_t *added);
-smft_status smft__tokenizer_read_added(smft_tokenizer *tokenizer, const json_t *added); /* after normalizer and vocabulary */
-smft_status smft__tokenizer_add_token(smft_tokenizer *tokenizer, const char *content, const smft__added_token *token);
+smft_status smft__tokenizer_read_vocab(smft_tokenizer *tokenizer, const json_t *vocab,
+                                       const json_t *added);
+/* after normalizer and vocabulary */
+smft_status smft__tokenizer_read_added(smft_tokenizer *tokenizer, const json_t *added);
+smft_status smft__tokenizer_add_token(smft_tokenizer *tokenizer, const char *content,
+                                      const smft__added_token *token);
 smft_status smft__tokenizer_read_post_processor(smft_tokenizer *tokenizer, const json_t *json);
 #endif

@@ -1,18 +1,22 @@
-/* tokenizer_post: the "post_processor" of a tokenizer.json, as far as single texts go: the ids put before and after a text.
- * Does not own: when they are put there (tokenizer_encode.c).  Pairs of texts and type ids are not used by language models. */
+/* tokenizer_post: the "post_processor" of a tokenizer.json, as far as single texts go: the ids put
+ * before and after a text. Does not own: when they are put there (tokenizer_encode.c).  Pairs of
+ * texts and type ids are not used by language models. */
 #include "base/alloc.h"
 #include "data/tokenizer_parts.h"
 #include <string.h>
 
-static smft_status put_id(smft_tokenizer *tokenizer, smft__ids *ids, const json_t *value, const char *what) {
+static smft_status put_id(smft_tokenizer *tokenizer, smft__ids *ids, const json_t *value,
+                          const char *what) {
   int64_t id = json_is_integer(value) ? json_integer_value(value) : -1;
   if (id < 0 || id >= tokenizer->vocab.n_ids)
-    return smft__fail(SMFT_E_FORMAT, "%s: expected ids from 0 to %lld", what, (long long)tokenizer->vocab.n_ids - 1);
+    return smft__fail(SMFT_E_FORMAT, "%s: expected ids from 0 to %lld", what,
+                      (long long)tokenizer->vocab.n_ids - 1);
   return smft__ids_put(ids, (int32_t)id);
 }
 
 /* {"SpecialToken": {"id": name}}: the ids are in the template's table of special tokens. */
-static smft_status put_special(smft_tokenizer *tokenizer, smft__ids *ids, const json_t *table, const json_t *token) {
+static smft_status put_special(smft_tokenizer *tokenizer, smft__ids *ids, const json_t *table,
+                               const json_t *token) {
   const char *name = NULL, *what = "post_processor TemplateProcessing";
   SMFT__TRY(smft__json_string(token, "id", "", &name, what));
   const json_t *list = json_object_get(json_object_get(table, name), "ids");
@@ -23,8 +27,10 @@ static smft_status put_special(smft_tokenizer *tokenizer, smft__ids *ids, const 
   return SMFT_OK;
 }
 
-static smft_status read_template(smft_tokenizer *tokenizer, const json_t *json, smft__ids *before, smft__ids *after) {
-  const json_t *single = json_object_get(json, "single"), *table = json_object_get(json, "special_tokens");
+static smft_status read_template(smft_tokenizer *tokenizer, const json_t *json, smft__ids *before,
+                                 smft__ids *after) {
+  const json_t *single = json_object_get(json, "single"),
+               *table = json_object_get(json, "special_tokens");
   int n_texts = 0;
   for (size_t i = 0; i < json_array_size(single); i++) {
     const json_t *item = json_array_get(single, i), *token = json_object_get(item, "SpecialToken");
@@ -34,13 +40,19 @@ static smft_status read_template(smft_tokenizer *tokenizer, const json_t *json, 
     }
     const char *name = json_string_value(json_object_get(json_object_get(item, "Sequence"), "id"));
     if (!name || strcmp(name, "A") != 0 || n_texts++ > 0)
-      return smft__fail(SMFT_E_UNSUPPORTED, "post_processor TemplateProcessing: item %zu of \"single\" is not supported", i);
+      return smft__fail(
+          SMFT_E_UNSUPPORTED,
+          "post_processor TemplateProcessing: item %zu of \"single\" is not supported", i);
   }
-  return n_texts == 1 ? SMFT_OK : smft__fail(SMFT_E_FORMAT, "post_processor TemplateProcessing: \"single\" without its text A");
+  return n_texts == 1
+             ? SMFT_OK
+             : smft__fail(SMFT_E_FORMAT,
+                          "post_processor TemplateProcessing: \"single\" without its text A");
 }
 
 /* "cls" and "sep" are ["<s>", 0]. */
-static smft_status read_bert(smft_tokenizer *tokenizer, const json_t *json, smft__ids *before, smft__ids *after) {
+static smft_status read_bert(smft_tokenizer *tokenizer, const json_t *json, smft__ids *before,
+                             smft__ids *after) {
   const char *what = "post_processor BertProcessing or RobertaProcessing: cls and sep";
   SMFT__TRY(put_id(tokenizer, before, json_array_get(json_object_get(json, "cls"), 1), what));
   return put_id(tokenizer, after, json_array_get(json_object_get(json, "sep"), 1), what);
@@ -63,8 +75,8 @@ static smft_status wrap(smft_tokenizer *tokenizer, smft__ids *before, const smft
 
 static smft_status read_wrapper(smft_tokenizer *tokenizer, const json_t *json, int is_template) {
   smft__ids before = {tokenizer->ctx, NULL, 0, 0}, after = before;
-  smft_status status =
-      is_template ? read_template(tokenizer, json, &before, &after) : read_bert(tokenizer, json, &before, &after);
+  smft_status status = is_template ? read_template(tokenizer, json, &before, &after)
+                                   : read_bert(tokenizer, json, &before, &after);
   if (status == SMFT_OK)
     status = wrap(tokenizer, &before, &after);
   smft__ids_free(&before);

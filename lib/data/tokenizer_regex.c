@@ -1,6 +1,7 @@
-/* tokenizer_regex: finding literals, character classes and regular expressions in text.  Expressions are compiled once by PCRE2 (with its
- * just-in-time compiler where there is one) and never changed; what a search needs is in the caller's smft__scan.
- * Does not own: the syntax of expressions (tokenizer_translate.c), what is done with matches (tokenizer_split.c and others). */
+/* tokenizer_regex: finding literals, character classes and regular expressions in text. Expressions
+ * are compiled once by PCRE2 (with its just-in-time compiler where there is one) and never changed;
+ * what a search needs is in the caller's smft__scan. Does not own: the syntax of expressions
+ * (tokenizer_translate.c), what is done with matches (tokenizer_split.c and others). */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "data/tokenizer_regex.h"
 #include "base/alloc.h"
@@ -8,7 +9,9 @@
 #include <pcre2.h>
 #include <string.h>
 
-#define STEPS_LEAST 10000000  /* PCRE2's own limit of one match, and so many more for each byte of text: white space is scanned in */
+/* PCRE2's own limit of one match, and so many more for each byte of text: white space is scanned in
+ */
+#define STEPS_LEAST 10000000
 #define STEPS_PER_BYTE 16     /* several alternatives of the usual expressions */
 #define HEAP_MOST_KIB 1048576 /* of backtracking state */
 
@@ -17,12 +20,13 @@ struct smft__regex {
   pcre2_code *code;
 };
 
-/* ---- making ---- */
+/* ---- making -------------------------------------------------------------- */
 
 static void *take_memory(PCRE2_SIZE size, void *ctx) { return smft__alloc(ctx, size); }
 static void give_memory(void *block, void *ctx) { smft__free(ctx, block); }
 
-smft_status smft__pattern_literal(smft__pattern *pattern, smft_ctx *ctx, const char *text, int64_t length) {
+smft_status smft__pattern_literal(smft__pattern *pattern, smft_ctx *ctx, const char *text,
+                                  int64_t length) {
   if (length == 0)
     return smft__fail(SMFT_E_UNSUPPORTED, "an empty pattern is not supported");
   memset(pattern, 0, sizeof *pattern);
@@ -38,9 +42,11 @@ smft_status smft__pattern_literal(smft__pattern *pattern, smft_ctx *ctx, const c
 static smft_status fail_compile(int error, PCRE2_SIZE at, const char *text) {
   char reason[160];
   if (error == PCRE2_ERROR_HEAP_FAILED)
-    return smft__fail(SMFT_E_NOMEM, "out of memory: compiling the regular expression \"%.200s\"", text);
+    return smft__fail(SMFT_E_NOMEM, "out of memory: compiling the regular expression \"%.200s\"",
+                      text);
   pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
-  return smft__fail(SMFT_E_UNSUPPORTED, "regular expression \"%.200s\": %s at its byte %zu", text, reason, (size_t)at);
+  return smft__fail(SMFT_E_UNSUPPORTED, "regular expression \"%.200s\": %s at its byte %zu", text,
+                    reason, (size_t)at);
 }
 
 /* The text is the translated one. */
@@ -56,11 +62,13 @@ static smft_status compile(smft__regex *regex, const char *text, int64_t length)
   pcre2_compile_context_free(how);
   if (!regex->code)
     return fail_compile(error, at, text);
-  pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE); /* where that fails, the interpreter gives the same matches */
+  /* where that fails, the interpreter gives the same matches */
+  pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE);
   return SMFT_OK;
 }
 
-static smft_status make_regex(smft__pattern *pattern, smft_ctx *ctx, const char *text, int64_t length) {
+static smft_status make_regex(smft__pattern *pattern, smft_ctx *ctx, const char *text,
+                              int64_t length) {
   memset(pattern, 0, sizeof *pattern);
   pattern->ctx = ctx;
   pattern->regex = smft__calloc_array(ctx, 1, sizeof *pattern->regex);
@@ -76,10 +84,12 @@ smft_status smft__pattern_own_regex(smft__pattern *pattern, smft_ctx *ctx, const
   return make_regex(pattern, ctx, text, (int64_t)strlen(text));
 }
 
-smft_status smft__pattern_regex(smft__pattern *pattern, smft_ctx *ctx, const char *text, int64_t length) {
+smft_status smft__pattern_regex(smft__pattern *pattern, smft_ctx *ctx, const char *text,
+                                int64_t length) {
   smft__buffer translated = {ctx, NULL, 0, 0};
-  smft_status status = length > 0 ? smft__regex_translate(&translated, text, length)
-                                  : smft__fail(SMFT_E_UNSUPPORTED, "an empty regular expression is not supported");
+  smft_status status =
+      length > 0 ? smft__regex_translate(&translated, text, length)
+                 : smft__fail(SMFT_E_UNSUPPORTED, "an empty regular expression is not supported");
   if (status == SMFT_OK)
     status = make_regex(pattern, ctx, translated.data, translated.length);
   smft__buffer_free(&translated);
@@ -98,7 +108,7 @@ void smft__pattern_free(smft__pattern *pattern) {
   memset(pattern, 0, sizeof *pattern);
 }
 
-/* ---- finding ---- */
+/* ---- finding ------------------------------------------------------------- */
 
 void smft__scan_free(smft__scan *scan) {
   pcre2_match_data_free(scan->match);
@@ -117,7 +127,9 @@ static smft_status prepare(smft__scan *scan, const smft__regex *regex, int64_t l
   if (scan->limits_for == 0)
     pcre2_set_heap_limit(scan->limits, HEAP_MOST_KIB);
   if (scan->limits_for == 0 || scan->limits_for < length) {
-    int64_t steps = length < (INT32_MAX - STEPS_LEAST) / STEPS_PER_BYTE ? STEPS_LEAST + STEPS_PER_BYTE * length : INT32_MAX;
+    int64_t steps = length < (INT32_MAX - STEPS_LEAST) / STEPS_PER_BYTE
+                        ? STEPS_LEAST + STEPS_PER_BYTE * length
+                        : INT32_MAX;
     pcre2_set_match_limit(scan->limits, (uint32_t)steps);
     pcre2_set_depth_limit(scan->limits, (uint32_t)steps);
     scan->limits_for = length > 0 ? length : 1;
@@ -128,20 +140,25 @@ static smft_status prepare(smft__scan *scan, const smft__regex *regex, int64_t l
 static smft_status fail_match(int error, int64_t from) {
   char reason[160];
   if (error == PCRE2_ERROR_NOMEMORY)
-    return smft__fail(SMFT_E_NOMEM, "out of memory: splitting text at byte %lld of a part", (long long)from);
+    return smft__fail(SMFT_E_NOMEM, "out of memory: splitting text at byte %lld of a part",
+                      (long long)from);
   pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
-  return smft__fail(SMFT_E_UNSUPPORTED, "the tokenizer's regular expression cannot be matched at byte %lld of a part of the text: %s",
-                    (long long)from, reason);
+  return smft__fail(
+      SMFT_E_UNSUPPORTED,
+      "the tokenizer's regular expression cannot be matched at byte %lld of a part of the text: %s",
+      (long long)from, reason);
 }
 
-static smft_status find_regex(const smft__regex *regex, smft__scan *scan, const char *text, int64_t length, int64_t from, int64_t *start,
-                              int64_t *end) {
+static smft_status find_regex(const smft__regex *regex, smft__scan *scan, const char *text,
+                              int64_t length, int64_t from, int64_t *start, int64_t *end) {
   SMFT__TRY(prepare(scan, regex, length));
-  uint32_t options = PCRE2_NO_UTF_CHECK; /* checked once for the whole text: a check per match would be quadratic */
-  int found = pcre2_match(regex->code, (PCRE2_SPTR)text, (PCRE2_SIZE)length, (PCRE2_SIZE)from, options, scan->match, scan->limits);
+  /* checked once for the whole text: a check per match would be quadratic */
+  uint32_t options = PCRE2_NO_UTF_CHECK;
+  int found = pcre2_match(regex->code, (PCRE2_SPTR)text, (PCRE2_SIZE)length, (PCRE2_SIZE)from,
+                          options, scan->match, scan->limits);
   if (found == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its state on the heap */
-    found = pcre2_match(regex->code, (PCRE2_SPTR)text, (PCRE2_SIZE)length, (PCRE2_SIZE)from, options | PCRE2_NO_JIT, scan->match,
-                        scan->limits);
+    found = pcre2_match(regex->code, (PCRE2_SPTR)text, (PCRE2_SIZE)length, (PCRE2_SIZE)from,
+                        options | PCRE2_NO_JIT, scan->match, scan->limits);
   *start = *end = -1;
   if (found == PCRE2_ERROR_NOMATCH)
     return SMFT_OK;
@@ -153,7 +170,8 @@ static smft_status find_regex(const smft__regex *regex, smft__scan *scan, const 
   return SMFT_OK;
 }
 
-static void find_class(smft__code_class is_member, const char *text, int64_t length, int64_t from, int64_t *start, int64_t *end) {
+static void find_class(smft__code_class is_member, const char *text, int64_t length, int64_t from,
+                       int64_t *start, int64_t *end) {
   *start = *end = -1;
   for (int64_t at = from; at < length;) {
     uint32_t code = 0;
@@ -167,15 +185,16 @@ static void find_class(smft__code_class is_member, const char *text, int64_t len
   }
 }
 
-smft_status smft__pattern_find(const smft__pattern *pattern, smft__scan *scan, const char *text, int64_t length, int64_t from,
-                               int64_t *start, int64_t *end) {
+smft_status smft__pattern_find(const smft__pattern *pattern, smft__scan *scan, const char *text,
+                               int64_t length, int64_t from, int64_t *start, int64_t *end) {
   if (pattern->regex)
     return find_regex(pattern->regex, scan, text, length, from, start, end);
   if (pattern->code_class) {
     find_class(pattern->code_class, text, length, from, start, end);
     return SMFT_OK;
   }
-  const char *found = memmem(text + from, (size_t)(length - from), pattern->literal, (size_t)pattern->literal_length);
+  const char *found = memmem(text + from, (size_t)(length - from), pattern->literal,
+                             (size_t)pattern->literal_length);
   *start = found ? found - text : -1;
   *end = found ? *start + pattern->literal_length : -1;
   return SMFT_OK;
@@ -184,10 +203,13 @@ smft_status smft__pattern_find(const smft__pattern *pattern, smft__scan *scan, c
 smft_status smft__matches_next(smft__matches *matches, int64_t *start, int64_t *end) {
   *start = *end = -1;
   while (matches->at <= matches->length) {
-    SMFT__TRY(smft__pattern_find(matches->pattern, matches->scan, matches->text, matches->length, matches->at, start, end));
+    SMFT__TRY(smft__pattern_find(matches->pattern, matches->scan, matches->text, matches->length,
+                                 matches->at, start, end));
     if (*start < 0)
       break;
-    int64_t step = *start < *end ? 0 : smft__utf8_next(matches->text + *end, (size_t)(matches->length - *end), NULL);
+    int64_t step = *start < *end ? 0
+                                 : smft__utf8_next(matches->text + *end,
+                                                   (size_t)(matches->length - *end), NULL);
     matches->at = *start < *end ? *end : *end + (step > 0 ? step : 1);
     if (*start == *end && *start == matches->last_end)
       continue;

@@ -1,4 +1,5 @@
-/* tokenizer_regex: what a split or a replacement looks for: a literal, a class of characters, or a regular expression. */
+/* tokenizer_regex: what a split or a replacement looks for: a literal, a class of characters, or a
+ * regular expression. */
 #ifndef SMFT__TOKENIZER_REGEX_H
 #define SMFT__TOKENIZER_REGEX_H
 #include "base/ctx.h"
@@ -20,18 +21,21 @@ typedef struct smft__scan { /* scratch of one call; a zeroed struct with ctx set
   int64_t limits_for;
 } smft__scan;
 
-smft_status smft__pattern_literal(smft__pattern *pattern, smft_ctx *ctx, const char *text, int64_t length);
-/* An expression as Hugging Face's tokenizers (Oniguruma, Ruby syntax) mean it.  What PCRE2 would read in another way, or what could not be
- * translated, is E_UNSUPPORTED, named. */
-smft_status smft__pattern_regex(smft__pattern *pattern, smft_ctx *ctx, const char *text, int64_t length);
+smft_status smft__pattern_literal(smft__pattern *pattern, smft_ctx *ctx, const char *text,
+                                  int64_t length);
+/* An expression as Hugging Face's tokenizers (Oniguruma, Ruby syntax) mean it.  What PCRE2 would
+ * read in another way, or what could not be translated, is E_UNSUPPORTED, named. */
+smft_status smft__pattern_regex(smft__pattern *pattern, smft_ctx *ctx, const char *text,
+                                int64_t length);
 /* An expression of the library's own, in PCRE2's syntax. */
 smft_status smft__pattern_own_regex(smft__pattern *pattern, smft_ctx *ctx, const char *text);
 void smft__pattern_free(smft__pattern *pattern);
-/* The first match at or after `from` in text (valid UTF-8): *start < 0 if there is none.  May be empty. */
-smft_status smft__pattern_find(const smft__pattern *pattern, smft__scan *scan, const char *text, int64_t length, int64_t from,
-                               int64_t *start, int64_t *end);
-/* One after another, all matches: calls next until *start < 0.  `at` starts at 0, `last_end` at -1; empty matches right after a match are
- * passed over. */
+/* The first match at or after `from` in text (valid UTF-8): *start < 0 if there is none.  May be
+ * empty. */
+smft_status smft__pattern_find(const smft__pattern *pattern, smft__scan *scan, const char *text,
+                               int64_t length, int64_t from, int64_t *start, int64_t *end);
+/* One after another, all matches: calls next until *start < 0.  `at` starts at 0, `last_end` at -1;
+ * empty matches right after a match are passed over. */
 typedef struct smft__matches {
   const smft__pattern *pattern;
   smft__scan *scan;

@@ -1,14 +1,17 @@
 /* tokenizer_split: running the steps of a pre-tokenizer over pieces of text.
- * Does not own: reading them (tokenizer_split_read.c), what is found where (tokenizer_regex.c), merges (tokenizer_bpe.c). */
+ * Does not own: reading them (tokenizer_split_read.c), what is found where (tokenizer_regex.c),
+ * merges (tokenizer_bpe.c). */
 #include "data/tokenizer_split.h"
 #include "base/alloc.h"
 #include "data/tokenizer_normalize.h"
 #include <string.h>
 
-/* ---- bytes as characters ---- */
+/* ---- bytes as characters ------------------------------------------------- */
 
 /* Printable Latin-1 stands for itself; the other 68 bytes are U+0100 and on, in order. */
-static int is_itself(uint32_t byte) { return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE; }
+static int is_itself(uint32_t byte) {
+  return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+}
 
 uint32_t smft__byte_to_code(unsigned char byte) {
   if (is_itself(byte))
@@ -28,10 +31,11 @@ int32_t smft__code_to_byte(uint32_t code) {
   return code == 0x143 ? 0xAD : -1;
 }
 
-/* ---- pieces ---- */
+/* ---- pieces -------------------------------------------------------------- */
 
 static smft_status add_piece(smft__pieces *pieces, int64_t start, int64_t end, int at_start) {
-  SMFT__TRY(smft__grow(pieces->text.ctx, &pieces->data, &pieces->capacity, pieces->n + 1, sizeof *pieces->data));
+  SMFT__TRY(smft__grow(pieces->text.ctx, &pieces->data, &pieces->capacity, pieces->n + 1,
+                       sizeof *pieces->data));
   pieces->data[pieces->n++] = (smft__piece){start, end, at_start};
   return SMFT_OK;
 }
@@ -51,7 +55,7 @@ static void swap_pieces(smft__pieces *a, smft__pieces *b) {
   *b = c;
 }
 
-/* ---- cutting ---- */
+/* ---- cutting ------------------------------------------------------------- */
 
 typedef struct cutter { /* one piece being cut */
   const smft__split_step *step;
@@ -60,7 +64,8 @@ typedef struct cutter { /* one piece being cut */
   int at_start, previous_match;
 } cutter;
 
-/* The next part [start, end) of the piece.  Merging is only ever with the part before: "with next" joins a part to the match before it. */
+/* The next part [start, end) of the piece.  Merging is only ever with the part before: "with next"
+ * joins a part to the match before it. */
 static smft_status put_part(cutter *cut, int64_t start, int64_t end, int is_match) {
   int32_t behavior = cut->step->behavior;
   int join, previous = cut->previous_match;
@@ -68,7 +73,8 @@ static smft_status put_part(cutter *cut, int64_t start, int64_t end, int is_matc
   cut->previous_match = is_match;
   if (behavior == SMFT__CUT_REMOVED && is_match)
     return SMFT_OK;
-  join = (behavior == SMFT__CUT_WITH_PREVIOUS && is_match && !previous) || (behavior == SMFT__CUT_WITH_NEXT && !is_match && previous) ||
+  join = (behavior == SMFT__CUT_WITH_PREVIOUS && is_match && !previous) ||
+         (behavior == SMFT__CUT_WITH_NEXT && !is_match && previous) ||
          (behavior == SMFT__CUT_CONTIGUOUS && is_match == previous);
   if (join && cut->out->n > cut->first) {
     cut->out->data[cut->out->n - 1].end = cut->base + end;
@@ -85,8 +91,8 @@ static void drop_empty(smft__pieces *pieces, int64_t first) {
   pieces->n = n;
 }
 
-static smft_status cut_piece(const smft__split_step *step, smft__scan *scan, const char *text, const smft__piece *piece,
-                             smft__pieces *out) {
+static smft_status cut_piece(const smft__split_step *step, smft__scan *scan, const char *text,
+                             const smft__piece *piece, smft__pieces *out) {
   int64_t length = piece->end - piece->start, done = 0, start, end;
   cutter cut = {step, out, piece->start, out->n, piece->at_start, 0};
   smft__matches matches = {&step->pattern, scan, text + piece->start, length, 0, -1};
@@ -106,7 +112,8 @@ static smft_status cut_piece(const smft__split_step *step, smft__scan *scan, con
 }
 
 /* The text stays, only its cuts change. */
-static smft_status run_cut(const smft__split_step *step, smft__scan *scan, smft__pieces *pieces, smft__pieces *spare) {
+static smft_status run_cut(const smft__split_step *step, smft__scan *scan, smft__pieces *pieces,
+                           smft__pieces *spare) {
   for (int64_t i = 0; i < pieces->n; i++)
     SMFT__TRY(cut_piece(step, scan, pieces->text.data, &pieces->data[i], spare));
   smft__buffer text = pieces->text;
@@ -116,7 +123,7 @@ static smft_status run_cut(const smft__split_step *step, smft__scan *scan, smft_
   return SMFT_OK;
 }
 
-/* ---- steps that change the text ---- */
+/* ---- steps that change the text ------------------------------------------ */
 
 static smft_status put_bytes(smft__buffer *out, const char *text, int64_t length) {
   char chunk[512];
@@ -131,8 +138,8 @@ static smft_status put_bytes(smft__buffer *out, const char *text, int64_t length
   return smft__buffer_put(out, chunk, n);
 }
 
-static smft_status put_prefixed(const smft__split_step *step, const char *text, int64_t length, int at_start, int no_prefix,
-                                smft__buffer *out) {
+static smft_status put_prefixed(const smft__split_step *step, const char *text, int64_t length,
+                                int at_start, int no_prefix, smft__buffer *out) {
   int64_t n = (int64_t)strlen(step->content);
   int has_it = length >= n && memcmp(text, step->content, (size_t)n) == 0;
   if (!has_it && (at_start ? !no_prefix : !step->first_only))
@@ -140,7 +147,8 @@ static smft_status put_prefixed(const smft__split_step *step, const char *text, 
   return smft__buffer_put(out, text, length);
 }
 
-static smft_status run_change(const smft__split_step *step, smft__scan *scan, int no_prefix, smft__pieces *pieces, smft__pieces *spare) {
+static smft_status run_change(const smft__split_step *step, smft__scan *scan, int no_prefix,
+                              smft__pieces *pieces, smft__pieces *spare) {
   for (int64_t i = 0; i < pieces->n; i++) {
     const smft__piece *piece = &pieces->data[i];
     const char *text = pieces->text.data + piece->start;
@@ -150,15 +158,17 @@ static smft_status run_change(const smft__split_step *step, smft__scan *scan, in
     else if (step->kind == SMFT__SPLIT_PREFIX)
       SMFT__TRY(put_prefixed(step, text, length, piece->at_start, no_prefix, &spare->text));
     else
-      SMFT__TRY(smft__pattern_replace(&step->pattern, scan, text, length, step->content, &spare->text));
+      SMFT__TRY(
+          smft__pattern_replace(&step->pattern, scan, text, length, step->content, &spare->text));
     SMFT__TRY(add_piece(spare, start, spare->text.length, piece->at_start));
   }
   swap_pieces(pieces, spare);
   return SMFT_OK;
 }
 
-smft_status smft__splitter_run(const smft__splitter *splitter, smft__scan *scan, const char *text, int64_t length, int at_start,
-                               int no_prefix, smft__pieces *pieces, smft__pieces *spare) {
+smft_status smft__splitter_run(const smft__splitter *splitter, smft__scan *scan, const char *text,
+                               int64_t length, int at_start, int no_prefix, smft__pieces *pieces,
+                               smft__pieces *spare) {
   pieces->n = pieces->text.length = 0;
   SMFT__TRY(smft__buffer_put(&pieces->text, text, length));
   if (length > 0)
@@ -166,7 +176,8 @@ smft_status smft__splitter_run(const smft__splitter *splitter, smft__scan *scan,
   for (int64_t i = 0; i < splitter->n; i++) {
     const smft__split_step *step = &splitter->steps[i];
     spare->n = spare->text.length = 0;
-    SMFT__TRY(step->kind == SMFT__SPLIT_CUT ? run_cut(step, scan, pieces, spare) : run_change(step, scan, no_prefix, pieces, spare));
+    SMFT__TRY(step->kind == SMFT__SPLIT_CUT ? run_cut(step, scan, pieces, spare)
+                                            : run_change(step, scan, no_prefix, pieces, spare));
   }
   return SMFT_OK;
 }

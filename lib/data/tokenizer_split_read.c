@@ -1,5 +1,6 @@
-/* tokenizer_split_read: pre-tokenizers from JSON.  Each becomes a few simple steps (prefix, cut, replace, bytes), run in order.
- * Does not own: running them (tokenizer_split.c), patterns (tokenizer_regex.c). */
+/* tokenizer_split_read: pre-tokenizers from JSON.  Each becomes a few simple steps (prefix, cut,
+ * replace, bytes), run in order. Does not own: running them (tokenizer_split.c), patterns
+ * (tokenizer_regex.c). */
 #include "base/alloc.h"
 #include "data/tokenizer_normalize.h"
 #include "data/tokenizer_split.h"
@@ -7,15 +8,20 @@
 #include <string.h>
 
 /* White space as PCRE2's \s less U+180E, which is no space since Unicode 6.3. */
-#define SPACE "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define GPT2_PATTERN                                                                                                           \
-  "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACE "\\p{L}\\p{N}]+|[" SPACE "]+(?![^" SPACE "])|[" SPACE "]+"
-#define WORD                                                                                                                   \
-  "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define SPACE                                                                                      \
+  "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{"  \
+  "205f}\\x{3000}"
+#define GPT2_PATTERN                                                                               \
+  "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACE "\\p{L}\\p{N}]+|[" SPACE                \
+  "]+(?![^" SPACE "])|[" SPACE "]+"
+#define WORD                                                                                       \
+  "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"    \
+  "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
 #define WHITESPACE_PATTERN "[" WORD "]+|[^" WORD SPACE "]+"
 
 static smft_status add_step(smft__splitter *splitter, int32_t kind, smft__split_step **step) {
-  SMFT__TRY(smft__grow(splitter->ctx, &splitter->steps, &splitter->capacity, splitter->n + 1, sizeof *splitter->steps));
+  SMFT__TRY(smft__grow(splitter->ctx, &splitter->steps, &splitter->capacity, splitter->n + 1,
+                       sizeof *splitter->steps));
   *step = &splitter->steps[splitter->n++];
   memset(*step, 0, sizeof **step);
   (*step)->kind = kind;
@@ -28,7 +34,8 @@ static smft_status add_cut(smft__splitter *splitter, int32_t behavior, smft__spl
   return SMFT_OK;
 }
 
-static smft_status add_class_cut(smft__splitter *splitter, int32_t behavior, smft__code_class is_member) {
+static smft_status add_class_cut(smft__splitter *splitter, int32_t behavior,
+                                 smft__code_class is_member) {
   smft__split_step *step;
   SMFT__TRY(add_cut(splitter, behavior, &step));
   step->pattern.code_class = is_member;
@@ -43,7 +50,8 @@ static smft_status add_prefix(smft__splitter *splitter, const char *content, int
   return SMFT_OK;
 }
 
-smft_status smft__splitter_byte_level(smft__splitter *splitter, smft_ctx *ctx, int add_prefix_space, int use_regex) {
+smft_status smft__splitter_byte_level(smft__splitter *splitter, smft_ctx *ctx, int add_prefix_space,
+                                      int use_regex) {
   smft__split_step *step;
   splitter->ctx = ctx;
   if (add_prefix_space)
@@ -57,13 +65,16 @@ smft_status smft__splitter_byte_level(smft__splitter *splitter, smft_ctx *ctx, i
 
 static smft_status read_byte_level(smft__splitter *splitter, const json_t *json) {
   int add_prefix_space = 0, use_regex = 1;
-  SMFT__TRY(smft__json_bool(json, "add_prefix_space", 1, &add_prefix_space, "pre_tokenizer ByteLevel"));
+  SMFT__TRY(
+      smft__json_bool(json, "add_prefix_space", 1, &add_prefix_space, "pre_tokenizer ByteLevel"));
   SMFT__TRY(smft__json_bool(json, "use_regex", 1, &use_regex, "pre_tokenizer ByteLevel"));
   return smft__splitter_byte_level(splitter, splitter->ctx, add_prefix_space, use_regex);
 }
 
-static smft_status read_behavior(const json_t *json, const char *fallback, int32_t *behavior, const char *what) {
-  static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+static smft_status read_behavior(const json_t *json, const char *fallback, int32_t *behavior,
+                                 const char *what) {
+  static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext",
+                                      "Contiguous"};
   const char *name = NULL;
   SMFT__TRY(smft__json_string(json, "behavior", fallback, &name, what));
   for (int32_t i = 0; name && i < 5; i++)
@@ -71,7 +82,8 @@ static smft_status read_behavior(const json_t *json, const char *fallback, int32
       *behavior = i;
       return SMFT_OK;
     }
-  return smft__fail(SMFT_E_UNSUPPORTED, "%s: behavior \"%s\" is not supported", what, name ? name : "");
+  return smft__fail(SMFT_E_UNSUPPORTED, "%s: behavior \"%s\" is not supported", what,
+                    name ? name : "");
 }
 
 static smft_status read_split(smft__splitter *splitter, const json_t *json) {
@@ -87,7 +99,8 @@ static smft_status read_split(smft__splitter *splitter, const json_t *json) {
 static smft_status read_digits(smft__splitter *splitter, const json_t *json) {
   int individual = 0;
   SMFT__TRY(smft__json_bool(json, "individual_digits", 0, &individual, "pre_tokenizer Digits"));
-  return add_class_cut(splitter, individual ? SMFT__CUT_ISOLATED : SMFT__CUT_CONTIGUOUS, smft__is_number);
+  return add_class_cut(splitter, individual ? SMFT__CUT_ISOLATED : SMFT__CUT_CONTIGUOUS,
+                       smft__is_number);
 }
 
 static smft_status read_punctuation(smft__splitter *splitter, const json_t *json) {
@@ -109,7 +122,8 @@ static smft_status read_whitespace(smft__splitter *splitter) {
 }
 
 /* A string of one character. */
-static smft_status read_character(const json_t *json, const char *key, const char *fallback, const char **text, const char *what) {
+static smft_status read_character(const json_t *json, const char *key, const char *fallback,
+                                  const char **text, const char *what) {
   SMFT__TRY(smft__json_string(json, key, fallback, text, what));
   size_t length = *text ? strlen(*text) : 0;
   if (length == 0 || smft__utf8_next(*text, length, NULL) != (int32_t)length)
@@ -125,18 +139,22 @@ static smft_status read_delimiter(smft__splitter *splitter, const json_t *json) 
   return smft__pattern_literal(&step->pattern, splitter->ctx, text, (int64_t)strlen(text));
 }
 
-/* "prepend_scheme" is always, first or never; before there was one, "add_prefix_space" meant always or never. */
+/* "prepend_scheme" is always, first or never; before there was one, "add_prefix_space" meant always
+ * or never. */
 static smft_status read_scheme(const json_t *json, int *prefix, int *first_only) {
   const char *what = "pre_tokenizer Metaspace", *scheme = NULL;
   int add_prefix_space = 1;
   SMFT__TRY(smft__json_bool(json, "add_prefix_space", 1, &add_prefix_space, what));
-  SMFT__TRY(smft__json_string(json, "prepend_scheme", add_prefix_space ? "always" : "never", &scheme, what));
+  SMFT__TRY(smft__json_string(json, "prepend_scheme", add_prefix_space ? "always" : "never",
+                              &scheme, what));
   *prefix = strcmp(scheme, "never") != 0;
   *first_only = strcmp(scheme, "first") == 0;
   if (*prefix && !*first_only && strcmp(scheme, "always") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, "%s: prepend_scheme \"%s\" is not supported", what, scheme);
+    return smft__fail(SMFT_E_UNSUPPORTED, "%s: prepend_scheme \"%s\" is not supported", what,
+                      scheme);
   if (*prefix && !add_prefix_space)
-    return smft__fail(SMFT_E_FORMAT, "%s: add_prefix_space is false, but prepend_scheme is \"%s\"", what, scheme);
+    return smft__fail(SMFT_E_FORMAT, "%s: add_prefix_space is false, but prepend_scheme is \"%s\"",
+                      what, scheme);
   return SMFT_OK;
 }
 

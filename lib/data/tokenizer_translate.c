@@ -1,18 +1,22 @@
-/* tokenizer_translate: regular expressions in Oniguruma's Ruby syntax (that of tokenizer.json) to PCRE2's.
- * Only a part of the language is let through: what both engines read alike, and what can be rewritten exactly (white space, line ends,
- * scripts).  Anything else is an error that names it: a wrong split would give wrong ids and no sign of it.
- * Does not own: compiling and matching (tokenizer_regex.c). */
+/* tokenizer_translate: regular expressions in Oniguruma's Ruby syntax (that of tokenizer.json) to
+ * PCRE2's. Only a part of the language is let through: what both engines read alike, and what can
+ * be rewritten exactly (white space, line ends, scripts).  Anything else is an error that names it:
+ * a wrong split would give wrong ids and no sign of it. Does not own: compiling and matching
+ * (tokenizer_regex.c). */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "base/bytes.h"
 #include "data/tokenizer_regex.h"
 #include <pcre2.h>
 #include <string.h>
 
-/* Unicode's White_Space and its complement, for use inside brackets.  PCRE2's own \s has U+180E too. */
-#define WHITE_SPACE                                                                                                             \
-  "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define NOT_WHITE_SPACE                                                                                                         \
-  "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}"            \
+/* Unicode's White_Space and its complement, for use inside brackets.  PCRE2's own \s has U+180E
+ * too. */
+#define WHITE_SPACE                                                                                \
+  "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{"  \
+  "205f}\\x{3000}"
+#define NOT_WHITE_SPACE                                                                            \
+  "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"  \
+  "\\x{200b}-\\x{2027}"                                                                            \
   "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 
 #if PCRE2_MAJOR > 10 || (PCRE2_MAJOR == 10 && PCRE2_MINOR >= 40)
@@ -30,11 +34,14 @@ typedef struct source {
 } source;
 
 static smft_status unsupported(const source *in, const char *what) {
-  return smft__fail(SMFT_E_UNSUPPORTED, "regular expression \"%.*s\": %s at its byte %lld is not supported",
+  return smft__fail(SMFT_E_UNSUPPORTED,
+                    "regular expression \"%.*s\": %s at its byte %lld is not supported",
                     (int)(in->length < 200 ? in->length : 200), in->text, what, (long long)in->at);
 }
 
-static smft_status put(source *in, const char *text) { return smft__buffer_put(in->out, text, (int64_t)strlen(text)); }
+static smft_status put(source *in, const char *text) {
+  return smft__buffer_put(in->out, text, (int64_t)strlen(text));
+}
 
 static smft_status copy(source *in, int64_t n) {
   SMFT__TRY(smft__buffer_put(in->out, in->text + in->at, n));
@@ -43,7 +50,9 @@ static smft_status copy(source *in, int64_t n) {
 }
 
 /* 0 past the end. */
-static char peek(const source *in, int64_t ahead) { return in->at + ahead < in->length ? in->text[in->at + ahead] : '\0'; }
+static char peek(const source *in, int64_t ahead) {
+  return in->at + ahead < in->length ? in->text[in->at + ahead] : '\0';
+}
 
 static int starts(const source *in, const char *word) {
   size_t n = strlen(word);
@@ -52,9 +61,12 @@ static int starts(const source *in, const char *word) {
 
 static int is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 static int is_digit(char c) { return c >= '0' && c <= '9'; }
-static int is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+static int is_hex(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
 
-/* \p{L}, \p{^Lu}, \P{Han}: a general category of one or two letters as it is, a longer name as a script. */
+/* \p{L}, \p{^Lu}, \P{Han}: a general category of one or two letters as it is, a longer name as a
+ * script. */
 static smft_status translate_property(source *in) {
   int64_t name = 3, n = 0;
   if (peek(in, 2) != '{')
@@ -124,7 +136,8 @@ static smft_status translate_escape(source *in) {
   return unsupported(in, "this escape");
 }
 
-/* A set of characters as an end of a range ("[\\s-x]", "[a-\\d]") is a literal '-' to one engine and an error or worse to the other. */
+/* A set of characters as an end of a range ("[\\s-x]", "[a-\\d]") is a literal '-' to one engine
+ * and an error or worse to the other. */
 static int is_set_in_range(const source *in, int64_t start) {
   int64_t at = in->at, end = at + 2;
   char c = peek(in, 1);
@@ -158,9 +171,11 @@ static smft_status translate_class(source *in) {
   return copy(in, 1);
 }
 
-/* An option in the middle of an expression reaches further in Ruby than in Perl, so (?i) is let through at the start only. */
+/* An option in the middle of an expression reaches further in Ruby than in Perl, so (?i) is let
+ * through at the start only. */
 static smft_status translate_group(source *in) {
-  static const char *const openings[] = {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:", "(?-i:"};
+  static const char *const openings[] = {"(?:",  "(?=", "(?!",  "(?<=",
+                                         "(?<!", "(?>", "(?i:", "(?-i:"};
   in->can_repeat = 0;
   if (in->at == 0 && starts(in, "(?i)"))
     return copy(in, 4);
@@ -172,7 +187,8 @@ static smft_status translate_group(source *in) {
   return copy(in, 1);
 }
 
-/* {n}, {n,}, {n,m}, {n,m}? as they are; {,m}, {n}? and {n,m}+ mean different things to the two engines. */
+/* {n}, {n,}, {n,m}, {n,m}? as they are; {,m}, {n}? and {n,m}+ mean different things to the two
+ * engines. */
 static smft_status translate_braces(source *in) {
   int64_t n = 1, comma = 0;
   while (is_digit(peek(in, n)) || (peek(in, n) == ',' && !comma && n > 1)) {
@@ -211,7 +227,8 @@ static smft_status translate_next(source *in) {
     return translate_repeat(in);
   if (c == '\0' || c == '}' || c == ']')
     return unsupported(in, "this character");
-  in->can_repeat = c != '|' && c != '^' && c != '$'; /* ^ and $ are of lines in both: PCRE2_MULTILINE */
+  /* ^ and $ are of lines in both: PCRE2_MULTILINE */
+  in->can_repeat = c != '|' && c != '^' && c != '$';
   return copy(in, 1);
 }
 

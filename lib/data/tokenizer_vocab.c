@@ -1,5 +1,6 @@
 /* tokenizer_vocab: token strings in one block, a table by id and a hash table by spelling.
- * Does not own: merges (tokenizer_bpe.c), what added tokens match (tokenizer_added.c), where tokens come from (tokenizer_json.c). */
+ * Does not own: merges (tokenizer_bpe.c), what added tokens match (tokenizer_added.c), where tokens
+ * come from (tokenizer_json.c). */
 #include "data/tokenizer_vocab.h"
 #include "base/alloc.h"
 #include "base/hash.h"
@@ -31,7 +32,8 @@ void smft__vocab_free(smft__vocab *vocab) {
   memset(vocab, 0, sizeof *vocab);
 }
 
-/* The slot that holds this spelling, or the empty one where it belongs.  At most half of the slots are full. */
+/* The slot that holds this spelling, or the empty one where it belongs.  At most half of the slots
+ * are full. */
 static int64_t find_slot(const smft__vocab *vocab, const char *text, int64_t length) {
   uint64_t mask = (uint64_t)vocab->n_slots - 1;
   uint64_t slot = smft__hash_bytes(text, (size_t)length) & mask;
@@ -55,14 +57,18 @@ static smft_status append_text(smft__vocab *vocab, const char *text, int64_t len
   return SMFT_OK;
 }
 
-smft_status smft__vocab_add(smft__vocab *vocab, const char *text, int64_t length, int64_t id, uint32_t flags) {
+smft_status smft__vocab_add(smft__vocab *vocab, const char *text, int64_t length, int64_t id,
+                            uint32_t flags) {
   if (id < 0 || id >= vocab->n_ids || length > INT32_MAX)
-    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\": id %lld, expected 0 to %lld", text, (long long)id, (long long)vocab->n_ids - 1);
+    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\": id %lld, expected 0 to %lld", text,
+                      (long long)id, (long long)vocab->n_ids - 1);
   if (vocab->tokens[id].start >= 0)
-    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\": its id %lld is the id of another token too", text, (long long)id);
+    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\": its id %lld is the id of another token too",
+                      text, (long long)id);
   int64_t slot = find_slot(vocab, text, length);
   if (vocab->slots[slot] >= 0)
-    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\" is there twice, as %d and %lld", text, (int)vocab->slots[slot], (long long)id);
+    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\" is there twice, as %d and %lld", text,
+                      (int)vocab->slots[slot], (long long)id);
   int64_t start = vocab->text_length;
   SMFT__TRY(append_text(vocab, text, length));
   vocab->tokens[id] = (smft__token){start, (int32_t)length, flags};

@@ -1,5 +1,6 @@
-/* dense: work on every trained number at once, cut into fixed blocks of one part each, on the context's threads.  Owns the layout; the
- * arithmetic is update.c's, the arrays are their holders'. */
+/* dense: work on every trained number at once, cut into fixed blocks of one part each, on the
+ * context's threads.  Owns the layout; the arithmetic is update.c's, the arrays are their holders'.
+ */
 #include "learn/dense.h"
 #include "base/alloc.h"
 #include "base/hash.h"
@@ -7,7 +8,7 @@
 
 #define BLOCK 16384 /* floats: four arrays of it stay in the second-level cache */
 
-/* ---- the layout ---- */
+/* ---- the layout ---------------------------------------------------------- */
 
 static smft_status allocate(smft__dense *dense, smft_ctx *ctx, int32_t n) {
   dense->parts = smft__alloc_array(ctx, n, sizeof *dense->parts);
@@ -23,7 +24,8 @@ static void hash_parts(smft__dense *dense) {
   for (int32_t i = 0; i < dense->n_parts; i++) {
     const smft__part *part = &dense->parts[i];
     smft__sha256_add(&hash, part->name, strlen(part->name) + 1);
-    smft__sha256_add(&hash, part->shape.shape, (size_t)part->shape.n_dims * sizeof *part->shape.shape);
+    smft__sha256_add(&hash, part->shape.shape,
+                     (size_t)part->shape.n_dims * sizeof *part->shape.shape);
   }
   smft__sha256_hex(&hash, dense->hash);
 }
@@ -75,14 +77,15 @@ void smft__dense_free(smft__dense *dense, smft_ctx *ctx) {
 
 int64_t smft__dense_blocks(const smft__dense *dense) { return dense->block[dense->n_parts]; }
 
-/* ---- pieces: blocks, and runs of rows in them ---- */
+/* ---- pieces: blocks, and runs of rows in them ---------------------------- */
 
 uint64_t *smft__dense_rows(smft_ctx *ctx, const smft__dense *dense) {
   return smft__calloc_array(ctx, dense->n_pools * dense->words, sizeof(uint64_t));
 }
 
 const uint64_t *smft__dense_rows_of(const smft__dense *dense, const uint64_t *rows, int32_t part) {
-  return rows && dense->parts[part].pool >= 0 ? rows + dense->parts[part].pool * dense->words : NULL;
+  return rows && dense->parts[part].pool >= 0 ? rows + dense->parts[part].pool * dense->words
+                                              : NULL;
 }
 
 typedef struct piece { /* a block, or a part of one */
@@ -107,7 +110,8 @@ static piece piece_of(const smft__dense *dense, int64_t block) {
 
 static int has_bit(const uint64_t *rows, int64_t row) { return rows[row >> 6] >> (row & 63) & 1; }
 
-/* The first row from `row` on, before `end`, that has (wanted 1) or has not (0) its bit; `end` if there is none. */
+/* The first row from `row` on, before `end`, that has (wanted 1) or has not (0) its bit; `end` if
+ * there is none. */
 static int64_t next_row(const uint64_t *rows, int64_t row, int64_t end, int wanted) {
   while (row < end && has_bit(rows, row) != wanted) {
     uint64_t rest = (wanted ? rows[row >> 6] : ~rows[row >> 6]) >> (row & 63);
@@ -116,25 +120,28 @@ static int64_t next_row(const uint64_t *rows, int64_t row, int64_t end, int want
   return row < end ? row : end;
 }
 
-/* The part of `whole` from `from` on that is the next run of rows with bits; n 0: no more.  Rows may begin and end in the middle, where
- * the block does.  rows NULL: all of it. */
-static piece next_run(const smft__dense *dense, const piece *whole, const uint64_t *rows, int64_t from) {
+/* The part of `whole` from `from` on that is the next run of rows with bits; n 0: no more.  Rows
+ * may begin and end in the middle, where the block does.  rows NULL: all of it. */
+static piece next_run(const smft__dense *dense, const piece *whole, const uint64_t *rows,
+                      int64_t from) {
   int64_t dim = dense->row_floats, stop = whole->offset + whole->n;
   piece run = {whole->part, from, stop - from};
   if (!rows || run.n == 0)
     return run;
-  int64_t last = smft__blocks(stop, dim), first = next_row(rows, from / dim, last, 1), end = next_row(rows, first, last, 0);
-  int64_t begin_at = first * dim > from ? first * dim : from, end_at = end * dim < stop ? end * dim : stop;
+  int64_t last = smft__blocks(stop, dim), first = next_row(rows, from / dim, last, 1);
+  int64_t end = next_row(rows, first, last, 0);
+  int64_t begin_at = first * dim > from ? first * dim : from;
+  int64_t end_at = end * dim < stop ? end * dim : stop;
   run.offset = begin_at < stop ? begin_at : stop;
   run.n = end_at > run.offset ? end_at - run.offset : 0;
   return run;
 }
 
-#define EACH_RUN(run, dense, whole, rows)                                             \
-  for (piece run = next_run(dense, whole, rows, (whole)->offset); run.n > 0;          \
+#define EACH_RUN(run, dense, whole, rows)                                                          \
+  for (piece run = next_run(dense, whole, rows, (whole)->offset); run.n > 0;                       \
        run = next_run(dense, whole, rows, run.offset + run.n))
 
-/* ---- clear, sum, largest ---- */
+/* ---- clear, sum, largest ------------------------------------------------- */
 
 typedef struct work {
   const smft__dense *dense;
@@ -149,7 +156,7 @@ static void clear_block(void *arg, int64_t block, int32_t lane) {
   (void)lane;
   piece whole = piece_of(w->dense, block);
   EACH_RUN(run, w->dense, &whole, smft__dense_rows_of(w->dense, w->rows, whole.part))
-    memset(w->x + w->dense->begin[run.part] + run.offset, 0, (size_t)run.n * sizeof *w->x);
+  memset(w->x + w->dense->begin[run.part] + run.offset, 0, (size_t)run.n * sizeof *w->x);
 }
 
 void smft__dense_clear(smft_ctx *ctx, const smft__dense *dense, float *x, const uint64_t *rows) {
@@ -163,12 +170,13 @@ static void sum_block(void *arg, int64_t block, int32_t lane) {
   (void)lane;
   piece whole = piece_of(w->dense, block);
   EACH_RUN(run, w->dense, &whole, smft__dense_rows_of(w->dense, w->rows, whole.part))
-    smft__add_squares(sum, w->x + w->dense->begin[run.part] + run.offset, run.n, run.offset - whole.offset);
+  smft__add_squares(sum, w->x + w->dense->begin[run.part] + run.offset, run.n,
+                    run.offset - whole.offset);
   w->partial[block] = smft__sum_lanes(sum);
 }
 
-void smft__dense_sum_squares(smft_ctx *ctx, const smft__dense *dense, const float *x, const uint64_t *rows, double *partial,
-                             double sums[2]) {
+void smft__dense_sum_squares(smft_ctx *ctx, const smft__dense *dense, const float *x,
+                             const uint64_t *rows, double *partial, double sums[2]) {
   work w = {dense, (float *)(uintptr_t)x, NULL, rows, partial};
   smft__parallel_for(ctx, smft__dense_blocks(dense), sum_block, &w);
   sums[0] = sums[1] = 0;
@@ -184,7 +192,8 @@ static void largest_block(void *arg, int64_t block, int32_t lane) {
   w->partial[block] = smft__largest(w->parts[p.part] + p.offset, p.n);
 }
 
-double smft__dense_largest(smft_ctx *ctx, const smft__dense *dense, float *const *parts, double *partial) {
+double smft__dense_largest(smft_ctx *ctx, const smft__dense *dense, float *const *parts,
+                           double *partial) {
   double largest = 0;
   work w = {dense, NULL, parts, NULL, partial};
   smft__parallel_for(ctx, smft__dense_blocks(dense), largest_block, &w);
@@ -193,7 +202,7 @@ double smft__dense_largest(smft_ctx *ctx, const smft__dense *dense, float *const
   return largest;
 }
 
-/* ---- update ---- */
+/* ---- update -------------------------------------------------------------- */
 
 typedef struct update_work {
   const smft__dense_step *step;
@@ -204,8 +213,10 @@ typedef struct update_work {
 static void update_run(update_work *w, const piece *p) {
   const smft__dense_step *step = w->step;
   int64_t at = step->dense->begin[p->part] + p->offset;
-  float *weights = step->weights[p->part] + p->offset, *m = step->m ? step->m + at : NULL, *v = step->v ? step->v + at : NULL;
-  if (!smft__update(&step->rules[p->part], weights, step->gradient + at, m, v, p->n, w->store ? weights : NULL, m, v))
+  float *weights = step->weights[p->part] + p->offset, *m = step->m ? step->m + at : NULL;
+  float *v = step->v ? step->v + at : NULL;
+  if (!smft__update(&step->rules[p->part], weights, step->gradient + at, m, v, p->n,
+                    w->store ? weights : NULL, m, v))
     atomic_store_explicit(&w->bad, 1, memory_order_relaxed);
 }
 
@@ -214,7 +225,7 @@ static void update_block(void *arg, int64_t block, int32_t lane) {
   (void)lane;
   piece whole = piece_of(w->step->dense, block);
   EACH_RUN(run, w->step->dense, &whole, w->step->rows[whole.part])
-    update_run(w, &run);
+  update_run(w, &run);
 }
 
 int smft__dense_update(smft_ctx *ctx, const smft__dense_step *step, int store) {

@@ -1,6 +1,8 @@
-/* fact_rows: the rows that may change for the fact in hand.  They are chosen once a fact, by the selector, from the reads of all its
- * wordings; each step then trains those of them that its own batch reads.  Choosing anew in every step's batch (SMFT_LEARNER_ROWS_PER_STEP)
- * touches about twice as many rows for the same learning, since every draw of wordings brings others to the top. */
+/* fact_rows: the rows that may change for the fact in hand.  They are chosen once a fact, by the
+ * selector, from the reads of all its wordings; each step then trains those of them that its own
+ * batch reads.  Choosing anew in every step's batch (SMFT_LEARNER_ROWS_PER_STEP) touches about
+ * twice as many rows for the same learning, since every draw of wordings brings others to the top.
+ */
 #include "base/alloc.h"
 #include "learn/learner.h"
 
@@ -10,12 +12,13 @@ void smft__forget_rows(smft_learner *learner) {
 }
 
 smft_status smft__forward_all_wordings(smft_learner *learner, const smft__fact *fact) {
-  smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens, fact->weights};
+  smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
+                         fact->weights};
   smft__kept kept = {&learner->prefix, fact->offsets};
   SMFT__TRY(smft__keep_prefix(learner, fact));
   SMFT__TRY(smft__patch_begin_read(learner->patch));
-  smft_status status = smft__network_forward_kept(learner->tape, learner->patch, &all, &kept, SMFT__KEEP_NOTHING, NULL,
-                                                  &learner->cancelled);
+  smft_status status = smft__network_forward_kept(learner->tape, learner->patch, &all, &kept,
+                                                  SMFT__KEEP_NOTHING, NULL, &learner->cancelled);
   smft__patch_end_read(learner->patch);
   return status;
 }
@@ -55,7 +58,8 @@ smft_status smft__select_fact_rows(smft_learner *learner, const smft__fact *fact
   selection->n = 0;
   if (learner->rows_of != fact)
     SMFT__TRY(take_rows(learner, fact));
-  SMFT__TRY(smft__grow(learner->ctx, &selection->list, &selection->capacity, chosen->n, sizeof *selection->list));
+  SMFT__TRY(smft__grow(learner->ctx, &selection->list, &selection->capacity, chosen->n,
+                       sizeof *selection->list));
   for (int64_t i = 0; i < chosen->n; i++)
     if (is_read(&learner->slots.counts[chosen->list[i].pool], chosen->list[i].slot))
       selection->list[selection->n++] = chosen->list[i];

@@ -1,5 +1,6 @@
-/* facts: turns what a host says about a fact into token sequences and loss weights.  Owns the cut into prompt, answer and end, and every
- * complaint about a fact; does not own the queue (learner.c) nor the tokenizer. */
+/* facts: turns what a host says about a fact into token sequences and loss weights.  Owns the cut
+ * into prompt, answer and end, and every complaint about a fact; does not own the queue (learner.c)
+ * nor the tokenizer. */
 #include "learn/facts.h"
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -29,7 +30,8 @@ void smft__fact_free(smft__fact *fact, smft_ctx *ctx) {
   smft__free(ctx, fact);
 }
 
-static smft_status maker_start(maker *make, const smft_model *model, const char *id, int64_t n, int loss_all) {
+static smft_status maker_start(maker *make, const smft_model *model, const char *id, int64_t n,
+                               int loss_all) {
   size_t bad = 0;
   SMFT__REQUIRE(id, "fact: its id is NULL");
   if (!smft__utf8_valid(id, strlen(id), &bad))
@@ -51,7 +53,8 @@ static smft_status maker_start(maker *make, const smft_model *model, const char 
 /* Weights of the ids that came since the last call. */
 static smft_status put_weights(maker *make, int learnt) {
   smft__fact *fact = make->fact;
-  SMFT__TRY(smft__grow(make->ctx, &fact->weights, &fact->weights_capacity, fact->ids.n, sizeof *fact->weights));
+  SMFT__TRY(smft__grow(make->ctx, &fact->weights, &fact->weights_capacity, fact->ids.n,
+                       sizeof *fact->weights));
   for (; fact->n_tokens < fact->ids.n; fact->n_tokens++)
     fact->weights[fact->n_tokens] = learnt || make->loss_all ? 1.0f : 0.0f;
   return SMFT_OK;
@@ -61,15 +64,19 @@ static smft_status end_wording(maker *make) {
   smft__fact *fact = make->fact;
   int64_t begin = fact->offsets[fact->n_wordings], n = fact->n_tokens - begin;
   if (n > make->model->config.context)
-    return smft__fail(SMFT_E_CONTEXT, "fact \"%s\", wording %lld: it has %lld tokens, the model's context holds %d", fact->id,
-                      (long long)fact->n_wordings, (long long)n, (int)make->model->config.context);
+    return smft__fail(SMFT_E_CONTEXT,
+                      "fact \"%s\", wording %lld: it has %lld tokens, the model's context holds %d",
+                      fact->id, (long long)fact->n_wordings, (long long)n,
+                      (int)make->model->config.context);
   double learnt = 0;
   if (n > 0)
     fact->weights[begin] = 0; /* nothing stands before it */
   for (int64_t i = begin; i < fact->n_tokens; i++)
     learnt += (double)fact->weights[i];
   if (learnt == 0)
-    return smft__fail(SMFT_E_FACT, "fact \"%s\", wording %lld: no token of it can be learnt (%lld tokens; the first one is only given)",
+    return smft__fail(SMFT_E_FACT,
+                      "fact \"%s\", wording %lld: no token of it can be learnt (%lld tokens; the "
+                      "first one is only given)",
                       fact->id, (long long)fact->n_wordings, (long long)n);
   fact->n_wordings++;
   fact->offsets[fact->n_wordings] = fact->n_tokens;
@@ -84,13 +91,15 @@ static smft_status maker_end(maker *make, smft_status status, smft__fact **out) 
   return status;
 }
 
-/* ---- text ---- */
+/* ---- text ---------------------------------------------------------------- */
 
 static smft_status put_piece(maker *make, const piece *p) {
   uint32_t flags = p->flags | SMFT_ENCODE_NO_PARSE;
-  smft_status status = smft__tokenizer_encode(make->model->tokenizer, p->text, p->length, flags, &make->fact->ids);
+  smft_status status =
+      smft__tokenizer_encode(make->model->tokenizer, p->text, p->length, flags, &make->fact->ids);
   if (status != SMFT_OK)
-    return smft__fail_within(status, "fact \"%s\", wording %lld", make->fact->id, (long long)make->fact->n_wordings);
+    return smft__fail_within(status, "fact \"%s\", wording %lld", make->fact->id,
+                             (long long)make->fact->n_wordings);
   return put_weights(make, p->learnt);
 }
 
@@ -102,8 +111,10 @@ static const char *find_last(const char *text, const char *part) {
   return found;
 }
 
-/* The answer's tokens begin with its space, as they do in running text: a space before it is the answer's, not the prompt's. */
-static smft_status put_prompt_and_answer(maker *make, const char *prompt, size_t prompt_length, const char *answer, size_t answer_length) {
+/* The answer's tokens begin with its space, as they do in running text: a space before it is the
+ * answer's, not the prompt's. */
+static smft_status put_prompt_and_answer(maker *make, const char *prompt, size_t prompt_length,
+                                         const char *answer, size_t answer_length) {
   int move = prompt_length > 0 && prompt[prompt_length - 1] == ' ' && answer[0] != ' ';
   piece before = {prompt, prompt_length - (move ? 1 : 0), SMFT_ENCODE_SPECIAL, 0};
   piece span = {answer, answer_length, prompt_length > 0 ? SMFT_ENCODE_CONTINUE : 0, 1};
@@ -125,25 +136,32 @@ static smft_status put_prompt_and_answer(maker *make, const char *prompt, size_t
 static smft_status put_statement(maker *make, const smft_wording *w) {
   const char *at = find_last(w->statement, w->answer);
   if (!at)
-    return smft__fail(SMFT_E_FACT, "fact \"%s\", wording %lld: the answer \"%s\" is not in the statement \"%s\"", make->fact->id,
-                      (long long)make->fact->n_wordings, w->answer, w->statement);
+    return smft__fail(SMFT_E_FACT,
+                      "fact \"%s\", wording %lld: the answer \"%s\" is not in the statement \"%s\"",
+                      make->fact->id, (long long)make->fact->n_wordings, w->answer, w->statement);
   size_t length = strlen(w->answer);
   piece after = {at + length, strlen(at + length), SMFT_ENCODE_CONTINUE, 0};
-  SMFT__TRY(put_prompt_and_answer(make, w->statement, (size_t)(at - w->statement), w->answer, length));
+  SMFT__TRY(
+      put_prompt_and_answer(make, w->statement, (size_t)(at - w->statement), w->answer, length));
   return after.length ? put_piece(make, &after) : SMFT_OK;
 }
 
 static smft_status put_text(maker *make, const smft_wording *w) {
   long long number = make->fact->n_wordings;
-  SMFT__REQUIRE(!w->prompt || !w->statement, "fact \"%s\", wording %lld: it has a prompt and a statement; give one", make->fact->id,
-                number);
-  SMFT__REQUIRE(w->prompt || w->statement, "fact \"%s\", wording %lld: it has neither a prompt nor a statement", make->fact->id, number);
+  SMFT__REQUIRE(!w->prompt || !w->statement,
+                "fact \"%s\", wording %lld: it has a prompt and a statement; give one",
+                make->fact->id, number);
+  SMFT__REQUIRE(w->prompt || w->statement,
+                "fact \"%s\", wording %lld: it has neither a prompt nor a statement",
+                make->fact->id, number);
   if (!w->answer || !w->answer[0])
-    return smft__fail(SMFT_E_FACT, "fact \"%s\", wording %lld: its answer is empty", make->fact->id, number);
+    return smft__fail(SMFT_E_FACT, "fact \"%s\", wording %lld: its answer is empty", make->fact->id,
+                      number);
   if (w->statement)
     SMFT__TRY(put_statement(make, w));
   else
-    SMFT__TRY(put_prompt_and_answer(make, w->prompt, strlen(w->prompt), w->answer, strlen(w->answer)));
+    SMFT__TRY(
+        put_prompt_and_answer(make, w->prompt, strlen(w->prompt), w->answer, strlen(w->answer)));
   const char *text = w->end ? w->end : w->statement ? "" : "\n";
   piece end = {text, strlen(text), SMFT_ENCODE_CONTINUE, 1};
   if (end.length)
@@ -158,13 +176,14 @@ static void element_of(void *own, size_t known, const void *array, int64_t i) {
   memcpy(own, (const char *)array + (size_t)i * stride, stride < known ? stride : known);
 }
 
-smft_status smft__fact_from_text(smft__fact **out, const smft_model *model, const char *id, const smft_wording *wordings, int64_t n,
-                                 int loss_all) {
+smft_status smft__fact_from_text(smft__fact **out, const smft_model *model, const char *id,
+                                 const smft_wording *wordings, int64_t n, int loss_all) {
   maker make = {0};
   *out = NULL;
   smft_wording first = SMFT_WORDING_INIT;
   if (!model->tokenizer)
-    return smft__fail(SMFT_E_UNSUPPORTED, "fact \"%s\": the model has no tokenizer; push token ids", id ? id : "");
+    return smft__fail(SMFT_E_UNSUPPORTED, "fact \"%s\": the model has no tokenizer; push token ids",
+                      id ? id : "");
   SMFT__REQUIRE(wordings || n == 0, "fact \"%s\": wordings is NULL", id ? id : "");
   smft_status status = maker_start(&make, model, id, n, loss_all);
   if (status == SMFT_OK)
@@ -177,15 +196,18 @@ smft_status smft__fact_from_text(smft__fact **out, const smft_model *model, cons
   return maker_end(&make, status, out);
 }
 
-/* ---- token ids ---- */
+/* ---- token ids ----------------------------------------------------------- */
 
 static smft_status put_ids(maker *make, const int32_t *ids, int64_t n, int learnt) {
-  SMFT__REQUIRE(n >= 0 && (ids || n == 0), "fact \"%s\", wording %lld: ids are NULL or their number is negative (%lld)", make->fact->id,
-                (long long)make->fact->n_wordings, (long long)n);
+  SMFT__REQUIRE(n >= 0 && (ids || n == 0),
+                "fact \"%s\", wording %lld: ids are NULL or their number is negative (%lld)",
+                make->fact->id, (long long)make->fact->n_wordings, (long long)n);
   for (int64_t i = 0; i < n; i++) {
     if (ids[i] < 0 || ids[i] >= make->model->config.vocab)
-      return smft__fail(SMFT_E_TOKEN, "fact \"%s\", wording %lld: token id %d is outside the vocabulary of %d", make->fact->id,
-                        (long long)make->fact->n_wordings, (int)ids[i], (int)make->model->config.vocab);
+      return smft__fail(SMFT_E_TOKEN,
+                        "fact \"%s\", wording %lld: token id %d is outside the vocabulary of %d",
+                        make->fact->id, (long long)make->fact->n_wordings, (int)ids[i],
+                        (int)make->model->config.vocab);
     SMFT__TRY(smft__ids_put(&make->fact->ids, ids[i]));
   }
   return put_weights(make, learnt);
@@ -193,14 +215,15 @@ static smft_status put_ids(maker *make, const int32_t *ids, int64_t n, int learn
 
 static smft_status put_ids_wording(maker *make, const smft_ids_wording *w) {
   if (w->n_answer == 0)
-    return smft__fail(SMFT_E_FACT, "fact \"%s\", wording %lld: its answer is empty", make->fact->id, (long long)make->fact->n_wordings);
+    return smft__fail(SMFT_E_FACT, "fact \"%s\", wording %lld: its answer is empty", make->fact->id,
+                      (long long)make->fact->n_wordings);
   SMFT__TRY(put_ids(make, w->prompt, w->n_prompt, 0));
   SMFT__TRY(put_ids(make, w->answer, w->n_answer, 1));
   return end_wording(make);
 }
 
-smft_status smft__fact_from_ids(smft__fact **out, const smft_model *model, const char *id, const smft_ids_wording *wordings, int64_t n,
-                                int loss_all) {
+smft_status smft__fact_from_ids(smft__fact **out, const smft_model *model, const char *id,
+                                const smft_ids_wording *wordings, int64_t n, int loss_all) {
   maker make = {0};
   *out = NULL;
   smft_ids_wording first = {sizeof first, 0, NULL, 0, NULL, 0};
@@ -220,20 +243,25 @@ smft_status smft__fact_from_ids(smft__fact **out, const smft_model *model, const
 
 static smft_status wording_from_json(smft_wording *wording, const json_t *object) {
   if (!json_is_object(object))
-    return smft__fail(SMFT_E_FORMAT, "\"wordings\": expected objects with \"prompt\" or \"statement\" and \"answer\"");
+    return smft__fail(
+        SMFT_E_FORMAT,
+        "\"wordings\": expected objects with \"prompt\" or \"statement\" and \"answer\"");
   SMFT__TRY(smft__json_string(object, "prompt", NULL, &wording->prompt, "wording"));
   SMFT__TRY(smft__json_string(object, "statement", NULL, &wording->statement, "wording"));
   SMFT__TRY(smft__json_string(object, "answer", NULL, &wording->answer, "wording"));
   return smft__json_string(object, "end", NULL, &wording->end, "wording");
 }
 
-smft_status smft__fact_from_json(smft__fact **out, const smft_model *model, const json_t *object, int loss_all) {
+smft_status smft__fact_from_json(smft__fact **out, const smft_model *model, const json_t *object,
+                                 int loss_all) {
   const char *id = NULL;
   *out = NULL;
   SMFT__TRY(smft__json_string(object, "id", NULL, &id, "fact"));
   const json_t *list = json_object_get(object, "wordings");
   if (!id || !json_is_array(list))
-    return smft__fail(SMFT_E_FORMAT, "fact: expected an object with \"id\" (a string) and \"wordings\" (an array)");
+    return smft__fail(
+        SMFT_E_FORMAT,
+        "fact: expected an object with \"id\" (a string) and \"wordings\" (an array)");
   int64_t n = (int64_t)json_array_size(list);
   smft_wording *wordings = smft__calloc_array(model->ctx, n + 1, sizeof *wordings);
   if (!wordings)

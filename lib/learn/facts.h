@@ -1,4 +1,5 @@
-/* facts: one fact as token sequences with loss weights, made from text, token ids or a line of JSON. */
+/* facts: one fact as token sequences with loss weights, made from text, token ids or a line of
+ * JSON. */
 #ifndef SMFT__FACTS_H
 #define SMFT__FACTS_H
 #include "data/json.h"
@@ -8,17 +9,18 @@ typedef struct smft__fact {
   struct smft__fact *next; /* in a queue */
   char *id;
   int64_t n_wordings, n_tokens;
-  smft__ids ids;           /* (n_tokens): the wordings, one after another */
-  float *weights;          /* (n_tokens): 1 where the token is learnt; a wording's first is 0 */
+  smft__ids ids;  /* (n_tokens): the wordings, one after another */
+  float *weights; /* (n_tokens): 1 where the token is learnt; a wording's first is 0 */
   int64_t weights_capacity;
-  int64_t *offsets;        /* (n_wordings + 1) */
-  int64_t steps;           /* taken so far */
+  int64_t *offsets; /* (n_wordings + 1) */
+  int64_t steps;    /* taken so far */
 } smft__fact;
 void smft__fact_free(smft__fact *fact, smft_ctx *ctx);
 /* loss_all: every token is learnt, not only the answer's. */
-smft_status smft__fact_from_text(smft__fact **out, const smft_model *model, const char *id, const smft_wording *wordings, int64_t n,
+smft_status smft__fact_from_text(smft__fact **out, const smft_model *model, const char *id,
+                                 const smft_wording *wordings, int64_t n, int loss_all);
+smft_status smft__fact_from_ids(smft__fact **out, const smft_model *model, const char *id,
+                                const smft_ids_wording *wordings, int64_t n, int loss_all);
+smft_status smft__fact_from_json(smft__fact **out, const smft_model *model, const json_t *object,
                                  int loss_all);
-smft_status smft__fact_from_ids(smft__fact **out, const smft_model *model, const char *id, const smft_ids_wording *wordings, int64_t n,
-                                int loss_all);
-smft_status smft__fact_from_json(smft__fact **out, const smft_model *model, const json_t *object, int loss_all);
 #endif

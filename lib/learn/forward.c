@@ -1,18 +1,23 @@
-/* forward: the forward pass of a step, and what it tells: the loss, and which slots were read how often.  Owns whose prefix is kept. */
+/* forward: the forward pass of a step, and what it tells: the loss, and which slots were read how
+ * often.  Owns whose prefix is kept. */
 #include "learn/learner.h"
 #include "base/parallel.h"
 #include <math.h>
 
-double smft__clip_scale(double norm, double limit) { return limit > 0 && norm > limit ? limit / norm : 1; }
+double smft__clip_scale(double norm, double limit) {
+  return limit > 0 && norm > limit ? limit / norm : 1;
+}
 
-/* ---- the kept prefix ---- */
+/* ---- the kept prefix ----------------------------------------------------- */
 
 void smft__forget_prefix(smft_learner *learner) { learner->prefix_of = NULL; }
 
-/* A fact's wordings do not change, nor does a model; what the patch holds does not matter (smft__network_prefix): another fact is all that
- * makes a kept prefix wrong.  Full and LoRA patches change the blocks below as well, and never come here. */
+/* A fact's wordings do not change, nor does a model; what the patch holds does not matter
+ * (smft__network_prefix): another fact is all that makes a kept prefix wrong.  Full and LoRA
+ * patches change the blocks below as well, and never come here. */
 smft_status smft__keep_prefix(smft_learner *learner, const smft__fact *fact) {
-  smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens, fact->weights};
+  smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
+                         fact->weights};
   if (learner->prefix_of == fact)
     return SMFT_OK;
   smft__forget_prefix(learner);
@@ -21,21 +26,23 @@ smft_status smft__keep_prefix(smft_learner *learner, const smft__fact *fact) {
   return SMFT_OK;
 }
 
-/* ---- loss ---- */
+/* ---- loss ---------------------------------------------------------------- */
 
 smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
   smft_report *report = step->report;
   report->lr = learner->optimizer->options.lr;
   if (report->lr == 0)
-    report->lr = smft__default_lr(learner->patch, learner->optimizer->options.kind, learner->row_square,
-                                  learner->selector && smft__selector_restrains(learner->selector));
+    report->lr =
+        smft__default_lr(learner->patch, learner->optimizer->options.kind, learner->row_square,
+                         learner->selector && smft__selector_restrains(learner->selector));
   report->tokens = step->batch.n_tokens;
   for (int64_t s = 0; s < step->batch.n_sequences; s++)
     for (int64_t i = step->batch.offsets[s] + 1; i < step->batch.offsets[s + 1]; i++)
       report->tokens_supervised += step->batch.weights[i] != 0;
   int keep = learner->patch->kind == SMFT_PATCH_SLOTS ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL;
   smft__kept kept = {&learner->prefix, step->begins};
-  SMFT__TRY(smft__network_forward_kept(learner->tape, learner->patch, &step->batch, step->begins ? &kept : NULL, keep, &report->loss,
+  SMFT__TRY(smft__network_forward_kept(learner->tape, learner->patch, &step->batch,
+                                       step->begins ? &kept : NULL, keep, &report->loss,
                                        &learner->cancelled));
   if (!isfinite(report->loss))
     return smft__fail(SMFT_E_NONFINITE, "step: the loss is not finite; nothing was changed");
@@ -43,7 +50,7 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
   return SMFT_OK;
 }
 
-/* ---- reads ---- */
+/* ---- reads --------------------------------------------------------------- */
 
 smft_status smft__reserve_counts(smft_learner *learner, int64_t n_tokens) {
   const smft__config *c = &learner->model->config;
@@ -52,7 +59,8 @@ smft_status smft__reserve_counts(smft_learner *learner, int64_t n_tokens) {
     int64_t layers = 0;
     for (int32_t m = 0; m < c->n_memories; m++)
       layers += learner->model->memories[m].pool == p;
-    SMFT__TRY(smft__counts_reserve(&learner->slots.counts[p], reads, smft__least(layers * reads, smft__n_slots(learner->model))));
+    SMFT__TRY(smft__counts_reserve(&learner->slots.counts[p], reads,
+                                   smft__least(layers * reads, smft__n_slots(learner->model))));
   }
   return SMFT_OK;
 }

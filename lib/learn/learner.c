@@ -1,24 +1,29 @@
-/* learner: teaches queued facts, one after another.  Owns the learner's life, the draw of wordings and the decision that a fact is done;
- * the queue is queue.c's, what a step does to the weights step_slots.c's and step_dense.c's. */
+/* learner: teaches queued facts, one after another.  Owns the learner's life, the draw of wordings
+ * and the decision that a fact is done; the queue is queue.c's, what a step does to the weights
+ * step_slots.c's and step_dense.c's. */
 #include "learn/learner.h"
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/rng.h"
 #include <math.h>
 
-/* Defaults (docs/method.md): many small steps, a few wordings each; 0.1 nats a token leaves the answer at a probability of .9 a token. */
+/* Defaults (docs/method.md): many small steps, a few wordings each; 0.1 nats a token leaves the
+ * answer at a probability of .9 a token. */
 #define DEFAULT_MAX_STEPS 100
 #define DEFAULT_WORDINGS 4
 #define DEFAULT_LOSS_BELOW 0.1
 
-/* ---- life ---- */
+/* ---- life ---------------------------------------------------------------- */
 
 static smft_status read_options(smft_learner_options *own, const smft_learner_options *options) {
   if (options)
     SMFT__TRY(smft__options_read(own, options, sizeof *own, sizeof *own, "smft_learner_options"));
-  SMFT__REQUIRE((own->flags & ~(SMFT_LEARNER_LOSS_ALL | SMFT_LEARNER_ROWS_PER_STEP | SMFT_LEARNER_NO_PROTECT)) == 0,
+  SMFT__REQUIRE((own->flags & ~(SMFT_LEARNER_LOSS_ALL | SMFT_LEARNER_ROWS_PER_STEP |
+                                SMFT_LEARNER_NO_PROTECT)) == 0,
                 "smft_learner_options.flags: unknown bits in 0x%x", (unsigned)own->flags);
-  SMFT__REQUIRE(own->max_steps >= 0, "smft_learner_options.max_steps: expected a number of steps, got %d", (int)own->max_steps);
+  SMFT__REQUIRE(own->max_steps >= 0,
+                "smft_learner_options.max_steps: expected a number of steps, got %d",
+                (int)own->max_steps);
   SMFT__REQUIRE(!isnan(own->loss_below), "smft_learner_options.loss_below is NaN");
   own->max_steps = own->max_steps ? own->max_steps : DEFAULT_MAX_STEPS;
   own->wordings_per_step = own->wordings_per_step ? own->wordings_per_step : DEFAULT_WORDINGS;
@@ -26,13 +31,17 @@ static smft_status read_options(smft_learner_options *own, const smft_learner_op
   return SMFT_OK;
 }
 
-static smft_status check_parts(const smft_model *model, const smft_patch *patch, const smft_selector *selector) {
+static smft_status check_parts(const smft_model *model, const smft_patch *patch,
+                               const smft_selector *selector) {
   if (strcmp(patch->model->hash, model->hash) != 0)
-    return smft__fail(SMFT_E_MISMATCH, "smft_learner_create: the patch is of another model (%s, the model is %s)", patch->model->hash,
-                      model->hash);
-  SMFT__REQUIRE(!selector || patch->kind == SMFT_PATCH_SLOTS, "smft_learner_create: a selector is for slots patches only");
+    return smft__fail(SMFT_E_MISMATCH,
+                      "smft_learner_create: the patch is of another model (%s, the model is %s)",
+                      patch->model->hash, model->hash);
+  SMFT__REQUIRE(!selector || patch->kind == SMFT_PATCH_SLOTS,
+                "smft_learner_create: a selector is for slots patches only");
   if (selector && strcmp(selector->model->hash, model->hash) != 0)
-    return smft__fail(SMFT_E_MISMATCH, "smft_learner_create: the selector is of another model (%s, the model is %s)",
+    return smft__fail(SMFT_E_MISMATCH,
+                      "smft_learner_create: the selector is of another model (%s, the model is %s)",
                       selector->model->hash, model->hash);
   return SMFT_OK;
 }
@@ -48,7 +57,8 @@ static smft_status default_optimizer(smft_learner *learner) {
   return smft_optimizer_create(&learner->optimizer, learner->ctx, &options);
 }
 
-static smft_status take_parts(smft_learner *learner, smft_selector *selector, smft_optimizer *optimizer) {
+static smft_status take_parts(smft_learner *learner, smft_selector *selector,
+                              smft_optimizer *optimizer) {
   int slots = learner->patch->kind == SMFT_PATCH_SLOTS;
   if (optimizer)
     learner->optimizer = smft__optimizer_retain(optimizer);
@@ -65,12 +75,15 @@ static smft_status take_parts(smft_learner *learner, smft_selector *selector, sm
 static void warn_without_counts(const smft_learner *learner) {
   const smft_selector *selector = learner->selector;
   if (selector && selector->tally.n_batches == 0 && selector->rule == SMFT_RULE_TFIDF)
-    smft__log(learner->ctx, 2, "smft_learner_create: no background text was counted, so every slot's tf-idf score is 0 and no step will "
+    smft__log(learner->ctx, 2,
+              "smft_learner_create: no background text was counted, so every slot's tf-idf score "
+              "is 0 and no step will "
               "change anything: call smft_selector_count_background first, or choose another rule");
 }
 
-smft_status smft_learner_create(smft_learner **out, const smft_model *model, smft_patch *patch, smft_selector *selector,
-                                smft_optimizer *optimizer, const smft_learner_options *options) {
+smft_status smft_learner_create(smft_learner **out, const smft_model *model, smft_patch *patch,
+                                smft_selector *selector, smft_optimizer *optimizer,
+                                const smft_learner_options *options) {
   SMFT__REQUIRE(out, "smft_learner_create: out is NULL");
   *out = NULL;
   SMFT__REQUIRE(model && patch, "smft_learner_create: model or patch is NULL");
@@ -126,13 +139,16 @@ void smft_learner_free(smft_learner *learner) {
   smft__ctx_release(ctx);
 }
 
-smft_status smft_learner_selected(const smft_learner *learner, smft_selected *selected, int64_t capacity, int64_t *n) {
-  SMFT__REQUIRE(learner && n && (selected || capacity == 0), "smft_learner_selected: a NULL argument");
+smft_status smft_learner_selected(const smft_learner *learner, smft_selected *selected,
+                                  int64_t capacity, int64_t *n) {
+  SMFT__REQUIRE(learner && n && (selected || capacity == 0),
+                "smft_learner_selected: a NULL argument");
   *n = learner->selection.n;
   if (capacity == 0)
     return SMFT_OK;
   if (capacity < *n)
-    return smft__fail(SMFT_E_BUFFER, "smft_learner_selected: %lld rows, the buffer holds %lld", (long long)*n, (long long)capacity);
+    return smft__fail(SMFT_E_BUFFER, "smft_learner_selected: %lld rows, the buffer holds %lld",
+                      (long long)*n, (long long)capacity);
   if (*n > 0)
     memcpy(selected, learner->selection.list, (size_t)*n * sizeof *selected);
   return SMFT_OK;
@@ -143,13 +159,14 @@ void smft_learner_cancel(smft_learner *learner) {
     atomic_store(&learner->cancelled, 1);
 }
 
-/* ---- a step for the fact in hand ---- */
+/* ---- a step for the fact in hand ----------------------------------------- */
 
-/* Which wordings: the first `n` of a shuffle that depends on the seed, the fact and its step only, so that a step which failed draws the
- * same again. */
+/* Which wordings: the first `n` of a shuffle that depends on the seed, the fact and its step only,
+ * so that a step which failed draws the same again. */
 static smft_status draw(smft_learner *learner, const smft__fact *fact, int64_t n) {
   smft__rng rng;
-  SMFT__TRY(smft__grow(learner->ctx, &learner->order, &learner->order_capacity, fact->n_wordings, sizeof *learner->order));
+  SMFT__TRY(smft__grow(learner->ctx, &learner->order, &learner->order_capacity, fact->n_wordings,
+                       sizeof *learner->order));
   for (int64_t i = 0; i < fact->n_wordings; i++)
     learner->order[i] = i;
   uint64_t name = smft__hash_bytes(fact->id, strlen(fact->id));
@@ -190,10 +207,12 @@ static smft_status reserve_passes(smft_learner *learner, const smft__fact *fact,
   if (!learner->selector)
     return smft__tape_reserve(learner->tape, learner->patch, tokens, n, supervised, SMFT__KEEP_ALL);
   SMFT__TRY(smft__reserve_counts(learner, tokens));
-  return smft__tape_reserve(learner->tape, learner->patch, tokens, n, supervised, SMFT__KEEP_VALUES);
+  return smft__tape_reserve(learner->tape, learner->patch, tokens, n, supervised,
+                            SMFT__KEEP_VALUES);
 }
 
-static smft_status make_batch(smft_learner *learner, const smft__fact *fact, smft__sequences *batch) {
+static smft_status make_batch(smft_learner *learner, const smft__fact *fact,
+                              smft__sequences *batch) {
   int64_t n = n_drawn(learner, fact);
   SMFT__TRY(draw(learner, fact, n));
   if (fact->steps == 0)
@@ -201,18 +220,23 @@ static smft_status make_batch(smft_learner *learner, const smft__fact *fact, smf
   SMFT__TRY(smft__reserve_batch(learner, fact->n_tokens, n));
   int64_t at = learner->batch_offsets[0] = 0;
   for (int64_t s = 0; s < n; s++) {
-    int64_t begin = fact->offsets[learner->order[s]], length = fact->offsets[learner->order[s] + 1] - begin;
-    memcpy(learner->batch_ids + at, fact->ids.data + begin, (size_t)length * sizeof *learner->batch_ids);
-    memcpy(learner->batch_weights + at, fact->weights + begin, (size_t)length * sizeof *learner->batch_weights);
+    int64_t begin = fact->offsets[learner->order[s]];
+    int64_t length = fact->offsets[learner->order[s] + 1] - begin;
+    memcpy(learner->batch_ids + at, fact->ids.data + begin,
+           (size_t)length * sizeof *learner->batch_ids);
+    memcpy(learner->batch_weights + at, fact->weights + begin,
+           (size_t)length * sizeof *learner->batch_weights);
     learner->batch_offsets[s + 1] = at += length;
     learner->batch_begins[s] = begin;
   }
-  smft__sequences made = {learner->batch_ids, learner->batch_offsets, n, at, learner->batch_weights};
+  smft__sequences made = {learner->batch_ids, learner->batch_offsets, n, at,
+                          learner->batch_weights};
   *batch = made;
   return SMFT_OK;
 }
 
-/* A fact whose loss is low is protected from those that follow.  It changes nothing in the model, so failing here leaves the fact in hand. */
+/* A fact whose loss is low is protected from those that follow.  It changes nothing in the model,
+ * so failing here leaves the fact in hand. */
 static smft_status protect(smft_learner *learner, const smft__fact *fact) {
   if (!learner->selector || learner->options.flags & SMFT_LEARNER_NO_PROTECT || fact->steps == 0)
     return SMFT_OK;
@@ -226,9 +250,11 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
   if (!fact)
     return smft__fail(SMFT_E_STATE, "smft_step: the queue is empty");
   int of_fact = learner->selector && !(learner->options.flags & SMFT_LEARNER_ROWS_PER_STEP);
-  smft__step step = {{0}, NULL, of_fact ? fact : NULL, fact->steps == 0, learner->options.loss_below, 0, 0, own};
+  smft__step step = {
+      {0}, NULL, of_fact ? fact : NULL, fact->steps == 0, learner->options.loss_below, 0, 0, own};
   smft_status status = learner->selector ? smft__keep_prefix(learner, fact) : SMFT_OK;
-  if (status == SMFT_OK && of_fact && n_drawn(learner, fact) < fact->n_wordings) /* else the step's own batch tells */
+  if (status == SMFT_OK && of_fact &&
+      n_drawn(learner, fact) < fact->n_wordings) /* else the step's own batch tells */
     status = smft__choose_rows(learner, fact);
   if (status == SMFT_OK)
     status = make_batch(learner, fact, &step.batch);
@@ -262,7 +288,7 @@ smft_status smft_step(smft_learner *learner, smft_report *report) {
   return report ? smft__report_write(report, &own, sizeof own, sizeof own, "smft_report") : SMFT_OK;
 }
 
-/* ---- run ---- */
+/* ---- run ----------------------------------------------------------------- */
 
 static int64_t rows_changed(const smft_patch *patch) {
   int64_t n = 0;
@@ -271,23 +297,28 @@ static int64_t rows_changed(const smft_patch *patch) {
   return n;
 }
 
-static smft_status run(smft_learner *learner, smft_progress_fn progress, void *user, smft_run_report *own) {
+static smft_status run(smft_learner *learner, smft_progress_fn progress, void *user,
+                       smft_run_report *own) {
   int64_t total = learner->n_facts;
   while (learner->first) {
     smft_report step = SMFT_REPORT_INIT;
     if (atomic_load(&learner->cancelled))
-      return smft__fail(SMFT_E_CANCELLED, "smft_learner_run: cancelled before fact \"%s\"", learner->first->id);
+      return smft__fail(SMFT_E_CANCELLED, "smft_learner_run: cancelled before fact \"%s\"",
+                        learner->first->id);
     SMFT__TRY(step_fact(learner, &step));
     own->steps += step.rows_selected > 0;
     own->facts_done += step.fact_state == SMFT_FACT_DONE;
     own->facts_gave_up += step.fact_state == SMFT_FACT_GAVE_UP;
     if (progress && progress(user, step.fact_id, own->facts_done + own->facts_gave_up, total) != 0)
-      return smft__fail(SMFT_E_CANCELLED, "smft_learner_run: cancelled by the progress callback at fact \"%s\"", step.fact_id);
+      return smft__fail(SMFT_E_CANCELLED,
+                        "smft_learner_run: cancelled by the progress callback at fact \"%s\"",
+                        step.fact_id);
   }
   return SMFT_OK;
 }
 
-smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, void *user, smft_run_report *report) {
+smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, void *user,
+                             smft_run_report *report) {
   smft_run_report own = SMFT_RUN_REPORT_INIT;
   SMFT__REQUIRE(learner, "smft_learner_run: learner is NULL");
   SMFT__TRY(smft__report_check(report, sizeof own, "smft_run_report"));

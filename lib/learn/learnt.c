@@ -9,7 +9,8 @@
 
 smft_status smft__learnt_create(smft_learner *learner) {
   int32_t n_pools = learner->model->config.n_pools;
-  learner->learnt.square = smft__calloc_array(learner->ctx, n_pools, sizeof *learner->learnt.square);
+  learner->learnt.square =
+      smft__calloc_array(learner->ctx, n_pools, sizeof *learner->learnt.square);
   if (!learner->learnt.square)
     return SMFT_E_NOMEM;
   for (int32_t p = 0; p < n_pools; p++)
@@ -25,7 +26,8 @@ void smft__learnt_free(smft_learner *learner) {
   smft__free(learner->ctx, learner->learnt.square);
 }
 
-/* The fact's wordings are on the tape: room for all that they read, so that counting cannot fail. */
+/* The fact's wordings are on the tape: room for all that they read, so that counting cannot fail.
+ */
 static smft_status reserve(smft_learner *learner) {
   const smft_model *model = learner->model;
   for (int32_t p = 0; p < model->config.n_pools; p++) {
@@ -35,7 +37,9 @@ static smft_status reserve(smft_learner *learner) {
         smft__tape_slots(learner->tape, m, &n);
         reads += n;
       }
-    SMFT__TRY(smft__rows_reserve(&learner->learnt.square[p], smft__least(learner->learnt.square[p].n + reads, smft__n_slots(model))));
+    SMFT__TRY(
+        smft__rows_reserve(&learner->learnt.square[p],
+                           smft__least(learner->learnt.square[p].n + reads, smft__n_slots(model))));
   }
   return SMFT_OK;
 }
@@ -71,5 +75,6 @@ double smft__restraint(const smft_learner *learner, int32_t pool, int64_t slot) 
   const smft__rows *square = &learner->learnt.square[pool];
   int64_t at = smft__rows_find(square, slot);
   double more = at < 0 ? 0 : (double)*smft__rows_at(square, at);
-  return smft__selector_restraint(learner->selector, pool, slot, WORTH * more, WORTH * (double)learner->learnt.n_wordings);
+  return smft__selector_restraint(learner->selector, pool, slot, WORTH * more,
+                                  WORTH * (double)learner->learnt.n_wordings);
 }

@@ -1,5 +1,6 @@
-/* optimizer: options, life and state of SGD and AdamW.  Owns moments and step counts; the arithmetic is update.c's, the order of a step the
- * learner's, the file format optimizer_file.c's. */
+/* optimizer: options, life and state of SGD and AdamW.  Owns moments and step counts; the
+ * arithmetic is update.c's, the order of a step the learner's, the file format optimizer_file.c's.
+ */
 #include "learn/optimizer.h"
 #include "base/alloc.h"
 #include <math.h>
@@ -9,29 +10,39 @@ static int known_number(double x) { return x >= 0 && isfinite(x); } /* false for
 
 static smft_status check_options(const smft_optimizer_options *o) {
   SMFT__REQUIRE(o->kind == SMFT_OPTIMIZER_SGD || o->kind == SMFT_OPTIMIZER_ADAMW,
-                "smft_optimizer_options.kind: expected SMFT_OPTIMIZER_SGD (1) or SMFT_OPTIMIZER_ADAMW (2), got %d", (int)o->kind);
+                "smft_optimizer_options.kind: expected SMFT_OPTIMIZER_SGD (1) or "
+                "SMFT_OPTIMIZER_ADAMW (2), got %d",
+                (int)o->kind);
   SMFT__REQUIRE((o->flags & ~(SMFT_OPTIMIZER_KEEP_STATE | SMFT_OPTIMIZER_LAZY_POOLS)) == 0,
                 "smft_optimizer_options.flags: unknown bits in 0x%x", (unsigned)o->flags);
-  SMFT__REQUIRE(known_number(o->lr) && known_number(o->pool_lr), "smft_optimizer_options: lr and pool_lr must be finite and not negative");
-  SMFT__REQUIRE(o->momentum >= 0 && o->momentum < 1, "smft_optimizer_options.momentum must be in [0, 1)");
+  SMFT__REQUIRE(known_number(o->lr) && known_number(o->pool_lr),
+                "smft_optimizer_options: lr and pool_lr must be finite and not negative");
+  SMFT__REQUIRE(o->momentum >= 0 && o->momentum < 1,
+                "smft_optimizer_options.momentum must be in [0, 1)");
   SMFT__REQUIRE(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1,
                 "smft_optimizer_options: beta1 and beta2 must be in [0, 1)");
-  SMFT__REQUIRE(known_number(o->weight_decay) && known_number(o->pool_weight_decay) && known_number(o->eps),
+  SMFT__REQUIRE(known_number(o->weight_decay) && known_number(o->pool_weight_decay) &&
+                    known_number(o->eps),
                 "smft_optimizer_options: weight decays and eps must be finite and not negative");
-  SMFT__REQUIRE(known_number(o->clip_norm) && known_number(o->pool_clip_norm),
-                "smft_optimizer_options: clip_norm and pool_clip_norm must be finite and not negative");
-  SMFT__REQUIRE(o->warmup_steps >= 0, "smft_optimizer_options.warmup_steps: expected a number of steps, got %lld",
+  SMFT__REQUIRE(
+      known_number(o->clip_norm) && known_number(o->pool_clip_norm),
+      "smft_optimizer_options: clip_norm and pool_clip_norm must be finite and not negative");
+  SMFT__REQUIRE(o->warmup_steps >= 0,
+                "smft_optimizer_options.warmup_steps: expected a number of steps, got %lld",
                 (long long)o->warmup_steps);
   return SMFT_OK;
 }
 
-smft_status smft_optimizer_create(smft_optimizer **out, smft_ctx *ctx, const smft_optimizer_options *options) {
+smft_status smft_optimizer_create(smft_optimizer **out, smft_ctx *ctx,
+                                  const smft_optimizer_options *options) {
   SMFT__REQUIRE(out, "smft_optimizer_create: out is NULL");
   *out = NULL;
   SMFT__REQUIRE(ctx, "smft_optimizer_create: ctx is NULL");
   smft_optimizer_options own = SMFT_OPTIMIZER_OPTIONS_INIT;
   if (options)
-    SMFT__TRY(smft__options_read(&own, options, sizeof own, offsetof(smft_optimizer_options, warmup_steps), "smft_optimizer_options"));
+    SMFT__TRY(smft__options_read(&own, options, sizeof own,
+                                 offsetof(smft_optimizer_options, warmup_steps),
+                                 "smft_optimizer_options"));
   own.kind = own.kind ? own.kind : SMFT_OPTIMIZER_SGD;
   own.beta1 = own.beta1 == 0 ? 0.9 : own.beta1;
   own.beta2 = own.beta2 == 0 ? 0.999 : own.beta2;
@@ -93,20 +104,25 @@ void smft_optimizer_free(smft_optimizer *optimizer) {
 
 smft_status smft_optimizer_set_lr(smft_optimizer *optimizer, double lr, double pool_lr) {
   SMFT__REQUIRE(optimizer, "smft_optimizer_set_lr: optimizer is NULL");
-  SMFT__REQUIRE(known_number(lr) && known_number(pool_lr), "smft_optimizer_set_lr: rates must be finite and not negative");
+  SMFT__REQUIRE(known_number(lr) && known_number(pool_lr),
+                "smft_optimizer_set_lr: rates must be finite and not negative");
   optimizer->options.lr = lr;
   optimizer->options.pool_lr = pool_lr;
   return SMFT_OK;
 }
 
 smft_status smft_optimizer_set_group(smft_optimizer *optimizer, const char *part, double lr_scale) {
-  SMFT__REQUIRE(optimizer && part, "smft_optimizer_set_group: %s is NULL", optimizer ? "part" : "optimizer");
-  SMFT__REQUIRE(*part && strlen(part) < sizeof optimizer->groups[0].part, "smft_optimizer_set_group: part must have 1 to 63 bytes");
-  SMFT__REQUIRE(known_number(lr_scale), "smft_optimizer_set_group: lr_scale must be finite and not negative");
+  SMFT__REQUIRE(optimizer && part, "smft_optimizer_set_group: %s is NULL",
+                optimizer ? "part" : "optimizer");
+  SMFT__REQUIRE(*part && strlen(part) < sizeof optimizer->groups[0].part,
+                "smft_optimizer_set_group: part must have 1 to 63 bytes");
+  SMFT__REQUIRE(known_number(lr_scale),
+                "smft_optimizer_set_group: lr_scale must be finite and not negative");
   int32_t i = 0;
   while (i < optimizer->n_groups && strcmp(optimizer->groups[i].part, part) != 0)
     i++;
-  SMFT__REQUIRE(i < SMFT__MAX_GROUPS, "smft_optimizer_set_group: there are %d groups already", SMFT__MAX_GROUPS);
+  SMFT__REQUIRE(i < SMFT__MAX_GROUPS, "smft_optimizer_set_group: there are %d groups already",
+                SMFT__MAX_GROUPS);
   if (i == optimizer->n_groups)
     strcpy(optimizer->groups[optimizer->n_groups++].part, part);
   optimizer->groups[i].lr_scale = lr_scale;
@@ -138,7 +154,8 @@ double smft__optimizer_warmup(const smft_optimizer *optimizer, int64_t step) {
   return step < length ? (double)step / (double)length : 1;
 }
 
-smft__update_rule smft__optimizer_rule(const smft_optimizer *optimizer, double lr, int pool, int64_t step, double scale) {
+smft__update_rule smft__optimizer_rule(const smft_optimizer *optimizer, double lr, int pool,
+                                       int64_t step, double scale) {
   const smft_optimizer_options *o = &optimizer->options;
   double decay = pool ? o->pool_weight_decay : o->weight_decay;
   smft__update_rule rule = {0};
@@ -160,16 +177,25 @@ smft__update_rule smft__optimizer_rule(const smft_optimizer *optimizer, double l
   return rule;
 }
 
-static const char *patch_name(int32_t kind) { return kind == SMFT_PATCH_SLOTS ? "slots" : kind == SMFT_PATCH_FULL ? "full" : "LoRA"; }
+static const char *patch_name(int32_t kind) {
+  return kind == SMFT_PATCH_SLOTS ? "slots" : kind == SMFT_PATCH_FULL ? "full" : "LoRA";
+}
 
 /* State of the same model (same weights, perhaps another handle) may go on. */
-static smft_status check_bound(const smft_optimizer *optimizer, const smft_model *model, int32_t kind) {
+static smft_status check_bound(const smft_optimizer *optimizer, const smft_model *model,
+                               int32_t kind) {
   if (optimizer->model && strcmp(optimizer->model->hash, model->hash) != 0)
-    return smft__fail(SMFT_E_MISMATCH, "optimizer: its moments are those of another model (%s, this one is %s); smft_optimizer_reset "
-                      "forgets them", optimizer->model->hash, model->hash);
+    return smft__fail(SMFT_E_MISMATCH,
+                      "optimizer: its moments are those of another model (%s, this one is %s); "
+                      "smft_optimizer_reset "
+                      "forgets them",
+                      optimizer->model->hash, model->hash);
   if (optimizer->model && optimizer->patch_kind != kind)
-    return smft__fail(SMFT_E_MISMATCH, "optimizer: its moments are those of a %s patch, this one is a %s patch; smft_optimizer_reset "
-                      "forgets them", patch_name(optimizer->patch_kind), patch_name(kind));
+    return smft__fail(SMFT_E_MISMATCH,
+                      "optimizer: its moments are those of a %s patch, this one is a %s patch; "
+                      "smft_optimizer_reset "
+                      "forgets them",
+                      patch_name(optimizer->patch_kind), patch_name(kind));
   return SMFT_OK;
 }
 
@@ -184,7 +210,8 @@ smft_status smft__optimizer_bind_rows(smft_optimizer *optimizer, const smft_mode
   SMFT__TRY(check_bound(optimizer, model, SMFT_PATCH_SLOTS));
   if (optimizer->pools)
     return SMFT_OK;
-  optimizer->pools = smft__calloc_array(optimizer->ctx, model->config.n_pools, sizeof *optimizer->pools);
+  optimizer->pools =
+      smft__calloc_array(optimizer->ctx, model->config.n_pools, sizeof *optimizer->pools);
   if (!optimizer->pools)
     return SMFT_E_NOMEM;
   optimizer->n_pools = model->config.n_pools;
@@ -202,16 +229,21 @@ static smft_status allocate_dense(smft_optimizer *optimizer, const smft_patch *p
   if (moments == 0)
     return SMFT_OK;
   optimizer->m = smft__calloc_array(ctx, optimizer->layout.total, sizeof *optimizer->m);
-  optimizer->v = moments > 1 ? smft__calloc_array(ctx, optimizer->layout.total, sizeof *optimizer->v) : NULL;
+  optimizer->v =
+      moments > 1 ? smft__calloc_array(ctx, optimizer->layout.total, sizeof *optimizer->v) : NULL;
   optimizer->touched = smft__dense_rows(ctx, &optimizer->layout);
-  return optimizer->m && (moments < 2 || optimizer->v) && optimizer->touched ? SMFT_OK : SMFT_E_NOMEM;
+  return optimizer->m && (moments < 2 || optimizer->v) && optimizer->touched ? SMFT_OK
+                                                                             : SMFT_E_NOMEM;
 }
 
-smft_status smft__optimizer_bind_dense(smft_optimizer *optimizer, const smft_patch *patch, const smft__dense *layout) {
+smft_status smft__optimizer_bind_dense(smft_optimizer *optimizer, const smft_patch *patch,
+                                       const smft__dense *layout) {
   SMFT__TRY(check_bound(optimizer, patch->model, patch->kind));
   if (optimizer->model && strcmp(optimizer->parts, layout->hash) != 0)
-    return smft__fail(SMFT_E_MISMATCH, "optimizer: its moments are those of a LoRA patch of another rank or other matrices; "
-                      "smft_optimizer_reset forgets them");
+    return smft__fail(
+        SMFT_E_MISMATCH,
+        "optimizer: its moments are those of a LoRA patch of another rank or other matrices; "
+        "smft_optimizer_reset forgets them");
   if (optimizer->layout.begin)
     return SMFT_OK;
   smft_status status = allocate_dense(optimizer, patch);
@@ -227,7 +259,8 @@ smft_status smft__optimizer_bind_dense(smft_optimizer *optimizer, const smft_pat
 smft_status smft__optimizer_reserve_rows(smft_optimizer *optimizer, int32_t pool, int64_t n) {
   smft__row_state *state = &optimizer->pools[pool];
   SMFT__TRY(smft__rows_reserve(&state->moments, state->moments.n + n));
-  return smft__grow(optimizer->ctx, &state->steps, &state->steps_capacity, state->moments.n + n, sizeof *state->steps);
+  return smft__grow(optimizer->ctx, &state->steps, &state->steps_capacity, state->moments.n + n,
+                    sizeof *state->steps);
 }
 
 void smft__optimizer_clear_rows(smft_optimizer *optimizer) {

@@ -1,5 +1,5 @@
-/* queue: the facts that wait for a learner.  Owns their order and how they get in (text, token ids, JSONL) and out; what a fact is, is
- * facts.c's, what is done with the first one learner.c's. */
+/* queue: the facts that wait for a learner.  Owns their order and how they get in (text, token ids,
+ * JSONL) and out; what a fact is, is facts.c's, what is done with the first one learner.c's. */
 #include "learn/learner.h"
 
 void smft__free_queue(smft_learner *learner, smft__fact *fact) {
@@ -32,20 +32,26 @@ void smft__dequeue(smft_learner *learner) { /* the one in hand becomes `finished
   learner->finished = fact;
 }
 
-static int loss_all(const smft_learner *learner) { return (learner->options.flags & SMFT_LEARNER_LOSS_ALL) != 0; }
+static int loss_all(const smft_learner *learner) {
+  return (learner->options.flags & SMFT_LEARNER_LOSS_ALL) != 0;
+}
 
-smft_status smft_learner_push(smft_learner *learner, const char *id, const smft_wording *wordings, int64_t n_wordings) {
+smft_status smft_learner_push(smft_learner *learner, const char *id, const smft_wording *wordings,
+                              int64_t n_wordings) {
   smft__fact *fact = NULL;
   SMFT__REQUIRE(learner, "smft_learner_push: learner is NULL");
-  SMFT__TRY(smft__fact_from_text(&fact, learner->model, id, wordings, n_wordings, loss_all(learner)));
+  SMFT__TRY(
+      smft__fact_from_text(&fact, learner->model, id, wordings, n_wordings, loss_all(learner)));
   enqueue(learner, fact, fact, 1);
   return SMFT_OK;
 }
 
-smft_status smft_learner_push_ids(smft_learner *learner, const char *id, const smft_ids_wording *wordings, int64_t n_wordings) {
+smft_status smft_learner_push_ids(smft_learner *learner, const char *id,
+                                  const smft_ids_wording *wordings, int64_t n_wordings) {
   smft__fact *fact = NULL;
   SMFT__REQUIRE(learner, "smft_learner_push_ids: learner is NULL");
-  SMFT__TRY(smft__fact_from_ids(&fact, learner->model, id, wordings, n_wordings, loss_all(learner)));
+  SMFT__TRY(
+      smft__fact_from_ids(&fact, learner->model, id, wordings, n_wordings, loss_all(learner)));
   enqueue(learner, fact, fact, 1);
   return SMFT_OK;
 }

@@ -1,18 +1,22 @@
-/* rates: default learning rates.  Owns the rule and its constants; who asks for it is the optimizer's and the step's affair.
+/* rates: default learning rates.  Owns the rule and its constants; who asks for it is the
+ * optimizer's and the step's affair.
  *
- * For value rows the rule must not depend on a model's width or on the scale of its values.  If the values grow by s and what follows them
- * shrinks by s, the function is the same, a row's gradient shrinks by s, and the step that has the same effect grows by s: rate ~ s^2, the
- * squared norm of a row.  loss / |gradient|^2 has that scale too, and gets smaller where the gradient is steep. */
+ * For value rows the rule must not depend on a model's width or on the scale of its values.  If the
+ * values grow by s and what follows them shrinks by s, the function is the same, a row's gradient
+ * shrinks by s, and the step that has the same effect grows by s: rate ~ s^2, the squared norm of a
+ * row.  loss / |gradient|^2 has that scale too, and gets smaller where the gradient is steep. */
 #include "learn/rates.h"
 #include "memory/pool.h"
 #include "base/alloc.h"
 #include <math.h>
 
-#define SAMPLED_ROWS 4096      /* a pool: enough for a mean, read in milliseconds from a pool of any size */
-#define SGD_CAP 0.85           /* of the mean squared row norm */
-#define SGD_DAMPED_CAP 50.0    /* the same where rows that background reads are held back: the others may go further */
-#define SGD_POLYAK 0.5         /* of loss / |gradient|^2 */
-#define ADAMW_OF_VALUE 0.066   /* of the values' root mean square */
+/* a pool: enough for a mean, read in milliseconds from a pool of any size */
+#define SAMPLED_ROWS 4096
+#define SGD_CAP 0.85 /* of the mean squared row norm */
+/* the same where rows that background reads are held back: the others may go further */
+#define SGD_DAMPED_CAP 50.0
+#define SGD_POLYAK 0.5       /* of loss / |gradient|^2 */
+#define ADAMW_OF_VALUE 0.066 /* of the values' root mean square */
 #define ADAMW_DAMPED_OF_VALUE 2.5
 #define FULL_ADAMW 1e-5
 #define LORA_ADAMW 1e-4
@@ -36,14 +40,16 @@ double smft__mean_row_square(const smft_model *model) {
   return rows > 0 && isfinite(sum) ? sum / (double)rows : 0;
 }
 
-double smft__default_lr(const smft_patch *patch, int32_t optimizer_kind, double row_square, int damped) {
+double smft__default_lr(const smft_patch *patch, int32_t optimizer_kind, double row_square,
+                        int damped) {
   int adamw = optimizer_kind == SMFT_OPTIMIZER_ADAMW;
   if (patch->kind != SMFT_PATCH_SLOTS && !adamw)
     return DENSE_SGD;
   if (patch->kind != SMFT_PATCH_SLOTS)
     return patch->kind == SMFT_PATCH_LORA ? LORA_ADAMW : FULL_ADAMW;
   if (adamw)
-    return (damped ? ADAMW_DAMPED_OF_VALUE : ADAMW_OF_VALUE) * sqrt(row_square / (double)patch->model->config.memory.value_dim);
+    return (damped ? ADAMW_DAMPED_OF_VALUE : ADAMW_OF_VALUE) *
+           sqrt(row_square / (double)patch->model->config.memory.value_dim);
   return (damped ? SGD_DAMPED_CAP : SGD_CAP) * row_square;
 }
 

@@ -3,11 +3,15 @@
 #define SMFT__RATES_H
 #include "model/patch.h"
 
-/* Mean squared norm of a pool's value rows, over evenly spaced rows of all pools; 0 without pools. */
+/* Mean squared norm of a pool's value rows, over evenly spaced rows of all pools; 0 without pools.
+ */
 double smft__mean_row_square(const smft_model *model);
-/* The default of a patch kind and optimizer kind.  row_square: smft__mean_row_square, once a learner.  For SGD on slots it is the largest
- * rate, higher where rows are damped; smft__capped_lr gives a step's. */
-double smft__default_lr(const smft_patch *patch, int32_t optimizer_kind, double row_square, int damped);
-/* SGD on slots: the Polyak step that would halve the loss again and again, loss / |gradient|^2, a part of it, never over `cap`. */
+/* The default of a patch kind and optimizer kind.  row_square: smft__mean_row_square, once a
+ * learner.  For SGD on slots it is the largest rate, higher where rows are damped; smft__capped_lr
+ * gives a step's. */
+double smft__default_lr(const smft_patch *patch, int32_t optimizer_kind, double row_square,
+                        int damped);
+/* SGD on slots: the Polyak step that would halve the loss again and again, loss / |gradient|^2, a
+ * part of it, never over `cap`. */
 double smft__capped_lr(double loss, double gradient_norm, double cap);
 #endif

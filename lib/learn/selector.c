@@ -1,5 +1,6 @@
-/* selector: which slots a step may change.  Owns the background counts and the order of slots; counting them over text and their file are
- * background.c's, counting a batch's reads is memory/counts.c's. */
+/* selector: which slots a step may change.  Owns the background counts and the order of slots;
+ * counting them over text and their file are background.c's, counting a batch's reads is
+ * memory/counts.c's. */
 #include "learn/selector.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -18,7 +19,8 @@ void smft__selector_set(smft_selector *selector, smft__tally *tally) {
   *tally = none;
 }
 
-/* The counts that were shipped with the model.  A model made by smft_model_init shares only the directory with them. */
+/* The counts that were shipped with the model.  A model made by smft_model_init shares only the
+ * directory with them. */
 static smft_status load_shipped(smft_selector *selector) {
   const smft_model *model = selector->model;
   if (!model->directory || model->file.n_files == 0)
@@ -32,25 +34,32 @@ static smft_status load_shipped(smft_selector *selector) {
 }
 
 static smft_status check_options(const smft_selector_options *options) {
-  SMFT__REQUIRE(options->rule >= 0 && options->rule <= SMFT_RULE_RANDOM, "smft_selector_options.rule: expected SMFT_RULE_* (1 to 5), got %d",
+  SMFT__REQUIRE(options->rule >= 0 && options->rule <= SMFT_RULE_RANDOM,
+                "smft_selector_options.rule: expected SMFT_RULE_* (1 to 5), got %d",
                 (int)options->rule);
-  SMFT__REQUIRE(options->t >= 0, "smft_selector_options.t: expected a number of slots, got %lld", (long long)options->t);
+  SMFT__REQUIRE(options->t >= 0, "smft_selector_options.t: expected a number of slots, got %lld",
+                (long long)options->t);
   SMFT__REQUIRE(!isnan(options->damping), "smft_selector_options.damping is NaN");
-  SMFT__REQUIRE((options->flags & ~SMFT_SELECTOR_EMPTY) == 0, "smft_selector_options.flags: unknown bits in 0x%x",
-                (unsigned)options->flags);
+  SMFT__REQUIRE((options->flags & ~SMFT_SELECTOR_EMPTY) == 0,
+                "smft_selector_options.flags: unknown bits in 0x%x", (unsigned)options->flags);
   return SMFT_OK;
 }
 
-smft_status smft_selector_create(smft_selector **out, const smft_model *model, const smft_selector_options *options) {
+smft_status smft_selector_create(smft_selector **out, const smft_model *model,
+                                 const smft_selector_options *options) {
   SMFT__REQUIRE(out, "smft_selector_create: out is NULL");
   *out = NULL;
   SMFT__REQUIRE(model, "smft_selector_create: model is NULL");
   smft_selector_options own = SMFT_SELECTOR_OPTIONS_INIT;
   if (options)
-    SMFT__TRY(smft__options_read(&own, options, sizeof own, offsetof(smft_selector_options, damping), "smft_selector_options"));
+    SMFT__TRY(smft__options_read(&own, options, sizeof own,
+                                 offsetof(smft_selector_options, damping),
+                                 "smft_selector_options"));
   SMFT__TRY(check_options(&own));
   if (model->config.n_memories == 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, "smft_selector_create: the model has no memory layers, so no slots to select");
+    return smft__fail(
+        SMFT_E_UNSUPPORTED,
+        "smft_selector_create: the model has no memory layers, so no slots to select");
   smft_selector *selector = smft__calloc_array(model->ctx, 1, sizeof *selector);
   if (!selector)
     return SMFT_E_NOMEM;
@@ -84,14 +93,17 @@ void smft_selector_free(smft_selector *selector) {
   smft__ctx_release(ctx);
 }
 
-smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32_t *df, int64_t n_slots, int64_t *n_batches) {
+smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32_t *df,
+                             int64_t n_slots, int64_t *n_batches) {
   SMFT__REQUIRE(selector, "smft_selector_df: selector is NULL");
-  SMFT__REQUIRE(pool >= 0 && pool < selector->model->config.n_pools, "smft_selector_df: pool %d, the model has %d", (int)pool,
+  SMFT__REQUIRE(pool >= 0 && pool < selector->model->config.n_pools,
+                "smft_selector_df: pool %d, the model has %d", (int)pool,
                 (int)selector->model->config.n_pools);
   int64_t expected = smft__n_slots(selector->model);
   if (df && n_slots < expected)
-    return smft__fail(SMFT_E_BUFFER, "smft_selector_df: the pool has %lld slots, the buffer holds %lld", (long long)expected,
-                      (long long)n_slots);
+    return smft__fail(SMFT_E_BUFFER,
+                      "smft_selector_df: the pool has %lld slots, the buffer holds %lld",
+                      (long long)expected, (long long)n_slots);
   if (df && selector->tally.df)
     memcpy(df, selector->tally.df + pool * expected, (size_t)expected * sizeof *df);
   else if (df)
@@ -101,16 +113,23 @@ smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32
   return SMFT_OK;
 }
 
-/* ---- how far a row may move ---- */
+/* ---- how far a row may move ---------------------------------------------- */
 
-int smft__selector_restrains(const smft_selector *selector) { return selector->damping >= 0 && selector->mean_square > 0; }
+int smft__selector_restrains(const smft_selector *selector) {
+  return selector->damping >= 0 && selector->mean_square > 0;
+}
 
-static int64_t slot_at(const smft_selector *selector, int32_t pool, int64_t slot) { return pool * smft__n_slots(selector->model) + slot; }
+static int64_t slot_at(const smft_selector *selector, int32_t pool, int64_t slot) {
+  return pool * smft__n_slots(selector->model) + slot;
+}
 
-/* To change what a fact's tokens get out of the pool while changing what background gets as little as possible in the squared sense, a row should
- * move the less the more background reads it: the gradient divided by (a ridge +) the sum of the squared weights with which background does.
- * In units of an average read's squared weight, so that the ridge does not depend on a model's top_k. */
-double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot, double more_square, double more) {
+/* To change what a fact's tokens get out of the pool while changing what background gets as little
+ * as possible in the squared sense, a row should move the less the more background reads it: the
+ * gradient divided by (a ridge +) the sum of the squared weights with which background does. In
+ * units of an average read's squared weight, so that the ridge does not depend on a model's top_k.
+ */
+double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot,
+                                double more_square, double more) {
   if (!smft__selector_restrains(selector))
     return 1;
   double square = (double)selector->tally.square[slot_at(selector, pool, slot)] + more_square;
@@ -118,7 +137,7 @@ double smft__selector_restraint(const smft_selector *selector, int32_t pool, int
   return 1 / (1 + use / selector->damping);
 }
 
-/* ---- ranking ---- */
+/* ---- ranking ------------------------------------------------------------- */
 
 /* In (0, 1]; depends on the draw, so that no slot is unlucky for ever. */
 static double random_score(uint64_t draw, int32_t pool, int64_t slot) {
@@ -129,13 +148,16 @@ static double random_score(uint64_t draw, int32_t pool, int64_t slot) {
 /* The same reads give the same draw. */
 static uint64_t draw_of(const smft_selector *selector, const smft__counts *counts) {
   uint64_t draw = 0;
-  for (int32_t p = 0; selector->rule == SMFT_RULE_RANDOM && p < selector->model->config.n_pools; p++)
+  for (int32_t p = 0; selector->rule == SMFT_RULE_RANDOM && p < selector->model->config.n_pools;
+       p++)
     for (int64_t i = 0; i < counts[p].n; i++)
-      draw = smft__mix64(draw + (uint64_t)counts[p].slots[i] * 65536 + (uint64_t)counts[p].reads[i] + (uint64_t)p);
+      draw = smft__mix64(draw + (uint64_t)counts[p].slots[i] * 65536 +
+                         (uint64_t)counts[p].reads[i] + (uint64_t)p);
   return draw;
 }
 
-static double score_of(const smft_selector *selector, int32_t pool, int64_t slot, double share, uint64_t draw) {
+static double score_of(const smft_selector *selector, int32_t pool, int64_t slot, double share,
+                       uint64_t draw) {
   double df = selector->tally.df ? (double)selector->tally.df[slot_at(selector, pool, slot)] : 0;
   if (selector->rule == SMFT_RULE_TFIDF)
     return share * log(((double)selector->tally.n_batches + 1) / (df + 1));
@@ -161,7 +183,8 @@ static void sift(smft_selected *list, int64_t n, int64_t hole, smft_selected ite
       break;
     if (child + 1 < n && before(&list[child], &list[child + 1]))
       child++;
-    if (before(&list[child], &item)) /* the child is better than the item: the item stays above it */
+    if (before(&list[child],
+               &item)) /* the child is better than the item: the item stays above it */
       break;
     list[hole] = list[child];
     hole = child;
@@ -180,7 +203,8 @@ static void rise(smft_selected *list, int64_t hole, smft_selected item) {
   list[hole] = item;
 }
 
-/* Keeps the best t of what it is given, in place: most of a long list fails the one comparison with the worst kept. */
+/* Keeps the best t of what it is given, in place: most of a long list fails the one comparison with
+ * the worst kept. */
 static void offer(smft__selection *selection, int64_t t, smft_selected item) {
   if (selection->n < t) {
     rise(selection->list, selection->n, item);
@@ -198,7 +222,8 @@ static void sort_best_first(smft_selected *list, int64_t n) {
   }
 }
 
-smft_status smft__select(const smft_selector *selector, const smft__counts *counts, smft__selection *selection) {
+smft_status smft__select(const smft_selector *selector, const smft__counts *counts,
+                         smft__selection *selection) {
   int64_t distinct = 0, reads = 0;
   for (int32_t p = 0; p < selector->model->config.n_pools; p++) {
     distinct += counts[p].n;
@@ -207,10 +232,12 @@ smft_status smft__select(const smft_selector *selector, const smft__counts *coun
   uint64_t draw = draw_of(selector, counts);
   int64_t t = selector->rule == SMFT_RULE_ALL || selector->t > distinct ? distinct : selector->t;
   selection->n = 0;
-  SMFT__TRY(smft__grow(selection->ctx, &selection->list, &selection->capacity, t, sizeof *selection->list));
+  SMFT__TRY(smft__grow(selection->ctx, &selection->list, &selection->capacity, t,
+                       sizeof *selection->list));
   for (int32_t p = 0; p < selector->model->config.n_pools && t > 0; p++)
     for (int64_t i = 0; i < counts[p].n; i++) {
-      double score = score_of(selector, p, counts[p].slots[i], (double)counts[p].reads[i] / (double)reads, draw);
+      double score = score_of(selector, p, counts[p].slots[i],
+                              (double)counts[p].reads[i] / (double)reads, draw);
       smft_selected item = {counts[p].slots[i], score, p, 0};
       if (score > 0)
         offer(selection, t, item);

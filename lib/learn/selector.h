@@ -18,9 +18,10 @@ struct smft_selector {
   double mean_square; /* smft__tally_mean_square */
 };
 smft_selector *smft__selector_retain(smft_selector *selector);
-/* What a row's learning rate is multiplied with, in (0, 1], when `more` batches that read it with `more_square` are added to the background's;
- * and whether that can be less than 1 at all. */
-double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot, double more_square, double more);
+/* What a row's learning rate is multiplied with, in (0, 1], when `more` batches that read it with
+ * `more_square` are added to the background's; and whether that can be less than 1 at all. */
+double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot,
+                                double more_square, double more);
 int smft__selector_restrains(const smft_selector *selector);
 
 typedef struct smft__selection { /* the rows of a step, best first */
@@ -29,7 +30,8 @@ typedef struct smft__selection { /* the rows of a step, best first */
   int64_t n, capacity;
 } smft__selection;
 /* counts (n_pools), finished.  O(distinct slots read), memory O(rows selected). */
-smft_status smft__select(const smft_selector *selector, const smft__counts *counts, smft__selection *selection);
+smft_status smft__select(const smft_selector *selector, const smft__counts *counts,
+                         smft__selection *selection);
 
 /* Takes the tally over in exchange for the one before. */
 void smft__selector_set(smft_selector *selector, smft__tally *tally);

@@ -1,12 +1,14 @@
-/* step_slots: sparse memory finetuning (method.md 2): one update of the value rows that were chosen.  Owns the order of the step and the
- * commit; every allocation comes before the first change, so that the commit cannot fail. */
+/* step_slots: sparse memory finetuning (method.md 2): one update of the value rows that were
+ * chosen.  Owns the order of the step and the commit; every allocation comes before the first
+ * change, so that the commit cannot fail. */
 #include "base/alloc.h"
 #include "learn/learner.h"
 #include <math.h>
 
 /* Floats of a row with its moments. */
 static int64_t row_floats(const smft_learner *learner) {
-  return (int64_t)learner->model->config.memory.value_dim * (1 + smft__optimizer_moments(learner->optimizer));
+  return (int64_t)learner->model->config.memory.value_dim *
+         (1 + smft__optimizer_moments(learner->optimizer));
 }
 
 smft_status smft__slots_work_create(smft_learner *learner) {
@@ -29,7 +31,8 @@ smft_status smft__slots_work_create(smft_learner *learner) {
 void smft__slots_work_free(smft_learner *learner) {
   smft__slots_work *work = &learner->slots;
   smft__learnt_free(learner);
-  for (int32_t p = 0; p < learner->model->config.n_pools && work->gradient_of && work->gradient_of[p]; p++) {
+  for (int32_t p = 0;
+       p < learner->model->config.n_pools && work->gradient_of && work->gradient_of[p]; p++) {
     smft__counts_free(&work->counts[p]);
     smft__rows_free(&work->gradient[p]);
   }
@@ -40,7 +43,8 @@ void smft__slots_work_free(smft_learner *learner) {
   smft__free(learner->ctx, work->old);
 }
 
-/* All that steps on this fact can select: its first one makes room for that, and none after it needs more. */
+/* All that steps on this fact can select: its first one makes room for that, and none after it
+ * needs more. */
 static const smft__selection *widest(const smft_learner *learner, const smft__step *step) {
   return step->fact ? &learner->fact_rows : &learner->selection;
 }
@@ -68,7 +72,8 @@ static smft_status prepare_gradient(smft_learner *learner, const smft__selection
   return SMFT_OK;
 }
 
-/* damped_norm: each row times the root of its restraint, so that its square is g . P g for the restraints P. */
+/* damped_norm: each row times the root of its restraint, so that its square is g . P g for the
+ * restraints P. */
 static smft_status measure(smft_learner *learner, smft_report *report, double *damped_norm) {
   double sum = 0, damped = 0;
   for (int32_t p = 0; p < learner->model->config.n_pools; p++)
@@ -92,18 +97,23 @@ static smft_status reserve(smft_learner *learner, const smft__selection *most) {
   int64_t floats;
   if (!smft__mul_i64(most->n, row_floats(learner), &floats))
     return smft__fail(SMFT_E_NOMEM, "step: %lld rows are too many", (long long)most->n);
-  SMFT__TRY(smft__grow(learner->ctx, &work->fresh, &work->fresh_capacity, floats, sizeof *work->fresh));
+  SMFT__TRY(
+      smft__grow(learner->ctx, &work->fresh, &work->fresh_capacity, floats, sizeof *work->fresh));
   for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
     smft__rows *rows = &learner->patch->rows[p];
     SMFT__TRY(smft__rows_reserve(rows, rows->n + count_absent(rows, most, p)));
     if (has_state)
-      SMFT__TRY(smft__optimizer_reserve_rows(learner->optimizer, p, count_absent(&learner->optimizer->pools[p].moments, most, p)));
+      SMFT__TRY(smft__optimizer_reserve_rows(learner->optimizer, p,
+                                             count_absent(&learner->optimizer->pools[p].moments,
+                                                          most, p)));
   }
   return SMFT_OK;
 }
 
-/* old: the moments of a row as they are, zero when it was never selected; returns in how many steps it was. */
-static int64_t old_moments(const smft_learner *learner, const smft_selected *selected, int afresh, float *old) {
+/* old: the moments of a row as they are, zero when it was never selected; returns in how many steps
+ * it was. */
+static int64_t old_moments(const smft_learner *learner, const smft_selected *selected, int afresh,
+                           float *old) {
   const smft__row_state *state = &learner->optimizer->pools[selected->pool];
   int64_t at = afresh ? -1 : smft__rows_find(&state->moments, selected->slot);
   if (at < 0)
@@ -114,11 +124,13 @@ static int64_t old_moments(const smft_learner *learner, const smft_selected *sel
 }
 
 /* New values and moments of every selected row into `fresh`. */
-static smft_status compute(smft_learner *learner, const smft_report *report, int afresh, double scale) {
+static smft_status compute(smft_learner *learner, const smft_report *report, int afresh,
+                           double scale) {
   const smft__selection *selection = &learner->selection;
   int32_t moments = smft__optimizer_moments(learner->optimizer);
   int64_t dim = learner->model->config.memory.value_dim;
-  float *old = learner->slots.old, *m = moments > 0 ? old + dim : NULL, *v = moments > 1 ? m + dim : NULL;
+  float *old = learner->slots.old, *m = moments > 0 ? old + dim : NULL;
+  float *v = moments > 1 ? m + dim : NULL;
   for (int64_t i = 0; i < selection->n; i++) {
     const smft_selected *selected = &selection->list[i];
     const smft__rows *gradient = &learner->slots.gradient[selected->pool];
@@ -129,9 +141,11 @@ static smft_status compute(smft_learner *learner, const smft_report *report, int
     double lr = report->lr * smft__restraint(learner, selected->pool, selected->slot);
     smft__update_rule rule = smft__optimizer_rule(learner->optimizer, lr, 0, steps + 1, scale);
     const float *g = smft__rows_at(gradient, smft__rows_find(gradient, selected->slot));
-    if (!smft__update(&rule, old, g, m, v, dim, fresh, m ? fresh + dim : NULL, v ? fresh + 2 * dim : NULL))
-      return smft__fail(SMFT_E_NONFINITE, "step: slot %lld of pool %d would not be finite; nothing was changed", (long long)selected->slot,
-                        (int)selected->pool);
+    if (!smft__update(&rule, old, g, m, v, dim, fresh, m ? fresh + dim : NULL,
+                      v ? fresh + 2 * dim : NULL))
+      return smft__fail(SMFT_E_NONFINITE,
+                        "step: slot %lld of pool %d would not be finite; nothing was changed",
+                        (long long)selected->slot, (int)selected->pool);
   }
   return SMFT_OK;
 }
@@ -152,12 +166,14 @@ static void commit(smft_learner *learner, int afresh) {
   for (int64_t i = 0; i < selection->n; i++) {
     const smft_selected *selected = &selection->list[i];
     const float *fresh = learner->slots.fresh + i * n;
-    memcpy(row_for_writing(&learner->patch->rows[selected->pool], selected->slot, &at), fresh, (size_t)dim * sizeof *fresh);
+    memcpy(row_for_writing(&learner->patch->rows[selected->pool], selected->slot, &at), fresh,
+           (size_t)dim * sizeof *fresh);
     if (n == dim)
       continue;
     smft__row_state *state = &learner->optimizer->pools[selected->pool];
     int64_t before = state->moments.n;
-    memcpy(row_for_writing(&state->moments, selected->slot, &at), fresh + dim, (size_t)(n - dim) * sizeof *fresh);
+    memcpy(row_for_writing(&state->moments, selected->slot, &at), fresh + dim,
+           (size_t)(n - dim) * sizeof *fresh);
     state->steps[at] = at == before ? 1 : state->steps[at] + 1;
   }
 }
@@ -172,9 +188,11 @@ static smft_status update(smft_learner *learner, smft__step *step) {
   SMFT__TRY(measure(learner, step->report, &damped_norm));
   if (o->lr == 0 && o->kind == SMFT_OPTIMIZER_SGD)
     step->report->lr = smft__capped_lr(step->report->loss, damped_norm, step->report->lr);
-  step->report->lr *= smft__optimizer_warmup(learner->optimizer, (afresh ? 0 : learner->optimizer->steps) + 1);
+  step->report->lr *=
+      smft__optimizer_warmup(learner->optimizer, (afresh ? 0 : learner->optimizer->steps) + 1);
   SMFT__TRY(reserve(learner, widest(learner, step)));
-  SMFT__TRY(compute(learner, step->report, afresh, smft__clip_scale(step->report->gradient_norm, o->clip_norm)));
+  SMFT__TRY(compute(learner, step->report, afresh,
+                    smft__clip_scale(step->report->gradient_norm, o->clip_norm)));
   commit(learner, afresh);
   step->report->rows_selected = learner->selection.n;
   step->changed = 1;
@@ -189,8 +207,9 @@ smft_status smft__step_slots(smft_learner *learner, smft__step *step) {
   SMFT__TRY(smft__count_reads(learner, &step->report->reads, &step->report->slots_read));
   if (step->is_done)
     return SMFT_OK;
-  smft_status status = step->fact ? smft__select_fact_rows(learner, step->fact)
-                                  : smft__select(learner->selector, learner->slots.counts, &learner->selection);
+  smft_status status =
+      step->fact ? smft__select_fact_rows(learner, step->fact)
+                 : smft__select(learner->selector, learner->slots.counts, &learner->selection);
   if (status == SMFT_OK && learner->selection.n > 0)
     status = update(learner, step);
   if (status != SMFT_OK)

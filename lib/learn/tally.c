@@ -1,14 +1,20 @@
-/* tally: see tally.h.  Owns the arrays; counting is background.c's, what the counts mean is selector.c's. */
+/* tally: see tally.h.  Owns the arrays; counting is background.c's, what the counts mean is
+ * selector.c's. */
 #include "learn/tally.h"
 #include "base/alloc.h"
 
-int64_t smft__n_slots(const smft_model *model) { return (int64_t)model->config.memory.n_keys * model->config.memory.n_keys; }
+int64_t smft__n_slots(const smft_model *model) {
+  return (int64_t)model->config.memory.n_keys * model->config.memory.n_keys;
+}
 
-int64_t smft__all_slots(const smft_model *model) { return smft__n_slots(model) * model->config.n_pools; }
+int64_t smft__all_slots(const smft_model *model) {
+  return smft__n_slots(model) * model->config.n_pools;
+}
 
 smft_status smft__tally_create(smft__tally *tally, smft_ctx *ctx, const smft_model *model) {
   int64_t n = smft__all_slots(model);
-  smft__tally made = {smft__calloc_array(ctx, n, sizeof *made.df), smft__calloc_array(ctx, n, sizeof *made.square), 0, 0};
+  smft__tally made = {smft__calloc_array(ctx, n, sizeof *made.df),
+                      smft__calloc_array(ctx, n, sizeof *made.square), 0, 0};
   *tally = made;
   if (tally->df && tally->square)
     return SMFT_OK;

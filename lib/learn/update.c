@@ -1,6 +1,6 @@
-/* update: the SGD and AdamW kernels, and what can be said of their results beforehand.  Owns the arithmetic; knows nothing of tensors,
- * rows or threads.
- * The AVX2 kernels do per lane exactly what the portable ones do (no fused multiply-add), so both give the same bits. */
+/* update: the SGD and AdamW kernels, and what can be said of their results beforehand.  Owns the
+ * arithmetic; knows nothing of tensors, rows or threads. The AVX2 kernels do per lane exactly what
+ * the portable ones do (no fused multiply-add), so both give the same bits. */
 #include "learn/update.h"
 #include "nn/cpu.h"
 #include <math.h>
@@ -11,10 +11,12 @@
 #include <immintrin.h>
 #endif
 
-/* Finite means: the exponent is not all ones.  0 * x is NaN exactly when x is not finite, so a sum of such products tells. */
+/* Finite means: the exponent is not all ones.  0 * x is NaN exactly when x is not finite, so a sum
+ * of such products tells. */
 
-static float adamw_portable(const smft__update_rule *r, const float *w, const float *g, const float *m, const float *v, int64_t n,
-                            float *w_out, float *m_out, float *v_out) {
+static float adamw_portable(const smft__update_rule *r, const float *w, const float *g,
+                            const float *m, const float *v, int64_t n, float *w_out, float *m_out,
+                            float *v_out) {
   float bad = 0;
   for (int64_t i = 0; i < n; i++) {
     float gradient = g[i] * r->scale;
@@ -31,8 +33,8 @@ static float adamw_portable(const smft__update_rule *r, const float *w, const fl
   return bad;
 }
 
-static float sgd_portable(const smft__update_rule *r, const float *w, const float *g, const float *m, int64_t n, float *w_out,
-                          float *m_out) {
+static float sgd_portable(const smft__update_rule *r, const float *w, const float *g,
+                          const float *m, int64_t n, float *w_out, float *m_out) {
   float bad = 0;
   for (int64_t i = 0; i < n; i++) {
     float gradient = g[i] * r->scale + r->decay * w[i];
@@ -59,17 +61,22 @@ AVX2 static float lanes_sum(__m256 x) {
   return lane[0] + lane[1] + lane[2] + lane[3] + lane[4] + lane[5] + lane[6] + lane[7];
 }
 
-AVX2 static float adamw_avx2(const smft__update_rule *r, const float *w, const float *g, const float *m, const float *v, int64_t n,
-                             float *w_out, float *m_out, float *v_out) {
-  const __m256 scale = _mm256_set1_ps(r->scale), lr = _mm256_set1_ps(r->lr), decay = _mm256_set1_ps(r->decay);
+AVX2 static float adamw_avx2(const smft__update_rule *r, const float *w, const float *g,
+                             const float *m, const float *v, int64_t n, float *w_out, float *m_out,
+                             float *v_out) {
+  const __m256 scale = _mm256_set1_ps(r->scale), lr = _mm256_set1_ps(r->lr),
+               decay = _mm256_set1_ps(r->decay);
   const __m256 b1 = _mm256_set1_ps(r->beta1), c1 = _mm256_set1_ps(r->one_minus_beta1);
   const __m256 b2 = _mm256_set1_ps(r->beta2), c2 = _mm256_set1_ps(r->one_minus_beta2);
-  const __m256 root = _mm256_set1_ps(r->root_bias2), eps = _mm256_set1_ps(r->eps), zero = _mm256_setzero_ps();
+  const __m256 root = _mm256_set1_ps(r->root_bias2), eps = _mm256_set1_ps(r->eps),
+               zero = _mm256_setzero_ps();
   __m256 bad = zero;
   for (int64_t i = 0; i < n; i += 8) {
     __m256 gradient = _mm256_mul_ps(_mm256_loadu_ps(g + i), scale);
-    __m256 m_new = _mm256_add_ps(_mm256_mul_ps(b1, _mm256_loadu_ps(m + i)), _mm256_mul_ps(c1, gradient));
-    __m256 v_new = _mm256_add_ps(_mm256_mul_ps(b2, _mm256_loadu_ps(v + i)), _mm256_mul_ps(_mm256_mul_ps(c2, gradient), gradient));
+    __m256 m_new =
+        _mm256_add_ps(_mm256_mul_ps(b1, _mm256_loadu_ps(m + i)), _mm256_mul_ps(c1, gradient));
+    __m256 v_new = _mm256_add_ps(_mm256_mul_ps(b2, _mm256_loadu_ps(v + i)),
+                                 _mm256_mul_ps(_mm256_mul_ps(c2, gradient), gradient));
     __m256 under = _mm256_add_ps(_mm256_div_ps(_mm256_sqrt_ps(v_new), root), eps);
     __m256 step = _mm256_div_ps(_mm256_mul_ps(lr, m_new), under);
     __m256 w_new = _mm256_sub_ps(_mm256_mul_ps(_mm256_loadu_ps(w + i), decay), step);
@@ -84,18 +91,21 @@ AVX2 static float adamw_avx2(const smft__update_rule *r, const float *w, const f
   return lanes_sum(bad);
 }
 
-AVX2 static float sgd_avx2(const smft__update_rule *r, const float *w, const float *g, const float *m, int64_t n, float *w_out,
-                           float *m_out) {
-  const __m256 scale = _mm256_set1_ps(r->scale), lr = _mm256_set1_ps(r->lr), decay = _mm256_set1_ps(r->decay);
+AVX2 static float sgd_avx2(const smft__update_rule *r, const float *w, const float *g,
+                           const float *m, int64_t n, float *w_out, float *m_out) {
+  const __m256 scale = _mm256_set1_ps(r->scale), lr = _mm256_set1_ps(r->lr),
+               decay = _mm256_set1_ps(r->decay);
   const __m256 momentum = _mm256_set1_ps(r->momentum), zero = _mm256_setzero_ps();
   __m256 bad = zero;
   for (int64_t i = 0; i < n; i += 8) {
     __m256 old = _mm256_loadu_ps(w + i);
-    __m256 gradient = _mm256_add_ps(_mm256_mul_ps(_mm256_loadu_ps(g + i), scale), _mm256_mul_ps(decay, old));
+    __m256 gradient =
+        _mm256_add_ps(_mm256_mul_ps(_mm256_loadu_ps(g + i), scale), _mm256_mul_ps(decay, old));
     if (m)
       gradient = _mm256_add_ps(_mm256_mul_ps(momentum, _mm256_loadu_ps(m + i)), gradient);
     __m256 w_new = _mm256_sub_ps(old, _mm256_mul_ps(lr, gradient));
-    bad = _mm256_add_ps(bad, _mm256_add_ps(_mm256_mul_ps(w_new, zero), _mm256_mul_ps(gradient, zero)));
+    bad = _mm256_add_ps(bad,
+                        _mm256_add_ps(_mm256_mul_ps(w_new, zero), _mm256_mul_ps(gradient, zero)));
     if (w_out) {
       _mm256_storeu_ps(w_out + i, w_new);
       if (m)
@@ -106,8 +116,8 @@ AVX2 static float sgd_avx2(const smft__update_rule *r, const float *w, const flo
 }
 #endif
 
-static float adamw(const smft__update_rule *r, const float *w, const float *g, const float *m, const float *v, int64_t n, float *w_out,
-                   float *m_out, float *v_out) {
+static float adamw(const smft__update_rule *r, const float *w, const float *g, const float *m,
+                   const float *v, int64_t n, float *w_out, float *m_out, float *v_out) {
   float bad = 0;
   int64_t done = 0;
 #ifdef SMFT__UPDATE_AVX2
@@ -116,11 +126,13 @@ static float adamw(const smft__update_rule *r, const float *w, const float *g, c
     bad = adamw_avx2(r, w, g, m, v, done, w_out, m_out, v_out);
   }
 #endif
-  return bad + adamw_portable(r, w + done, g + done, m + done, v + done, n - done, w_out ? w_out + done : NULL,
-                              w_out ? m_out + done : NULL, w_out ? v_out + done : NULL);
+  return bad + adamw_portable(r, w + done, g + done, m + done, v + done, n - done,
+                              w_out ? w_out + done : NULL, w_out ? m_out + done : NULL,
+                              w_out ? v_out + done : NULL);
 }
 
-static float sgd(const smft__update_rule *r, const float *w, const float *g, const float *m, int64_t n, float *w_out, float *m_out) {
+static float sgd(const smft__update_rule *r, const float *w, const float *g, const float *m,
+                 int64_t n, float *w_out, float *m_out) {
   float bad = 0;
   int64_t done = 0;
 #ifdef SMFT__UPDATE_AVX2
@@ -129,17 +141,18 @@ static float sgd(const smft__update_rule *r, const float *w, const float *g, con
     bad = sgd_avx2(r, w, g, m, done, w_out, m_out);
   }
 #endif
-  return bad + sgd_portable(r, w + done, g + done, m ? m + done : NULL, n - done, w_out ? w_out + done : NULL,
-                            w_out && m ? m_out + done : NULL);
+  return bad + sgd_portable(r, w + done, g + done, m ? m + done : NULL, n - done,
+                            w_out ? w_out + done : NULL, w_out && m ? m_out + done : NULL);
 }
 
-int smft__update(const smft__update_rule *rule, const float *w, const float *g, const float *m, const float *v, int64_t n, float *w_out,
-                 float *m_out, float *v_out) {
-  float bad = rule->adamw ? adamw(rule, w, g, m, v, n, w_out, m_out, v_out) : sgd(rule, w, g, m, n, w_out, m_out);
+int smft__update(const smft__update_rule *rule, const float *w, const float *g, const float *m,
+                 const float *v, int64_t n, float *w_out, float *m_out, float *v_out) {
+  float bad = rule->adamw ? adamw(rule, w, g, m, v, n, w_out, m_out, v_out)
+                          : sgd(rule, w, g, m, n, w_out, m_out);
   return bad == 0.0f; /* NaN compares unequal */
 }
 
-/* ---- what an update can and cannot do ---- */
+/* ---- what an update can and cannot do ------------------------------------ */
 
 /* AdamW: w * 1 - lr * 0 / (0 / root + eps); SGD: w - lr * (0 + 0 * w). */
 int smft__update_leaves_idle(const smft__update_rule *r) {
@@ -151,14 +164,16 @@ int smft__update_leaves_idle(const smft__update_rule *r) {
 }
 
 /* As the kernels do it, with the triangle inequality and some room for their rounding. */
-smft__bounds smft__update_bounds(const smft__update_rule *r, const smft__bounds *before, double gradient) {
+smft__bounds smft__update_bounds(const smft__update_rule *r, const smft__bounds *before,
+                                 double gradient) {
   const double room = 1 + 1e-5;
   double g = gradient * (double)r->scale, lr = (double)r->lr, decay = fabs((double)r->decay);
   smft__bounds after = *before;
   if (r->adamw) {
     after.m = room * ((double)r->beta1 * before->m + (double)r->one_minus_beta1 * g);
     after.v = room * ((double)r->beta2 * before->v + (double)r->one_minus_beta2 * g * g);
-    after.w = room * (before->w * decay + lr * after.m / (r->root_bias2 > 0 ? (double)r->eps : 0.0));
+    after.w =
+        room * (before->w * decay + lr * after.m / (r->root_bias2 > 0 ? (double)r->eps : 0.0));
   } else {
     double step = room * (g + decay * before->w + (double)r->momentum * before->m);
     after.m = r->momentum > 0 ? step : 0;
@@ -172,7 +187,7 @@ smft__bounds smft__update_bounds(const smft__update_rule *r, const smft__bounds 
   return after;
 }
 
-/* ---- sums and maxima ---- */
+/* ---- sums and maxima ----------------------------------------------------- */
 
 #ifdef SMFT__UPDATE_AVX2
 /* n and the position in the sum are multiples of 8. */

@@ -1,16 +1,17 @@
-/* probe: the items that must not be forgotten.  Owns creation, adding, freeing and reading items one by one.
- * Does not own: measuring (probe_measure.c), files (probe_file.c). */
+/* probe: the items that must not be forgotten.  Owns creation, adding, freeing and reading items
+ * one by one. Does not own: measuring (probe_measure.c), files (probe_file.c). */
 #include "measure/probe.h"
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include <string.h>
 
-/* ---- creation ------------------------------------------------------------------------------------------------------------------ */
+/* ---- creation ------------------------------------------------------------ */
 
 static smft_status resolve_options(smft_probe_options *own, const smft_probe_options *given) {
   if (given)
     SMFT__TRY(smft__options_read(own, given, sizeof *own, sizeof *own, "smft_probe_options"));
-  SMFT__REQUIRE(own->max_tokens >= 0, "smft_probe_options.max_tokens must not be negative, got %d", own->max_tokens);
+  SMFT__REQUIRE(own->max_tokens >= 0, "smft_probe_options.max_tokens must not be negative, got %d",
+                own->max_tokens);
   if (own->max_tokens == 0)
     own->max_tokens = 32;
   if (own->stop == NULL)
@@ -21,13 +22,16 @@ static smft_status resolve_options(smft_probe_options *own, const smft_probe_opt
     own->gained_above = 0.5;
   if (own->lost_below == 0)
     own->lost_below = own->gained_above < 0.5 ? own->gained_above : 0.5;
-  SMFT__REQUIRE(own->gained_above > 0 && own->gained_above <= 1, "smft_probe_options.gained_above must lie in (0, 1]");
+  SMFT__REQUIRE(own->gained_above > 0 && own->gained_above <= 1,
+                "smft_probe_options.gained_above must lie in (0, 1]");
   SMFT__REQUIRE(own->lost_below > 0 && own->lost_below <= own->gained_above,
-                "smft_probe_options.lost_below must lie in (0, gained_above]: above it an item could be lost and gained at once");
+                "smft_probe_options.lost_below must lie in (0, gained_above]: above it an item "
+                "could be lost and gained at once");
   return SMFT_OK;
 }
 
-SMFT_API smft_status smft_probe_create(smft_probe **out, smft_ctx *ctx, const smft_probe_options *options) {
+SMFT_API smft_status smft_probe_create(smft_probe **out, smft_ctx *ctx,
+                                       const smft_probe_options *options) {
   smft_probe_options own = SMFT_PROBE_OPTIONS_INIT;
   SMFT__REQUIRE(out != NULL, "smft_probe_create: out is NULL");
   *out = NULL;
@@ -83,7 +87,7 @@ SMFT_API void smft_probe_free(smft_probe *probe) {
   smft__ctx_release(ctx);
 }
 
-/* ---- adding -------------------------------------------------------------------------------------------------------------------- */
+/* ---- adding -------------------------------------------------------------- */
 
 smft_status smft__probe_idle(const smft_probe *probe, const char *function) {
   SMFT__REQUIRE(probe != NULL, "%s: probe is NULL", function);
@@ -96,11 +100,13 @@ static smft_status check_text(const char *text, const char *id, const char *what
   size_t bad_at = 0;
   SMFT__REQUIRE(text != NULL, "probe item \"%s\": %s %lld is NULL", id, what, (long long)index);
   if (!smft__utf8_valid(text, strlen(text), &bad_at))
-    return smft__fail(SMFT_E_ENCODING, "probe item \"%s\": %s %lld is not valid UTF-8 at byte %zu", id, what, (long long)index, bad_at);
+    return smft__fail(SMFT_E_ENCODING, "probe item \"%s\": %s %lld is not valid UTF-8 at byte %zu",
+                      id, what, (long long)index, bad_at);
   return SMFT_OK;
 }
 
-static smft_status check_texts(const char *id, const char *prompt, const char *const *options, int64_t n, const char *what) {
+static smft_status check_texts(const char *id, const char *prompt, const char *const *options,
+                               int64_t n, const char *what) {
   size_t bad_at = 0;
   SMFT__REQUIRE(id != NULL, "a probe item's id is NULL");
   if (!smft__utf8_valid(id, strlen(id), &bad_at))
@@ -111,7 +117,8 @@ static smft_status check_texts(const char *id, const char *prompt, const char *c
   return SMFT_OK;
 }
 
-static smft_status copy_options(smft_ctx *ctx, smft__probe_entry *entry, const char *const *options, int64_t n) {
+static smft_status copy_options(smft_ctx *ctx, smft__probe_entry *entry, const char *const *options,
+                                int64_t n) {
   if (n == 0)
     return SMFT_OK;
   entry->options = smft__calloc_array(ctx, n, sizeof *entry->options);
@@ -125,12 +132,14 @@ static smft_status copy_options(smft_ctx *ctx, smft__probe_entry *entry, const c
 }
 
 /* Everything is checked; nothing is added on failure. */
-static smft_status add_entry(smft_probe *probe, int32_t kind, const char *id, const char *prompt, const char *const *options, int64_t n,
-                             int64_t correct) {
+static smft_status add_entry(smft_probe *probe, int32_t kind, const char *id, const char *prompt,
+                             const char *const *options, int64_t n, int64_t correct) {
   smft_ctx *ctx = probe->ctx;
   smft__probe_entry entry = {kind, NULL, NULL, NULL, 0, correct};
-  smft_status status = smft__grow(ctx, &probe->entries, &probe->capacity, probe->n + 1, sizeof *probe->entries);
-  if (status == SMFT_OK && (!(entry.id = smft__strdup(ctx, id)) || !(entry.prompt = smft__strdup(ctx, prompt))))
+  smft_status status =
+      smft__grow(ctx, &probe->entries, &probe->capacity, probe->n + 1, sizeof *probe->entries);
+  if (status == SMFT_OK &&
+      (!(entry.id = smft__strdup(ctx, id)) || !(entry.prompt = smft__strdup(ctx, prompt))))
     status = SMFT_E_NOMEM;
   if (status == SMFT_OK)
     status = copy_options(ctx, &entry, options, n);
@@ -142,8 +151,8 @@ static smft_status add_entry(smft_probe *probe, int32_t kind, const char *id, co
   return SMFT_OK;
 }
 
-SMFT_API smft_status smft_probe_add_question(smft_probe *probe, const char *id, const char *prompt, const char *const *answers,
-                                             int64_t n_answers) {
+SMFT_API smft_status smft_probe_add_question(smft_probe *probe, const char *id, const char *prompt,
+                                             const char *const *answers, int64_t n_answers) {
   SMFT__TRY(smft__probe_idle(probe, "smft_probe_add_question"));
   SMFT__REQUIRE(answers != NULL, "probe question \"%s\": answers is NULL", id ? id : "");
   SMFT__REQUIRE(n_answers > 0, "probe question \"%s\" has no accepted answer", id ? id : "");
@@ -158,37 +167,45 @@ SMFT_API smft_status smft_probe_add_text(smft_probe *probe, const char *id, cons
   return add_entry(probe, SMFT_PROBE_TEXT, id, text, NULL, 0, 0);
 }
 
-SMFT_API smft_status smft_probe_add_choice(smft_probe *probe, const char *id, const char *prompt, const char *const *endings,
-                                           int64_t n_endings, int64_t correct) {
+SMFT_API smft_status smft_probe_add_choice(smft_probe *probe, const char *id, const char *prompt,
+                                           const char *const *endings, int64_t n_endings,
+                                           int64_t correct) {
   SMFT__TRY(smft__probe_idle(probe, "smft_probe_add_choice"));
   SMFT__REQUIRE(endings != NULL, "probe choice \"%s\": endings is NULL", id ? id : "");
-  SMFT__REQUIRE(n_endings > 1, "probe choice \"%s\" needs two endings or more, got %lld", id ? id : "",
-                (long long)n_endings);
-  SMFT__REQUIRE(correct >= 0 && correct < n_endings, "probe choice \"%s\": correct must lie in [0, %lld), got %lld", id ? id : "",
+  SMFT__REQUIRE(n_endings > 1, "probe choice \"%s\" needs two endings or more, got %lld",
+                id ? id : "", (long long)n_endings);
+  SMFT__REQUIRE(correct >= 0 && correct < n_endings,
+                "probe choice \"%s\": correct must lie in [0, %lld), got %lld", id ? id : "",
                 (long long)n_endings, (long long)correct);
   SMFT__TRY(check_texts(id, prompt, endings, n_endings, "ending"));
   for (int64_t i = 0; i < n_endings; i++)
-    SMFT__REQUIRE(endings[i][0] != 0, "probe choice \"%s\": ending %lld is empty", id, (long long)i);
+    SMFT__REQUIRE(endings[i][0] != 0, "probe choice \"%s\": ending %lld is empty", id,
+                  (long long)i);
   return add_entry(probe, SMFT_PROBE_CHOICE, id, prompt, endings, n_endings, correct);
 }
 
-/* ---- items --------------------------------------------------------------------------------------------------------------------- */
+/* ---- items --------------------------------------------------------------- */
 
 /* Texts are neither lost nor gained: their NLL has no line between right and wrong. */
 int smft__probe_is_lost(const smft_probe *probe, int64_t i) {
   double before = probe->before[i].score, after = probe->after[i].score;
-  return probe->entries[i].kind != SMFT_PROBE_TEXT && before >= probe->options.gained_above && after < probe->options.lost_below;
+  return probe->entries[i].kind != SMFT_PROBE_TEXT && before >= probe->options.gained_above &&
+         after < probe->options.lost_below;
 }
 
 int smft__probe_is_gained(const smft_probe *probe, int64_t i) {
   double before = probe->before[i].score, after = probe->after[i].score;
-  return probe->entries[i].kind != SMFT_PROBE_TEXT && before < probe->options.lost_below && after >= probe->options.gained_above;
+  return probe->entries[i].kind != SMFT_PROBE_TEXT && before < probe->options.lost_below &&
+         after >= probe->options.gained_above;
 }
 
-SMFT_API smft_status smft_probe_get_item(const smft_probe *probe, int64_t index, smft_probe_item *item) {
-  SMFT__REQUIRE(probe != NULL && item != NULL, "smft_probe_get_item: %s is NULL", probe ? "item" : "probe");
+SMFT_API smft_status smft_probe_get_item(const smft_probe *probe, int64_t index,
+                                         smft_probe_item *item) {
+  SMFT__REQUIRE(probe != NULL && item != NULL, "smft_probe_get_item: %s is NULL",
+                probe ? "item" : "probe");
   if (index < 0 || index >= probe->n)
-    return smft__fail(SMFT_E_NOT_FOUND, "probe item %lld does not exist: there are %lld", (long long)index, (long long)probe->n);
+    return smft__fail(SMFT_E_NOT_FOUND, "probe item %lld does not exist: there are %lld",
+                      (long long)index, (long long)probe->n);
   smft_probe_item own = SMFT_PROBE_ITEM_INIT;
   own.kind = probe->entries[index].kind;
   own.id = probe->entries[index].id;

@@ -1,4 +1,5 @@
-/* probe_file: items from JSONL, the last measurement as JSON.  Owns smft_probe_add_file and smft_probe_save_report. */
+/* probe_file: items from JSONL, the last measurement as JSON.  Owns smft_probe_add_file and
+ * smft_probe_save_report. */
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/file.h"
@@ -6,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- JSONL in ------------------------------------------------------------------------------------------------------------------ */
+/* ---- JSONL in ------------------------------------------------------------ */
 
 /* The strings of an array, borrowed; *n their number.  To be freed with smft__free. */
-static smft_status read_strings(smft_ctx *ctx, const json_t *object, const char *key, const char ***out, int64_t *n) {
+static smft_status read_strings(smft_ctx *ctx, const json_t *object, const char *key,
+                                const char ***out, int64_t *n) {
   const json_t *array = json_object_get(object, key);
   if (!json_is_array(array))
     return smft__fail(SMFT_E_FORMAT, "\"%s\" must be an array of strings", key);
@@ -30,7 +32,8 @@ static smft_status read_strings(smft_ctx *ctx, const json_t *object, const char 
 
 static smft_status required_string(const json_t *object, const char *key, const char **out) {
   SMFT__TRY(smft__json_string(object, key, NULL, out, "probe item"));
-  return *out ? SMFT_OK : smft__fail(SMFT_E_FORMAT, "probe item: \"%s\" is missing; expected a string", key);
+  return *out ? SMFT_OK
+              : smft__fail(SMFT_E_FORMAT, "probe item: \"%s\" is missing; expected a string", key);
 }
 
 static smft_status add_question_line(smft_probe *probe, const json_t *object, const char *id) {
@@ -64,16 +67,20 @@ static smft_status add_line(void *user, const json_t *object, int64_t line) {
   smft_probe *probe = user;
   const char *id = NULL;
   (void)line; /* smft__jsonl_read names it */
-  int question = json_object_get(object, "question") != NULL, text = json_object_get(object, "text") != NULL;
+  int question = json_object_get(object, "question") != NULL;
+  int text = json_object_get(object, "text") != NULL;
   int choice = json_object_get(object, "endings") != NULL;
   if (question + text + choice != 1)
-    return smft__fail(SMFT_E_FORMAT, "a probe item has exactly one of \"question\", \"text\" and \"endings\"; found %d of them",
-                      question + text + choice);
+    return smft__fail(
+        SMFT_E_FORMAT,
+        "a probe item has exactly one of \"question\", \"text\" and \"endings\"; found %d of them",
+        question + text + choice);
   SMFT__TRY(required_string(object, "id", &id));
   smft_status status = question ? add_question_line(probe, object, id)
                        : text   ? add_text_line(probe, object, id)
                                 : add_choice_line(probe, object, id);
-  return status == SMFT_E_INVALID ? SMFT_E_FORMAT : status; /* here it is the file that is wrong, not the call */
+  /* here it is the file that is wrong, not the call */
+  return status == SMFT_E_INVALID ? SMFT_E_FORMAT : status;
 }
 
 SMFT_API smft_status smft_probe_add_file(smft_probe *probe, const char *path, int64_t *n) {
@@ -90,7 +97,7 @@ SMFT_API smft_status smft_probe_add_file(smft_probe *probe, const char *path, in
   return SMFT_OK;
 }
 
-/* ---- JSON out ------------------------------------------------------------------------------------------------------------------ */
+/* ---- JSON out ------------------------------------------------------------ */
 
 static smft_status put_number(smft__buffer *out, const char *key, double value, const char *after) {
   char digits[40];
@@ -98,10 +105,12 @@ static smft_status put_number(smft__buffer *out, const char *key, double value, 
 }
 
 /* A metric as three members: now, before, change in percent. */
-static smft_status put_metric(smft__buffer *out, const char *key, double now, double before, double change) {
+static smft_status put_metric(smft__buffer *out, const char *key, double now, double before,
+                              double change) {
   char a[40], b[40], c[40];
-  return smft__buffer_printf(out, "  \"%s\": %s, \"%s_before\": %s, \"%s_change\": %s,\n", key, smft__format_double(now, a), key,
-                             smft__format_double(before, b), key, smft__format_double(change, c));
+  return smft__buffer_printf(out, "  \"%s\": %s, \"%s_before\": %s, \"%s_change\": %s,\n", key,
+                             smft__format_double(now, a), key, smft__format_double(before, b), key,
+                             smft__format_double(change, c));
 }
 
 /* jansson escapes the string. */
@@ -134,7 +143,8 @@ static smft_status put_item(smft__buffer *out, const smft_probe *probe, int64_t 
     SMFT__TRY(smft__buffer_printf(out, "\"tokens\": %lld, ", (long long)after->tokens));
     SMFT__TRY(put_number(out, "kl", after->kl_sum / (double)after->tokens, ", "));
   }
-  return smft__buffer_printf(out, "\"lost\": %s, \"gained\": %s}", smft__probe_is_lost(probe, i) ? "true" : "false",
+  return smft__buffer_printf(out, "\"lost\": %s, \"gained\": %s}",
+                             smft__probe_is_lost(probe, i) ? "true" : "false",
                              smft__probe_is_gained(probe, i) ? "true" : "false");
 }
 
@@ -142,12 +152,15 @@ static smft_status put_report(smft__buffer *out, const smft_probe *probe) {
   const smft_probe_report *r = &probe->report;
   SMFT__TRY(smft__buffer_printf(out, "{\n  \"format\": \"smft probe report 1\",\n"));
   SMFT__TRY(smft__buffer_printf(out, "  \"questions\": %lld, \"texts\": %lld, \"choices\": %lld,\n",
-                                (long long)r->n_questions, (long long)r->n_texts, (long long)r->n_choices));
-  SMFT__TRY(put_metric(out, "exact_match", r->exact_match, r->exact_match_before, r->exact_match_change));
+                                (long long)r->n_questions, (long long)r->n_texts,
+                                (long long)r->n_choices));
+  SMFT__TRY(
+      put_metric(out, "exact_match", r->exact_match, r->exact_match_before, r->exact_match_change));
   SMFT__TRY(put_metric(out, "f1", r->f1, r->f1_before, r->f1_change));
   SMFT__TRY(put_metric(out, "nll", r->nll, r->nll_before, r->nll_change));
   SMFT__TRY(put_metric(out, "accuracy", r->accuracy, r->accuracy_before, r->accuracy_change));
-  SMFT__TRY(smft__buffer_printf(out, "  \"lost\": %lld, \"gained\": %lld, ", (long long)r->lost, (long long)r->gained));
+  SMFT__TRY(smft__buffer_printf(out, "  \"lost\": %lld, \"gained\": %lld, ", (long long)r->lost,
+                                (long long)r->gained));
   SMFT__TRY(put_number(out, "kl", r->kl, ", "));
   SMFT__TRY(put_number(out, "seconds", r->seconds, ",\n  \"items\": [\n"));
   for (int64_t i = 0; i < probe->n_before; i++)

@@ -1,6 +1,7 @@
 /* counts: slots read and how often, as a sorted list.
- * Owns the list and a buffer of reads that are not in it yet.  The buffer is sorted and merged when it is full; it is never longer than a
- * fixed size or twice the list, so memory follows the distinct slots, not the reads and not the pool. */
+ * Owns the list and a buffer of reads that are not in it yet.  The buffer is sorted and merged when
+ * it is full; it is never longer than a fixed size or twice the list, so memory follows the
+ * distinct slots, not the reads and not the pool. */
 #include "memory/counts.h"
 #include "memory/radix.h"
 #include <string.h>
@@ -19,9 +20,7 @@ void smft__counts_free(smft__counts *counts) {
   smft__counts_init(counts, counts->ctx);
 }
 
-void smft__counts_clear(smft__counts *counts) {
-  counts->n = counts->n_pending = counts->total = 0;
-}
+void smft__counts_clear(smft__counts *counts) { counts->n = counts->n_pending = counts->total = 0; }
 
 static smft_status grow_list(smft__counts *counts, int64_t needed) {
   int64_t capacity = counts->capacity + counts->capacity / 2;
@@ -44,8 +43,8 @@ static smft_status grow_list(smft__counts *counts, int64_t needed) {
 static int64_t slot_of(uint64_t entry) { return (int64_t)(entry >> 32); }
 static int64_t reads_of(uint64_t entry) { return (int64_t)(entry & UINT32_MAX) + 1; }
 
-/* Makes one entry of all that have the same slot, of n > 0 sorted ones; returns how many there are.  Written so that it needs no branch:
- * which entries are alike cannot be foreseen. */
+/* Makes one entry of all that have the same slot, of n > 0 sorted ones; returns how many there are.
+ * Written so that it needs no branch: which entries are alike cannot be foreseen. */
 static int64_t squeeze(uint64_t *entries, int64_t n) {
   int64_t kept = 0;
   uint64_t now = entries[0];
@@ -94,7 +93,8 @@ static void sort_pending(smft__counts *counts) {
   uint64_t largest = 0, *sorted;
   for (int64_t i = 0; i < counts->n_pending; i++)
     largest = counts->pending[i] >> 32 > largest ? counts->pending[i] >> 32 : largest;
-  sorted = smft__radix_sort(counts->ctx, counts->pending, counts->pending + counts->pending_room, &counts->n_pending, largest);
+  sorted = smft__radix_sort(counts->ctx, counts->pending, counts->pending + counts->pending_room,
+                            &counts->n_pending, largest);
   if (sorted != counts->pending)
     memcpy(counts->pending, sorted, (size_t)counts->n_pending * sizeof *sorted);
 }
@@ -148,6 +148,4 @@ smft_status smft__counts_add(smft__counts *counts, const int64_t *slots, int64_t
   return SMFT_OK;
 }
 
-smft_status smft__counts_finish(smft__counts *counts) {
-  return merge_pending(counts);
-}
+smft_status smft__counts_finish(smft__counts *counts) { return merge_pending(counts); }

@@ -1,20 +1,22 @@
-/* counts: how often a batch read which slot: c(i) of method.md 2. Memory O(distinct slots read), never O(pool). */
+/* counts: how often a batch read which slot: c(i) of method.md 2. Memory O(distinct slots read),
+ * never O(pool). */
 #ifndef SMFT__COUNTS_H
 #define SMFT__COUNTS_H
 #include "base/alloc.h"
 typedef struct smft__counts {
   smft_ctx *ctx;
   int64_t n, capacity;
-  int64_t *slots;   /* (n) ascending after smft__counts_finish */
-  int64_t *reads;   /* (n) */
-  int64_t total;    /* sum of reads */
+  int64_t *slots;    /* (n) ascending after smft__counts_finish */
+  int64_t *reads;    /* (n) */
+  int64_t total;     /* sum of reads */
   uint64_t *pending; /* (2 * pending_room) reads not merged yet, and as much room to sort them */
   int64_t n_pending, pending_room;
 } smft__counts;
 void smft__counts_init(smft__counts *counts, smft_ctx *ctx);
 void smft__counts_free(smft__counts *counts);
 void smft__counts_clear(smft__counts *counts);
-/* Room for adding at most so many reads at a time, and for so many distinct slots in all: then neither adding nor finishing allocates. */
+/* Room for adding at most so many reads at a time, and for so many distinct slots in all: then
+ * neither adding nor finishing allocates. */
 smft_status smft__counts_reserve(smft__counts *counts, int64_t reads, int64_t distinct);
 /* Adds reads: slots (n). */
 smft_status smft__counts_add(smft__counts *counts, const int64_t *slots, int64_t n);

@@ -1,6 +1,7 @@
 /* gather: reads of the pool by the hundred thousand, at the pace of main memory, and the way back.
- * Owns nothing.  Rows are taken four at a time while the four after them are fetched.  Backward turns the list of reads round with a stable
- * sort, so that each row is summed by one thread in token order. */
+ * Owns nothing.  Rows are taken four at a time while the four after them are fetched.  Backward
+ * turns the list of reads round with a stable sort, so that each row is summed by one thread in
+ * token order. */
 #include "memory/gather.h"
 #include "base/parallel.h"
 #include "memory/radix.h"
@@ -17,11 +18,9 @@ typedef struct gather_work {
   float *d_weights;
 } gather_work;
 
-static int64_t smaller(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* ---- tokens -> rows: forward and the weights' gradient --------------------------------------------------------------------- */
+/* ---- tokens -> rows: forward and the weights' gradient ------------------- */
 
 typedef struct group { /* up to four reads of one token */
   const void *rows[GROUP];
@@ -71,7 +70,8 @@ static void dot_group(const gather_work *work, const group *now, const group *ne
     d_weights[i] = work->kernels->dot(now->dtypes[i], now->rows[i], d_sum, dim);
 }
 
-static void each_group(const gather_work *work, int64_t block, void (*use)(const gather_work *, const group *, const group *)) {
+static void each_group(const gather_work *work, int64_t block,
+                       void (*use)(const gather_work *, const group *, const group *)) {
   int64_t end = smaller((block + 1) * TOKENS, work->reads->n_tokens) * work->reads->n_reads;
   group groups[2];
   int now = 0;
@@ -85,14 +85,19 @@ static void each_group(const gather_work *work, int64_t block, void (*use)(const
 
 static void forward_block(void *arg, int64_t block, int32_t lane) {
   const gather_work *work = arg;
-  int64_t begin = block * TOKENS, end = smaller(begin + TOKENS, work->reads->n_tokens), dim = work->pool->value_dim;
+  int64_t begin = block * TOKENS, end = smaller(begin + TOKENS, work->reads->n_tokens);
+  int64_t dim = work->pool->value_dim;
   (void)lane;
   memset(work->sum + begin * dim, 0, (size_t)((end - begin) * dim) * sizeof *work->sum);
   each_group(work, block, add_group);
 }
 
-void smft__gather_forward(smft_ctx *ctx, const smft__pool *pool, const smft__reads *reads, float *sum) {
-  gather_work work = {.pool = pool, .reads = reads, .kernels = smft__row_kernels_best(), .sum = sum};
+void smft__gather_forward(smft_ctx *ctx, const smft__pool *pool, const smft__reads *reads,
+                          float *sum) {
+  gather_work work = {.pool = pool,
+                      .reads = reads,
+                      .kernels = smft__row_kernels_best(),
+                      .sum = sum};
   smft__parallel_for(ctx, smft__blocks(reads->n_tokens, TOKENS), forward_block, &work);
 }
 
@@ -101,12 +106,17 @@ static void weights_block(void *arg, int64_t block, int32_t lane) {
   each_group(arg, block, dot_group);
 }
 
-void smft__gather_backward_weights(smft_ctx *ctx, const smft__pool *pool, const smft__reads *reads, const float *d_sum, float *d_weights) {
-  gather_work work = {.pool = pool, .reads = reads, .kernels = smft__row_kernels_best(), .d_sum = d_sum, .d_weights = d_weights};
+void smft__gather_backward_weights(smft_ctx *ctx, const smft__pool *pool, const smft__reads *reads,
+                                   const float *d_sum, float *d_weights) {
+  gather_work work = {.pool = pool,
+                      .reads = reads,
+                      .kernels = smft__row_kernels_best(),
+                      .d_sum = d_sum,
+                      .d_weights = d_weights};
   smft__parallel_for(ctx, smft__blocks(reads->n_tokens, TOKENS), weights_block, &work);
 }
 
-/* ---- rows -> tokens: the values' gradient ---------------------------------------------------------------------------------- */
+/* ---- rows -> tokens: the values' gradient -------------------------------- */
 
 typedef struct scatter_work {
   const smft__reads *reads;
@@ -138,9 +148,7 @@ static void add_run(const scatter_work *work, int64_t begin, int64_t end) {
     work->kernels->add(SMFT__F32, to, rows[i], weights[i], work->dim);
 }
 
-static uint64_t target(const scatter_work *work, int64_t i) {
-  return work->entries[i] >> 32;
-}
+static uint64_t target(const scatter_work *work, int64_t i) { return work->entries[i] >> 32; }
 
 /* Fetches the row of an entry to come: in a large table each is a miss. */
 static void fetch_target(const scatter_work *work, int64_t i) {
@@ -173,11 +181,16 @@ static void sort_and_scatter(smft_ctx *ctx, scatter_work *work, uint64_t *other,
   smft__parallel_for(ctx, smft__blocks(work->n, ENTRIES), scatter_block, work);
 }
 
-void smft__gather_backward_dense(smft_ctx *ctx, const smft__reads *reads, const float *d_sum, int64_t value_dim, float *d_values,
-                                 uint64_t *entries) {
+void smft__gather_backward_dense(smft_ctx *ctx, const smft__reads *reads, const float *d_sum,
+                                 int64_t value_dim, float *d_values, uint64_t *entries) {
   int64_t n = reads->n_tokens * reads->n_reads;
-  scatter_work work = {.reads = reads, .kernels = smft__row_kernels_best(), .d_sum = d_sum, .dim = value_dim, .to = d_values,
-                       .entries = entries, .n = n};
+  scatter_work work = {.reads = reads,
+                       .kernels = smft__row_kernels_best(),
+                       .d_sum = d_sum,
+                       .dim = value_dim,
+                       .to = d_values,
+                       .entries = entries,
+                       .n = n};
   uint64_t largest = 0;
   for (int64_t i = 0; i < n; i++) {
     uint64_t slot = (uint64_t)reads->slots[i];
@@ -187,7 +200,8 @@ void smft__gather_backward_dense(smft_ctx *ctx, const smft__reads *reads, const 
   sort_and_scatter(ctx, &work, entries + n, largest);
 }
 
-/* Looks the reads up: wanted ones to the front of the block's own piece of the entries, nothing in the rest of it. */
+/* Looks the reads up: wanted ones to the front of the block's own piece of the entries, nothing in
+ * the rest of it. */
 static void look_up_block(void *arg, int64_t block, int32_t lane) {
   const scatter_work *work = arg;
   int64_t begin = block * LOOKUPS, end = smaller(begin + LOOKUPS, work->n), kept = begin;
@@ -201,10 +215,17 @@ static void look_up_block(void *arg, int64_t block, int32_t lane) {
     work->entries[kept++] = SMFT__RADIX_NOTHING;
 }
 
-void smft__gather_backward_rows(smft_ctx *ctx, const smft__reads *reads, const float *d_sum, smft__rows *rows, uint64_t *entries) {
+void smft__gather_backward_rows(smft_ctx *ctx, const smft__reads *reads, const float *d_sum,
+                                smft__rows *rows, uint64_t *entries) {
   int64_t n = reads->n_tokens * reads->n_reads;
-  scatter_work work = {.reads = reads, .kernels = smft__row_kernels_best(), .d_sum = d_sum, .dim = rows->dim, .to = rows->values,
-                       .rows = rows, .entries = entries, .n = n};
+  scatter_work work = {.reads = reads,
+                       .kernels = smft__row_kernels_best(),
+                       .d_sum = d_sum,
+                       .dim = rows->dim,
+                       .to = rows->values,
+                       .rows = rows,
+                       .entries = entries,
+                       .n = n};
   if (rows->n == 0)
     return;
   smft__parallel_for(ctx, smft__blocks(n, LOOKUPS), look_up_block, &work);

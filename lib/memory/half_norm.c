@@ -1,5 +1,6 @@
 /* half_norm: norms of many short rows, forward and backward, on the context's threads.
- * Owns nothing.  Statistics are computed again in backward: a row is in the nearest cache, so that costs less than keeping them. */
+ * Owns nothing.  Statistics are computed again in backward: a row is in the nearest cache, so that
+ * costs less than keeping them. */
 #include "memory/half_norm.h"
 #include "base/parallel.h"
 #include "nn/vector.h"
@@ -19,7 +20,8 @@ static float share(const smft__half_norm *norm) {
 
 typedef struct norm_kernels {
   void (*forward)(const smft__half_norm *norm, const float *x, float *y);
-  void (*backward)(const smft__half_norm *norm, const float *x, const float *dy, float *dx, int accumulate, float *d_weight, float *d_bias);
+  void (*backward)(const smft__half_norm *norm, const float *x, const float *dy, float *dx,
+                   int accumulate, float *d_weight, float *d_bias);
 } norm_kernels;
 
 static const norm_kernels by_level[] = {
@@ -30,7 +32,8 @@ static const norm_kernels by_level[] = {
 #endif
 };
 
-enum { ROWS = 64, MOST_PARTS = 64 }; /* rows of a block at least; blocks with sums of their own at most */
+/* rows of a block at least; blocks with sums of their own at most */
+enum { ROWS = 64, MOST_PARTS = 64 };
 
 typedef struct norm_work {
   const smft__half_norm *norm;
@@ -58,7 +61,8 @@ static void forward_rows(void *arg, int64_t block, int32_t lane) {
   }
 }
 
-void smft__half_norm_forward(smft_ctx *ctx, const smft__half_norm *norm, const smft__tensor *source, int64_t n_rows, float *out) {
+void smft__half_norm_forward(smft_ctx *ctx, const smft__half_norm *norm, const smft__tensor *source,
+                             int64_t n_rows, float *out) {
   norm_work work = {.norm = norm, .source = source, .n_rows = n_rows, .rows = ROWS, .out = out};
   smft__parallel_for(ctx, smft__blocks(n_rows, ROWS), forward_rows, &work);
 }
@@ -74,8 +78,10 @@ static void backward_rows(void *arg, int64_t block, int32_t lane) {
   float *parts = work->parts + 2 * block * size;
   memset(parts, 0, 2 * (size_t)size * sizeof *parts);
   for (int64_t row = block * work->rows; row < block_end(work, block); row++)
-    kernels->backward(work->norm, smft__as_f32(work->source, row * size, size, work->room + lane * size), work->d_out + row * size,
-                      work->d_source + row * size, work->accumulate, work->sums ? parts : NULL, work->sums ? parts + size : NULL);
+    kernels->backward(work->norm,
+                      smft__as_f32(work->source, row * size, size, work->room + lane * size),
+                      work->d_out + row * size, work->d_source + row * size, work->accumulate,
+                      work->sums ? parts : NULL, work->sums ? parts + size : NULL);
 }
 
 static void add_parts(const norm_work *work, const float *parts, float *sum) {
@@ -84,10 +90,19 @@ static void add_parts(const norm_work *work, const float *parts, float *sum) {
       smft__vector()->add_scaled(sum, parts + 2 * block * work->norm->size, 1.0f, work->norm->size);
 }
 
-void smft__half_norm_backward(smft_ctx *ctx, const smft__half_norm *norm, const smft__tensor *source, int64_t n_rows, const float *d_out,
-                              float *d_source, int accumulate, float *d_weight, float *d_bias, float *scratch) {
-  norm_work work = {.norm = norm, .source = source, .n_rows = n_rows, .rows = smft__blocks(n_rows, MOST_PARTS), .d_out = d_out,
-                    .d_source = d_source, .parts = scratch, .room = scratch + 2 * MOST_PARTS * norm->size, .accumulate = accumulate,
+void smft__half_norm_backward(smft_ctx *ctx, const smft__half_norm *norm,
+                              const smft__tensor *source, int64_t n_rows, const float *d_out,
+                              float *d_source, int accumulate, float *d_weight, float *d_bias,
+                              float *scratch) {
+  norm_work work = {.norm = norm,
+                    .source = source,
+                    .n_rows = n_rows,
+                    .rows = smft__blocks(n_rows, MOST_PARTS),
+                    .d_out = d_out,
+                    .d_source = d_source,
+                    .parts = scratch,
+                    .room = scratch + 2 * MOST_PARTS * norm->size,
+                    .accumulate = accumulate,
                     .sums = d_weight || d_bias};
   work.rows = work.rows > ROWS ? work.rows : ROWS;
   smft__parallel_for(ctx, smft__blocks(n_rows, work.rows), backward_rows, &work);

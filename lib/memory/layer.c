@@ -1,5 +1,6 @@
-/* layer: the product-key memory layer from x to out and back, as a sequence of the pieces of this directory and of lib/nn.
- * Owns the tape.  Does not own: block structure (norm, residual, alpha), which gradients are wanted, or any weight. */
+/* layer: the product-key memory layer from x to out and back, as a sequence of the pieces of this
+ * directory and of lib/nn. Owns the tape.  Does not own: block structure (norm, residual, alpha),
+ * which gradients are wanted, or any weight. */
 #include "memory/layer.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
@@ -9,11 +10,15 @@
 #include "nn/linear.h"
 #include "nn/vector.h"
 
-/* ---- tape ----------------------------------------------------------------------------------------------------------------- */
+/* ---- tape ---------------------------------------------------------------- */
 
 static smft__lookup lookup_shape(const smft__memory_config *config, int64_t n_tokens) {
-  smft__lookup lookup = {.n_tokens = n_tokens, .heads = config->heads, .n_keys = config->n_keys, .top_k = config->top_k,
-                         .half = config->key_dim / 2, .temperature = config->temperature};
+  smft__lookup lookup = {.n_tokens = n_tokens,
+                         .heads = config->heads,
+                         .n_keys = config->n_keys,
+                         .top_k = config->top_k,
+                         .half = config->key_dim / 2,
+                         .temperature = config->temperature};
   return lookup;
 }
 
@@ -21,21 +26,22 @@ static int64_t count_keys(const smft__memory_config *config) {
   return (int64_t)config->heads * config->n_keys * config->key_dim;
 }
 
-/* A (T, dv) array.  Where no backward goes through the look-up its queries are not needed after it, and the i-th such array has their room,
- * if there is that much of it. */
-static float *take_values(const smft__memory_tape *tape, smft__arena *arena, const smft__memory_config *config, int64_t n_tokens,
-                          int64_t i) {
+/* A (T, dv) array.  Where no backward goes through the look-up its queries are not needed after it,
+ * and the i-th such array has their room, if there is that much of it. */
+static float *take_values(const smft__memory_tape *tape, smft__arena *arena,
+                          const smft__memory_config *config, int64_t n_tokens, int64_t i) {
   int64_t dim = config->value_dim;
   if (tape->mode == SMFT__TAPE_BACKWARD || (i + 1) * dim > (int64_t)config->heads * config->key_dim)
     return smft__arena_take(arena, n_tokens * dim, sizeof(float));
   return tape->query ? tape->query + i * n_tokens * dim : NULL;
 }
 
-static void place_backward(smft__memory_tape *tape, smft__arena *arena, const smft_ctx *ctx, const smft__memory_config *config,
-                           int64_t n_tokens) {
+static void place_backward(smft__memory_tape *tape, smft__arena *arena, const smft_ctx *ctx,
+                           const smft__memory_config *config, int64_t n_tokens) {
   int64_t reads = n_tokens * config->heads * config->top_k;
   tape->d_sum = take_values(tape, arena, config, n_tokens, config->gate ? 1 : 0);
-  tape->d_gate = tape->gated; /* which is not needed again once the gradient of W2 is there; but only once */
+  /* which is not needed again once the gradient of W2 is there; but only once */
+  tape->d_gate = tape->gated;
   if (config->gate && tape->mode == SMFT__TAPE_BACKWARD)
     tape->d_gate = smft__arena_take(arena, n_tokens * config->value_dim, sizeof(float));
   tape->entries = smft__arena_take(arena, 2 * reads, sizeof *tape->entries);
@@ -43,16 +49,20 @@ static void place_backward(smft__memory_tape *tape, smft__arena *arena, const sm
   tape->halves = NULL;
   if (tape->mode == SMFT__TAPE_VALUES)
     return;
-  tape->d_query = smft__arena_take(arena, n_tokens * config->heads * config->key_dim, sizeof(float));
-  tape->d_keys = config->key_norm ? smft__arena_take(arena, count_keys(config), sizeof(float)) : NULL;
+  tape->d_query =
+      smft__arena_take(arena, n_tokens * config->heads * config->key_dim, sizeof(float));
+  tape->d_keys =
+      config->key_norm ? smft__arena_take(arena, count_keys(config), sizeof(float)) : NULL;
   tape->d_scores = smft__arena_take(arena, reads, sizeof(float));
   tape->halves = smft__arena_take(arena, 2 * reads, sizeof *tape->halves);
-  tape->norm_scratch = smft__arena_take(arena, smft__half_norm_scratch(ctx, config->key_dim / 2), sizeof(float));
+  tape->norm_scratch =
+      smft__arena_take(arena, smft__half_norm_scratch(ctx, config->key_dim / 2), sizeof(float));
 }
 
-void smft__memory_tape_place(smft__memory_tape *tape, smft__arena *arena, const smft_ctx *ctx, const smft__memory_config *config,
-                             int64_t n_tokens, int backward) {
-  int64_t reads = n_tokens * config->heads * config->top_k, queries = n_tokens * config->heads * config->key_dim;
+void smft__memory_tape_place(smft__memory_tape *tape, smft__arena *arena, const smft_ctx *ctx,
+                             const smft__memory_config *config, int64_t n_tokens, int backward) {
+  int64_t reads = n_tokens * config->heads * config->top_k;
+  int64_t queries = n_tokens * config->heads * config->key_dim;
   int64_t values = n_tokens * config->value_dim;
   smft__lookup lookup = lookup_shape(config, n_tokens);
   tape->mode = backward;
@@ -60,7 +70,8 @@ void smft__memory_tape_place(smft__memory_tape *tape, smft__arena *arena, const 
   tape->query_hat = tape->query; /* the norm works in place where its input is not needed again */
   if (config->query_norm && backward == SMFT__TAPE_BACKWARD)
     tape->query_hat = smft__arena_take(arena, queries, sizeof(float));
-  tape->keys_hat = config->key_norm ? smft__arena_take(arena, count_keys(config), sizeof(float)) : NULL;
+  tape->keys_hat =
+      config->key_norm ? smft__arena_take(arena, count_keys(config), sizeof(float)) : NULL;
   tape->slots = smft__arena_take(arena, reads, sizeof *tape->slots);
   tape->weights = smft__arena_take(arena, reads, sizeof(float));
   tape->sum = smft__arena_take(arena, values, sizeof(float));
@@ -74,11 +85,11 @@ void smft__memory_tape_place(smft__memory_tape *tape, smft__arena *arena, const 
     place_backward(tape, arena, ctx, config, n_tokens);
 }
 
-/* ---- forward -------------------------------------------------------------------------------------------------------------- */
+/* ---- forward ------------------------------------------------------------- */
 
 /* room (dk): for weights that are not aligned floats. */
-static smft__half_norm norm_of(const smft__memory_config *config, int32_t kind, const smft__tensor *weight, const smft__tensor *bias,
-                               float *room) {
+static smft__half_norm norm_of(const smft__memory_config *config, int32_t kind,
+                               const smft__tensor *weight, const smft__tensor *bias, float *room) {
   int64_t half = config->key_dim / 2;
   smft__half_norm norm = {.kind = kind, .size = half, .eps = config->norm_eps};
   if (weight->data && kind != SMFT__NORM_L2)
@@ -88,13 +99,16 @@ static smft__half_norm norm_of(const smft__memory_config *config, int32_t kind, 
   return norm;
 }
 
-static smft__half_norm query_norm_of(const smft__memory_weights *weights, const smft__memory_tape *tape) {
-  return norm_of(&weights->config, weights->config.query_norm, &weights->query_norm_w, &weights->query_norm_b, tape->norm_room);
+static smft__half_norm query_norm_of(const smft__memory_weights *weights,
+                                     const smft__memory_tape *tape) {
+  return norm_of(&weights->config, weights->config.query_norm, &weights->query_norm_w,
+                 &weights->query_norm_b, tape->norm_room);
 }
 
-static smft__half_norm key_norm_of(const smft__memory_weights *weights, const smft__memory_tape *tape) {
-  return norm_of(&weights->config, weights->config.key_norm, &weights->key_norm_w, &weights->key_norm_b,
-                 tape->norm_room + weights->config.key_dim);
+static smft__half_norm key_norm_of(const smft__memory_weights *weights,
+                                   const smft__memory_tape *tape) {
+  return norm_of(&weights->config, weights->config.key_norm, &weights->key_norm_w,
+                 &weights->key_norm_b, tape->norm_room + weights->config.key_dim);
 }
 
 /* Rows of dk/2 numbers. */
@@ -106,11 +120,13 @@ static int64_t count_key_rows(const smft__memory_config *config) {
   return (int64_t)config->heads * 2 * config->n_keys;
 }
 
-static smft__tensor query_tensor(const smft__memory_config *config, const smft__memory_tape *tape, int64_t n_tokens) {
+static smft__tensor query_tensor(const smft__memory_config *config, const smft__memory_tape *tape,
+                                 int64_t n_tokens) {
   return smft__tensor_f32(tape->query, count_query_rows(config, n_tokens), config->key_dim / 2);
 }
 
-static smft__lookup lookup_of(const smft__memory_weights *weights, const smft__memory_tape *tape, int64_t n_tokens) {
+static smft__lookup lookup_of(const smft__memory_weights *weights, const smft__memory_tape *tape,
+                              int64_t n_tokens) {
   smft__lookup lookup = lookup_shape(&weights->config, n_tokens);
   lookup.query = tape->query_hat;
   lookup.keys = weights->config.key_norm ? tape->keys_hat : weights->keys.data;
@@ -118,17 +134,21 @@ static smft__lookup lookup_of(const smft__memory_weights *weights, const smft__m
   return lookup;
 }
 
-static smft__reads reads_of(const smft__memory_config *config, const smft__memory_tape *tape, int64_t n_tokens) {
-  smft__reads reads = {tape->slots, tape->weights, n_tokens, (int64_t)config->heads * config->top_k};
+static smft__reads reads_of(const smft__memory_config *config, const smft__memory_tape *tape,
+                            int64_t n_tokens) {
+  smft__reads reads = {tape->slots, tape->weights, n_tokens,
+                       (int64_t)config->heads * config->top_k};
   return reads;
 }
 
-static void forward_norms(smft_ctx *ctx, const smft__memory_weights *weights, int64_t n_tokens, smft__memory_tape *tape) {
+static void forward_norms(smft_ctx *ctx, const smft__memory_weights *weights, int64_t n_tokens,
+                          smft__memory_tape *tape) {
   const smft__memory_config *config = &weights->config;
   if (config->query_norm) {
     smft__half_norm norm = query_norm_of(weights, tape);
     smft__tensor query = query_tensor(config, tape, n_tokens);
-    smft__half_norm_forward(ctx, &norm, &query, count_query_rows(config, n_tokens), tape->query_hat);
+    smft__half_norm_forward(ctx, &norm, &query, count_query_rows(config, n_tokens),
+                            tape->query_hat);
   }
   if (config->key_norm) {
     smft__half_norm norm = key_norm_of(weights, tape);
@@ -136,7 +156,8 @@ static void forward_norms(smft_ctx *ctx, const smft__memory_weights *weights, in
   }
 }
 
-void smft__memory_lookup(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape) {
+void smft__memory_lookup(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+                         int64_t n_tokens, smft__memory_tape *tape) {
   if (n_tokens <= 0)
     return;
   smft__linear_forward(ctx, &weights->query_w, &weights->query_b, x, n_tokens, tape->query);
@@ -145,8 +166,8 @@ void smft__memory_lookup(smft_ctx *ctx, const smft__memory_weights *weights, con
   smft__lookup_forward(ctx, &lookup, tape->slots, tape->weights, tape->scratch);
 }
 
-void smft__memory_values(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
-                         float *out) {
+void smft__memory_values(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+                         int64_t n_tokens, smft__memory_tape *tape, float *out) {
   const smft__memory_config *config = &weights->config;
   smft__reads reads = reads_of(config, tape, n_tokens);
   if (n_tokens <= 0)
@@ -159,17 +180,17 @@ void smft__memory_values(smft_ctx *ctx, const smft__memory_weights *weights, con
   smft__linear_forward(ctx, &weights->out_w, &weights->out_b, tape->gated, n_tokens, out);
 }
 
-void smft__memory_forward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
-                          float *out) {
+void smft__memory_forward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+                          int64_t n_tokens, smft__memory_tape *tape, float *out) {
   smft__memory_lookup(ctx, weights, x, n_tokens, tape);
   smft__memory_values(ctx, weights, x, n_tokens, tape, out);
 }
 
-/* ---- backward ------------------------------------------------------------------------------------------------------------- */
+/* ---- backward ------------------------------------------------------------ */
 
 /* dw (out, in) += and db (out) +=, each only where wanted. */
-static void linear_gradients(smft_ctx *ctx, const float *x, const float *dy, int64_t n_tokens, int64_t in, int64_t out, float *dw,
-                             float *db) {
+static void linear_gradients(smft_ctx *ctx, const float *x, const float *dy, int64_t n_tokens,
+                             int64_t in, int64_t out, float *dw, float *db) {
   if (dw) {
     smft__linear_backward_weight(ctx, x, dy, n_tokens, in, out, dw, db);
     return;
@@ -179,21 +200,24 @@ static void linear_gradients(smft_ctx *ctx, const float *x, const float *dy, int
 }
 
 /* From d_out to the gradient of the sum of values: out projection and gate. */
-static void backward_output(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
-                            const float *d_out, float *dx, const smft__memory_grads *grads) {
+static void backward_output(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+                            int64_t n_tokens, smft__memory_tape *tape, const float *d_out,
+                            float *dx, const smft__memory_grads *grads) {
   const smft__memory_config *config = &weights->config;
   int64_t hidden = config->hidden, dim = config->value_dim;
   smft__linear_backward_input(ctx, &weights->out_w, d_out, n_tokens, tape->d_sum, 0);
   linear_gradients(ctx, tape->gated, d_out, n_tokens, dim, hidden, grads->out_w, grads->out_b);
   if (!config->gate)
     return;
-  smft__swiglu_backward(ctx, tape->gate, tape->sum, tape->d_sum, n_tokens * dim, tape->d_gate, tape->d_sum);
+  smft__swiglu_backward(ctx, tape->gate, tape->sum, tape->d_sum, n_tokens * dim, tape->d_gate,
+                        tape->d_sum);
   linear_gradients(ctx, x, tape->d_gate, n_tokens, hidden, dim, grads->gate_w, grads->gate_b);
   if (dx)
     smft__linear_backward_input(ctx, &weights->gate_w, tape->d_gate, n_tokens, dx, 1);
 }
 
-static void backward_keys(smft_ctx *ctx, const smft__memory_weights *weights, const smft__lookup *lookup, smft__memory_tape *tape,
+static void backward_keys(smft_ctx *ctx, const smft__memory_weights *weights,
+                          const smft__lookup *lookup, smft__memory_tape *tape,
                           const smft__memory_grads *grads) {
   const smft__memory_config *config = &weights->config;
   if (!config->key_norm) {
@@ -202,28 +226,33 @@ static void backward_keys(smft_ctx *ctx, const smft__memory_weights *weights, co
   }
   smft__half_norm norm = key_norm_of(weights, tape);
   smft__lookup_backward_keys(ctx, lookup, tape->d_scores, tape->halves, tape->d_keys, 1);
-  smft__half_norm_backward(ctx, &norm, &weights->keys, count_key_rows(config), tape->d_keys, grads->keys ? grads->keys : tape->d_keys,
-                           grads->keys != NULL, grads->key_norm_w, grads->key_norm_b, tape->norm_scratch);
+  smft__half_norm_backward(ctx, &norm, &weights->keys, count_key_rows(config), tape->d_keys,
+                           grads->keys ? grads->keys : tape->d_keys, grads->keys != NULL,
+                           grads->key_norm_w, grads->key_norm_b, tape->norm_scratch);
 }
 
-static void backward_query(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
-                           float *dx, const smft__memory_grads *grads) {
+static void backward_query(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+                           int64_t n_tokens, smft__memory_tape *tape, float *dx,
+                           const smft__memory_grads *grads) {
   const smft__memory_config *config = &weights->config;
   int64_t width = (int64_t)config->heads * config->key_dim;
   if (config->query_norm) {
     smft__half_norm norm = query_norm_of(weights, tape);
     smft__tensor query = query_tensor(config, tape, n_tokens);
-    smft__half_norm_backward(ctx, &norm, &query, count_query_rows(config, n_tokens), tape->d_query, tape->d_query, 0, grads->query_norm_w,
-                             grads->query_norm_b, tape->norm_scratch);
+    smft__half_norm_backward(ctx, &norm, &query, count_query_rows(config, n_tokens), tape->d_query,
+                             tape->d_query, 0, grads->query_norm_w, grads->query_norm_b,
+                             tape->norm_scratch);
   }
-  linear_gradients(ctx, x, tape->d_query, n_tokens, config->hidden, width, grads->query_w, grads->query_b);
+  linear_gradients(ctx, x, tape->d_query, n_tokens, config->hidden, width, grads->query_w,
+                   grads->query_b);
   if (dx)
     smft__linear_backward_input(ctx, &weights->query_w, tape->d_query, n_tokens, dx, 1);
 }
 
 /* Through the softmax weights to keys and queries, as far as anyone wants it. */
-static void backward_lookup(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
-                            float *dx, const smft__memory_grads *grads) {
+static void backward_lookup(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+                            int64_t n_tokens, smft__memory_tape *tape, float *dx,
+                            const smft__memory_grads *grads) {
   int query = dx || grads->query_w || grads->query_b || grads->query_norm_w || grads->query_norm_b;
   int keys = grads->keys || (weights->config.key_norm && (grads->key_norm_w || grads->key_norm_b));
   smft__reads reads = reads_of(&weights->config, tape, n_tokens);
@@ -231,21 +260,24 @@ static void backward_lookup(smft_ctx *ctx, const smft__memory_weights *weights, 
   if ((!query && !keys) || tape->mode != SMFT__TAPE_BACKWARD)
     return;
   smft__gather_backward_weights(ctx, &weights->pool, &reads, tape->d_sum, tape->d_scores);
-  smft__lookup_backward_query(ctx, &lookup, tape->slots, tape->weights, tape->d_scores, tape->halves, query ? tape->d_query : NULL);
+  smft__lookup_backward_query(ctx, &lookup, tape->slots, tape->weights, tape->d_scores,
+                              tape->halves, query ? tape->d_query : NULL);
   if (keys)
     backward_keys(ctx, weights, &lookup, tape, grads);
   if (query)
     backward_query(ctx, weights, x, n_tokens, tape, dx, grads);
 }
 
-void smft__memory_backward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x, int64_t n_tokens, smft__memory_tape *tape,
-                           const float *d_out, float *dx, const smft__memory_grads *grads) {
+void smft__memory_backward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+                           int64_t n_tokens, smft__memory_tape *tape, const float *d_out, float *dx,
+                           const smft__memory_grads *grads) {
   smft__reads reads = reads_of(&weights->config, tape, n_tokens);
   if (n_tokens <= 0)
     return;
   backward_output(ctx, weights, x, n_tokens, tape, d_out, dx, grads);
   if (grads->values)
-    smft__gather_backward_dense(ctx, &reads, tape->d_sum, weights->config.value_dim, grads->values, tape->entries);
+    smft__gather_backward_dense(ctx, &reads, tape->d_sum, weights->config.value_dim, grads->values,
+                                tape->entries);
   if (grads->rows)
     smft__gather_backward_rows(ctx, &reads, tape->d_sum, grads->rows, tape->entries);
   backward_lookup(ctx, weights, x, n_tokens, tape, dx, grads);

@@ -1,6 +1,7 @@
-/* lookup: which slots a token reads.  Work is cut in blocks of tokens times one head: the products of a block with all sub-keys of both
- * halves are made in the lane's scratch (cache-sized) and used up at once by the selection; no (T, H, 2, n) array exists.
- * Owns nothing.  Backward treats the selection as given: only the k chosen sub-keys of each half have a gradient. */
+/* lookup: which slots a token reads.  Work is cut in blocks of tokens times one head: the products
+ * of a block with all sub-keys of both halves are made in the lane's scratch (cache-sized) and used
+ * up at once by the selection; no (T, H, 2, n) array exists. Owns nothing.  Backward treats the
+ * selection as given: only the k chosen sub-keys of each half have a gradient. */
 #include "memory/lookup.h"
 #include "base/parallel.h"
 #include "memory/product_keys.h"
@@ -27,20 +28,17 @@ typedef struct lookup_work {
   int clear;
 } lookup_work;
 
-static int64_t smaller(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static int64_t aligned(int64_t bytes) {
-  return (bytes + 63) / 64 * 64;
-}
+static int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 static int64_t score_bytes(const smft__lookup *lookup) {
   return aligned(smaller(TOKENS, lookup->n_tokens) * lookup->n_keys * (int64_t)sizeof(float));
 }
 
 static int64_t lane_bytes(const smft__lookup *lookup) {
-  return 2 * score_bytes(lookup) + aligned(smft__product_keys_scratch(lookup->n_keys, lookup->top_k));
+  return 2 * score_bytes(lookup) +
+         aligned(smft__product_keys_scratch(lookup->n_keys, lookup->top_k));
 }
 
 int64_t smft__lookup_scratch(const smft_ctx *ctx, const smft__lookup *lookup) {
@@ -59,14 +57,25 @@ static void run_blocks(smft_ctx *ctx, lookup_work *work, int64_t products, smft_
     body(work, block, 0);
 }
 
-/* ---- forward -------------------------------------------------------------------------------------------------------------- */
+/* ---- forward ------------------------------------------------------------- */
 
-/* scores (n_tokens, n) = queries of one head and half, tokens from `begin`, times its sub-keys, times the temperature. */
-static void half_scores(smft_ctx *ctx, const smft__lookup *lookup, int64_t begin, int64_t n_tokens, int64_t head, int64_t which, float *scores) {
+/* scores (n_tokens, n) = queries of one head and half, tokens from `begin`, times its sub-keys,
+ * times the temperature. */
+static void half_scores(smft_ctx *ctx, const smft__lookup *lookup, int64_t begin, int64_t n_tokens,
+                        int64_t head, int64_t which, float *scores) {
   int64_t n = lookup->n_keys, half = lookup->half, step = 2 * lookup->heads * half;
-  smft__gemm_args args = {.m = n_tokens, .n = n, .k = half, .a = lookup->query + begin * step + (2 * head + which) * half, .lda = step,
-                          .trans_b = 1, .b = smft__element(lookup->keys, lookup->keys_dtype, (2 * head + which) * n * half), .ldb = half,
-                          .b_dtype = lookup->keys_dtype, .c = scores, .ldc = n};
+  smft__gemm_args args = {.m = n_tokens,
+                          .n = n,
+                          .k = half,
+                          .a = lookup->query + begin * step + (2 * head + which) * half,
+                          .lda = step,
+                          .trans_b = 1,
+                          .b = smft__element(lookup->keys, lookup->keys_dtype,
+                                             (2 * head + which) * n * half),
+                          .ldb = half,
+                          .b_dtype = lookup->keys_dtype,
+                          .c = scores,
+                          .ldc = n};
   smft__gemm_serial(ctx, &args);
   if (lookup->temperature < 1.0f || lookup->temperature > 1.0f)
     smft__vector()->scale(scores, scores, lookup->temperature, n_tokens * n);
@@ -74,14 +83,16 @@ static void half_scores(smft_ctx *ctx, const smft__lookup *lookup, int64_t begin
 
 /* In place.  Scores that are not finite give weights that are not: the caller's loss shows it. */
 static void softmax(float *scores, int64_t k) {
-  double sum = smft__vector()->exp_sum(scores, 1.0f, scores[0], k, scores); /* the best stands first */
+  /* the best stands first */
+  double sum = smft__vector()->exp_sum(scores, 1.0f, scores[0], k, scores);
   smft__vector()->scale(scores, scores, (float)(1.0 / sum), k);
 }
 
 static void forward_block(void *arg, int64_t block, int32_t lane) {
   const lookup_work *work = arg;
   const smft__lookup *lookup = work->lookup;
-  int64_t head = block % lookup->heads, begin = block / lookup->heads * TOKENS, n = lookup->n_keys, k = lookup->top_k;
+  int64_t head = block % lookup->heads, begin = block / lookup->heads * TOKENS;
+  int64_t n = lookup->n_keys, k = lookup->top_k;
   int64_t count = smaller(TOKENS, lookup->n_tokens - begin);
   char *scratch = work->scratch + lane * work->lane_size;
   float *first = (void *)scratch, *second = (void *)(scratch + score_bytes(lookup));
@@ -90,17 +101,24 @@ static void forward_block(void *arg, int64_t block, int32_t lane) {
   half_scores(work->ctx, lookup, begin, count, head, 1, second);
   for (int64_t t = 0; t < count; t++) {
     int64_t at = ((begin + t) * lookup->heads + head) * k;
-    smft__product_keys_top(keys, first + t * n, second + t * n, work->slots + at, work->weights + at);
+    smft__product_keys_top(keys, first + t * n, second + t * n, work->slots + at,
+                           work->weights + at);
     softmax(work->weights + at, k);
   }
 }
 
-void smft__lookup_forward(smft_ctx *ctx, const smft__lookup *lookup, int64_t *slots, float *weights, void *scratch) {
-  lookup_work work = {.ctx = ctx, .lookup = lookup, .slots = slots, .weights = weights, .scratch = scratch, .lane_size = lane_bytes(lookup)};
+void smft__lookup_forward(smft_ctx *ctx, const smft__lookup *lookup, int64_t *slots, float *weights,
+                          void *scratch) {
+  lookup_work work = {.ctx = ctx,
+                      .lookup = lookup,
+                      .slots = slots,
+                      .weights = weights,
+                      .scratch = scratch,
+                      .lane_size = lane_bytes(lookup)};
   run_blocks(ctx, &work, 2 * lookup->n_keys, forward_block);
 }
 
-/* ---- backward ------------------------------------------------------------------------------------------------------------- */
+/* ---- backward ------------------------------------------------------------ */
 
 /* d (k) gradient of the weights -> gradient of the products. */
 static void softmax_back(const float *weights, float temperature, int64_t k, float *d) {
@@ -112,7 +130,8 @@ static void softmax_back(const float *weights, float temperature, int64_t k, flo
 }
 
 /* d_query (dk/2) = sum of d_scores * sub-keys */
-static void sum_keys(const lookup_work *work, int64_t plane, const int32_t *chosen, const float *d_scores, float *d_query) {
+static void sum_keys(const lookup_work *work, int64_t plane, const int32_t *chosen,
+                     const float *d_scores, float *d_query) {
   const smft__lookup *lookup = work->lookup;
   int64_t half = lookup->half, k = lookup->top_k;
   int32_t dtype = lookup->keys_dtype;
@@ -133,7 +152,8 @@ static void sum_keys(const lookup_work *work, int64_t plane, const int32_t *chos
 static void query_block(void *arg, int64_t block, int32_t lane) {
   const lookup_work *work = arg;
   const smft__lookup *lookup = work->lookup;
-  int64_t head = block % lookup->heads, begin = block / lookup->heads * TOKENS, end = smaller(begin + TOKENS, lookup->n_tokens);
+  int64_t head = block % lookup->heads, begin = block / lookup->heads * TOKENS;
+  int64_t end = smaller(begin + TOKENS, lookup->n_tokens);
   int64_t k = lookup->top_k, all = lookup->n_tokens * lookup->heads * k;
   (void)lane;
   for (int64_t t = begin; t < end; t++) {
@@ -153,19 +173,29 @@ static void query_block(void *arg, int64_t block, int32_t lane) {
   }
 }
 
-void smft__lookup_backward_query(smft_ctx *ctx, const smft__lookup *lookup, const int64_t *slots, const float *weights, float *d_scores,
-                                 int32_t *halves, float *d_query) {
-  lookup_work work = {.ctx = ctx, .lookup = lookup, .kernels = smft__row_kernels_best(), .read = slots, .softmax = weights, .d_scores = d_scores,
-                      .d_query = d_query, .halves = halves};
+void smft__lookup_backward_query(smft_ctx *ctx, const smft__lookup *lookup, const int64_t *slots,
+                                 const float *weights, float *d_scores, int32_t *halves,
+                                 float *d_query) {
+  lookup_work work = {.ctx = ctx,
+                      .lookup = lookup,
+                      .kernels = smft__row_kernels_best(),
+                      .read = slots,
+                      .softmax = weights,
+                      .d_scores = d_scores,
+                      .d_query = d_query,
+                      .halves = halves};
   run_blocks(ctx, &work, 2 * lookup->top_k, query_block);
 }
 
-/* One slice of the columns of one half of one head: nobody else writes there, so tokens are taken in order. */
+/* One slice of the columns of one half of one head: nobody else writes there, so tokens are taken
+ * in order. */
 static void keys_block(void *arg, int64_t block, int32_t lane) {
   const lookup_work *work = arg;
   const smft__lookup *lookup = work->lookup;
-  int64_t half = lookup->half, slices = smft__blocks(half, SLICE), plane = block / slices, column = block % slices * SLICE;
-  int64_t width = smaller(SLICE, half - column), k = lookup->top_k, heads = lookup->heads, head = plane / 2;
+  int64_t half = lookup->half, slices = smft__blocks(half, SLICE), plane = block / slices;
+  int64_t column = block % slices * SLICE;
+  int64_t width = smaller(SLICE, half - column), k = lookup->top_k, heads = lookup->heads;
+  int64_t head = plane / 2;
   const int32_t *halves = work->halves + plane % 2 * lookup->n_tokens * heads * k;
   float *d_keys = work->d_keys + plane * lookup->n_keys * half + column;
   (void)lane;
@@ -179,9 +209,13 @@ static void keys_block(void *arg, int64_t block, int32_t lane) {
   }
 }
 
-void smft__lookup_backward_keys(smft_ctx *ctx, const smft__lookup *lookup, const float *d_scores, const int32_t *halves, float *d_keys,
-                                int clear) {
-  lookup_work work = {.ctx = ctx, .lookup = lookup, .kernels = smft__row_kernels_best(), .d_keys = d_keys, .clear = clear};
+void smft__lookup_backward_keys(smft_ctx *ctx, const smft__lookup *lookup, const float *d_scores,
+                                const int32_t *halves, float *d_keys, int clear) {
+  lookup_work work = {.ctx = ctx,
+                      .lookup = lookup,
+                      .kernels = smft__row_kernels_best(),
+                      .d_keys = d_keys,
+                      .clear = clear};
   work.d_scores = (float *)(uintptr_t)d_scores; /* only read */
   work.halves = (int32_t *)(uintptr_t)halves;
   smft__parallel_for(ctx, 2 * lookup->heads * smft__blocks(lookup->half, SLICE), keys_block, &work);

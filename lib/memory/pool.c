@@ -10,7 +10,8 @@ const void *smft__pool_row(const smft__pool *pool, int64_t slot, int32_t *dtype)
     return smft__rows_at(pool->rows, position);
   }
   *dtype = pool->base.dtype;
-  return (const char *)pool->base.data + slot * pool->value_dim * (int64_t)(pool->base.dtype == SMFT__F32 ? 4 : 2);
+  return (const char *)pool->base.data +
+         slot * pool->value_dim * (int64_t)(pool->base.dtype == SMFT__F32 ? 4 : 2);
 }
 
 void smft__pool_read(const smft__pool *pool, int64_t slot, float *row) {

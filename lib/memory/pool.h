@@ -1,16 +1,21 @@
-/* pool: one table of memory values as a model and its patch have it: mapped base, rows that the patch changed, or a full private copy. */
+/* pool: one table of memory values as a model and its patch have it: mapped base, rows that the
+ * patch changed, or a full private copy. */
 #ifndef SMFT__POOL_H
 #define SMFT__POOL_H
 #include "data/tensor.h"
 #include "memory/rows.h"
 typedef struct smft__pool {
-  smft__tensor base;       /* (n_slots, value_dim) F32/F16/BF16; a full patch's copy stands here as F32 */
-  const smft__rows *rows;  /* changed rows, or NULL */
+  /* (n_slots, value_dim) F32/F16/BF16; a full patch's copy stands here as F32 */
+  smft__tensor base;
+  const smft__rows *rows; /* changed rows, or NULL */
   int64_t n_slots, value_dim;
 } smft__pool;
-void smft__pool_read(const smft__pool *pool, int64_t slot, float *row);                    /* row (value_dim) = values[slot] */
-void smft__pool_accumulate(const smft__pool *pool, int64_t slot, float weight, float *y);  /* y (value_dim) += weight * values[slot] */
-float smft__pool_dot(const smft__pool *pool, int64_t slot, const float *dy);               /* <values[slot], dy> */
+/* row (value_dim) = values[slot] */
+void smft__pool_read(const smft__pool *pool, int64_t slot, float *row);
+/* y (value_dim) += weight * values[slot] */
+void smft__pool_accumulate(const smft__pool *pool, int64_t slot, float weight, float *y);
+/* <values[slot], dy> */
+float smft__pool_dot(const smft__pool *pool, int64_t slot, const float *dy);
 /* Where a row stands and its element type: what the others are made of. */
 const void *smft__pool_row(const smft__pool *pool, int64_t slot, int32_t *dtype);
 void smft__pool_prefetch(const smft__pool *pool, int64_t slot);

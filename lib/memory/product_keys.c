@@ -1,22 +1,28 @@
 /* product_keys: the k best of n*n sums without forming them.
  *
- * Each half gives its m + 1 best scores.  With both lists in order, a pair (i, j) of them is no better than the (i+1)(j+1) - 1 pairs before
- * it in both, so only pairs with (i+1)(j+1) <= k can be above the k-th best sum: about k ln k of them.  With m = k this settles the k best
- * *values* exactly, in the rounded f32 sums that a scan of the whole grid would see.  Mostly the best sums are made of far fewer scores: m is
- * three quarters of k first, and k when that turns out to be too short: when a pair left out, the first one in each row, is above the k-th
- * best sum.  Pairs left out that equal it matter when their slot id is lower; then the equal sums are searched for in order of slot id.
+ * Each half gives its m + 1 best scores.  With both lists in order, a pair (i, j) of them is no
+ * better than the (i+1)(j+1) - 1 pairs before it in both, so only pairs with (i+1)(j+1) <= k can be
+ * above the k-th best sum: about k ln k of them.  With m = k this settles the k best *values*
+ * exactly, in the rounded f32 sums that a scan of the whole grid would see.  Mostly the best sums
+ * are made of far fewer scores: m is three quarters of k first, and k when that turns out to be too
+ * short: when a pair left out, the first one in each row, is above the k-th best sum.  Pairs left
+ * out that equal it matter when their slot id is lower; then the equal sums are searched for in
+ * order of slot id.
  *
- * Owns the order (score, then lower slot id; NaN is minus infinity, -0 is 0) and the scratch.  The vector loops are select_kernels.c's. */
+ * Owns the order (score, then lower slot id; NaN is minus infinity, -0 is 0) and the scratch.  The
+ * vector loops are select_kernels.c's. */
 #include "memory/product_keys.h"
 #include "memory/select_kernels.h"
 #include <math.h>
 #include <string.h>
 
-enum { RANK_MOST = 384, /* longest list that is ordered by counting; longer ones are sorted */
-       SHORT_LEAST = 16 /* least k for which short lists are tried first */ };
+enum {
+  RANK_MOST = 384, /* longest list that is ordered by counting; longer ones are sorted */
+  SHORT_LEAST = 16 /* least k for which short lists are tried first */
+};
 
 typedef struct list { /* best first */
-  float *scores;       /* never NaN */
+  float *scores;      /* never NaN */
   uint32_t *positions;
 } list;
 
@@ -24,7 +30,8 @@ typedef struct cut { /* which pairs are looked at; the tables are (length) */
   int64_t length;    /* of the lists */
   int64_t n_corners;
   int32_t *lengths; /* pairs of each row */
-  int32_t *corners; /* at least k pairs are no worse than the worst of the pairs (i, corners[i]), i < n_corners */
+  /* at least k pairs are no worse than the worst of the pairs (i, corners[i]), i < n_corners */
+  int32_t *corners;
 } cut;
 
 struct smft__product_keys {
@@ -43,13 +50,12 @@ struct smft__product_keys {
   uint32_t *slots; /* (n_pairs) */
 };
 
-static int64_t smaller(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* ---- preparation ----------------------------------------------------------------------------------------------------------- */
+/* ---- preparation --------------------------------------------------------- */
 
-/* At least the number of pairs (i, j) with (i+1)(j+1) <= k, which is at most k times the k-th harmonic number. */
+/* At least the number of pairs (i, j) with (i+1)(j+1) <= k, which is at most k times the k-th
+ * harmonic number. */
 static int64_t most_pairs(int64_t k) {
   int64_t bits = 0;
   while (k >> bits)
@@ -59,12 +65,13 @@ static int64_t most_pairs(int64_t k) {
 
 /* Lays the scratch out; with base NULL only measures.  Returns its bytes. */
 static int64_t layout(smft__product_keys *work, char *base, int64_t n, int64_t k) {
-  int64_t n_pairs = most_pairs(k), longest = (n > n_pairs ? n : n_pairs) + 64, used = (sizeof *work + 63) / 64 * 64;
+  int64_t n_pairs = most_pairs(k), longest = (n > n_pairs ? n : n_pairs) + 64;
+  int64_t used = (sizeof *work + 63) / 64 * 64;
   int64_t length = smaller(k + 1, n), ordered = (length > RANK_MOST ? length : RANK_MOST) + 32;
-#define TAKE(field, count)                                              \
-  do {                                                                  \
-    (field) = base ? (void *)(base + used) : NULL;                      \
-    used += ((count) * (int64_t)sizeof *(field) + 63) / 64 * 64;        \
+#define TAKE(field, count)                                                                         \
+  do {                                                                                             \
+    (field) = base ? (void *)(base + used) : NULL;                                                 \
+    used += ((count) * (int64_t)sizeof *(field) + 63) / 64 * 64;                                   \
   } while (0)
   for (int i = 0; i < 2; i++) {
     TAKE(work->half[i].scores, ordered);
@@ -103,7 +110,8 @@ static int64_t find_corners(cut *pairs, int64_t product) {
   return count;
 }
 
-/* The pairs of the m best of each half.  (A list ends with one score that is in no pair, unless it has all n.) */
+/* The pairs of the m best of each half.  (A list ends with one score that is in no pair, unless it
+ * has all n.) */
 static void make_cut(cut *pairs, int64_t n, int64_t k, int64_t m) {
   int64_t product = k / 4 + 1;
   pairs->length = smaller(m + 1, n);
@@ -126,7 +134,7 @@ smft__product_keys *smft__product_keys_prepare(int64_t n, int64_t k, void *scrat
   return work;
 }
 
-/* ---- order ----------------------------------------------------------------------------------------------------------------- */
+/* ---- order --------------------------------------------------------------- */
 
 static inline float clean(float score) {
   return (score >= -INFINITY ? score : -INFINITY) + 0.0f; /* -0 + 0 is 0 */
@@ -165,7 +173,8 @@ static void sift(int64_t *keys, int64_t root, int64_t n) {
   }
 }
 
-/* The k greatest of many keys to the front, greatest first: a heap of k that the rest is held against. */
+/* The k greatest of many keys to the front, greatest first: a heap of k that the rest is held
+ * against. */
 static void sort_best(int64_t *keys, int64_t n, int64_t k) {
   for (int64_t root = k / 2; root-- > 0;)
     sift(keys, root, k);
@@ -182,7 +191,8 @@ static void sort_best(int64_t *keys, int64_t n, int64_t k) {
   }
 }
 
-/* Orders the candidates by number alone; returns 0, with nothing of use done, when there are equal ones among them. */
+/* Orders the candidates by number alone; returns 0, with nothing of use done, when there are equal
+ * ones among them. */
 static int order_different(const smft__product_keys *work, int64_t count, list *to) {
   if (!work->kernels->rank(work->candidates, count, work->ranks))
     return 0;
@@ -209,8 +219,10 @@ static void order_keys(const smft__product_keys *work, int64_t count, int64_t k,
   }
 }
 
-/* The k best of those of x (n) that are not below bound, which are at least k; names: what stands for position i (NULL: i itself). */
-static void order_best(const smft__product_keys *work, const float *x, const uint32_t *names, int64_t n, float bound, int64_t k, list *to) {
+/* The k best of those of x (n) that are not below bound, which are at least k; names: what stands
+ * for position i (NULL: i itself). */
+static void order_best(const smft__product_keys *work, const float *x, const uint32_t *names,
+                       int64_t n, float bound, int64_t k, list *to) {
   int64_t count = work->kernels->collect(x, n, bound, work->candidates, work->positions);
   for (int64_t i = 0; names && i < count; i++)
     work->positions[i] = names[work->positions[i]];
@@ -220,13 +232,14 @@ static void order_best(const smft__product_keys *work, const float *x, const uin
     to->scores[i] = clean(to->scores[i]);
 }
 
-/* ---- search ---------------------------------------------------------------------------------------------------------------- */
+/* ---- search -------------------------------------------------------------- */
 
 static void select_half(const smft__product_keys *work, const float *x, int64_t k, list *to) {
   int64_t n_groups = (2 * k + 15) / 16 * 16;
   if (work->n < 2 * n_groups)
     n_groups = (work->n + 15) / 16 * 16;
-  order_best(work, x, NULL, work->n, work->kernels->bound(x, work->n, k, work->maxima, n_groups), k, to);
+  order_best(work, x, NULL, work->n, work->kernels->bound(x, work->n, k, work->maxima, n_groups), k,
+             to);
 }
 
 /* At least k pairs reach this. */
@@ -243,15 +256,17 @@ static float pair_bound(const smft__product_keys *work, const cut *pairs) {
 static float best_outside(const smft__product_keys *work, const cut *pairs) {
   float best = -INFINITY;
   for (int64_t i = 0; i < pairs->length; i++) {
-    float sum = pairs->lengths[i] < pairs->length ? work->half[0].scores[i] + work->half[1].scores[pairs->lengths[i]] : -INFINITY;
+    float sum = pairs->lengths[i] < pairs->length
+                    ? work->half[0].scores[i] + work->half[1].scores[pairs->lengths[i]]
+                    : -INFINITY;
     best = sum > best ? sum : best;
   }
   return best;
 }
 
 /* Fills slots[begin..k) with the lowest slots of the whole grid whose sum is `worst`. */
-static void settle_ties(const smft__product_keys *work, const float *s1, const float *s2, int64_t n, int64_t begin, int64_t k, float worst,
-                        int64_t *slots) {
+static void settle_ties(const smft__product_keys *work, const float *s1, const float *s2, int64_t n,
+                        int64_t begin, int64_t k, float worst, int64_t *slots) {
   for (int64_t i = 0; i < n; i++) {
     float score = clean(s1[i]);
     if (clean(score + work->half[1].scores[0]) < worst)
@@ -267,16 +282,19 @@ static void settle_ties(const smft__product_keys *work, const float *s1, const f
 
 /* The k best of the pairs of a cut, into work->best; returns the best sum that it left out. */
 static float search(smft__product_keys *work, const float *s1, const float *s2, const cut *pairs) {
-  smft__pair_lists lists = {work->half[0].scores, work->half[1].scores, work->half[0].positions, work->half[1].positions};
+  smft__pair_lists lists = {work->half[0].scores, work->half[1].scores, work->half[0].positions,
+                            work->half[1].positions};
   int64_t n_pairs;
   select_half(work, s1, pairs->length, &work->half[0]);
   select_half(work, s2, pairs->length, &work->half[1]);
-  n_pairs = work->kernels->pairs(&lists, pairs->lengths, pairs->length, (uint32_t)work->n, work->sums, work->slots);
+  n_pairs = work->kernels->pairs(&lists, pairs->lengths, pairs->length, (uint32_t)work->n,
+                                 work->sums, work->slots);
   order_best(work, work->sums, work->slots, n_pairs, pair_bound(work, pairs), work->k, &work->best);
   return best_outside(work, pairs);
 }
 
-void smft__product_keys_top(smft__product_keys *work, const float *s1, const float *s2, int64_t *slots, float *scores) {
+void smft__product_keys_top(smft__product_keys *work, const float *s1, const float *s2,
+                            int64_t *slots, float *scores) {
   int64_t k = work->k, begin = k;
   int which = work->first;
   float outside = search(work, s1, s2, &work->cuts[which]), worst = work->best.scores[k - 1];

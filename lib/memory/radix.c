@@ -1,8 +1,10 @@
-/* radix: the stable sort that turns "which slots did each token read" into "which tokens read each slot".
- * Owns nothing; the caller brings the room for entries, the context that for the pieces' counts (base/room.h).
+/* radix: the stable sort that turns "which slots did each token read" into "which tokens read each
+ * slot". Owns nothing; the caller brings the room for entries, the context that for the pieces'
+ * counts (base/room.h).
  *
- * A pass sorts by one digit: each piece of the entries counts its digits, a piece's entries of a digit go behind those of the pieces before
- * it, and each piece puts its own there.  The result is the same however many threads there are. */
+ * A pass sorts by one digit: each piece of the entries counts its digits, a piece's entries of a
+ * digit go behind those of the pieces before it, and each piece puts its own there.  The result is
+ * the same however many threads there are. */
 #include "memory/radix.h"
 #include "base/parallel.h"
 #include "base/room.h"
@@ -13,12 +15,13 @@ enum { MOST_BITS = 11, MOST_BINS = 1 << MOST_BITS, PIECE = 16384, MOST_PIECES = 
 typedef struct pass {
   const uint64_t *from;
   uint64_t *to;
-  int64_t n, piece;   /* entries, and those of a piece */
-  int shift, bits;    /* the digit */
-  uint32_t *start;    /* (pieces, MOST_BINS) entries of a digit, then where the next of them goes */
+  int64_t n, piece; /* entries, and those of a piece */
+  int shift, bits;  /* the digit */
+  uint32_t *start;  /* (pieces, MOST_BINS) entries of a digit, then where the next of them goes */
 } pass;
 
-_Static_assert(MOST_PIECES * MOST_BINS * sizeof(uint32_t) <= SMFT__ROOM_BYTES, "the pieces' counts fit a room");
+_Static_assert(MOST_PIECES *MOST_BINS * sizeof(uint32_t) <= SMFT__ROOM_BYTES,
+               "the pieces' counts fit a room");
 
 static uint32_t digit(const pass *p, uint64_t entry) {
   return (uint32_t)(entry >> p->shift) & ((1u << p->bits) - 1);
@@ -65,7 +68,8 @@ static int64_t run(smft_ctx *ctx, pass *p) {
   return n;
 }
 
-/* As many bits as `largest` needs, in as few digits as hold them, all of one width: fewer places to write to at a time. */
+/* As many bits as `largest` needs, in as few digits as hold them, all of one width: fewer places to
+ * write to at a time. */
 static void choose_digits(uint64_t largest, int *digits, int *bits) {
   int needed = 1;
   while (needed < 32 && largest >> needed > 0)
@@ -74,13 +78,17 @@ static void choose_digits(uint64_t largest, int *digits, int *bits) {
   *bits = (needed + *digits - 1) / *digits;
 }
 
-uint64_t *smft__radix_sort(smft_ctx *ctx, uint64_t *entries, uint64_t *other, int64_t *n, uint64_t largest) {
+uint64_t *smft__radix_sort(smft_ctx *ctx, uint64_t *entries, uint64_t *other, int64_t *n,
+                           uint64_t largest) {
   uint32_t one_piece[MOST_BINS];
-  void *room = *n > PIECE && smft__lanes(ctx) > 1 ? smft__room_take(ctx) : NULL; /* without it: one piece */
-  int64_t piece = !room ? *n : *n > (int64_t)PIECE * MOST_PIECES ? smft__blocks(*n, MOST_PIECES) : PIECE;
+  /* without it: one piece */
+  void *room = *n > PIECE && smft__lanes(ctx) > 1 ? smft__room_take(ctx) : NULL;
+  int64_t piece = !room                               ? *n
+                  : *n > (int64_t)PIECE * MOST_PIECES ? smft__blocks(*n, MOST_PIECES)
+                                                      : PIECE;
   int digits, bits;
   choose_digits(largest, &digits, &bits);
-  for (int i = 0; i < digits && *n > 0; i++) {
+  for (int i = 0; i<digits && * n> 0; i++) {
     pass p = {entries, other, *n, piece, 32 + i * bits, bits, room ? room : one_piece};
     *n = run(ctx, &p);
     other = entries;

@@ -1,4 +1,5 @@
-/* row_kernels: chooses the loops over table rows that fit the processor.  Owns no data; the loops are in row_kernels_body.h. */
+/* row_kernels: chooses the loops over table rows that fit the processor.  Owns no data; the loops
+ * are in row_kernels_body.h. */
 #include "memory/row_kernels.h"
 #define SMFT__BODY "memory/row_kernels_body.h"
 #include "nn/levels.h"
@@ -6,8 +7,10 @@
 const smft__row_kernels *smft__row_kernels_best(void) {
 #if defined(__x86_64__)
   switch (smft__cpu_level()) {
-  case SMFT__CPU_AVX512: return &kernels_avx512;
-  case SMFT__CPU_AVX2: return &kernels_avx2;
+  case SMFT__CPU_AVX512:
+    return &kernels_avx512;
+  case SMFT__CPU_AVX2:
+    return &kernels_avx2;
   }
 #endif
   return &kernels_portable;

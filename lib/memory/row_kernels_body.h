@@ -1,5 +1,6 @@
-/* row_kernels_body: weighted sums and scalar products of table rows for one instruction set (nn/levels.h includes it).  No include guard.
- * The element type and the number of rows become constants by inlining. */
+/* row_kernels_body: weighted sums and scalar products of table rows for one instruction set
+ * (nn/levels.h includes it).  No include guard. The element type and the number of rows become
+ * constants by inlining. */
 
 SMFT__INLINE const char *SMFT__FN(element)(int32_t dtype, const void *row, int64_t i) {
   return (const char *)row + i * (dtype == SMFT__F32 ? 4 : 2);
@@ -24,8 +25,9 @@ SMFT__INLINE void SMFT__FN(fetch)(int32_t dtype, const void *const *next, int n_
       __builtin_prefetch(SMFT__FN(element)(dtype, next[r], i), 0, 3);
 }
 
-SMFT__INLINE void SMFT__FN(add_rows)(int32_t dtype, float *y, const void *const *rows, const float *weights, const void *const *next,
-                                     int n_rows, int64_t n) {
+SMFT__INLINE void SMFT__FN(add_rows)(int32_t dtype, float *y, const void *const *rows,
+                                     const float *weights, const void *const *next, int n_rows,
+                                     int64_t n) {
   VEC w[SMFT__ROW_GROUP];
   int64_t i = 0;
   for (int r = 0; r < n_rows; r++)
@@ -48,8 +50,8 @@ SMFT__INLINE void SMFT__FN(add_rows)(int32_t dtype, float *y, const void *const 
   }
 }
 
-SMFT__INLINE void SMFT__FN(dot_rows)(int32_t dtype, const void *const *rows, const float *y, const void *const *next, int n_rows, int64_t n,
-                                     float *dots) {
+SMFT__INLINE void SMFT__FN(dot_rows)(int32_t dtype, const void *const *rows, const float *y,
+                                     const void *const *next, int n_rows, int64_t n, float *dots) {
   VEC sum[SMFT__ROW_GROUP];
   int64_t i = 0;
   for (int r = 0; r < n_rows; r++)
@@ -71,31 +73,32 @@ SMFT__INLINE void SMFT__FN(dot_rows)(int32_t dtype, const void *const *rows, con
 }
 
 /* One loop per element type. */
-#define SMFT__BY_TYPE(call)            \
-  do {                                 \
-    if (dtype == SMFT__F32)            \
-      call(SMFT__F32);                 \
-    else if (dtype == SMFT__BF16)      \
-      call(SMFT__BF16);                \
-    else                               \
-      call(SMFT__F16);                 \
+#define SMFT__BY_TYPE(call)                                                                        \
+  do {                                                                                             \
+    if (dtype == SMFT__F32)                                                                        \
+      call(SMFT__F32);                                                                             \
+    else if (dtype == SMFT__BF16)                                                                  \
+      call(SMFT__BF16);                                                                            \
+    else                                                                                           \
+      call(SMFT__F16);                                                                             \
   } while (0)
 
-SMFT__TARGET static void SMFT__FN(add4)(int32_t dtype, float *y, const void *const *rows, const float *weights, const void *const *next,
-                                        int64_t n) {
+SMFT__TARGET static void SMFT__FN(add4)(int32_t dtype, float *y, const void *const *rows,
+                                        const float *weights, const void *const *next, int64_t n) {
 #define SMFT__ADD4(type) SMFT__FN(add_rows)(type, y, rows, weights, next, SMFT__ROW_GROUP, n)
   SMFT__BY_TYPE(SMFT__ADD4);
 #undef SMFT__ADD4
 }
 
-SMFT__TARGET static void SMFT__FN(add)(int32_t dtype, float *y, const void *row, float weight, int64_t n) {
+SMFT__TARGET static void SMFT__FN(add)(int32_t dtype, float *y, const void *row, float weight,
+                                       int64_t n) {
 #define SMFT__ADD1(type) SMFT__FN(add_rows)(type, y, &row, &weight, NULL, 1, n)
   SMFT__BY_TYPE(SMFT__ADD1);
 #undef SMFT__ADD1
 }
 
-SMFT__TARGET static void SMFT__FN(dot4)(int32_t dtype, const void *const *rows, const float *y, const void *const *next, int64_t n,
-                                        float *dots) {
+SMFT__TARGET static void SMFT__FN(dot4)(int32_t dtype, const void *const *rows, const float *y,
+                                        const void *const *next, int64_t n, float *dots) {
 #define SMFT__DOT4(type) SMFT__FN(dot_rows)(type, rows, y, next, SMFT__ROW_GROUP, n, dots)
   SMFT__BY_TYPE(SMFT__DOT4);
 #undef SMFT__DOT4
@@ -110,4 +113,5 @@ SMFT__TARGET static float SMFT__FN(dot)(int32_t dtype, const void *row, const fl
 }
 #undef SMFT__BY_TYPE
 
-static const smft__row_kernels SMFT__FN(kernels) = {SMFT__FN(add4), SMFT__FN(add), SMFT__FN(dot4), SMFT__FN(dot)};
+static const smft__row_kernels SMFT__FN(kernels) = {SMFT__FN(add4), SMFT__FN(add), SMFT__FN(dot4),
+                                                    SMFT__FN(dot)};

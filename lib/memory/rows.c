@@ -56,14 +56,18 @@ static smft_status grow_index(smft__rows *rows, int64_t n) {
   return SMFT_OK;
 }
 
-/* Growth by half keeps a long stream of small reserves linear; the exact size is the second try when memory is short. */
+/* Growth by half keeps a long stream of small reserves linear; the exact size is the second try
+ * when memory is short. */
 static smft_status grow_arrays(smft__rows *rows, int64_t n) {
-  int64_t capacity = rows->n > 0 && rows->capacity + rows->capacity / 2 > n ? rows->capacity + rows->capacity / 2 : n;
+  int64_t capacity = rows->n > 0 && rows->capacity + rows->capacity / 2 > n
+                         ? rows->capacity + rows->capacity / 2
+                         : n;
   int64_t floats;
   void *slots, *values;
   if (!smft__mul_i64(capacity, rows->dim, &floats))
-    return smft__fail(SMFT_E_NOMEM, "rows: %lld rows of %lld floats are more than memory can be asked for", (long long)n,
-                      (long long)rows->dim);
+    return smft__fail(SMFT_E_NOMEM,
+                      "rows: %lld rows of %lld floats are more than memory can be asked for",
+                      (long long)n, (long long)rows->dim);
   slots = smft__realloc_array(rows->ctx, rows->slots, capacity, sizeof *rows->slots);
   if (!slots)
     return SMFT_E_NOMEM;
@@ -78,7 +82,8 @@ static smft_status grow_arrays(smft__rows *rows, int64_t n) {
 
 smft_status smft__rows_reserve(smft__rows *rows, int64_t n) {
   if (n >= INT32_MAX / 2)
-    return smft__fail(SMFT_E_NOMEM, "rows: %lld rows asked for, at most %d are possible", (long long)n, INT32_MAX / 2);
+    return smft__fail(SMFT_E_NOMEM, "rows: %lld rows asked for, at most %d are possible",
+                      (long long)n, INT32_MAX / 2);
   if (n > rows->capacity)
     SMFT__TRY(grow_arrays(rows, n));
   return n > 0 ? grow_index(rows, n) : SMFT_OK;
@@ -118,7 +123,8 @@ void smft__rows_remove(smft__rows *rows, int64_t slot) {
   if (position != last) {
     rows->index[place_of(rows, rows->slots[last])] = (int32_t)(position + 1);
     rows->slots[position] = rows->slots[last];
-    memcpy(smft__rows_at(rows, position), smft__rows_at(rows, last), (size_t)rows->dim * sizeof(float));
+    memcpy(smft__rows_at(rows, position), smft__rows_at(rows, last),
+           (size_t)rows->dim * sizeof(float));
   }
   rows->n = last;
 }
@@ -143,7 +149,8 @@ void smft__rows_zero(smft__rows *rows) {
 smft_status smft__rows_copy(smft__rows *to, const smft__rows *from) {
   if (to == from)
     return SMFT_OK;
-  SMFT__REQUIRE(to->dim == from->dim, "rows: cannot copy rows of %lld floats into rows of %lld", (long long)from->dim, (long long)to->dim);
+  SMFT__REQUIRE(to->dim == from->dim, "rows: cannot copy rows of %lld floats into rows of %lld",
+                (long long)from->dim, (long long)to->dim);
   SMFT__TRY(smft__rows_reserve(to, from->n));
   to->n = from->n;
   if (from->n > 0) {

@@ -1,5 +1,6 @@
-/* rows: a small set of rows of a big table: slot -> row of `dim` floats, insertion-ordered, with a hash index.  Shared by patch (changed
- * values), gradient (rows selected in a step) and optimizer (moments).  Memory O(rows). */
+/* rows: a small set of rows of a big table: slot -> row of `dim` floats, insertion-ordered, with a
+ * hash index.  Shared by patch (changed values), gradient (rows selected in a step) and optimizer
+ * (moments).  Memory O(rows). */
 #ifndef SMFT__ROWS_H
 #define SMFT__ROWS_H
 #include "base/alloc.h"
@@ -18,11 +19,15 @@ void smft__rows_free(smft__rows *rows);
 smft_status smft__rows_reserve(smft__rows *rows, int64_t n);
 /* Position of a slot, or -1.  One lookup; no lock (readers run side by side). */
 int64_t smft__rows_find(const smft__rows *rows, int64_t slot);
-/* Position of a new, uncleared row for a slot that is not there; needs reserved room (no failure). */
+/* Position of a new, uncleared row for a slot that is not there; needs reserved room (no failure).
+ */
 int64_t smft__rows_add(smft__rows *rows, int64_t slot);
 void smft__rows_remove(smft__rows *rows, int64_t slot); /* the last row takes its place */
 void smft__rows_clear(smft__rows *rows);
-void smft__rows_zero(smft__rows *rows); /* their values, on the context's threads; which slots there are stays */
+/* their values, on the context's threads; which slots there are stays */
+void smft__rows_zero(smft__rows *rows);
 smft_status smft__rows_copy(smft__rows *to, const smft__rows *from);
-static inline float *smft__rows_at(const smft__rows *rows, int64_t position) { return rows->values + position * rows->dim; }
+static inline float *smft__rows_at(const smft__rows *rows, int64_t position) {
+  return rows->values + position * rows->dim;
+}
 #endif

@@ -1,5 +1,5 @@
-/* select_kernels: how product_keys looks through n scores at the speed of memory: in plain C, AVX2 and AVX-512.
- * Owns no data and no policy. */
+/* select_kernels: how product_keys looks through n scores at the speed of memory: in plain C, AVX2
+ * and AVX-512. Owns no data and no policy. */
 #include "memory/select_kernels.h"
 #include "nn/cpu.h"
 #include <math.h>
@@ -12,10 +12,12 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-/* ---- what all levels share ------------------------------------------------------------------------------------------------- */
+/* ---- what all levels share ----------------------------------------------- */
 
-/* Narrows [low, high] by halving to about the k-th of the maxima, at most that.  No branch depends on a comparison but the last. */
-INLINE float narrow(const float *maxima, int64_t n, int64_t k, float low, float high, int64_t (*count)(const float *, int64_t, float)) {
+/* Narrows [low, high] by halving to about the k-th of the maxima, at most that.  No branch depends
+ * on a comparison but the last. */
+INLINE float narrow(const float *maxima, int64_t n, int64_t k, float low, float high,
+                    int64_t (*count)(const float *, int64_t, float)) {
   if (!(low > -INFINITY && high < INFINITY))
     return low;
   for (int step = 0; step < 24; step++) {
@@ -32,8 +34,8 @@ INLINE float narrow(const float *maxima, int64_t n, int64_t k, float low, float 
 }
 
 /* Sixteen pairs at a time; those that are too many are overwritten by the next row. */
-INLINE int64_t pair_rows(const smft__pair_lists *lists, const int32_t *lengths, int64_t n_rows, uint32_t n, float *restrict sums,
-                         uint32_t *restrict slots) {
+INLINE int64_t pair_rows(const smft__pair_lists *lists, const int32_t *lengths, int64_t n_rows,
+                         uint32_t n, float *restrict sums, uint32_t *restrict slots) {
   const float *restrict second = lists->second;
   const uint32_t *restrict positions2 = lists->positions2;
   int64_t count = 0;
@@ -49,7 +51,7 @@ INLINE int64_t pair_rows(const smft__pair_lists *lists, const int32_t *lengths, 
   return count;
 }
 
-/* ---- plain C -------------------------------------------------------------------------------------------------------------- */
+/* ---- plain C ------------------------------------------------------------- */
 
 static void range_of(const float *x, int64_t n, float *least, float *most) {
   float low = INFINITY, high = -INFINITY;
@@ -61,7 +63,8 @@ static void range_of(const float *x, int64_t n, float *least, float *most) {
   *most = high;
 }
 
-static void fold_plain(const float *x, int64_t n, float *maxima, int64_t n_groups, float *least, float *most) {
+static void fold_plain(const float *x, int64_t n, float *maxima, int64_t n_groups, float *least,
+                       float *most) {
   for (int64_t j = 0; j < n_groups; j++)
     maxima[j] = -INFINITY;
   for (int64_t i = 0; i < n; i += n_groups)
@@ -83,7 +86,8 @@ static float bound_plain(const float *x, int64_t n, int64_t k, float *maxima, in
   return narrow(maxima, n_groups, k, low, high, count_plain);
 }
 
-static int64_t collect_from(const float *x, int64_t begin, int64_t n, float bound, float *values, uint32_t *positions, int64_t count) {
+static int64_t collect_from(const float *x, int64_t begin, int64_t n, float bound, float *values,
+                            uint32_t *positions, int64_t count) {
   for (int64_t i = begin; i < n; i++) {
     values[count] = x[i];
     positions[count] = (uint32_t)i;
@@ -92,7 +96,8 @@ static int64_t collect_from(const float *x, int64_t begin, int64_t n, float boun
   return count;
 }
 
-static int64_t collect_plain(const float *x, int64_t n, float bound, float *values, uint32_t *positions) {
+static int64_t collect_plain(const float *x, int64_t n, float bound, float *values,
+                             uint32_t *positions) {
   return collect_from(x, 0, n, bound, values, positions, 0);
 }
 
@@ -117,11 +122,13 @@ static void rank_keys_plain(int64_t *keys, int64_t n, int64_t *ranks) {
   }
 }
 
-static int64_t pairs_plain(const smft__pair_lists *lists, const int32_t *lengths, int64_t n_rows, uint32_t n, float *sums, uint32_t *slots) {
+static int64_t pairs_plain(const smft__pair_lists *lists, const int32_t *lengths, int64_t n_rows,
+                           uint32_t n, float *sums, uint32_t *slots) {
   return pair_rows(lists, lengths, n_rows, n, sums, slots);
 }
 
-static const smft__select_kernels portable = {bound_plain, collect_plain, rank_plain, rank_keys_plain, pairs_plain};
+static const smft__select_kernels portable = {bound_plain, collect_plain, rank_plain,
+                                              rank_keys_plain, pairs_plain};
 
 #if defined(__x86_64__)
 
@@ -134,7 +141,8 @@ static void fold_tail(const float *x, int64_t begin, int64_t n, float *maxima, i
 }
 
 /* What stands at the set bits of a 16-lane mask. */
-static inline int64_t put_bits(uint32_t mask, int64_t base, const float *x, float *values, uint32_t *positions, int64_t count) {
+static inline int64_t put_bits(uint32_t mask, int64_t base, const float *x, float *values,
+                               uint32_t *positions, int64_t count) {
   for (; mask; mask &= mask - 1) {
     int64_t position = base + __builtin_ctz(mask);
     values[count] = x[position];
@@ -143,10 +151,11 @@ static inline int64_t put_bits(uint32_t mask, int64_t base, const float *x, floa
   return count;
 }
 
-/* ---- AVX2 ----------------------------------------------------------------------------------------------------------------- */
+/* ---- AVX2 ---------------------------------------------------------------- */
 
 /* max_ps gives its second operand when one is NaN: the running maximum stands second. */
-AVX2 static inline void fold_avx2(const float *x, int64_t n, float *maxima, int64_t n_groups, float *least, float *most) {
+AVX2 static inline void fold_avx2(const float *x, int64_t n, float *maxima, int64_t n_groups,
+                                  float *least, float *most) {
   int64_t whole = n - n % n_groups;
   for (int64_t j = 0; j < n_groups; j += 8) {
     __m256 top = _mm256_set1_ps(-INFINITY);
@@ -164,20 +173,23 @@ AVX2 static inline int64_t count_avx2(const float *x, int64_t n, float bound) {
   int32_t lanes[8];
   int64_t sum = 0;
   for (int64_t i = 0; i < n; i += 8)
-    count = _mm256_sub_epi32(count, _mm256_castps_si256(_mm256_cmp_ps(_mm256_loadu_ps(x + i), limit, _CMP_GE_OQ)));
+    count = _mm256_sub_epi32(count, _mm256_castps_si256(
+                                        _mm256_cmp_ps(_mm256_loadu_ps(x + i), limit, _CMP_GE_OQ)));
   _mm256_storeu_si256((__m256i *)(void *)lanes, count);
   for (int lane = 0; lane < 8; lane++)
     sum += lanes[lane];
   return sum;
 }
 
-AVX2 static float bound_avx2(const float *x, int64_t n, int64_t k, float *maxima, int64_t n_groups) {
+AVX2 static float bound_avx2(const float *x, int64_t n, int64_t k, float *maxima,
+                             int64_t n_groups) {
   float low, high;
   fold_avx2(x, n, maxima, n_groups, &low, &high);
   return narrow(maxima, n_groups, k, low, high, count_avx2);
 }
 
-AVX2 static int64_t collect_avx2(const float *x, int64_t n, float bound, float *values, uint32_t *positions) {
+AVX2 static int64_t collect_avx2(const float *x, int64_t n, float bound, float *values,
+                                 uint32_t *positions) {
   __m256 limit = _mm256_set1_ps(bound);
   int64_t i = 0, count = 0;
   for (; i + 16 <= n; i += 16) {
@@ -196,7 +208,8 @@ AVX2 static int rank_avx2(float *values, int64_t n, uint32_t *ranks) {
     __m256 own = _mm256_loadu_ps(values + i);
     __m256i rank = _mm256_setzero_si256();
     for (int64_t j = 0; j < n; j++)
-      rank = _mm256_sub_epi32(rank, _mm256_castps_si256(_mm256_cmp_ps(_mm256_set1_ps(values[j]), own, _CMP_GT_OQ)));
+      rank = _mm256_sub_epi32(rank, _mm256_castps_si256(
+                                        _mm256_cmp_ps(_mm256_set1_ps(values[j]), own, _CMP_GT_OQ)));
     _mm256_storeu_si256((__m256i *)(void *)(ranks + i), rank);
   }
   for (int64_t i = 0; i < n; i++)
@@ -208,27 +221,31 @@ AVX2 static void rank_keys_avx2(int64_t *keys, int64_t n, int64_t *ranks) {
   for (int64_t i = n; i % 4; i++)
     keys[i] = 0;
   for (int64_t i = 0; i < n; i += 4) {
-    __m256i own = _mm256_loadu_si256((const __m256i *)(const void *)(keys + i)), rank = _mm256_setzero_si256();
+    __m256i own = _mm256_loadu_si256((const __m256i *)(const void *)(keys + i)),
+            rank = _mm256_setzero_si256();
     for (int64_t j = 0; j < n; j++)
       rank = _mm256_sub_epi64(rank, _mm256_cmpgt_epi64(_mm256_set1_epi64x(keys[j]), own));
     _mm256_storeu_si256((__m256i *)(void *)(ranks + i), rank);
   }
 }
 
-AVX2 static int64_t pairs_avx2(const smft__pair_lists *lists, const int32_t *lengths, int64_t n_rows, uint32_t n, float *sums, uint32_t *slots) {
+AVX2 static int64_t pairs_avx2(const smft__pair_lists *lists, const int32_t *lengths,
+                               int64_t n_rows, uint32_t n, float *sums, uint32_t *slots) {
   return pair_rows(lists, lengths, n_rows, n, sums, slots);
 }
 
-static const smft__select_kernels avx2 = {bound_avx2, collect_avx2, rank_avx2, rank_keys_avx2, pairs_avx2};
+static const smft__select_kernels avx2 = {bound_avx2, collect_avx2, rank_avx2, rank_keys_avx2,
+                                          pairs_avx2};
 
-/* ---- AVX-512 -------------------------------------------------------------------------------------------------------------- */
+/* ---- AVX-512 ------------------------------------------------------------- */
 
 /* The lanes that hold x[i..n). */
 AVX512 static inline __mmask16 lanes_before(int64_t i, int64_t n) {
   return (__mmask16)(n - i >= 16 ? 0xffffu : n > i ? (1u << (n - i)) - 1 : 0u);
 }
 
-AVX512 static inline void fold_avx512(const float *x, int64_t n, float *maxima, int64_t n_groups, float *least, float *most) {
+AVX512 static inline void fold_avx512(const float *x, int64_t n, float *maxima, int64_t n_groups,
+                                      float *least, float *most) {
   __m512 low = _mm512_set1_ps(INFINITY), high = _mm512_set1_ps(-INFINITY), none = high;
   for (int64_t j = 0; j < n_groups; j += 16) {
     __m512 top = none;
@@ -249,20 +266,25 @@ AVX512 static inline int64_t count_avx512(const float *x, int64_t n, float bound
   __m512 limit = _mm512_set1_ps(bound);
   int64_t count = 0;
   for (int64_t i = 0; i < n; i += 16)
-    count += __builtin_popcount((unsigned)_mm512_cmp_ps_mask(_mm512_loadu_ps(x + i), limit, _CMP_GE_OQ));
+    count +=
+        __builtin_popcount((unsigned)_mm512_cmp_ps_mask(_mm512_loadu_ps(x + i), limit, _CMP_GE_OQ));
   return count;
 }
 
-AVX512 static float bound_avx512(const float *x, int64_t n, int64_t k, float *maxima, int64_t n_groups) {
+AVX512 static float bound_avx512(const float *x, int64_t n, int64_t k, float *maxima,
+                                 int64_t n_groups) {
   float low, high;
   fold_avx512(x, n, maxima, n_groups, &low, &high);
   return narrow(maxima, n_groups, k, low, high, count_avx512);
 }
 
-/* No branches: what stays is moved together in a register, and what is stored beyond it is overwritten. */
-AVX512 static int64_t collect_avx512(const float *x, int64_t n, float bound, float *values, uint32_t *positions) {
+/* No branches: what stays is moved together in a register, and what is stored beyond it is
+ * overwritten. */
+AVX512 static int64_t collect_avx512(const float *x, int64_t n, float bound, float *values,
+                                     uint32_t *positions) {
   __m512 limit = _mm512_set1_ps(bound);
-  __m512i here = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), step = _mm512_set1_epi32(16);
+  __m512i here = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+          step = _mm512_set1_epi32(16);
   int64_t count = 0;
   for (int64_t i = 0; i < n; i += 16) {
     __mmask16 inside = lanes_before(i, n);
@@ -286,8 +308,10 @@ AVX512 static int rank_avx512(float *values, int64_t n, uint32_t *ranks) {
     __m512i rank_low = _mm512_setzero_si512(), rank_high = rank_low;
     for (int64_t j = 0; j < n; j++) {
       __m512 other = _mm512_set1_ps(values[j]);
-      rank_low = _mm512_mask_add_epi32(rank_low, _mm512_cmp_ps_mask(other, low, _CMP_GT_OQ), rank_low, one);
-      rank_high = _mm512_mask_add_epi32(rank_high, _mm512_cmp_ps_mask(other, high, _CMP_GT_OQ), rank_high, one);
+      rank_low = _mm512_mask_add_epi32(rank_low, _mm512_cmp_ps_mask(other, low, _CMP_GT_OQ),
+                                       rank_low, one);
+      rank_high = _mm512_mask_add_epi32(rank_high, _mm512_cmp_ps_mask(other, high, _CMP_GT_OQ),
+                                        rank_high, one);
     }
     _mm512_storeu_si512(ranks + i, rank_low);
     _mm512_storeu_si512(ranks + i + 16, rank_high);
@@ -303,24 +327,28 @@ AVX512 static void rank_keys_avx512(int64_t *keys, int64_t n, int64_t *ranks) {
   for (int64_t i = 0; i < n; i += 8) {
     __m512i own = _mm512_loadu_si512(keys + i), rank = _mm512_setzero_si512();
     for (int64_t j = 0; j < n; j++)
-      rank = _mm512_mask_add_epi64(rank, _mm512_cmpgt_epi64_mask(_mm512_set1_epi64(keys[j]), own), rank, one);
+      rank = _mm512_mask_add_epi64(rank, _mm512_cmpgt_epi64_mask(_mm512_set1_epi64(keys[j]), own),
+                                   rank, one);
     _mm512_storeu_si512(ranks + i, rank);
   }
 }
 
-AVX512 static int64_t pairs_avx512(const smft__pair_lists *lists, const int32_t *lengths, int64_t n_rows, uint32_t n, float *sums,
-                                   uint32_t *slots) {
+AVX512 static int64_t pairs_avx512(const smft__pair_lists *lists, const int32_t *lengths,
+                                   int64_t n_rows, uint32_t n, float *sums, uint32_t *slots) {
   return pair_rows(lists, lengths, n_rows, n, sums, slots);
 }
 
-static const smft__select_kernels avx512 = {bound_avx512, collect_avx512, rank_avx512, rank_keys_avx512, pairs_avx512};
+static const smft__select_kernels avx512 = {bound_avx512, collect_avx512, rank_avx512,
+                                            rank_keys_avx512, pairs_avx512};
 #endif
 
 const smft__select_kernels *smft__select_kernels_best(void) {
 #if defined(__x86_64__)
   switch (smft__cpu_level()) {
-  case SMFT__CPU_AVX512: return &avx512;
-  case SMFT__CPU_AVX2: return &avx2;
+  case SMFT__CPU_AVX512:
+    return &avx512;
+  case SMFT__CPU_AVX2:
+    return &avx2;
   }
 #endif
   return &portable;

@@ -1,5 +1,6 @@
-/* config: reads and checks config.json.  Owns every decision about what a Hugging Face config may say; knows nothing of tensors or files
- * other than config.json.  Whatever would change results and is not done here is refused by name, never ignored. */
+/* config: reads and checks config.json.  Owns every decision about what a Hugging Face config may
+ * say; knows nothing of tensors or files other than config.json.  Whatever would change results and
+ * is not done here is refused by name, never ignored. */
 #include "model/config.h"
 
 #include <string.h>
@@ -12,14 +13,15 @@
 #define MOST_LAYERS 65536
 #define MOST_WIDTH (1 << 24) /* keeps products of two widths far inside int64 */
 
-/* ---- single fields ---------------------------------------------------------------------------------------------------------- */
+/* ---- single fields ------------------------------------------------------- */
 
-static smft_status read_int(const json_t *object, const char *key, int64_t fallback, int64_t least, int64_t most, int32_t *out) {
+static smft_status read_int(const json_t *object, const char *key, int64_t fallback, int64_t least,
+                            int64_t most, int32_t *out) {
   int64_t value = 0;
   SMFT__TRY(smft__json_i64(object, key, fallback, &value, WHAT));
   if (value < least || value > most)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"%s\" must be from %lld to %lld, got %lld", key, (long long)least, (long long)most,
-                      (long long)value);
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"%s\" must be from %lld to %lld, got %lld", key,
+                      (long long)least, (long long)most, (long long)value);
   *out = (int32_t)value;
   return SMFT_OK;
 }
@@ -30,7 +32,8 @@ static smft_status read_size(const json_t *object, const char *key, int64_t most
   return read_int(object, key, 0, 1, most, out);
 }
 
-static smft_status read_positive(const json_t *object, const char *key, double fallback, double *out) {
+static smft_status read_positive(const json_t *object, const char *key, double fallback,
+                                 double *out) {
   SMFT__TRY(smft__json_double(object, key, fallback, out, WHAT));
   if (!(*out > 0) || *out > 1e30)
     return smft__fail(SMFT_E_FORMAT, WHAT ": \"%s\" must be a positive number", key);
@@ -40,7 +43,8 @@ static smft_status read_positive(const json_t *object, const char *key, double f
 static smft_status refuse_true(const json_t *root, const char *key) {
   int value = 0;
   SMFT__TRY(smft__json_bool(root, key, 0, &value, WHAT));
-  return value ? smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\": true is not supported", key) : SMFT_OK;
+  return value ? smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\": true is not supported", key)
+               : SMFT_OK;
 }
 
 static smft_status refuse_present(const json_t *root, const char *key) {
@@ -50,7 +54,7 @@ static smft_status refuse_present(const json_t *root, const char *key) {
   return SMFT_OK;
 }
 
-/* ---- what is refused -------------------------------------------------------------------------------------------------------- */
+/* ---- what is refused ----------------------------------------------------- */
 
 static smft_status check_architecture(const json_t *root) {
   const char *type = NULL, *activation = NULL;
@@ -59,20 +63,24 @@ static smft_status check_architecture(const json_t *root) {
   if (!type)
     return smft__fail(SMFT_E_FORMAT, WHAT ": \"model_type\" is missing, expected \"llama\"");
   if (strcmp(type, "llama") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"model_type\": expected \"llama\", got \"%s\"", type);
+    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"model_type\": expected \"llama\", got \"%s\"",
+                      type);
   SMFT__TRY(smft__json_string(root, "hidden_act", "silu", &activation, WHAT));
   if (strcmp(activation, "silu") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"hidden_act\": expected \"silu\", got \"%s\"", activation);
+    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"hidden_act\": expected \"silu\", got \"%s\"",
+                      activation);
   SMFT__TRY(smft__json_double(root, "partial_rotary_factor", 1, &rotary, WHAT));
   if (rotary < 1 || rotary > 1)
-    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"partial_rotary_factor\" other than 1 is not supported");
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      WHAT ": \"partial_rotary_factor\" other than 1 is not supported");
   SMFT__TRY(refuse_true(root, "attention_bias"));
   SMFT__TRY(refuse_true(root, "mlp_bias"));
   SMFT__TRY(refuse_present(root, "quantization_config"));
   return refuse_present(root, "sliding_window");
 }
 
-/* Rotary positions: "rope_theta" and "rope_scaling", in newer files "rope_parameters"; scaling other than "default" is refused. */
+/* Rotary positions: "rope_theta" and "rope_scaling", in newer files "rope_parameters"; scaling
+ * other than "default" is refused. */
 static smft_status read_rope_object(const json_t *root, const char *key, double *theta) {
   const json_t *object = json_object_get(root, key);
   const char *type = NULL;
@@ -83,7 +91,8 @@ static smft_status read_rope_object(const json_t *root, const char *key, double 
   SMFT__TRY(smft__json_string(object, "type", "default", &type, WHAT));
   SMFT__TRY(smft__json_string(object, "rope_type", type, &type, WHAT));
   if (strcmp(type, "default") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\" of type \"%s\" is not supported", key, type);
+    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\" of type \"%s\" is not supported", key,
+                      type);
   return read_positive(object, "rope_theta", *theta, theta);
 }
 
@@ -93,13 +102,16 @@ static smft_status read_rope(smft__config *config, const json_t *root) {
   return read_rope_object(root, "rope_parameters", &config->rope_theta);
 }
 
-/* ---- the transformer -------------------------------------------------------------------------------------------------------- */
+/* ---- the transformer ----------------------------------------------------- */
 
 static smft_status add_eos(smft__config *config, const json_t *value) {
-  if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) >= config->vocab)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"eos_token_id\" must hold token ids from 0 to %d", config->vocab - 1);
+  if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+      json_integer_value(value) >= config->vocab)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"eos_token_id\" must hold token ids from 0 to %d",
+                      config->vocab - 1);
   if (config->n_eos == (int32_t)(sizeof config->eos_all / sizeof *config->eos_all))
-    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"eos_token_id\": more than %d ids are not supported", config->n_eos);
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      WHAT ": \"eos_token_id\": more than %d ids are not supported", config->n_eos);
   config->eos_all[config->n_eos++] = (int32_t)json_integer_value(value);
   return SMFT_OK;
 }
@@ -119,18 +131,26 @@ static smft_status read_special_ids(smft__config *config, const json_t *root) {
 
 static smft_status read_heads(smft__config *config, const json_t *root) {
   SMFT__TRY(read_size(root, "num_attention_heads", MOST_WIDTH, &config->n_heads));
-  SMFT__TRY(read_int(root, "num_key_value_heads", config->n_heads, 1, config->n_heads, &config->n_kv_heads));
-  SMFT__TRY(read_int(root, "head_dim", config->hidden / config->n_heads, 1, MOST_WIDTH, &config->head_dim));
+  SMFT__TRY(read_int(root, "num_key_value_heads", config->n_heads, 1, config->n_heads,
+                     &config->n_kv_heads));
+  SMFT__TRY(read_int(root, "head_dim", config->hidden / config->n_heads, 1, MOST_WIDTH,
+                     &config->head_dim));
   if (config->n_heads % config->n_kv_heads != 0)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"num_attention_heads\" (%d) is no multiple of \"num_key_value_heads\" (%d)",
-                      config->n_heads, config->n_kv_heads);
+    return smft__fail(
+        SMFT_E_FORMAT,
+        WHAT ": \"num_attention_heads\" (%d) is no multiple of \"num_key_value_heads\" (%d)",
+        config->n_heads, config->n_kv_heads);
   if (!json_object_get(root, "head_dim") && config->hidden % config->n_heads != 0)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"hidden_size\" (%d) is no multiple of \"num_attention_heads\" (%d)",
+    return smft__fail(SMFT_E_FORMAT,
+                      WHAT ": \"hidden_size\" (%d) is no multiple of \"num_attention_heads\" (%d)",
                       config->hidden, config->n_heads);
   if (config->head_dim % 2 != 0)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": the head dimension must be even for rotary positions, got %d", config->head_dim);
+    return smft__fail(SMFT_E_FORMAT,
+                      WHAT ": the head dimension must be even for rotary positions, got %d",
+                      config->head_dim);
   if ((int64_t)config->n_heads * config->head_dim > MOST_WIDTH)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": %d heads of %d are too wide", config->n_heads, config->head_dim);
+    return smft__fail(SMFT_E_FORMAT, WHAT ": %d heads of %d are too wide", config->n_heads,
+                      config->head_dim);
   return SMFT_OK;
 }
 
@@ -151,11 +171,13 @@ static smft_status read_transformer(smft__config *config, const json_t *root) {
   return read_special_ids(config, root);
 }
 
-/* ---- the memory object (design.md 5) ---------------------------------------------------------------------------------------- */
+/* ---- the memory object (design.md 5) ------------------------------------- */
 
 static smft_status check_memory_keys(json_t *memory) {
-  static const char *const known[] = {"layers", "pools", "placement", "n_keys", "heads", "top_k", "key_dim", "value_dim",
-                                      "query_norm", "key_norm", "norm_eps", "temperature", "gate", "bias"};
+  static const char *const known[] = {"layers",     "pools",    "placement", "n_keys",
+                                      "heads",      "top_k",    "key_dim",   "value_dim",
+                                      "query_norm", "key_norm", "norm_eps",  "temperature",
+                                      "gate",       "bias"};
   const char *key;
   json_t *value;
   json_object_foreach(memory, key, value) {
@@ -168,7 +190,8 @@ static smft_status check_memory_keys(json_t *memory) {
   return SMFT_OK;
 }
 
-static smft_status read_choice(const json_t *object, const char *key, const char *const *names, const char *fallback, int32_t *out) {
+static smft_status read_choice(const json_t *object, const char *key, const char *const *names,
+                               const char *fallback, int32_t *out) {
   const char *name = NULL;
   SMFT__TRY(smft__json_string(object, key, fallback, &name, WHAT));
   for (int32_t i = 0; names[i]; i++)
@@ -176,7 +199,8 @@ static smft_status read_choice(const json_t *object, const char *key, const char
       *out = i;
       return SMFT_OK;
     }
-  return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"memory\": \"%s\": \"%s\" is not known", key, name);
+  return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"memory\": \"%s\": \"%s\" is not known", key,
+                    name);
 }
 
 static smft_status read_memory_shape(smft__config *config, const json_t *memory) {
@@ -188,16 +212,23 @@ static smft_status read_memory_shape(smft__config *config, const json_t *memory)
   SMFT__TRY(read_int(memory, "key_dim", config->hidden / 2, 1, MOST_WIDTH, &shape->key_dim));
   SMFT__TRY(read_int(memory, "value_dim", config->hidden, 1, MOST_WIDTH, &shape->value_dim));
   if (shape->top_k > shape->n_keys)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"top_k\" (%d) is more than \"n_keys\" (%d)", shape->top_k, shape->n_keys);
+    return smft__fail(SMFT_E_FORMAT,
+                      WHAT ": \"memory\": \"top_k\" (%d) is more than \"n_keys\" (%d)",
+                      shape->top_k, shape->n_keys);
   if (shape->key_dim % 2 != 0)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"key_dim\" must be even (two halves), got %d", shape->key_dim);
-  if ((int64_t)shape->heads * shape->key_dim > MOST_WIDTH || (int64_t)shape->heads * shape->top_k > MOST_WIDTH)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": %d heads of %d are too wide", shape->heads, shape->key_dim);
+    return smft__fail(SMFT_E_FORMAT,
+                      WHAT ": \"memory\": \"key_dim\" must be even (two halves), got %d",
+                      shape->key_dim);
+  if ((int64_t)shape->heads * shape->key_dim > MOST_WIDTH ||
+      (int64_t)shape->heads * shape->top_k > MOST_WIDTH)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": %d heads of %d are too wide", shape->heads,
+                      shape->key_dim);
   return SMFT_OK;
 }
 
 static smft_status read_memory_rules(smft__config *config, const json_t *memory) {
-  static const char *const norms[] = {"none", "layernorm", "rmsnorm", "l2", NULL}; /* order of SMFT__NORM_* */
+  /* order of SMFT__NORM_* */
+  static const char *const norms[] = {"none", "layernorm", "rmsnorm", "l2", NULL};
   static const char *const placements[] = {"replace", "beside", NULL};
   smft__memory_config *rules = &config->memory;
   double eps = 0, temperature = 0;
@@ -218,12 +249,18 @@ static int compare_places(const void *a, const void *b) {
   return (left->layer > right->layer) - (left->layer < right->layer);
 }
 
-static smft_status read_place(const smft__config *config, const json_t *layers, const json_t *pools, int32_t i, smft__memory_place *place) {
+static smft_status read_place(const smft__config *config, const json_t *layers, const json_t *pools,
+                              int32_t i, smft__memory_place *place) {
   const json_t *layer = json_array_get(layers, (size_t)i), *pool = json_array_get(pools, (size_t)i);
-  if (!json_is_integer(layer) || json_integer_value(layer) < 0 || json_integer_value(layer) >= config->n_layers)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"layers\"[%d] must be a block from 0 to %d", i, config->n_layers - 1);
-  if (!json_is_integer(pool) || json_integer_value(pool) < 0 || json_integer_value(pool) >= config->n_memories)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"pools\"[%d] must be from 0 to %d", i, config->n_memories - 1);
+  if (!json_is_integer(layer) || json_integer_value(layer) < 0 ||
+      json_integer_value(layer) >= config->n_layers)
+    return smft__fail(SMFT_E_FORMAT,
+                      WHAT ": \"memory\": \"layers\"[%d] must be a block from 0 to %d", i,
+                      config->n_layers - 1);
+  if (!json_is_integer(pool) || json_integer_value(pool) < 0 ||
+      json_integer_value(pool) >= config->n_memories)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"pools\"[%d] must be from 0 to %d", i,
+                      config->n_memories - 1);
   place->layer = (int32_t)json_integer_value(layer);
   place->pool = (int32_t)json_integer_value(pool);
   return SMFT_OK;
@@ -239,17 +276,22 @@ static smft_status check_pools(smft__config *config) {
     while (i < config->n_memories && config->memories[i].pool != pool)
       i++;
     if (i == config->n_memories)
-      return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": no layer reads pool %d of %d", pool, config->n_pools);
+      return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": no layer reads pool %d of %d", pool,
+                        config->n_pools);
   }
   return SMFT_OK;
 }
 
 static smft_status read_places(smft__config *config, smft_ctx *ctx, const json_t *memory) {
-  const json_t *layers = json_object_get(memory, "layers"), *pools = json_object_get(memory, "pools");
+  const json_t *layers = json_object_get(memory, "layers"),
+               *pools = json_object_get(memory, "pools");
   size_t n = json_array_size(layers);
-  if (!json_is_array(layers) || !json_is_array(pools) || n == 0 || n != json_array_size(pools) || n > (size_t)config->n_layers)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": \"layers\" and \"pools\" must be lists of one length, from 1 to %d",
-                      config->n_layers);
+  if (!json_is_array(layers) || !json_is_array(pools) || n == 0 || n != json_array_size(pools) ||
+      n > (size_t)config->n_layers)
+    return smft__fail(
+        SMFT_E_FORMAT,
+        WHAT ": \"memory\": \"layers\" and \"pools\" must be lists of one length, from 1 to %d",
+        config->n_layers);
   config->n_memories = (int32_t)n;
   config->memories = smft__calloc_array(ctx, config->n_memories, sizeof *config->memories);
   if (!config->memories)
@@ -259,7 +301,8 @@ static smft_status read_places(smft__config *config, smft_ctx *ctx, const json_t
   qsort(config->memories, n, sizeof *config->memories, compare_places);
   for (int32_t i = 1; i < config->n_memories; i++)
     if (config->memories[i].layer == config->memories[i - 1].layer)
-      return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": block %d is listed twice", config->memories[i].layer);
+      return smft__fail(SMFT_E_FORMAT, WHAT ": \"memory\": block %d is listed twice",
+                        config->memories[i].layer);
   return check_pools(config);
 }
 
@@ -275,7 +318,7 @@ static smft_status read_memory(smft__config *config, smft_ctx *ctx, const json_t
   return read_places(config, ctx, memory);
 }
 
-/* ---- whole ------------------------------------------------------------------------------------------------------------------ */
+/* ---- whole --------------------------------------------------------------- */
 
 static smft_status keep_text(smft__config *config, smft_ctx *ctx, const json_t *root) {
   smft__buffer text = {ctx, NULL, 0, 0};

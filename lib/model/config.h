@@ -1,5 +1,5 @@
-/* config: config.json of a model, checked.  Unknown model_type, activation, rope scaling, attention bias and the like are
- * SMFT_E_UNSUPPORTED, named; nothing that changes results is ignored. */
+/* config: config.json of a model, checked.  Unknown model_type, activation, rope scaling, attention
+ * bias and the like are SMFT_E_UNSUPPORTED, named; nothing that changes results is ignored. */
 #ifndef SMFT__CONFIG_H
 #define SMFT__CONFIG_H
 #include "data/json.h"

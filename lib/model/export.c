@@ -1,5 +1,5 @@
-/* export: model + patch as a Hugging Face directory: config.json, model.safetensors, tokenizer.json.  Each file is replaced whole or not
- * at all. */
+/* export: model + patch as a Hugging Face directory: config.json, model.safetensors,
+ * tokenizer.json.  Each file is replaced whole or not at all. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -10,9 +10,10 @@ static const char *torch_name(int32_t dtype) {
   return dtype == SMFT__BF16 ? "bfloat16" : dtype == SMFT__F16 ? "float16" : "float32";
 }
 
-/* ---- config.json and tokenizer.json ----------------------------------------------------------------------------------------- */
+/* ---- config.json and tokenizer.json -------------------------------------- */
 
-static smft_status write_file(smft_ctx *ctx, const char *directory, const char *name, const void *data, int64_t size) {
+static smft_status write_file(smft_ctx *ctx, const char *directory, const char *name,
+                              const void *data, int64_t size) {
   smft__writer writer = {0};
   char *path = smft__path_join(ctx, directory, name);
   if (!path)
@@ -29,7 +30,8 @@ static smft_status write_file(smft_ctx *ctx, const char *directory, const char *
 
 static smft_status export_config(const smft_model *model, const char *directory, int32_t dtype) {
   json_t *root = NULL;
-  SMFT__TRY(smft__json_parse(&root, model->config.json, (int64_t)strlen(model->config.json), "config.json"));
+  SMFT__TRY(smft__json_parse(&root, model->config.json, (int64_t)strlen(model->config.json),
+                             "config.json"));
   smft__buffer text = {model->ctx, NULL, 0, 0};
   smft_status status = SMFT_OK;
   if (json_object_set_new(root, "torch_dtype", json_string(torch_name(dtype))) != 0)
@@ -59,7 +61,7 @@ static smft_status copy_tokenizer(const smft_model *model, const char *directory
   return status;
 }
 
-/* ---- weights ---------------------------------------------------------------------------------------------------------------- */
+/* ---- weights ------------------------------------------------------------- */
 
 typedef struct export_set { /* tensors to write, and the merged pools that only exist for that */
   smft_ctx *ctx;
@@ -75,15 +77,18 @@ static void free_set(export_set *set) {
   smft__free(set->ctx, set->tensors);
 }
 
-/* A full patch's tensors are written from where they are; a pool with changed rows is merged first. */
-static smft_status add_tensor(export_set *set, const smft_model *model, const smft_patch *patch, int32_t i, int32_t dtype) {
+/* A full patch's tensors are written from where they are; a pool with changed rows is merged first.
+ */
+static smft_status add_tensor(export_set *set, const smft_model *model, const smft_patch *patch,
+                              int32_t i, int32_t dtype) {
   smft__save_tensor *save = &set->tensors[i];
   save->name = model->names[i];
   save->tensor = smft__weight(model, patch, i);
   save->dtype = dtype;
   if (!smft__patch_changes(model, patch, i) || patch->full)
     return SMFT_OK;
-  set->merged[i] = smft__alloc_array(set->ctx, smft__tensor_count(&model->tensors[i]), sizeof(float));
+  set->merged[i] =
+      smft__alloc_array(set->ctx, smft__tensor_count(&model->tensors[i]), sizeof(float));
   if (!set->merged[i])
     return SMFT_E_NOMEM;
   smft__patch_values(model, patch, i, set->merged[i]);
@@ -92,7 +97,8 @@ static smft_status add_tensor(export_set *set, const smft_model *model, const sm
   return SMFT_OK;
 }
 
-static smft_status make_set(export_set *set, const smft_model *model, const smft_patch *patch, int32_t dtype) {
+static smft_status make_set(export_set *set, const smft_model *model, const smft_patch *patch,
+                            int32_t dtype) {
   set->ctx = model->ctx;
   set->n = model->n_tensors;
   set->tensors = smft__calloc_array(set->ctx, set->n, sizeof *set->tensors);
@@ -104,8 +110,8 @@ static smft_status make_set(export_set *set, const smft_model *model, const smft
   return SMFT_OK;
 }
 
-static smft_status export_weights(const smft_model *model, const smft_patch *patch, const char *directory,
-                                  const smft_export_options *options) {
+static smft_status export_weights(const smft_model *model, const smft_patch *patch,
+                                  const char *directory, const smft_export_options *options) {
   static const char *const keys[] = {"format"}, *const values[] = {"pt"};
   export_set set = {0};
   smft_status status = make_set(&set, model, patch, options->dtype);
@@ -114,7 +120,8 @@ static smft_status export_weights(const smft_model *model, const smft_patch *pat
     status = SMFT_E_NOMEM;
   smft__pools_expect(model, SMFT__READ_IN_ORDER);
   if (status == SMFT_OK)
-    status = smft__safetensors_write(model->ctx, path, set.tensors, set.n, keys, values, 1, options->progress, options->progress_user);
+    status = smft__safetensors_write(model->ctx, path, set.tensors, set.n, keys, values, 1,
+                                     options->progress, options->progress_user);
   smft__pools_expect(model, SMFT__READ_ROWS);
   smft__free(model->ctx, path);
   free_set(&set);
@@ -122,7 +129,8 @@ static smft_status export_weights(const smft_model *model, const smft_patch *pat
 }
 
 /* Weights last: until they are there, the directory does not look finished. */
-static smft_status export_all(const smft_model *model, const smft_patch *patch, const char *directory, const smft_export_options *options) {
+static smft_status export_all(const smft_model *model, const smft_patch *patch,
+                              const char *directory, const smft_export_options *options) {
   int32_t dtype = options->dtype ? options->dtype : smft__weight(model, patch, model->embed).dtype;
   SMFT__TRY(smft__make_directory(directory));
   SMFT__TRY(export_config(model, directory, dtype));
@@ -130,12 +138,15 @@ static smft_status export_all(const smft_model *model, const smft_patch *patch, 
   return export_weights(model, patch, directory, options);
 }
 
-smft_status smft_model_export(const smft_model *model, smft_patch *patch, const char *directory, const smft_export_options *options) {
+smft_status smft_model_export(const smft_model *model, smft_patch *patch, const char *directory,
+                              const smft_export_options *options) {
   smft_export_options own = SMFT_EXPORT_OPTIONS_INIT;
   SMFT__REQUIRE(model && directory, "smft_model_export: model or directory is NULL");
-  SMFT__REQUIRE(!patch || patch->model == model, "smft_model_export: the patch is of another model");
+  SMFT__REQUIRE(!patch || patch->model == model,
+                "smft_model_export: the patch is of another model");
   SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_export_options"));
-  SMFT__REQUIRE(own.dtype >= 0 && own.dtype <= SMFT_DTYPE_BF16, "smft_export_options: dtype must be SMFT_DTYPE_*, got %d", own.dtype);
+  SMFT__REQUIRE(own.dtype >= 0 && own.dtype <= SMFT_DTYPE_BF16,
+                "smft_export_options: dtype must be SMFT_DTYPE_*, got %d", own.dtype);
   SMFT__TRY(smft__patch_begin_read(patch));
   smft_status status = export_all(model, patch, directory, &own);
   smft__patch_end_read(patch);

@@ -1,5 +1,5 @@
-/* fingerprint: the SHA-256 by which patches and background counts know their model.  Large tensors are sampled, so that opening a model
- * with a pool of gigabytes touches a few pages of it. */
+/* fingerprint: the SHA-256 by which patches and background counts know their model.  Large tensors
+ * are sampled, so that opening a model with a pool of gigabytes touches a few pages of it. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -15,15 +15,18 @@
 static smft_status config_text(const smft__config *c, smft__buffer *text) {
   char eps[40], theta[40], memory_eps[40], temperature[40];
   const smft__memory_config *m = &c->memory;
-  SMFT__TRY(smft__buffer_printf(text, "llama %d %d %d %d %d %d %d %d %s %s\n", c->n_layers, c->hidden, c->n_heads, c->n_kv_heads,
-                                c->head_dim, c->ffn, c->vocab, c->tied, smft__format_double((double)c->norm_eps, eps),
+  SMFT__TRY(smft__buffer_printf(text, "llama %d %d %d %d %d %d %d %d %s %s\n", c->n_layers,
+                                c->hidden, c->n_heads, c->n_kv_heads, c->head_dim, c->ffn, c->vocab,
+                                c->tied, smft__format_double((double)c->norm_eps, eps),
                                 smft__format_double(c->rope_theta, theta)));
   for (int32_t i = 0; i < c->n_memories; i++)
-    SMFT__TRY(smft__buffer_printf(text, "memory %d %d\n", c->memories[i].layer, c->memories[i].pool));
+    SMFT__TRY(
+        smft__buffer_printf(text, "memory %d %d\n", c->memories[i].layer, c->memories[i].pool));
   if (!c->n_memories)
     return SMFT_OK;
-  return smft__buffer_printf(text, "%d %d %d %d %d %d %d %d %d %d %s %s\n", c->placement, m->n_keys, m->heads, m->top_k, m->key_dim,
-                             m->value_dim, m->query_norm, m->key_norm, m->gate, m->bias,
+  return smft__buffer_printf(text, "%d %d %d %d %d %d %d %d %d %d %s %s\n", c->placement, m->n_keys,
+                             m->heads, m->top_k, m->key_dim, m->value_dim, m->query_norm,
+                             m->key_norm, m->gate, m->bias,
                              smft__format_double((double)m->norm_eps, memory_eps),
                              smft__format_double((double)m->temperature, temperature));
 }
@@ -50,7 +53,8 @@ static void add_tensor(smft__sha256 *hash, const char *name, const smft__tensor 
   add_u64(hash, (uint64_t)tensor->n_dims);
   for (int32_t i = 0; i < tensor->n_dims; i++)
     add_u64(hash, (uint64_t)tensor->shape[i]);
-  add_content(hash, tensor->data, smft__tensor_count(tensor) * (int64_t)smft__dtype_size(tensor->dtype));
+  add_content(hash, tensor->data,
+              smft__tensor_count(tensor) * (int64_t)smft__dtype_size(tensor->dtype));
 }
 
 smft_status smft__weights_fingerprint(smft_model *model) {

@@ -1,5 +1,6 @@
-/* generate: a session's next tokens, one by one, and the text they make.  Owns when generation ends and what text may be given out already:
- * whole characters only, and nothing that could still turn out to be the stop string. */
+/* generate: a session's next tokens, one by one, and the text they make.  Owns when generation ends
+ * and what text may be given out already: whole characters only, and nothing that could still turn
+ * out to be the stop string. */
 #include <math.h>
 #include <string.h>
 
@@ -9,7 +10,8 @@
 #include "model/session.h"
 
 #define TOKEN_BYTES 16 /* of text for each token to come; on average a token has fewer */
-#define RAW_BYTES 256  /* of a token, and of what came before it and is not a whole character yet */
+/* of a token, and of what came before it and is not a whole character yet */
+#define RAW_BYTES 256
 
 typedef struct generation {
   smft_session *session;
@@ -17,19 +19,20 @@ typedef struct generation {
   smft_generate_options options;   /* max_tokens and stop resolved */
   size_t stop_length;
   smft__sampler sampler;
-  int32_t *order;     /* (V) the sampler's scratch */
+  int32_t *order; /* (V) the sampler's scratch */
   smft__decode_work decoding;
-  smft__buffer raw;   /* bytes that do not make a whole character yet */
-  int64_t given;      /* bytes of the session's text that the callback has */
-  int64_t n, most;    /* tokens so far, at most */
-  int32_t *ids_out;   /* (most) or NULL */
-  int32_t at_start;   /* 1: no text stands before the first token */
+  smft__buffer raw; /* bytes that do not make a whole character yet */
+  int64_t given;    /* bytes of the session's text that the callback has */
+  int64_t n, most;  /* tokens so far, at most */
+  int32_t *ids_out; /* (most) or NULL */
+  int32_t at_start; /* 1: no text stands before the first token */
   int32_t ended;
 } generation;
 
-/* ---- text ------------------------------------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------- */
 
-/* A character cut at the end of `bytes` may still be completed; anything else that is not UTF-8 never will. */
+/* A character cut at the end of `bytes` may still be completed; anything else that is not UTF-8
+ * never will. */
 static int may_complete(const unsigned char *bytes, int64_t n) {
   int64_t need = bytes[0] >= 0xf0 && bytes[0] <= 0xf4 ? 4 : bytes[0] >= 0xe0 ? 3 : 2;
   if (bytes[0] < 0xc2 || bytes[0] > 0xf4 || n >= need)
@@ -40,7 +43,8 @@ static int may_complete(const unsigned char *bytes, int64_t n) {
   return 1;
 }
 
-/* Moves whole characters from raw to the text; a byte that belongs to none becomes U+FFFD, as in smft_tokenizer_decode. */
+/* Moves whole characters from raw to the text; a byte that belongs to none becomes U+FFFD, as in
+ * smft_tokenizer_decode. */
 static smft_status take_characters(generation *g) {
   smft__buffer *raw = &g->raw, *text = &g->session->text;
   int64_t at = 0;
@@ -49,7 +53,8 @@ static smft_status take_characters(generation *g) {
     int32_t size = smft__utf8_next(raw->data + at, (size_t)(raw->length - at), &code);
     if (size == 0 && may_complete((const unsigned char *)raw->data + at, raw->length - at))
       break;
-    SMFT__TRY(size ? smft__buffer_put(text, raw->data + at, size) : smft__buffer_put(text, "\xef\xbf\xbd", 3));
+    SMFT__TRY(size ? smft__buffer_put(text, raw->data + at, size)
+                   : smft__buffer_put(text, "\xef\xbf\xbd", 3));
     at += size ? size : 1;
   }
   if (at > 0)
@@ -75,7 +80,8 @@ static void find_stop(generation *g, int64_t begin) {
 static int64_t held_back(const generation *g) {
   const smft__buffer *text = &g->session->text;
   for (int64_t n = (int64_t)g->stop_length - 1; n > 0; n--)
-    if (n <= text->length - g->given && memcmp(text->data + text->length - n, g->options.stop, (size_t)n) == 0)
+    if (n <= text->length - g->given &&
+        memcmp(text->data + text->length - n, g->options.stop, (size_t)n) == 0)
       return n;
   return 0;
 }
@@ -83,8 +89,9 @@ static int64_t held_back(const generation *g) {
 static smft_status add_text(generation *g, int32_t id) {
   smft__buffer *text = &g->session->text;
   int64_t before = text->length;
-  smft_status status = smft__tokenizer_decode_bytes(g->tokenizer, &g->decoding, id, SMFT_DECODE_SKIP_SPECIAL, g->at_start && g->n == 1,
-                                                    &g->raw);
+  smft_status status =
+      smft__tokenizer_decode_bytes(g->tokenizer, &g->decoding, id, SMFT_DECODE_SKIP_SPECIAL,
+                                   g->at_start && g->n == 1, &g->raw);
   if (status != SMFT_E_TOKEN) /* an embedding row that pads the vocabulary has no text */
     SMFT__TRY(status);
   SMFT__TRY(take_characters(g));
@@ -96,7 +103,8 @@ static smft_status add_text(generation *g, int32_t id) {
 static void give(generation *g, int32_t id) {
   const smft__buffer *text = &g->session->text;
   int64_t end = text->length - (g->ended ? 0 : held_back(g));
-  while (!g->ended && end > g->given && end < text->length && ((unsigned char)text->data[end] & 0xc0) == 0x80)
+  while (!g->ended && end > g->given && end < text->length &&
+         ((unsigned char)text->data[end] & 0xc0) == 0x80)
     end--; /* the stop string began inside a character */
   const char *piece = text->data ? text->data + g->given : "";
   int64_t size = end - g->given;
@@ -105,7 +113,7 @@ static void give(generation *g, int32_t id) {
     g->ended = 1;
 }
 
-/* ---- tokens ----------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens -------------------------------------------------------------- */
 
 static int is_eos(const smft_model *model, int32_t id) {
   for (int32_t i = 0; i < model->config.n_eos; i++)
@@ -146,32 +154,38 @@ static smft_status next(generation *g) {
 static smft_status generate(generation *g, const int32_t *ids, int64_t n_ids) {
   smft_session *s = g->session;
   SMFT__TRY(smft__session_append(s, ids, n_ids));
-  SMFT__REQUIRE(s->length > 0, "generate: neither a prompt nor a begin-of-text token to start from");
+  SMFT__REQUIRE(s->length > 0,
+                "generate: neither a prompt nor a begin-of-text token to start from");
   while (!g->ended)
     SMFT__TRY(next(g));
   return SMFT_OK;
 }
 
-/* ---- one call --------------------------------------------------------------------------------------------------------------- */
+/* ---- one call ------------------------------------------------------------ */
 
 static smft_status check_options(const smft_generate_options *o) {
-  SMFT__REQUIRE(o->max_tokens >= 0, "smft_generate_options: max_tokens is negative (%d)", o->max_tokens);
-  SMFT__REQUIRE(isfinite(o->temperature) && o->temperature >= 0, "smft_generate_options: temperature must be finite and not negative");
+  SMFT__REQUIRE(o->max_tokens >= 0, "smft_generate_options: max_tokens is negative (%d)",
+                o->max_tokens);
+  SMFT__REQUIRE(isfinite(o->temperature) && o->temperature >= 0,
+                "smft_generate_options: temperature must be finite and not negative");
   SMFT__REQUIRE(o->top_p >= 0 && o->top_p <= 1, "smft_generate_options: top_p must be from 0 to 1");
   SMFT__REQUIRE(o->top_k >= 0, "smft_generate_options: top_k is negative (%d)", o->top_k);
-  SMFT__REQUIRE(!(o->flags & ~SMFT_GENERATE_CONTINUE), "smft_generate_options: unknown flags 0x%x", o->flags);
+  SMFT__REQUIRE(!(o->flags & ~SMFT_GENERATE_CONTINUE), "smft_generate_options: unknown flags 0x%x",
+                o->flags);
   if (o->stop && !smft__utf8_valid(o->stop, strlen(o->stop), NULL))
     return smft__fail(SMFT_E_ENCODING, "smft_generate_options: stop is not valid UTF-8");
   return SMFT_OK;
 }
 
-static smft_status prepare(generation *g, smft_session *session, const smft_generate_options *options) {
+static smft_status prepare(generation *g, smft_session *session,
+                           const smft_generate_options *options) {
   smft_generate_options defaults = SMFT_GENERATE_OPTIONS_INIT;
   g->session = session;
   g->options = defaults;
   g->raw.ctx = session->model->ctx;
   smft__decode_work_init(&g->decoding, session->model->ctx);
-  SMFT__TRY(smft__options_read(&g->options, options, sizeof g->options, sizeof g->options, "smft_generate_options"));
+  SMFT__TRY(smft__options_read(&g->options, options, sizeof g->options, sizeof g->options,
+                               "smft_generate_options"));
   SMFT__TRY(check_options(&g->options));
   g->most = g->options.max_tokens ? g->options.max_tokens : 64;
   g->stop_length = g->options.stop ? strlen(g->options.stop) : 0;
@@ -191,7 +205,8 @@ static void release(generation *g) {
   smft__buffer_free(&g->raw);
 }
 
-/* Room for the text, so that it is never NULL and that a token seldom needs more; the last call's text goes. */
+/* Room for the text, so that it is never NULL and that a token seldom needs more; the last call's
+ * text goes. */
 static smft_status clear_text(generation *g) {
   smft_session *s = g->session;
   s->text.length = 0;
@@ -199,7 +214,8 @@ static smft_status clear_text(generation *g) {
   if (!g->tokenizer)
     return SMFT_OK;
   int64_t tokens = g->most < s->context ? g->most : s->context;
-  SMFT__TRY(smft__grow(s->model->ctx, &s->text.data, &s->text.capacity, tokens * TOKEN_BYTES + 1, 1));
+  SMFT__TRY(
+      smft__grow(s->model->ctx, &s->text.data, &s->text.capacity, tokens * TOKEN_BYTES + 1, 1));
   SMFT__TRY(smft__grow(s->model->ctx, &g->raw.data, &g->raw.capacity, RAW_BYTES, 1));
   return smft__decode_work_reserve(&g->decoding, RAW_BYTES);
 }
@@ -225,14 +241,17 @@ static smft_status encode(generation *g, const char *prompt, size_t length, smft
   const smft_session *s = g->session;
   int goes_on = (g->options.flags & SMFT_GENERATE_CONTINUE) && s->length > 0;
   g->at_start = !goes_on && length == 0;
-  SMFT__TRY(smft__tokenizer_encode(g->tokenizer, prompt ? prompt : "", length, goes_on ? SMFT_ENCODE_CONTINUE : SMFT_ENCODE_SPECIAL, ids));
-  if (ids->n == 0 && !goes_on && s->model->config.bos >= 0) /* a tokenizer without a post-processor */
+  SMFT__TRY(smft__tokenizer_encode(g->tokenizer, prompt ? prompt : "", length,
+                                   goes_on ? SMFT_ENCODE_CONTINUE : SMFT_ENCODE_SPECIAL, ids));
+  if (ids->n == 0 && !goes_on &&
+      s->model->config.bos >= 0) /* a tokenizer without a post-processor */
     return smft__ids_put(ids, s->model->config.bos);
   return SMFT_OK;
 }
 
-smft_status smft_session_generate(smft_session *session, const char *prompt, size_t prompt_length, const smft_generate_options *options,
-                                  const char **text, size_t *length) {
+smft_status smft_session_generate(smft_session *session, const char *prompt, size_t prompt_length,
+                                  const smft_generate_options *options, const char **text,
+                                  size_t *length) {
   generation g = {0};
   smft__ids ids = {0};
   smft_status status = SMFT_OK;
@@ -241,7 +260,9 @@ smft_status smft_session_generate(smft_session *session, const char *prompt, siz
   SMFT__REQUIRE(session, "smft_session_generate: session is NULL");
   SMFT__REQUIRE(prompt || prompt_length == 0, "smft_session_generate: prompt is NULL");
   if (!session->model->tokenizer)
-    return smft__fail(SMFT_E_UNSUPPORTED, "smft_session_generate: the model has no tokenizer.json; use smft_session_generate_ids");
+    return smft__fail(
+        SMFT_E_UNSUPPORTED,
+        "smft_session_generate: the model has no tokenizer.json; use smft_session_generate_ids");
   ids.ctx = session->model->ctx;
   SMFT__TRY_GOTO(done, prepare(&g, session, options));
   g.tokenizer = session->model->tokenizer;
@@ -257,17 +278,21 @@ done:
   return status;
 }
 
-smft_status smft_session_generate_ids(smft_session *session, const int32_t *ids, int64_t n_ids, const smft_generate_options *options,
-                                      int32_t *ids_out, int64_t capacity, int64_t *n_out) {
+smft_status smft_session_generate_ids(smft_session *session, const int32_t *ids, int64_t n_ids,
+                                      const smft_generate_options *options, int32_t *ids_out,
+                                      int64_t capacity, int64_t *n_out) {
   generation g = {0};
   smft_status status = SMFT_OK;
   SMFT__REQUIRE(session, "smft_session_generate_ids: session is NULL");
-  SMFT__REQUIRE(n_ids >= 0 && (ids || n_ids == 0), "smft_session_generate_ids: ids is NULL or n_ids negative");
-  SMFT__REQUIRE(ids_out && n_out && capacity > 0, "smft_session_generate_ids: ids_out or n_out is NULL, or capacity not positive");
+  SMFT__REQUIRE(n_ids >= 0 && (ids || n_ids == 0),
+                "smft_session_generate_ids: ids is NULL or n_ids negative");
+  SMFT__REQUIRE(ids_out && n_out && capacity > 0,
+                "smft_session_generate_ids: ids_out or n_out is NULL, or capacity not positive");
   *n_out = 0;
   SMFT__TRY_GOTO(done, prepare(&g, session, options));
   if (g.options.stop) {
-    status = smft__fail(SMFT_E_INVALID, "smft_session_generate_ids: stop must be NULL (there is no text)");
+    status = smft__fail(SMFT_E_INVALID,
+                        "smft_session_generate_ids: stop must be NULL (there is no text)");
     goto done;
   }
   g.ids_out = ids_out;

@@ -1,5 +1,6 @@
-/* lora_file: LoRA adapters as a directory in PEFT's layout: adapter_config.json (how) and adapter_model.safetensors (A and B by PEFT's
- * names), so that either side reads what the other wrote.  Whatever would change results and is not done here is refused by name. */
+/* lora_file: LoRA adapters as a directory in PEFT's layout: adapter_config.json (how) and
+ * adapter_model.safetensors (A and B by PEFT's names), so that either side reads what the other
+ * wrote.  Whatever would change results and is not done here is refused by name. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@
 #define CONFIG "adapter_config.json"
 #define WEIGHTS "adapter_model.safetensors"
 
-/* ---- metadata: what PEFT does not keep -------------------------------------------------------------------------------------- */
+/* ---- metadata: what PEFT does not keep ----------------------------------- */
 
 typedef struct metadata { /* written beside PEFT's own "format"; a file of PEFT's has none of it */
   char alpha[40], flags[16], seed[24];
@@ -30,13 +31,16 @@ static int differs(const smft__safetensors *file, const char *key, const char *w
   return found && strcmp(found, wanted) != 0;
 }
 
-static smft_status check_metadata(const smft__safetensors *file, const smft_model *model, const smft_lora_options *o) {
+static smft_status check_metadata(const smft__safetensors *file, const smft_model *model,
+                                  const smft_lora_options *o) {
   metadata wanted = metadata_of(o);
   if (differs(file, "model_hash", model->hash))
-    return smft__fail(SMFT_E_MISMATCH, WEIGHTS ": adapters of another model: expected hash %.16s..., got %.16s...", model->hash,
-                      smft__safetensors_metadata(file, "model_hash"));
+    return smft__fail(SMFT_E_MISMATCH,
+                      WEIGHTS ": adapters of another model: expected hash %.16s..., got %.16s...",
+                      model->hash, smft__safetensors_metadata(file, "model_hash"));
   if (differs(file, "lora_alpha", wanted.alpha) || differs(file, "lora_flags", wanted.flags))
-    return smft__fail(SMFT_E_MISMATCH, WEIGHTS " and " CONFIG " were not saved together: lora_alpha or use_rslora differ");
+    return smft__fail(SMFT_E_MISMATCH, WEIGHTS
+                      " and " CONFIG " were not saved together: lora_alpha or use_rslora differ");
   return SMFT_OK;
 }
 
@@ -52,9 +56,11 @@ static uint64_t seed_of(const smft__safetensors *file) {
   return seed;
 }
 
-/* ---- save: adapter_config.json ---------------------------------------------------------------------------------------------- */
+/* ---- save: adapter_config.json ------------------------------------------- */
 
-static const char *const modules[] = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}; /* by SMFT_LORA_* */
+/* by SMFT_LORA_* */
+static const char *const modules[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                      "gate_proj", "up_proj", "down_proj"};
 
 /* Whether every matrix of the adapted kinds has its adapter, so that the kinds alone say which. */
 static int is_regular(const smft__lora *lora, const smft_model *model) {
@@ -85,7 +91,8 @@ static json_t *target_modules(const smft__lora *lora, const smft_model *model) {
 }
 
 static json_t *number(double value) { /* as PEFT does: a whole number without a fraction */
-  return value < 1e15 && value - (double)(int64_t)value <= 0 ? json_integer((int64_t)value) : json_real(value);
+  return value < 1e15 && value - (double)(int64_t)value <= 0 ? json_integer((int64_t)value)
+                                                             : json_real(value);
 }
 
 static json_t *text_or_null(const char *text) {
@@ -93,7 +100,8 @@ static json_t *text_or_null(const char *text) {
   return value ? value : json_null();
 }
 
-/* The keys of PEFT 0.7, in its order: later versions take them all, and their own at their defaults. */
+/* The keys of PEFT 0.7, in its order: later versions take them all, and their own at their
+ * defaults. */
 static json_t *make_config(const smft__lora *lora, const smft_model *model) {
   const smft_lora_options *o = &lora->options;
   const struct {
@@ -142,15 +150,16 @@ static smft_status save_config(const smft__lora *lora, const smft_model *model, 
   return status;
 }
 
-/* ---- save: adapter_model.safetensors ---------------------------------------------------------------------------------------- */
+/* ---- save: adapter_model.safetensors ------------------------------------- */
 
-static smft_status save_weights(const smft__lora *lora, const smft_model *model, const char *path, int32_t dtype) {
+static smft_status save_weights(const smft__lora *lora, const smft_model *model, const char *path,
+                                int32_t dtype) {
   static const char *const keys[] = {"format", "model_hash", "lora_alpha", "lora_flags", "seed"};
   metadata texts = metadata_of(&lora->options);
   const char *values[] = {"pt", model->hash, texts.alpha, texts.flags, texts.seed};
   int32_t n = 2 * lora->n;
   smft__save_tensor *tensors = smft__alloc_array(model->ctx, n, sizeof *tensors);
-  char (*names)[SMFT__PART_NAME] = smft__alloc_array(model->ctx, n, sizeof *names);
+  char(*names)[SMFT__PART_NAME] = smft__alloc_array(model->ctx, n, sizeof *names);
   smft_status status = tensors && names ? SMFT_OK : SMFT_E_NOMEM;
   for (int32_t i = 0; status == SMFT_OK && i < n; i++) {
     smft__lora_factor_name(model, lora->tensors[i / 2], i % 2, "", names[i]);
@@ -163,9 +172,12 @@ static smft_status save_weights(const smft__lora *lora, const smft_model *model,
   return status;
 }
 
-/* The weights last: with a new config and the old weights (after a crash between the two) a load succeeds only if they fit together. */
-smft_status smft__lora_save(const smft__lora *lora, const smft_model *model, const char *directory, int32_t dtype) {
-  char *config = smft__path_join(model->ctx, directory, CONFIG), *weights = smft__path_join(model->ctx, directory, WEIGHTS);
+/* The weights last: with a new config and the old weights (after a crash between the two) a load
+ * succeeds only if they fit together. */
+smft_status smft__lora_save(const smft__lora *lora, const smft_model *model, const char *directory,
+                            int32_t dtype) {
+  char *config = smft__path_join(model->ctx, directory, CONFIG);
+  char *weights = smft__path_join(model->ctx, directory, WEIGHTS);
   smft_status status = config && weights ? smft__make_directory(directory) : SMFT_E_NOMEM;
   if (status == SMFT_OK)
     status = save_config(lora, model, config);
@@ -176,15 +188,20 @@ smft_status smft__lora_save(const smft__lora *lora, const smft_model *model, con
   return status;
 }
 
-/* ---- load: adapter_config.json ---------------------------------------------------------------------------------------------- */
+/* ---- load: adapter_config.json ------------------------------------------- */
 
-/* Keys that say where an adapter came from or how it was made, not what it does: which matrices have one is what the tensors say.  And
- * those that are read one by one. */
+/* Keys that say where an adapter came from or how it was made, not what it does: which matrices
+ * have one is what the tensors say.  And those that are read one by one. */
+/* clang-format off */
 static const char *const ignored[] = {
-    "auto_mapping",   "base_model_name_or_path", "revision",       "task_type",    "inference_mode",      "lora_dropout",
-    "megatron_core",  "peft_version",            "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
-    "loftq_config",   "eva_config",              "corda_config",   "qalora_group_size",
-    "peft_type",      "r",                       "lora_alpha",     "use_rslora",   "bias",                "init_lora_weights"};
+    "auto_mapping", "base_model_name_or_path", "revision",        "task_type",
+    "megatron_core", "peft_version",           "target_modules",  "exclude_modules",
+    "loftq_config", "eva_config",              "corda_config",    "qalora_group_size",
+    "inference_mode", "lora_dropout",          "layers_to_transform", "layers_pattern",
+    "peft_type",    "r",                       "lora_alpha",      "use_rslora",
+    "bias",         "init_lora_weights",
+};
+/* clang-format on */
 
 static int is_ignored(const char *key) {
   for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
@@ -194,23 +211,28 @@ static int is_ignored(const char *key) {
 }
 
 static int says_nothing(const json_t *value) {
-  return json_is_null(value) || json_is_false(value) || (json_is_object(value) && json_object_size(value) == 0) ||
+  return json_is_null(value) || json_is_false(value) ||
+         (json_is_object(value) && json_object_size(value) == 0) ||
          (json_is_array(value) && json_array_size(value) == 0);
 }
 
-/* Any other key, known to us (use_dora, modules_to_save, rank_pattern, ...) or not, must be off: PEFT has no other way to say that a file
- * needs something new. */
+/* Any other key, known to us (use_dora, modules_to_save, rank_pattern, ...) or not, must be off:
+ * PEFT has no other way to say that a file needs something new. */
 static smft_status check_rest(json_t *config) {
   const char *key;
   json_t *value;
-  json_object_foreach(config, key, value)
-    if (!is_ignored(key) && !says_nothing(value))
-      return smft__fail(SMFT_E_UNSUPPORTED, CONFIG ": \"%s\" is set, and is not supported", key);
+  json_object_foreach(
+      config, key,
+      value) if (!is_ignored(key) &&
+                 !says_nothing(value)) return smft__fail(SMFT_E_UNSUPPORTED,
+                                                         CONFIG
+                                                         ": \"%s\" is set, and is not supported",
+                                                         key);
   return SMFT_OK;
 }
 
-/* Starts that PEFT makes by changing the base weights (pissa, olora, corda, loftq, ...) leave adapters that do not fit the base as it
- * is. */
+/* Starts that PEFT makes by changing the base weights (pissa, olora, corda, loftq, ...) leave
+ * adapters that do not fit the base as it is. */
 static smft_status check_start(const json_t *config) {
   static const char *const harmless[] = {"gaussian", "eva", "orthogonal"};
   const json_t *value = json_object_get(config, "init_lora_weights");
@@ -219,8 +241,10 @@ static smft_status check_start(const json_t *config) {
   for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
     if (json_is_string(value) && strcmp(json_string_value(value), harmless[i]) == 0)
       return SMFT_OK;
-  return smft__fail(SMFT_E_UNSUPPORTED, CONFIG ": \"init_lora_weights\": %s is not supported: it may have changed the base's weights",
-                    json_is_string(value) ? json_string_value(value) : "a value of this type");
+  return smft__fail(
+      SMFT_E_UNSUPPORTED,
+      CONFIG ": \"init_lora_weights\": %s is not supported: it may have changed the base's weights",
+      json_is_string(value) ? json_string_value(value) : "a value of this type");
 }
 
 static smft_status check_kind(const json_t *config) {
@@ -229,10 +253,12 @@ static smft_status check_kind(const json_t *config) {
   if (!type)
     return smft__fail(SMFT_E_FORMAT, CONFIG ": \"peft_type\" is missing");
   if (strcmp(type, "LORA") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, CONFIG ": \"peft_type\" is \"%s\"; only \"LORA\" is supported", type);
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      CONFIG ": \"peft_type\" is \"%s\"; only \"LORA\" is supported", type);
   SMFT__TRY(smft__json_string(config, "bias", "none", &bias, CONFIG));
   if (strcmp(bias, "none") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, CONFIG ": \"bias\" is \"%s\"; only \"none\" is supported", bias);
+    return smft__fail(SMFT_E_UNSUPPORTED, CONFIG ": \"bias\" is \"%s\"; only \"none\" is supported",
+                      bias);
   return check_start(config);
 }
 
@@ -261,7 +287,7 @@ static smft_status load_config(smft_ctx *ctx, const char *path, smft_lora_option
   return status;
 }
 
-/* ---- load: tensors ---------------------------------------------------------------------------------------------------------- */
+/* ---- load: tensors ------------------------------------------------------- */
 
 typedef struct search { /* factors of a model's matrices in a file */
   const smft_model *model;
@@ -278,14 +304,18 @@ static int64_t find_part(const search *s, int32_t tensor, int part, char name[SM
   return smft__safetensors_find(s->file, name);
 }
 
-static smft_status check_part(const search *s, int32_t tensor, int part, const smft__tensor *found, const char *name) {
+static smft_status check_part(const search *s, int32_t tensor, int part, const smft__tensor *found,
+                              const char *name) {
   const int64_t *whole = s->model->tensors[tensor].shape;
   int64_t rows = part ? whole[0] : s->rank, columns = part ? s->rank : whole[1];
   if (!smft__is_float(found->dtype))
-    return smft__fail(SMFT_E_FORMAT, "tensor %s: expected floats, found %s", name, smft__dtype_name(found->dtype));
+    return smft__fail(SMFT_E_FORMAT, "tensor %s: expected floats, found %s", name,
+                      smft__dtype_name(found->dtype));
   if (found->n_dims != 2 || found->shape[0] != rows || found->shape[1] != columns)
-    return smft__fail(SMFT_E_MISMATCH, "tensor %s: expected shape (%lld, %lld), found (%lld, %lld) of %d dimensions", name, (long long)rows,
-                      (long long)columns, (long long)(found->n_dims > 0 ? found->shape[0] : 0),
+    return smft__fail(SMFT_E_MISMATCH,
+                      "tensor %s: expected shape (%lld, %lld), found (%lld, %lld) of %d dimensions",
+                      name, (long long)rows, (long long)columns,
+                      (long long)(found->n_dims > 0 ? found->shape[0] : 0),
                       (long long)(found->n_dims > 1 ? found->shape[1] : 0), (int)found->n_dims);
   return SMFT_OK;
 }
@@ -297,7 +327,9 @@ static smft_status find_adapter(search *s, int32_t tensor) {
     return SMFT_OK;
   for (int part = 0; part < 2; part++) {
     if (at[part] < 0)
-      return smft__fail(SMFT_E_FORMAT, "tensor %s is missing: the other factor of its matrix is there", names[part]);
+      return smft__fail(SMFT_E_FORMAT,
+                        "tensor %s is missing: the other factor of its matrix is there",
+                        names[part]);
     SMFT__TRY(check_part(s, tensor, part, &s->file->tensors[at[part]], names[part]));
     s->known[at[part]] = 1;
   }
@@ -313,8 +345,10 @@ static smft_status find_adapters(search *s) {
   for (int64_t i = 0; i < s->file->n; i++) {
     n += s->known[i];
     if (!s->known[i] && strncmp(s->file->names[i], s->prefix, strlen(s->prefix)) == 0)
-      return smft__fail(SMFT_E_UNSUPPORTED, "tensor %s: not a low-rank factor of an attention or FFN matrix of this model",
-                        s->file->names[i]);
+      return smft__fail(
+          SMFT_E_UNSUPPORTED,
+          "tensor %s: not a low-rank factor of an attention or FFN matrix of this model",
+          s->file->names[i]);
   }
   return n > 0 ? SMFT_OK : smft__fail(SMFT_E_FORMAT, "no tensor of it is a low-rank factor");
 }
@@ -322,12 +356,15 @@ static smft_status find_adapters(search *s) {
 static smft_status read_parts(const search *s, smft__lora *lora) {
   char name[SMFT__PART_NAME];
   for (int32_t i = 0; i < 2 * lora->n; i++)
-    SMFT__TRY(smft__tensor_read_finite(&s->file->tensors[find_part(s, lora->tensors[i / 2], i % 2, name)], name, lora->parts[i]));
+    SMFT__TRY(
+        smft__tensor_read_finite(&s->file->tensors[find_part(s, lora->tensors[i / 2], i % 2, name)],
+                                 name, lora->parts[i]));
   return SMFT_OK;
 }
 
-smft_status smft__lora_from_tensors(smft__lora **out, const smft_model *model, const smft_lora_options *options,
-                                    const smft__safetensors *file, const char *prefix) {
+smft_status smft__lora_from_tensors(smft__lora **out, const smft_model *model,
+                                    const smft_lora_options *options, const smft__safetensors *file,
+                                    const char *prefix) {
   search s = {model, file, prefix, options->rank, NULL, NULL};
   smft__lora *lora = NULL;
   s.wanted = smft__calloc_array(model->ctx, model->n_tensors, 1);
@@ -346,7 +383,8 @@ smft_status smft__lora_from_tensors(smft__lora **out, const smft_model *model, c
   return status;
 }
 
-static smft_status load_weights(smft__lora **out, const smft_model *model, smft_lora_options *options, const char *path) {
+static smft_status load_weights(smft__lora **out, const smft_model *model,
+                                smft_lora_options *options, const char *path) {
   smft__safetensors file = {0};
   SMFT__TRY(smft__safetensors_open(&file, model->ctx, path, 1));
   smft_status status = check_metadata(&file, model, options);
@@ -359,7 +397,8 @@ static smft_status load_weights(smft__lora **out, const smft_model *model, smft_
 
 smft_status smft__lora_load(smft__lora **out, const smft_model *model, const char *directory) {
   smft_lora_options options = SMFT_LORA_OPTIONS_INIT;
-  char *config = smft__path_join(model->ctx, directory, CONFIG), *weights = smft__path_join(model->ctx, directory, WEIGHTS);
+  char *config = smft__path_join(model->ctx, directory, CONFIG);
+  char *weights = smft__path_join(model->ctx, directory, WEIGHTS);
   smft_status status = config && weights ? load_config(model->ctx, config, &options) : SMFT_E_NOMEM;
   if (status == SMFT_OK)
     status = load_weights(out, model, &options, weights);

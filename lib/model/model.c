@@ -1,5 +1,5 @@
-/* model: opening, starting and describing a model.  Owns the life of the handle and its getters; the list of tensors is weights.c's, the
- * config is config.c's. */
+/* model: opening, starting and describing a model.  Owns the life of the handle and its getters;
+ * the list of tensors is weights.c's, the config is config.c's. */
 #include "model/model.h"
 
 #include <string.h>
@@ -9,9 +9,10 @@
 #include "model/weights.h"
 #include "nn/gemm.h"
 
-#define LARGE_POOL ((int64_t)256 << 20) /* bytes; a smaller one is soon in memory whole, and quicker so */
+/* bytes; a smaller one is soon in memory whole, and quicker so */
+#define LARGE_POOL ((int64_t)256 << 20)
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 
 static void destroy(smft_model *model) {
   smft_ctx *ctx = model->ctx;
@@ -31,7 +32,8 @@ static void destroy(smft_model *model) {
 }
 
 smft_model *smft__model_retain(const smft_model *model) {
-  smft_model *own = (smft_model *)(uintptr_t)model; /* the count is the one thing about a model that changes */
+  /* the count is the one thing about a model that changes */
+  smft_model *own = (smft_model *)(uintptr_t)model;
   atomic_fetch_add(&own->references, 1);
   return own;
 }
@@ -42,7 +44,8 @@ void smft_model_free(smft_model *model) {
 }
 
 static smft_status make_handles(smft_model *model) {
-  model->memory_handles = smft__calloc_array(model->ctx, model->config.n_memories, sizeof *model->memory_handles);
+  model->memory_handles =
+      smft__calloc_array(model->ctx, model->config.n_memories, sizeof *model->memory_handles);
   if (!model->memory_handles)
     return SMFT_E_NOMEM;
   for (int32_t i = 0; i < model->config.n_memories; i++) {
@@ -52,7 +55,8 @@ static smft_status make_handles(smft_model *model) {
   return SMFT_OK;
 }
 
-/* A tokenizer that can produce ids without a row in the embedding is an error here, not a crash later; padded rows are fine. */
+/* A tokenizer that can produce ids without a row in the embedding is an error here, not a crash
+ * later; padded rows are fine. */
 static smft_status open_tokenizer(smft_model *model) {
   char *path = smft__path_join(model->ctx, model->directory, "tokenizer.json");
   if (!path)
@@ -61,9 +65,12 @@ static smft_status open_tokenizer(smft_model *model) {
   if (smft__file_exists(path))
     status = smft_tokenizer_load(&model->tokenizer, model->ctx, path);
   smft__free(model->ctx, path);
-  if (status == SMFT_OK && model->tokenizer && smft_tokenizer_vocab_size(model->tokenizer) > model->config.vocab)
-    status = smft__fail(SMFT_E_MISMATCH, "%s: tokenizer.json has ids up to %d, the embedding has %d rows", model->directory,
-                        smft_tokenizer_vocab_size(model->tokenizer) - 1, model->config.vocab);
+  if (status == SMFT_OK && model->tokenizer &&
+      smft_tokenizer_vocab_size(model->tokenizer) > model->config.vocab)
+    status = smft__fail(SMFT_E_MISMATCH,
+                        "%s: tokenizer.json has ids up to %d, the embedding has %d rows",
+                        model->directory, smft_tokenizer_vocab_size(model->tokenizer) - 1,
+                        model->config.vocab);
   return status;
 }
 
@@ -100,7 +107,8 @@ static smft_status open_weights(smft_model *model, const smft_load_options *opti
   smft__weight_plan plan;
   int copy = (options->flags & SMFT_LOAD_COPY) != 0;
   smft_status status = SMFT_OK;
-  SMFT__TRY(smft__safetensors_open_model(&model->file, model->ctx, model->directory, copy, options->progress, options->progress_user));
+  SMFT__TRY(smft__safetensors_open_model(&model->file, model->ctx, model->directory, copy,
+                                         options->progress, options->progress_user));
   SMFT__TRY_GOTO(done, smft__weight_plan_make(&plan, model));
   SMFT__TRY_GOTO(done, smft__weights_reserve(model, &plan));
   SMFT__TRY_GOTO(done, bind_file(model, &plan));
@@ -131,7 +139,8 @@ static smft_status finish(smft_model **out, smft_model *model, smft_status statu
   return status;
 }
 
-smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *directory, const smft_load_options *options) {
+smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *directory,
+                            const smft_load_options *options) {
   smft_load_options own = SMFT_LOAD_OPTIONS_INIT;
   smft_model *model = NULL;
   smft_status status = SMFT_OK;
@@ -160,7 +169,7 @@ done:
   return finish(out, model, status);
 }
 
-/* ---- getters ---------------------------------------------------------------------------------------------------------------- */
+/* ---- getters ------------------------------------------------------------- */
 
 static int64_t count_parameters(const smft_model *model) {
   int64_t n = 0;
@@ -190,9 +199,7 @@ smft_status smft_model_get_info(const smft_model *model, smft_model_info *info) 
   return smft__report_write(info, &own, sizeof own, sizeof own, "smft_model_info");
 }
 
-const char *smft_model_hash(const smft_model *model) {
-  return model ? model->hash : "";
-}
+const char *smft_model_hash(const smft_model *model) { return model ? model->hash : ""; }
 
 const smft_tokenizer *smft_model_tokenizer(const smft_model *model) {
   return model ? model->tokenizer : NULL;
@@ -218,10 +225,12 @@ smft_status smft_memory_get_info(const smft_memory *memory, smft_memory_info *in
   return smft__report_write(info, &own, sizeof own, sizeof own, "smft_memory_info");
 }
 
-smft_status smft_model_pool(const smft_model *model, int32_t pool, int64_t *n_slots, int64_t *value_dim) {
+smft_status smft_model_pool(const smft_model *model, int32_t pool, int64_t *n_slots,
+                            int64_t *value_dim) {
   SMFT__REQUIRE(model, "smft_model_pool: model is NULL");
   if (pool < 0 || pool >= model->config.n_pools)
-    return smft__fail(SMFT_E_NOT_FOUND, "smft_model_pool: pool %d of %d", pool, model->config.n_pools);
+    return smft__fail(SMFT_E_NOT_FOUND, "smft_model_pool: pool %d of %d", pool,
+                      model->config.n_pools);
   if (n_slots)
     *n_slots = (int64_t)model->config.memory.n_keys * model->config.memory.n_keys;
   if (value_dim)
@@ -229,10 +238,12 @@ smft_status smft_model_pool(const smft_model *model, int32_t pool, int64_t *n_sl
   return SMFT_OK;
 }
 
-smft_status smft_model_tensor(const smft_model *model, int64_t index, const char **name, int32_t *dtype, int64_t *n_elements) {
+smft_status smft_model_tensor(const smft_model *model, int64_t index, const char **name,
+                              int32_t *dtype, int64_t *n_elements) {
   SMFT__REQUIRE(model, "smft_model_tensor: model is NULL");
   if (index < 0 || index >= model->n_tensors)
-    return smft__fail(SMFT_E_NOT_FOUND, "smft_model_tensor: tensor %lld of %d", (long long)index, model->n_tensors);
+    return smft__fail(SMFT_E_NOT_FOUND, "smft_model_tensor: tensor %lld of %d", (long long)index,
+                      model->n_tensors);
   if (name)
     *name = model->names[index];
   if (dtype)
@@ -242,14 +253,17 @@ smft_status smft_model_tensor(const smft_model *model, int64_t index, const char
   return SMFT_OK;
 }
 
-smft_status smft_model_tensor_values(const smft_model *model, smft_patch *patch, int64_t index, float *values, int64_t n_elements) {
+smft_status smft_model_tensor_values(const smft_model *model, smft_patch *patch, int64_t index,
+                                     float *values, int64_t n_elements) {
   int64_t n = 0;
   SMFT__REQUIRE(model && values, "smft_model_tensor_values: model or values is NULL");
-  SMFT__REQUIRE(!patch || patch->model == model, "smft_model_tensor_values: the patch is of another model");
+  SMFT__REQUIRE(!patch || patch->model == model,
+                "smft_model_tensor_values: the patch is of another model");
   SMFT__TRY(smft_model_tensor(model, index, NULL, NULL, &n));
   if (n_elements < n)
-    return smft__fail(SMFT_E_BUFFER, "smft_model_tensor_values: %s has %lld elements, room for %lld", model->names[index], (long long)n,
-                      (long long)n_elements);
+    return smft__fail(SMFT_E_BUFFER,
+                      "smft_model_tensor_values: %s has %lld elements, room for %lld",
+                      model->names[index], (long long)n, (long long)n_elements);
   SMFT__TRY(smft__patch_begin_read(patch));
   smft__patch_values(model, patch, (int32_t)index, values);
   smft__patch_end_read(patch);

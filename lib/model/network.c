@@ -1,5 +1,6 @@
-/* network: embedding, blocks, head and loss over a batch of whole sequences, and the way back.  Owns the tape (activations, one
- * allocation), where a forward pass begins and ends and how far down a backward pass has to go; the blocks' insides are block.c's. */
+/* network: embedding, blocks, head and loss over a batch of whole sequences, and the way back. Owns
+ * the tape (activations, one allocation), where a forward pass begins and ends and how far down a
+ * backward pass has to go; the blocks' insides are block.c's. */
 #include "model/network.h"
 
 #include <math.h>
@@ -13,32 +14,37 @@
 #include "nn/norm.h"
 
 #define MOST_TOKENS ((int64_t)1 << 31)
-#define KEPT_LOGITS ((int64_t)1 << 24)  /* floats (64 MB): more logits are not kept for backward but made anew */
-#define CHUNK_ROWS 256 /* logits of so many rows at a time: with few, packing the head's weights anew for each would take longer than its product */
+/* floats (64 MB): more logits are not kept for backward but made anew */
+#define KEPT_LOGITS ((int64_t)1 << 24)
+/* logits of so many rows at a time: with few, packing the head's weights anew for each would take
+ * longer than its product */
+#define CHUNK_ROWS 256
 
 typedef struct head_tape { /* supervised rows only; m of them */
-  int64_t m, chunk; /* rows; rows of one chunk */
-  int32_t kept;     /* 1: logits holds all rows */
-  int64_t *rows;    /* (m) position whose hidden state predicts */
-  int32_t *targets; /* (m) token that follows it */
-  float *scale;     /* (m) weight / sum of weights */
-  float *nll;       /* (m) */
-  float *x;         /* (m, d) last block's output */
-  float *inv_rms;   /* (m) */
-  float *hidden;    /* (m, d) after the norm */
-  float *logits;    /* (m or chunk, V); after forward with keep: their gradient */
-  float *d_hidden;  /* (m, d) */
-  float *dx;        /* (m, d) */
+  int64_t m, chunk;        /* rows; rows of one chunk */
+  int32_t kept;            /* 1: logits holds all rows */
+  int64_t *rows;           /* (m) position whose hidden state predicts */
+  int32_t *targets;        /* (m) token that follows it */
+  float *scale;            /* (m) weight / sum of weights */
+  float *nll;              /* (m) */
+  float *x;                /* (m, d) last block's output */
+  float *inv_rms;          /* (m) */
+  float *hidden;           /* (m, d) after the norm */
+  float *logits;           /* (m or chunk, V); after forward with keep: their gradient */
+  float *d_hidden;         /* (m, d) */
+  float *dx;               /* (m, d) */
 } head_tape;
 
 struct smft__tape {
   smft_model *model;
   smft__block_tape *blocks;    /* (n_layers); those that keep nothing share their arrays */
   smft__memory_tape *memories; /* (n_memories) */
-  char *block; /* the one allocation that everything below stands in */
+  char *block;                 /* the one allocation that everything below stands in */
   int64_t capacity;
   int64_t n_tokens, n_sequences, longest, rank; /* rank: of the patch's adapters */
-  int32_t keep, ready, spent; /* SMFT__KEEP_*; the last forward succeeded; a backward pass used up what SMFT__KEEP_VALUES keeps */
+  /* SMFT__KEEP_*; the last forward succeeded; a backward pass used up what SMFT__KEEP_VALUES keeps
+   */
+  int32_t keep, ready, spent;
   int32_t *ids, *positions; /* (T) */
   smft__segment *segments;  /* (n_sequences) */
   smft__segment_grad *grads;
@@ -50,7 +56,7 @@ struct smft__tape {
   head_tape head;
 };
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 
 smft_status smft__tape_create(smft__tape **out, const smft_model *model) {
   *out = NULL;
@@ -99,28 +105,33 @@ const float *smft__tape_weights(const smft__tape *tape, int32_t memory, int64_t 
   return reads ? reads->weights : NULL;
 }
 
-/* ---- what a batch may be ---------------------------------------------------------------------------------------------------- */
+/* ---- what a batch may be ------------------------------------------------- */
 
-static smft_status check_sequence(const smft_model *model, const smft__sequences *batch, int64_t s) {
+static smft_status check_sequence(const smft_model *model, const smft__sequences *batch,
+                                  int64_t s) {
   int64_t begin = batch->offsets[s], length = batch->offsets[s + 1] - begin;
   if (begin < 0 || length < 1 || begin + length > batch->n_tokens)
-    return smft__fail(SMFT_E_INVALID, "sequence %lld: from token %lld, %lld tokens, of %lld", (long long)s, (long long)begin,
-                      (long long)length, (long long)batch->n_tokens);
+    return smft__fail(SMFT_E_INVALID, "sequence %lld: from token %lld, %lld tokens, of %lld",
+                      (long long)s, (long long)begin, (long long)length,
+                      (long long)batch->n_tokens);
   if (length > model->config.context)
-    return smft__fail(SMFT_E_CONTEXT, "sequence %lld has %lld tokens, the context is %d", (long long)s, (long long)length,
-                      model->config.context);
+    return smft__fail(SMFT_E_CONTEXT, "sequence %lld has %lld tokens, the context is %d",
+                      (long long)s, (long long)length, model->config.context);
   for (int64_t i = begin; i < begin + length; i++)
     if (batch->ids[i] < 0 || batch->ids[i] >= model->config.vocab)
-      return smft__fail(SMFT_E_TOKEN, "sequence %lld: token %lld is id %d, the vocabulary has %d", (long long)s, (long long)(i - begin),
-                        batch->ids[i], model->config.vocab);
+      return smft__fail(SMFT_E_TOKEN, "sequence %lld: token %lld is id %d, the vocabulary has %d",
+                        (long long)s, (long long)(i - begin), batch->ids[i], model->config.vocab);
   return SMFT_OK;
 }
 
-static smft_status check_batch(const smft_model *model, const smft_patch *patch, const smft__sequences *batch) {
-  SMFT__REQUIRE(batch->n_sequences > 0 && batch->n_tokens > 0 && batch->n_tokens < MOST_TOKENS, "a batch of %lld sequences, %lld tokens",
-                (long long)batch->n_sequences, (long long)batch->n_tokens);
+static smft_status check_batch(const smft_model *model, const smft_patch *patch,
+                               const smft__sequences *batch) {
+  SMFT__REQUIRE(batch->n_sequences > 0 && batch->n_tokens > 0 && batch->n_tokens < MOST_TOKENS,
+                "a batch of %lld sequences, %lld tokens", (long long)batch->n_sequences,
+                (long long)batch->n_tokens);
   SMFT__REQUIRE(!patch || patch->model == model, "the patch is of another model");
-  SMFT__REQUIRE(batch->offsets[0] == 0 && batch->offsets[batch->n_sequences] == batch->n_tokens, "offsets do not span the tokens");
+  SMFT__REQUIRE(batch->offsets[0] == 0 && batch->offsets[batch->n_sequences] == batch->n_tokens,
+                "offsets do not span the tokens");
   for (int64_t s = 0; s < batch->n_sequences; s++)
     SMFT__TRY(check_sequence(model, batch, s));
   return SMFT_OK;
@@ -140,11 +151,12 @@ static smft_status count_supervised(const smft__sequences *batch, int64_t *m, do
       *sum += (double)weight;
     }
   SMFT__REQUIRE(*m > 0, "no token of the batch is supervised");
-  SMFT__REQUIRE(isfinite(*sum) && *sum > 0, "the token weights of the batch do not add up to a positive number");
+  SMFT__REQUIRE(isfinite(*sum) && *sum > 0,
+                "the token weights of the batch do not add up to a positive number");
   return SMFT_OK;
 }
 
-/* ---- the tape's arena ------------------------------------------------------------------------------------------------------- */
+/* ---- the tape's arena ---------------------------------------------------- */
 
 static float *floats(smft__arena *arena, int64_t rows, int64_t columns) {
   return smft__arena_take(arena, rows * columns, sizeof(float)); /* rows < 2^31, columns <= 2^24 */
@@ -152,7 +164,9 @@ static float *floats(smft__arena *arena, int64_t rows, int64_t columns) {
 
 static void place_head(head_tape *head, smft__arena *arena, const smft__config *c, int keep) {
   int64_t m = head->m;
-  head->chunk = KEPT_LOGITS / c->vocab < 16 ? 16 : KEPT_LOGITS / c->vocab > CHUNK_ROWS ? CHUNK_ROWS : KEPT_LOGITS / c->vocab;
+  head->chunk = KEPT_LOGITS / c->vocab < 16           ? 16
+                : KEPT_LOGITS / c->vocab > CHUNK_ROWS ? CHUNK_ROWS
+                                                      : KEPT_LOGITS / c->vocab;
   head->kept = keep && m <= KEPT_LOGITS / c->vocab;
   head->rows = smft__arena_take(arena, m, sizeof *head->rows);
   head->targets = smft__arena_take(arena, m, sizeof *head->targets);
@@ -191,7 +205,9 @@ static void place_block(smft__tape *tape, smft__arena *arena, int32_t layer) {
     return;
   int values_only = tape->keep == SMFT__KEEP_VALUES && layer == lowest;
   smft__memory_tape_place(block->memory, arena, tape->model->ctx, &c->memory, tape->n_tokens,
-                          layer < lowest ? SMFT__TAPE_FORWARD : values_only ? SMFT__TAPE_VALUES : SMFT__TAPE_BACKWARD);
+                          layer < lowest ? SMFT__TAPE_FORWARD
+                          : values_only  ? SMFT__TAPE_VALUES
+                                         : SMFT__TAPE_BACKWARD);
 }
 
 static void place(smft__tape *tape, smft__arena *arena) {
@@ -201,7 +217,10 @@ static void place(smft__tape *tape, smft__arena *arena) {
   tape->positions = smft__arena_take(arena, n, sizeof *tape->positions);
   tape->segments = smft__arena_take(arena, tape->n_sequences, sizeof *tape->segments);
   tape->grads = smft__arena_take(arena, tape->n_sequences, sizeof *tape->grads);
-  tape->scratch = floats(arena, smft__attention_scratch(tape->model->ctx, c->n_heads, c->n_kv_heads, c->head_dim, tape->longest), 1);
+  tape->scratch = floats(arena,
+                         smft__attention_scratch(tape->model->ctx, c->n_heads, c->n_kv_heads,
+                                                 c->head_dim, tape->longest),
+                         1);
   tape->adapted = floats(arena, n, (tape->keep ? 2 : 1) * tape->rank);
   for (int32_t layer = 0; layer < c->n_layers; layer++)
     place_block(tape, arena, layer);
@@ -214,8 +233,8 @@ static void place(smft__tape *tape, smft__arena *arena) {
 }
 
 /* What a pass needs to know of its batch before it has room. */
-static void set_shape(smft__tape *tape, const smft_patch *patch, int64_t n_tokens, int64_t n_sequences, int64_t longest, int64_t m,
-                      int keep) {
+static void set_shape(smft__tape *tape, const smft_patch *patch, int64_t n_tokens,
+                      int64_t n_sequences, int64_t longest, int64_t m, int keep) {
   tape->ready = tape->spent = 0;
   tape->keep = keep;
   tape->n_tokens = n_tokens;
@@ -230,7 +249,8 @@ static smft_status grow(smft__tape *tape) {
   smft__arena arena = {0};
   place(tape, &arena);
   if (arena.used < 0)
-    return smft__fail(SMFT_E_NOMEM, "a batch of %lld tokens: its activations overflow", (long long)tape->n_tokens);
+    return smft__fail(SMFT_E_NOMEM, "a batch of %lld tokens: its activations overflow",
+                      (long long)tape->n_tokens);
   if (arena.used <= tape->capacity)
     return SMFT_OK;
   smft__free(tape->model->ctx, tape->block);
@@ -242,10 +262,12 @@ static smft_status grow(smft__tape *tape) {
   return SMFT_OK;
 }
 
-smft_status smft__tape_reserve(smft__tape *tape, const smft_patch *patch, int64_t n_tokens, int64_t n_sequences, int64_t n_supervised,
-                               int keep) {
-  int64_t most_kept = KEPT_LOGITS / tape->model->config.vocab; /* the rows for which the head needs the most */
-  SMFT__REQUIRE(n_tokens > 0 && n_tokens < MOST_TOKENS, "a batch of %lld tokens", (long long)n_tokens);
+smft_status smft__tape_reserve(smft__tape *tape, const smft_patch *patch, int64_t n_tokens,
+                               int64_t n_sequences, int64_t n_supervised, int keep) {
+  /* the rows for which the head needs the most */
+  int64_t most_kept = KEPT_LOGITS / tape->model->config.vocab;
+  SMFT__REQUIRE(n_tokens > 0 && n_tokens < MOST_TOKENS, "a batch of %lld tokens",
+                (long long)n_tokens);
   set_shape(tape, patch, n_tokens, n_sequences, n_tokens, n_supervised, keep);
   SMFT__TRY(grow(tape));
   if (n_supervised <= most_kept)
@@ -254,7 +276,8 @@ smft_status smft__tape_reserve(smft__tape *tape, const smft_patch *patch, int64_
   return grow(tape);
 }
 
-static smft_status reserve(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, int64_t m) {
+static smft_status reserve(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch,
+                           int keep, int64_t m) {
   int64_t longest = 0;
   for (int64_t s = 0; s < batch->n_sequences; s++)
     if (batch->offsets[s + 1] - batch->offsets[s] > longest)
@@ -289,11 +312,18 @@ static void fill_head(head_tape *head, const smft__sequences *batch, double sum)
     }
 }
 
-/* ---- blocks ----------------------------------------------------------------------------------------------------------------- */
+/* ---- blocks -------------------------------------------------------------- */
 
 static smft__batch_shape shape_of(const smft__tape *tape) {
-  smft__batch_shape shape = {tape->model->ctx, &tape->model->config, tape->positions, tape->segments, tape->keep ? tape->grads : NULL,
-                             tape->n_sequences, tape->n_tokens, tape->scratch, tape->adapted};
+  smft__batch_shape shape = {tape->model->ctx,
+                             &tape->model->config,
+                             tape->positions,
+                             tape->segments,
+                             tape->keep ? tape->grads : NULL,
+                             tape->n_sequences,
+                             tape->n_tokens,
+                             tape->scratch,
+                             tape->adapted};
   return shape;
 }
 
@@ -301,7 +331,8 @@ static smft_status check_cancel(const atomic_int *cancel) {
   return cancel && atomic_load(cancel) ? smft__fail(SMFT_E_CANCELLED, "cancelled") : SMFT_OK;
 }
 
-/* Counting reads needs no block above the highest memory layer, and of that one's only the slots. */
+/* Counting reads needs no block above the highest memory layer, and of that one's only the slots.
+ */
 static int32_t blocks_needed(const smft_model *model, int with_head) {
   const smft__config *c = &model->config;
   return with_head ? c->n_layers : c->n_memories ? c->memories[c->n_memories - 1].layer + 1 : 0;
@@ -312,7 +343,8 @@ static void embed(smft__tape *tape, const smft_patch *patch) {
   smft__embedding_forward(tape->model->ctx, &table, tape->ids, tape->n_tokens, tape->blocks[0].x);
 }
 
-/* How far a block is run: all of it, only to the slots that its memory reads, or only from there. */
+/* How far a block is run: all of it, only to the slots that its memory reads, or only from there.
+ */
 enum { WHOLE, LOOKUP, RESUME };
 
 static void run_block(smft__tape *tape, const smft_patch *patch, int32_t layer, int part) {
@@ -328,9 +360,10 @@ static void run_block(smft__tape *tape, const smft_patch *patch, int32_t layer, 
     smft__block_forward(&shape, &weights, &tape->blocks[layer], out);
 }
 
-/* Blocks [begin, end).  kept: what the first one makes up to its memory is on the tape.  reads_only: of the last, only that is wanted. */
-static smft_status run_blocks(smft__tape *tape, const smft_patch *patch, int32_t begin, int32_t end, int kept, int reads_only,
-                              const atomic_int *cancel) {
+/* Blocks [begin, end).  kept: what the first one makes up to its memory is on the tape. reads_only:
+ * of the last, only that is wanted. */
+static smft_status run_blocks(smft__tape *tape, const smft_patch *patch, int32_t begin, int32_t end,
+                              int kept, int reads_only, const atomic_int *cancel) {
   for (int32_t layer = begin; layer < end; layer++) {
     int resumes = kept && layer == begin, stops = reads_only && layer + 1 == end;
     SMFT__TRY(check_cancel(cancel));
@@ -340,7 +373,7 @@ static smft_status run_blocks(smft__tape *tape, const smft_patch *patch, int32_t
   return check_cancel(cancel);
 }
 
-/* ---- head ------------------------------------------------------------------------------------------------------------------- */
+/* ---- head ---------------------------------------------------------------- */
 
 static void gather_rows(const head_tape *head, const float *x, int64_t d) {
   for (int64_t i = 0; i < head->m; i++)
@@ -348,14 +381,16 @@ static void gather_rows(const head_tape *head, const float *x, int64_t d) {
 }
 
 /* Logits of rows [begin, begin + n), which become their own gradient when `keep`. */
-static float *head_chunk(const smft__tape *tape, const smft__tensor *w, int64_t begin, int64_t n, int keep) {
+static float *head_chunk(const smft__tape *tape, const smft__tensor *w, int64_t begin, int64_t n,
+                         int keep) {
   const head_tape *head = &tape->head;
   smft_ctx *ctx = tape->model->ctx;
   int64_t vocab = w->shape[0], d = w->shape[1];
   float *logits = head->kept ? head->logits + begin * vocab : head->logits;
   smft__linear_forward(ctx, w, NULL, head->hidden + begin * d, n, logits);
   if (keep)
-    smft__nll_rows_backward(ctx, logits, head->targets + begin, head->scale + begin, n, vocab, head->nll + begin);
+    smft__nll_rows_backward(ctx, logits, head->targets + begin, head->scale + begin, n, vocab,
+                            head->nll + begin);
   else
     smft__nll_rows(ctx, logits, head->targets + begin, n, vocab, head->nll + begin);
   return logits;
@@ -368,10 +403,12 @@ static int64_t chunk_rows(const head_tape *head, int64_t begin) {
 static void head_forward(smft__tape *tape, const smft_patch *patch) {
   const smft_model *model = tape->model;
   head_tape *head = &tape->head;
-  smft__tensor norm = smft__weight(model, patch, model->norm), w = smft__weight(model, patch, model->head);
+  smft__tensor norm = smft__weight(model, patch, model->norm);
+  smft__tensor w = smft__weight(model, patch, model->head);
   int64_t d = model->config.hidden;
   gather_rows(head, tape->x, d);
-  smft__rmsnorm_forward(model->ctx, &norm, model->config.norm_eps, head->x, head->m, d, head->hidden, head->inv_rms);
+  smft__rmsnorm_forward(model->ctx, &norm, model->config.norm_eps, head->x, head->m, d,
+                        head->hidden, head->inv_rms);
   for (int64_t begin = 0; begin < head->m; begin += head->chunk) {
     int64_t n = chunk_rows(head, begin);
     float *logits = head_chunk(tape, &w, begin, n, tape->keep);
@@ -384,13 +421,15 @@ static void head_weight_backward(const smft__tape *tape, const smft__tensor *w, 
   const head_tape *head = &tape->head;
   int64_t vocab = w->shape[0], d = w->shape[1];
   if (head->kept) {
-    smft__linear_backward_weight(tape->model->ctx, head->hidden, head->logits, head->m, d, vocab, dw, NULL);
+    smft__linear_backward_weight(tape->model->ctx, head->hidden, head->logits, head->m, d, vocab,
+                                 dw, NULL);
     return;
   }
   for (int64_t begin = 0; begin < head->m; begin += head->chunk) {
     int64_t n = chunk_rows(head, begin);
     float *d_logits = head_chunk(tape, w, begin, n, 1);
-    smft__linear_backward_weight(tape->model->ctx, head->hidden + begin * d, d_logits, n, d, vocab, dw, NULL);
+    smft__linear_backward_weight(tape->model->ctx, head->hidden + begin * d, d_logits, n, d, vocab,
+                                 dw, NULL);
   }
 }
 
@@ -398,38 +437,44 @@ static void head_weight_backward(const smft__tape *tape, const smft__tensor *w, 
 static void head_backward(smft__tape *tape, const smft_patch *patch, float *dw, float *d_norm) {
   const smft_model *model = tape->model;
   head_tape *head = &tape->head;
-  smft__tensor norm = smft__weight(model, patch, model->norm), w = smft__weight(model, patch, model->head);
+  smft__tensor norm = smft__weight(model, patch, model->norm);
+  smft__tensor w = smft__weight(model, patch, model->head);
   int64_t d = model->config.hidden;
   if (dw)
     head_weight_backward(tape, &w, dw);
   memset(head->dx, 0, (size_t)(head->m * d) * sizeof(float));
-  smft__rmsnorm_backward(model->ctx, &norm, head->x, head->inv_rms, head->d_hidden, head->m, d, head->dx, d_norm);
+  smft__rmsnorm_backward(model->ctx, &norm, head->x, head->inv_rms, head->d_hidden, head->m, d,
+                         head->dx, d_norm);
   memset(tape->dx, 0, (size_t)(tape->n_tokens * d) * sizeof(float));
   for (int64_t i = 0; i < head->m; i++)
     memcpy(tape->dx + head->rows[i] * d, head->dx + i * d, (size_t)d * sizeof(float));
 }
 
-/* ---- forward ---------------------------------------------------------------------------------------------------------------- */
+/* ---- forward ------------------------------------------------------------- */
 
 static smft_status finish_loss(const smft__tape *tape, double *loss) {
   double sum = 0;
   for (int64_t i = 0; i < tape->head.m; i++)
     sum += (double)tape->head.scale[i] * (double)tape->head.nll[i];
   if (!isfinite(sum))
-    return smft__fail(SMFT_E_NONFINITE, "the loss is not finite: a weight of the model or the patch is NaN, infinite or too large");
+    return smft__fail(
+        SMFT_E_NONFINITE,
+        "the loss is not finite: a weight of the model or the patch is NaN, infinite or too large");
   if (loss)
     *loss = sum;
   return SMFT_OK;
 }
 
 /* Where each sequence's tokens are among those that are kept. */
-static smft_status check_kept(const smft_model *model, const smft_patch *patch, const smft__sequences *batch, const smft__kept *kept,
-                              int keep) {
+static smft_status check_kept(const smft_model *model, const smft_patch *patch,
+                              const smft__sequences *batch, const smft__kept *kept, int keep) {
   SMFT__REQUIRE(keep != SMFT__KEEP_ALL, "a kept prefix has not all that any backward pass needs");
-  SMFT__REQUIRE(model->config.n_memories > 0 && (!patch || patch->kind == SMFT_PATCH_SLOTS), "a kept prefix is for slots patches only");
+  SMFT__REQUIRE(model->config.n_memories > 0 && (!patch || patch->kind == SMFT_PATCH_SLOTS),
+                "a kept prefix is for slots patches only");
   for (int64_t s = 0; s < batch->n_sequences; s++) {
     int64_t begin = kept->begins[s], end = begin + batch->offsets[s + 1] - batch->offsets[s];
-    SMFT__REQUIRE(begin >= 0 && end <= kept->prefix->n_tokens, "sequence %lld: tokens %lld to %lld of a kept prefix of %lld", (long long)s,
+    SMFT__REQUIRE(begin >= 0 && end <= kept->prefix->n_tokens,
+                  "sequence %lld: tokens %lld to %lld of a kept prefix of %lld", (long long)s,
                   (long long)begin, (long long)end, (long long)kept->prefix->n_tokens);
   }
   return SMFT_OK;
@@ -438,11 +483,12 @@ static smft_status check_kept(const smft_model *model, const smft_patch *patch, 
 static void fetch(smft__tape *tape, const smft__sequences *batch, const smft__kept *kept) {
   const smft__block_tape *lowest = &tape->blocks[tape->model->config.memories[0].layer];
   for (int64_t s = 0; s < batch->n_sequences; s++)
-    smft__prefix_fetch(kept->prefix, kept->begins[s], batch->offsets[s + 1] - batch->offsets[s], lowest->middle, lowest->memory,
-                       batch->offsets[s]);
+    smft__prefix_fetch(kept->prefix, kept->begins[s], batch->offsets[s + 1] - batch->offsets[s],
+                       lowest->middle, lowest->memory, batch->offsets[s]);
 }
 
-smft_status smft__network_forward_kept(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, const smft__kept *kept,
+smft_status smft__network_forward_kept(smft__tape *tape, const smft_patch *patch,
+                                       const smft__sequences *batch, const smft__kept *kept,
                                        int keep, double *loss, const atomic_int *cancel) {
   const smft_model *model = tape->model;
   int with_head = keep || loss;
@@ -459,8 +505,8 @@ smft_status smft__network_forward_kept(smft__tape *tape, const smft_patch *patch
     fetch(tape, batch, kept);
   else
     embed(tape, patch);
-  SMFT__TRY(run_blocks(tape, patch, kept ? model->config.memories[0].layer : 0, blocks_needed(model, with_head), kept != NULL, !with_head,
-                       cancel));
+  SMFT__TRY(run_blocks(tape, patch, kept ? model->config.memories[0].layer : 0,
+                       blocks_needed(model, with_head), kept != NULL, !with_head, cancel));
   if (with_head) {
     fill_head(&tape->head, batch, sum);
     head_forward(tape, patch);
@@ -470,12 +516,14 @@ smft_status smft__network_forward_kept(smft__tape *tape, const smft_patch *patch
   return SMFT_OK;
 }
 
-smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch, int keep, double *loss,
+smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch,
+                                  const smft__sequences *batch, int keep, double *loss,
                                   const atomic_int *cancel) {
   return smft__network_forward_kept(tape, patch, batch, NULL, keep, loss, cancel);
 }
 
-smft_status smft__network_prefix(smft__tape *tape, const smft__sequences *batch, smft__prefix *prefix, const atomic_int *cancel) {
+smft_status smft__network_prefix(smft__tape *tape, const smft__sequences *batch,
+                                 smft__prefix *prefix, const atomic_int *cancel) {
   const smft_model *model = tape->model;
   SMFT__REQUIRE(model->config.n_memories > 0, "a kept prefix needs a memory layer");
   SMFT__TRY(check_batch(model, NULL, batch));
@@ -485,17 +533,19 @@ smft_status smft__network_prefix(smft__tape *tape, const smft__sequences *batch,
   fill(tape, batch);
   embed(tape, NULL);
   SMFT__TRY(run_blocks(tape, NULL, 0, lowest + 1, 0, 1, cancel));
-  smft__prefix_store(prefix, tape->blocks[lowest].middle, tape->blocks[lowest].memory, batch->n_tokens);
+  smft__prefix_store(prefix, tape->blocks[lowest].middle, tape->blocks[lowest].memory,
+                     batch->n_tokens);
   return SMFT_OK;
 }
 
-/* ---- backward --------------------------------------------------------------------------------------------------------------- */
+/* ---- backward ------------------------------------------------------------ */
 
 static float *wanted(const smft__grads *grads, int32_t index) {
   return index >= 0 && grads->tensors ? grads->tensors[index] : NULL;
 }
 
-static smft__matrix_grad wanted_matrix(const smft_patch *patch, const smft__grads *grads, int32_t index) {
+static smft__matrix_grad wanted_matrix(const smft_patch *patch, const smft__grads *grads,
+                                       int32_t index) {
   smft__matrix_grad g = {wanted(grads, index), NULL, NULL};
   if (!grads->adapters || !smft__patch_adapter(patch, index))
     return g;
@@ -504,7 +554,8 @@ static smft__matrix_grad wanted_matrix(const smft_patch *patch, const smft__grad
   return g;
 }
 
-static smft__memory_grads memory_grads(const smft_model *model, const smft__grads *grads, int32_t memory) {
+static smft__memory_grads memory_grads(const smft_model *model, const smft__grads *grads,
+                                       int32_t memory) {
   const smft__memory_index *at = &model->memories[memory];
   smft__memory_grads g = {0};
   g.query_w = wanted(grads, at->query_w);
@@ -523,7 +574,8 @@ static smft__memory_grads memory_grads(const smft_model *model, const smft__grad
   return g;
 }
 
-static smft__block_grads block_grads(const smft_model *model, const smft_patch *patch, const smft__grads *grads, int32_t layer) {
+static smft__block_grads block_grads(const smft_model *model, const smft_patch *patch,
+                                     const smft__grads *grads, int32_t layer) {
   const smft__block_index *at = &model->blocks[layer];
   smft__block_grads g;
   memset(&g, 0, sizeof g);
@@ -544,18 +596,21 @@ static smft__block_grads block_grads(const smft_model *model, const smft_patch *
 }
 
 static int wants_attention(const smft__block_grads *g) {
-  return g->input_norm || smft__wants_matrix(&g->q) || smft__wants_matrix(&g->k) || smft__wants_matrix(&g->v) || smft__wants_matrix(&g->o);
+  return g->input_norm || smft__wants_matrix(&g->q) || smft__wants_matrix(&g->k) ||
+         smft__wants_matrix(&g->v) || smft__wants_matrix(&g->o);
 }
 
 static int wants_branch(const smft__block_grads *g) {
   const smft__memory_grads *m = &g->memory;
-  return g->post_norm || smft__wants_matrix(&g->gate) || smft__wants_matrix(&g->up) || smft__wants_matrix(&g->down) || g->alpha ||
-         m->query_w || m->query_b || m->gate_w || m->gate_b || m->out_w || m->out_b || m->keys || m->query_norm_w || m->query_norm_b ||
+  return g->post_norm || smft__wants_matrix(&g->gate) || smft__wants_matrix(&g->up) ||
+         smft__wants_matrix(&g->down) || g->alpha || m->query_w || m->query_b || m->gate_w ||
+         m->gate_b || m->out_w || m->out_b || m->keys || m->query_norm_w || m->query_norm_b ||
          m->key_norm_w || m->key_norm_b || m->values || m->rows;
 }
 
 /* The lowest block that has something to learn; -1: the embedding; n_layers: none. */
-static int32_t lowest_block(const smft_model *model, const smft_patch *patch, const smft__grads *grads) {
+static int32_t lowest_block(const smft_model *model, const smft_patch *patch,
+                            const smft__grads *grads) {
   if (wanted(grads, model->embed))
     return -1;
   for (int32_t layer = 0; layer < model->config.n_layers; layer++) {
@@ -566,14 +621,19 @@ static int32_t lowest_block(const smft_model *model, const smft_patch *patch, co
   return model->config.n_layers;
 }
 
-smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch, const smft__grads *grads, const atomic_int *cancel) {
+smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch,
+                                   const smft__grads *grads, const atomic_int *cancel) {
   const smft_model *model = tape->model;
   if (!tape->ready || !tape->keep)
     return smft__fail(SMFT_E_STATE, "backward needs a forward pass that kept its activations");
   if (tape->keep == SMFT__KEEP_VALUES && (grads->tensors || grads->adapters || tape->spent))
-    return smft__fail(SMFT_E_STATE, "backward to tensors, or a second one, needs a forward pass that kept all activations");
+    return smft__fail(
+        SMFT_E_STATE,
+        "backward to tensors, or a second one, needs a forward pass that kept all activations");
   if (smft__patch_rank(patch) != tape->rank)
-    return smft__fail(SMFT_E_STATE, "backward needs the patch of the forward pass: its adapters have another rank");
+    return smft__fail(
+        SMFT_E_STATE,
+        "backward needs the patch of the forward pass: its adapters have another rank");
   tape->spent = 1;
   int32_t lowest = lowest_block(model, patch, grads);
   smft__batch_shape shape = shape_of(tape);
@@ -582,10 +642,13 @@ smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch, co
     SMFT__TRY(check_cancel(cancel));
     smft__block_weights weights = smft__block_weights_of(model, patch, layer);
     smft__block_grads g = block_grads(model, patch, grads, layer);
-    int32_t depth = layer > lowest ? SMFT__BACK_INPUT : wants_attention(&g) ? SMFT__BACK_ATTENTION : SMFT__BACK_BRANCH;
+    int32_t depth = layer > lowest        ? SMFT__BACK_INPUT
+                    : wants_attention(&g) ? SMFT__BACK_ATTENTION
+                                          : SMFT__BACK_BRANCH;
     smft__block_backward(&shape, &weights, &tape->blocks[layer], &tape->back, &g, depth, tape->dx);
   }
   if (lowest < 0)
-    smft__embedding_backward(model->ctx, tape->ids, tape->dx, tape->n_tokens, model->config.hidden, wanted(grads, model->embed));
+    smft__embedding_backward(model->ctx, tape->ids, tape->dx, tape->n_tokens, model->config.hidden,
+                             wanted(grads, model->embed));
   return check_cancel(cancel);
 }

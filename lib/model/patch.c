@@ -1,5 +1,6 @@
-/* patch: what learning changed: value rows (slots), private copies of every weight (full), or low-rank adapters (lora).  Owns the rule of
- * one writer or many readers and the one place that says which weights model + patch have; files are patch_file.c's. */
+/* patch: what learning changed: value rows (slots), private copies of every weight (full), or
+ * low-rank adapters (lora).  Owns the rule of one writer or many readers and the one place that
+ * says which weights model + patch have; files are patch_file.c's. */
 #include "model/patch.h"
 
 #include <math.h>
@@ -9,7 +10,7 @@
 
 #include "base/alloc.h"
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 
 static void destroy(smft_patch *patch) {
   smft_model *model = patch->model;
@@ -36,7 +37,9 @@ void smft_patch_free(smft_patch *patch) {
 static smft_status make_rows(smft_patch *patch) {
   const smft__config *c = &patch->model->config;
   if (c->n_pools == 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, "smft_patch_create: a slots patch needs a model with memory layers; this one has none");
+    return smft__fail(
+        SMFT_E_UNSUPPORTED,
+        "smft_patch_create: a slots patch needs a model with memory layers; this one has none");
   patch->rows = smft__calloc_array(patch->model->ctx, c->n_pools, sizeof *patch->rows);
   if (!patch->rows)
     return SMFT_E_NOMEM;
@@ -73,7 +76,8 @@ static smft_status make_full(smft_patch *patch) {
 static void copy_base(smft_patch *patch) {
   smft__pools_expect(patch->model, SMFT__READ_IN_ORDER);
   for (int32_t i = 0; i < patch->model->n_tensors; i++)
-    smft__tensor_to_f32(&patch->model->tensors[i], 0, smft__tensor_count(&patch->model->tensors[i]), patch->full[i]);
+    smft__tensor_to_f32(&patch->model->tensors[i], 0, smft__tensor_count(&patch->model->tensors[i]),
+                        patch->full[i]);
   smft__pools_expect(patch->model, SMFT__READ_ROWS);
 }
 
@@ -112,7 +116,8 @@ smft_status smft__patch_from_lora(smft_patch **out, const smft_model *model, smf
   return SMFT_OK;
 }
 
-smft_status smft_patch_create_lora(smft_patch **out, const smft_model *model, const smft_lora_options *options) {
+smft_status smft_patch_create_lora(smft_patch **out, const smft_model *model,
+                                   const smft_lora_options *options) {
   smft_lora_options own;
   smft__lora *lora = NULL;
   SMFT__REQUIRE(out, "smft_patch_create_lora: out is NULL");
@@ -130,7 +135,8 @@ smft_status smft_patch_create(smft_patch **out, const smft_model *model, int32_t
   SMFT__REQUIRE(model, "smft_patch_create: model is NULL");
   if (kind == SMFT_PATCH_LORA)
     return smft_patch_create_lora(out, model, NULL);
-  SMFT__REQUIRE(kind == SMFT_PATCH_SLOTS || kind == SMFT_PATCH_FULL, "smft_patch_create: unknown kind %d", kind);
+  SMFT__REQUIRE(kind == SMFT_PATCH_SLOTS || kind == SMFT_PATCH_FULL,
+                "smft_patch_create: unknown kind %d", kind);
   SMFT__TRY(make(out, model, kind));
   if (kind == SMFT_PATCH_FULL)
     copy_base(*out);
@@ -141,7 +147,8 @@ static smft_status copy_content(smft_patch *to, const smft_patch *from) {
   for (int32_t i = 0; from->rows && i < from->model->config.n_pools; i++)
     SMFT__TRY(smft__rows_copy(&to->rows[i], &from->rows[i]));
   for (int32_t i = 0; from->full && i < from->model->n_tensors; i++)
-    memcpy(to->full[i], from->full[i], (size_t)smft__tensor_count(&from->model->tensors[i]) * sizeof(float));
+    memcpy(to->full[i], from->full[i],
+           (size_t)smft__tensor_count(&from->model->tensors[i]) * sizeof(float));
   return SMFT_OK;
 }
 
@@ -157,7 +164,8 @@ smft_status smft_patch_copy(smft_patch **out, smft_patch *patch) {
   *out = NULL;
   SMFT__REQUIRE(patch, "smft_patch_copy: patch is NULL");
   SMFT__TRY(smft__patch_begin_read(patch));
-  smft_status status = patch->lora ? copy_lora(&copy, patch) : make(&copy, patch->model, patch->kind);
+  smft_status status =
+      patch->lora ? copy_lora(&copy, patch) : make(&copy, patch->model, patch->kind);
   if (status == SMFT_OK)
     status = copy_content(copy, patch);
   smft__patch_end_read(patch);
@@ -175,7 +183,8 @@ static smft_status merge_into(smft_patch *merged, const smft_patch *patch) {
     smft__patch_values(model, patch, i, merged->full[i]);
     for (int64_t j = 0; patch->lora && j < smft__tensor_count(&model->tensors[i]); j++)
       if (!isfinite(merged->full[i][j]))
-        return smft__fail(SMFT_E_NONFINITE, "smft_patch_merge: tensor %s: value %lld is not finite", model->names[i], (long long)j);
+        return smft__fail(SMFT_E_NONFINITE, "smft_patch_merge: tensor %s: value %lld is not finite",
+                          model->names[i], (long long)j);
   }
   return SMFT_OK;
 }
@@ -197,18 +206,17 @@ smft_status smft_patch_merge(smft_patch **out, smft_patch *patch) {
   return status;
 }
 
-int32_t smft_patch_kind(const smft_patch *patch) {
-  return patch ? patch->kind : 0;
-}
+int32_t smft_patch_kind(const smft_patch *patch) { return patch ? patch->kind : 0; }
 
 smft_status smft_patch_get_lora(const smft_patch *patch, smft_lora_options *options) {
   SMFT__REQUIRE(patch && options, "smft_patch_get_lora: patch or options is NULL");
   if (!patch->lora)
     return smft__fail(SMFT_E_UNSUPPORTED, "smft_patch_get_lora: the patch is not a LoRA patch");
-  return smft__report_write(options, &patch->lora->options, sizeof *options, sizeof *options, "smft_lora_options");
+  return smft__report_write(options, &patch->lora->options, sizeof *options, sizeof *options,
+                            "smft_lora_options");
 }
 
-/* ---- one writer or many readers --------------------------------------------------------------------------------------------- */
+/* ---- one writer or many readers ------------------------------------------ */
 
 smft_status smft__patch_begin_read(smft_patch *patch) {
   if (!patch)
@@ -230,7 +238,8 @@ smft_status smft__patch_begin_write(smft_patch *patch) {
   int32_t nobody = 0;
   if (!patch || atomic_compare_exchange_strong(&patch->users, &nobody, -1))
     return SMFT_OK;
-  return smft__fail(SMFT_E_STATE, "the patch is being %s by another call", nobody < 0 ? "changed" : "read");
+  return smft__fail(SMFT_E_STATE, "the patch is being %s by another call",
+                    nobody < 0 ? "changed" : "read");
 }
 
 void smft__patch_end_write(smft_patch *patch, int changed) {
@@ -241,7 +250,7 @@ void smft__patch_end_write(smft_patch *patch, int changed) {
   atomic_store(&patch->users, 0);
 }
 
-/* ---- the weights that model + patch have ------------------------------------------------------------------------------------ */
+/* ---- the weights that model + patch have --------------------------------- */
 
 smft__tensor smft__weight(const smft_model *model, const smft_patch *patch, int32_t index) {
   smft__tensor tensor = {0};
@@ -272,7 +281,8 @@ smft__pool smft__patch_pool(const smft_model *model, const smft_patch *patch, in
   return view;
 }
 
-smft__memory_weights smft__patch_memory(const smft_model *model, const smft_patch *patch, int32_t memory) {
+smft__memory_weights smft__patch_memory(const smft_model *model, const smft_patch *patch,
+                                        int32_t memory) {
   const smft__memory_index *at = &model->memories[memory];
   smft__memory_weights weights = {0};
   weights.config = model->config.memory;
@@ -303,7 +313,8 @@ int smft__patch_changes(const smft_model *model, const smft_patch *patch, int32_
   return (patch && patch->full) || (rows && rows->n > 0) || smft__patch_adapter(patch, index);
 }
 
-void smft__patch_values(const smft_model *model, const smft_patch *patch, int32_t index, float *values) {
+void smft__patch_values(const smft_model *model, const smft_patch *patch, int32_t index,
+                        float *values) {
   smft__tensor tensor = smft__weight(model, patch, index);
   const smft__rows *rows = rows_of(model, patch, index);
   const smft__low_rank *adapter = smft__patch_adapter(patch, index);
@@ -311,15 +322,18 @@ void smft__patch_values(const smft_model *model, const smft_patch *patch, int32_
   smft__tensor_to_f32(&tensor, 0, smft__tensor_count(&tensor), values);
   smft__pools_expect(model, SMFT__READ_ROWS);
   for (int64_t i = 0; rows && i < rows->n; i++)
-    memcpy(values + rows->slots[i] * rows->dim, smft__rows_at(rows, i), (size_t)rows->dim * sizeof(float));
+    memcpy(values + rows->slots[i] * rows->dim, smft__rows_at(rows, i),
+           (size_t)rows->dim * sizeof(float));
   if (adapter)
     smft__low_rank_merge(model->ctx, adapter, values);
 }
 
-/* ---- what training changes -------------------------------------------------------------------------------------------------- */
+/* ---- what training changes ----------------------------------------------- */
 
 int32_t smft__patch_n_parts(const smft_patch *patch) {
-  return patch->kind == SMFT_PATCH_FULL ? patch->model->n_tensors : patch->kind == SMFT_PATCH_LORA ? 2 * patch->lora->n : 0;
+  return patch->kind == SMFT_PATCH_FULL   ? patch->model->n_tensors
+         : patch->kind == SMFT_PATCH_LORA ? 2 * patch->lora->n
+                                          : 0;
 }
 
 static void lora_part(const smft_patch *patch, int32_t i, smft__part *part) {
@@ -346,7 +360,7 @@ void smft__patch_part(const smft_patch *patch, int32_t i, smft__part *part) {
     full_part(patch, i, part);
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ---------------------------------------------------------------- */
 
 typedef struct ordered_slot {
   int64_t slot, position;
@@ -365,7 +379,8 @@ int64_t *smft__patch_order(const smft_patch *patch, int32_t pool) {
   for (int64_t i = 0; i < rows->n; i++)
     order[i] = (ordered_slot){rows->slots[i], i};
   qsort(order, (size_t)rows->n, sizeof *order, compare_slots);
-  int64_t *positions = (int64_t *)(void *)order; /* in place: position i is written at or before where it is read */
+  /* in place: position i is written at or before where it is read */
+  int64_t *positions = (int64_t *)(void *)order;
   for (int64_t i = 0; i < rows->n; i++) {
     int64_t position = order[i].position;
     memcpy(&positions[i], &position, sizeof position);
@@ -376,15 +391,18 @@ int64_t *smft__patch_order(const smft_patch *patch, int32_t pool) {
 static smft_status check_pool(const smft_patch *patch, int32_t pool, const char *call) {
   SMFT__REQUIRE(patch, "%s: patch is NULL", call);
   if (pool < 0 || pool >= patch->model->config.n_pools)
-    return smft__fail(SMFT_E_NOT_FOUND, "%s: pool %d of %d", call, pool, patch->model->config.n_pools);
+    return smft__fail(SMFT_E_NOT_FOUND, "%s: pool %d of %d", call, pool,
+                      patch->model->config.n_pools);
   return SMFT_OK;
 }
 
-static smft_status check_row(const smft_patch *patch, int32_t pool, int64_t slot, const char *call) {
+static smft_status check_row(const smft_patch *patch, int32_t pool, int64_t slot,
+                             const char *call) {
   SMFT__TRY(check_pool(patch, pool, call));
   int64_t n_slots = patch->model->tensors[patch->model->pools[pool]].shape[0];
   if (slot < 0 || slot >= n_slots)
-    return smft__fail(SMFT_E_NOT_FOUND, "%s: slot %lld of %lld", call, (long long)slot, (long long)n_slots);
+    return smft__fail(SMFT_E_NOT_FOUND, "%s: slot %lld of %lld", call, (long long)slot,
+                      (long long)n_slots);
   return SMFT_OK;
 }
 
@@ -395,8 +413,9 @@ static smft_status need_slots(const smft_patch *patch, const char *call) {
 }
 
 static smft_status check_dim(const smft_patch *patch, int64_t value_dim, const char *call) {
-  SMFT__REQUIRE(value_dim == patch->model->config.memory.value_dim, "%s: value_dim must be %d, got %lld", call,
-                patch->model->config.memory.value_dim, (long long)value_dim);
+  SMFT__REQUIRE(value_dim == patch->model->config.memory.value_dim,
+                "%s: value_dim must be %d, got %lld", call, patch->model->config.memory.value_dim,
+                (long long)value_dim);
   return SMFT_OK;
 }
 
@@ -410,22 +429,26 @@ static smft_status write_slots(const smft_patch *patch, int32_t pool, int64_t *s
   return SMFT_OK;
 }
 
-smft_status smft_patch_slots(smft_patch *patch, int32_t pool, int64_t *slots, int64_t capacity, int64_t *n) {
+smft_status smft_patch_slots(smft_patch *patch, int32_t pool, int64_t *slots, int64_t capacity,
+                             int64_t *n) {
   smft_status status = SMFT_OK;
   SMFT__TRY(check_pool(patch, pool, "smft_patch_slots"));
   SMFT__TRY(need_slots(patch, "smft_patch_slots"));
-  SMFT__REQUIRE(n && capacity >= 0 && (slots || capacity == 0), "smft_patch_slots: n or slots is NULL, or capacity is negative");
+  SMFT__REQUIRE(n && capacity >= 0 && (slots || capacity == 0),
+                "smft_patch_slots: n or slots is NULL, or capacity is negative");
   SMFT__TRY(smft__patch_begin_read(patch));
   *n = patch->rows[pool].n;
   if (capacity > 0 && capacity < *n)
-    status = smft__fail(SMFT_E_BUFFER, "smft_patch_slots: %lld slots, room for %lld", (long long)*n, (long long)capacity);
+    status = smft__fail(SMFT_E_BUFFER, "smft_patch_slots: %lld slots, room for %lld", (long long)*n,
+                        (long long)capacity);
   else if (capacity > 0)
     status = write_slots(patch, pool, slots);
   smft__patch_end_read(patch);
   return status;
 }
 
-smft_status smft_patch_row(smft_patch *patch, int32_t pool, int64_t slot, float *row, int64_t value_dim) {
+smft_status smft_patch_row(smft_patch *patch, int32_t pool, int64_t slot, float *row,
+                           int64_t value_dim) {
   SMFT__TRY(check_row(patch, pool, slot, "smft_patch_row"));
   SMFT__REQUIRE(row, "smft_patch_row: row is NULL");
   SMFT__TRY(check_dim(patch, value_dim, "smft_patch_row"));
@@ -439,11 +462,13 @@ smft_status smft_patch_row(smft_patch *patch, int32_t pool, int64_t slot, float 
 static smft_status check_finite(const float *row, int64_t n) {
   for (int64_t i = 0; i < n; i++)
     if (!isfinite(row[i]))
-      return smft__fail(SMFT_E_NONFINITE, "smft_patch_set_row: value %lld of the row is not finite", (long long)i);
+      return smft__fail(SMFT_E_NONFINITE, "smft_patch_set_row: value %lld of the row is not finite",
+                        (long long)i);
   return SMFT_OK;
 }
 
-smft_status smft_patch_set_row(smft_patch *patch, int32_t pool, int64_t slot, const float *row, int64_t value_dim) {
+smft_status smft_patch_set_row(smft_patch *patch, int32_t pool, int64_t slot, const float *row,
+                               int64_t value_dim) {
   SMFT__TRY(check_row(patch, pool, slot, "smft_patch_set_row"));
   SMFT__TRY(need_slots(patch, "smft_patch_set_row"));
   SMFT__REQUIRE(row, "smft_patch_set_row: row is NULL");

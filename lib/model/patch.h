@@ -1,5 +1,6 @@
-/* patch: what learning changed, and the one place that says which weights a session or learner sees.  (Stands in lib/model, not in
- * lib/learn as design.md has it: a session reads it, and includes only point up.) */
+/* patch: what learning changed, and the one place that says which weights a session or learner
+ * sees.  (Stands in lib/model, not in lib/learn as design.md has it: a session reads it, and
+ * includes only point up.) */
 #ifndef SMFT__PATCH_H
 #define SMFT__PATCH_H
 #include "model/lora.h"
@@ -12,7 +13,8 @@ struct smft_patch {
   _Atomic uint64_t version; /* grows with every change */
   smft__rows *rows;         /* slots: (n_pools) */
   float **full;             /* full: (n_tensors) private copies, made at creation */
-  smft__lora *lora;         /* LoRA: the adapters, made at creation; their rank and places never change */
+  /* LoRA: the adapters, made at creation; their rank and places never change */
+  smft__lora *lora;
 };
 smft_patch *smft__patch_retain(smft_patch *patch);
 /* SMFT_E_STATE when someone else writes (read) or uses (write) it.  NULL patch: nothing to do. */
@@ -24,24 +26,36 @@ void smft__patch_end_write(smft_patch *patch, int changed); /* changed: version 
 /* A LoRA patch of adapters, which are the patch's from now on, also when it fails. */
 smft_status smft__patch_from_lora(smft_patch **out, const smft_model *model, smft__lora *lora);
 
-/* The weights that model + patch (NULL: none) have.  A LoRA patch's are the base's, with the tensor's adapter beside them. */
-smft__tensor smft__weight(const smft_model *model, const smft_patch *patch, int32_t index); /* index -1: an absent tensor */
-const smft__low_rank *smft__patch_adapter(const smft_patch *patch, int32_t index);          /* NULL: none */
-int64_t smft__patch_rank(const smft_patch *patch);                                          /* of its adapters; 0: it has none */
+/* The weights that model + patch (NULL: none) have.  A LoRA patch's are the base's, with the
+ * tensor's adapter beside them. */
+/* index -1: an absent tensor */
+smft__tensor smft__weight(const smft_model *model, const smft_patch *patch, int32_t index);
+/* NULL: none */
+const smft__low_rank *smft__patch_adapter(const smft_patch *patch, int32_t index);
+/* of its adapters; 0: it has none */
+int64_t smft__patch_rank(const smft_patch *patch);
 smft__pool smft__patch_pool(const smft_model *model, const smft_patch *patch, int32_t pool);
-/* values (all of tensor `index`) as model + patch have it, as f32; the caller holds the patch for reading. */
-void smft__patch_values(const smft_model *model, const smft_patch *patch, int32_t index, float *values);
-int smft__patch_changes(const smft_model *model, const smft_patch *patch, int32_t index); /* 1: the patch may change this tensor */
-/* Changed rows of a pool in ascending order of slot: positions (rows->n), to be freed with smft__free; NULL on no memory. */
+/* values (all of tensor `index`) as model + patch have it, as f32; the caller holds the patch for
+ * reading. */
+void smft__patch_values(const smft_model *model, const smft_patch *patch, int32_t index,
+                        float *values);
+/* 1: the patch may change this tensor */
+int smft__patch_changes(const smft_model *model, const smft_patch *patch, int32_t index);
+/* Changed rows of a pool in ascending order of slot: positions (rows->n), to be freed with
+ * smft__free; NULL on no memory. */
 int64_t *smft__patch_order(const smft_patch *patch, int32_t pool);
-smft__memory_weights smft__patch_memory(const smft_model *model, const smft_patch *patch, int32_t memory);
+smft__memory_weights smft__patch_memory(const smft_model *model, const smft_patch *patch,
+                                        int32_t memory);
 
-/* What training a full or LoRA patch changes, piece by piece: every tensor of the model, or A and B of every adapter. */
+/* What training a full or LoRA patch changes, piece by piece: every tensor of the model, or A and B
+ * of every adapter. */
 typedef struct smft__part {
   char name[SMFT__PART_NAME]; /* the tensor's; PEFT's */
   smft__tensor shape;         /* F32, of the part's shape, on its values */
-  float *values;              /* the patch's own, which stay where they are while it lives; NULL for one made up to have a shape only */
-  int32_t pool;               /* which pool's values they are, or -1 */
+  /* the patch's own, which stay where they are while it lives; NULL for one made up to have a shape
+   * only */
+  float *values;
+  int32_t pool; /* which pool's values they are, or -1 */
 } smft__part;
 int32_t smft__patch_n_parts(const smft_patch *patch); /* slots: 0 */
 void smft__patch_part(const smft_patch *patch, int32_t i, smft__part *part);

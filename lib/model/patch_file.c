@@ -1,5 +1,6 @@
-/* patch_file: a patch as a safetensors file (design.md 5).  slots: pools.{p}.slots I64 (m) ascending, pools.{p}.rows (m, value_dim);
- * full: every tensor by its name.  The metadata names the kind and the base model's hash.  LoRA patches are directories: lora_file.c. */
+/* patch_file: a patch as a safetensors file (design.md 5).  slots: pools.{p}.slots I64 (m)
+ * ascending, pools.{p}.rows (m, value_dim); full: every tensor by its name.  The metadata names the
+ * kind and the base model's hash.  LoRA patches are directories: lora_file.c. */
 #include <stdio.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 
 #define FORMAT "smft.patch.1"
 
-/* ---- save ------------------------------------------------------------------------------------------------------------------- */
+/* ---- save ---------------------------------------------------------------- */
 
 typedef struct save_set { /* tensors to write, and the sorted copies that stand behind them */
   smft_ctx *ctx;
@@ -59,7 +60,8 @@ static smft_status add_pool(save_set *set, const smft_patch *patch, int32_t pool
   }
   for (int64_t i = 0; i < rows->n; i++) {
     slots[i] = rows->slots[order[i]];
-    memcpy(values + i * rows->dim, smft__rows_at(rows, order[i]), (size_t)rows->dim * sizeof *values);
+    memcpy(values + i * rows->dim, smft__rows_at(rows, order[i]),
+           (size_t)rows->dim * sizeof *values);
   }
   smft__free(set->ctx, order);
   put(set, pool, "rows", smft__tensor_f32(values, rows->n, rows->dim), dtype);
@@ -79,33 +81,38 @@ static smft_status collect_full(save_set *set, const smft_patch *patch, int32_t 
   const smft_model *model = patch->model;
   SMFT__TRY(make_set(set, model->ctx, model->n_tensors));
   for (int32_t i = 0; i < model->n_tensors; i++)
-    set->tensors[set->n++] = (smft__save_tensor){model->names[i], smft__weight(model, patch, i), dtype};
+    set->tensors[set->n++] =
+        (smft__save_tensor){model->names[i], smft__weight(model, patch, i), dtype};
   return SMFT_OK;
 }
 
 static smft_status save(const smft_patch *patch, const char *path, int32_t dtype) {
   static const char *const keys[] = {"format", "kind", "model_hash"};
-  const char *values[] = {FORMAT, patch->kind == SMFT_PATCH_SLOTS ? "slots" : "full", patch->model->hash};
+  const char *values[] = {FORMAT, patch->kind == SMFT_PATCH_SLOTS ? "slots" : "full",
+                          patch->model->hash};
   save_set set = {0};
-  smft_status status = patch->kind == SMFT_PATCH_SLOTS ? collect_slots(&set, patch, dtype) : collect_full(&set, patch, dtype);
+  smft_status status = patch->kind == SMFT_PATCH_SLOTS ? collect_slots(&set, patch, dtype)
+                                                       : collect_full(&set, patch, dtype);
   if (status == SMFT_OK)
-    status = smft__safetensors_write(patch->model->ctx, path, set.tensors, set.n, keys, values, 3, NULL, NULL);
+    status = smft__safetensors_write(patch->model->ctx, path, set.tensors, set.n, keys, values, 3,
+                                     NULL, NULL);
   free_set(&set);
   return status;
 }
 
 smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype) {
   SMFT__REQUIRE(patch && path, "smft_patch_save: patch or path is NULL");
-  SMFT__REQUIRE(dtype == 0 || dtype == SMFT_DTYPE_F32 || dtype == SMFT_DTYPE_BF16, "smft_patch_save: dtype must be F32 or BF16, got %d",
-                dtype);
+  SMFT__REQUIRE(dtype == 0 || dtype == SMFT_DTYPE_F32 || dtype == SMFT_DTYPE_BF16,
+                "smft_patch_save: dtype must be F32 or BF16, got %d", dtype);
   SMFT__TRY(smft__patch_begin_read(patch));
   dtype = dtype ? dtype : SMFT_DTYPE_F32;
-  smft_status status = patch->lora ? smft__lora_save(patch->lora, patch->model, path, dtype) : save(patch, path, dtype);
+  smft_status status = patch->lora ? smft__lora_save(patch->lora, patch->model, path, dtype)
+                                   : save(patch, path, dtype);
   smft__patch_end_read(patch);
   return status;
 }
 
-/* ---- load ------------------------------------------------------------------------------------------------------------------- */
+/* ---- load ---------------------------------------------------------------- */
 
 static const smft__tensor *find(const smft__safetensors *file, int32_t pool, const char *part) {
   char name[64];
@@ -114,26 +121,32 @@ static const smft__tensor *find(const smft__safetensors *file, int32_t pool, con
   return at < 0 ? NULL : &file->tensors[at];
 }
 
-static smft_status check_pair(const smft_patch *patch, int32_t pool, const smft__tensor *slots, const smft__tensor *rows) {
+static smft_status check_pair(const smft_patch *patch, int32_t pool, const smft__tensor *slots,
+                              const smft__tensor *rows) {
   int64_t dim = patch->model->config.memory.value_dim;
   if (!slots || !rows)
     return smft__fail(SMFT_E_FORMAT, "pools.%d has slots or rows, not both", pool);
   if (slots->dtype != SMFT__I64 || slots->n_dims != 1)
     return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: expected I64 of one dimension", pool);
-  if (!smft__is_float(rows->dtype) || rows->n_dims != 2 || rows->shape[0] != slots->shape[0] || rows->shape[1] != dim)
-    return smft__fail(SMFT_E_FORMAT, "pools.%d.rows: expected floats of shape (%lld, %lld)", pool, (long long)slots->shape[0],
-                      (long long)dim);
+  if (!smft__is_float(rows->dtype) || rows->n_dims != 2 || rows->shape[0] != slots->shape[0] ||
+      rows->shape[1] != dim)
+    return smft__fail(SMFT_E_FORMAT, "pools.%d.rows: expected floats of shape (%lld, %lld)", pool,
+                      (long long)slots->shape[0], (long long)dim);
   return SMFT_OK;
 }
 
-static smft_status add_slots(smft__rows *to, int32_t pool, const smft__tensor *slots, int64_t n_slots) {
+static smft_status add_slots(smft__rows *to, int32_t pool, const smft__tensor *slots,
+                             int64_t n_slots) {
   for (int64_t i = 0; i < slots->shape[0]; i++) {
     int64_t slot = 0;
-    memcpy(&slot, (const char *)slots->data + i * 8, sizeof slot); /* mapped data may be unaligned */
+    /* mapped data may be unaligned */
+    memcpy(&slot, (const char *)slots->data + i * 8, sizeof slot);
     if (slot < 0 || slot >= n_slots)
-      return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: slot %lld of %lld", pool, (long long)slot, (long long)n_slots);
+      return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: slot %lld of %lld", pool, (long long)slot,
+                        (long long)n_slots);
     if (smft__rows_find(to, slot) >= 0)
-      return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: slot %lld stands there twice", pool, (long long)slot);
+      return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: slot %lld stands there twice", pool,
+                        (long long)slot);
     smft__rows_add(to, slot);
   }
   return SMFT_OK;
@@ -146,7 +159,8 @@ static smft_status load_pool(smft_patch *patch, const smft__safetensors *file, i
     return SMFT_OK;
   SMFT__TRY(check_pair(patch, pool, slots, rows));
   SMFT__TRY(smft__rows_reserve(&patch->rows[pool], slots->shape[0]));
-  SMFT__TRY(add_slots(&patch->rows[pool], pool, slots, patch->model->tensors[patch->model->pools[pool]].shape[0]));
+  SMFT__TRY(add_slots(&patch->rows[pool], pool, slots,
+                      patch->model->tensors[patch->model->pools[pool]].shape[0]));
   snprintf(name, sizeof name, "pools.%d.rows", pool);
   return slots->shape[0] ? smft__tensor_read_finite(rows, name, patch->rows[pool].values) : SMFT_OK;
 }
@@ -166,26 +180,33 @@ static smft_status load_full(smft_patch *patch, const smft__safetensors *file) {
     const smft__tensor *found = &file->tensors[at], *own = &model->tensors[i];
     if (!smft__is_float(found->dtype) || found->n_dims != own->n_dims ||
         memcmp(found->shape, own->shape, (size_t)own->n_dims * sizeof *own->shape) != 0)
-      return smft__fail(SMFT_E_FORMAT, "tensor %s: type or shape is not the model's", model->names[i]);
+      return smft__fail(SMFT_E_FORMAT, "tensor %s: type or shape is not the model's",
+                        model->names[i]);
     SMFT__TRY(smft__tensor_read_finite(found, model->names[i], patch->full[i]));
   }
   return SMFT_OK;
 }
 
-static smft_status check_header(const smft__safetensors *file, const smft_model *model, int32_t *kind) {
-  const char *format = smft__safetensors_metadata(file, "format"), *kind_name = smft__safetensors_metadata(file, "kind");
+static smft_status check_header(const smft__safetensors *file, const smft_model *model,
+                                int32_t *kind) {
+  const char *format = smft__safetensors_metadata(file, "format");
+  const char *kind_name = smft__safetensors_metadata(file, "kind");
   const char *hash = smft__safetensors_metadata(file, "model_hash");
   if (!format || strcmp(format, FORMAT) != 0 || !kind_name || !hash)
-    return smft__fail(SMFT_E_FORMAT, "not a patch: its metadata lacks \"format\": \"" FORMAT "\", \"kind\" or \"model_hash\"");
+    return smft__fail(SMFT_E_FORMAT, "not a patch: its metadata lacks \"format\": \"" FORMAT
+                                     "\", \"kind\" or \"model_hash\"");
   if (strcmp(hash, model->hash) != 0)
-    return smft__fail(SMFT_E_MISMATCH, "a patch of another model: expected hash %.16s..., got %.16s...", model->hash, hash);
+    return smft__fail(SMFT_E_MISMATCH,
+                      "a patch of another model: expected hash %.16s..., got %.16s...", model->hash,
+                      hash);
   if (strcmp(kind_name, "slots") != 0 && strcmp(kind_name, "full") != 0)
     return smft__fail(SMFT_E_UNSUPPORTED, "patch kind \"%s\" is not supported", kind_name);
   *kind = strcmp(kind_name, "slots") == 0 ? SMFT_PATCH_SLOTS : SMFT_PATCH_FULL;
   return SMFT_OK;
 }
 
-static smft_status load(smft_patch **patch, const smft_model *model, const smft__safetensors *file) {
+static smft_status load(smft_patch **patch, const smft_model *model,
+                        const smft__safetensors *file) {
   int32_t kind = 0;
   SMFT__TRY(check_header(file, model, &kind));
   SMFT__TRY(smft_patch_create(patch, model, kind));
@@ -213,7 +234,8 @@ smft_status smft_patch_load(smft_patch **out, const smft_model *model, const cha
   SMFT__REQUIRE(out, "smft_patch_load: out is NULL");
   *out = NULL;
   SMFT__REQUIRE(model && path, "smft_patch_load: model or path is NULL");
-  smft_status status = smft__is_directory(path) ? load_directory(&patch, model, path) : load_file(&patch, model, path);
+  smft_status status = smft__is_directory(path) ? load_directory(&patch, model, path)
+                                                : load_file(&patch, model, path);
   if (status == SMFT_OK) {
     *out = patch;
     return SMFT_OK;

@@ -1,5 +1,5 @@
-/* sampler: one token from one row of logits.  Candidates are taken best first from a heap, so that top-k and top-p cost what they use and
- * not a sort of the vocabulary. */
+/* sampler: one token from one row of logits.  Candidates are taken best first from a heap, so that
+ * top-k and top-p cost what they use and not a sort of the vocabulary. */
 #include "model/sampler.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@ static int32_t greedy(const float *logits, int32_t vocab) {
   return best;
 }
 
-/* ---- a heap of ids, best logit on top --------------------------------------------------------------------------------------- */
+/* ---- a heap of ids, best logit on top ------------------------------------ */
 
 static int better(const float *logits, int32_t a, int32_t b) {
   return logits[a] > logits[b] || (!(logits[a] < logits[b]) && a < b);
@@ -50,7 +50,7 @@ static int32_t pop(const float *logits, int32_t *heap, int32_t n) {
   return id;
 }
 
-/* ---- sampling --------------------------------------------------------------------------------------------------------------- */
+/* ---- sampling ------------------------------------------------------------ */
 
 typedef struct candidates { /* of one call */
   const smft__sampler *sampler;
@@ -88,7 +88,8 @@ static int32_t sample_plain(candidates *c, double u) {
   return greedy(c->logits, c->vocab);
 }
 
-/* Of the k best, the smallest set whose share is at least top_p; then the candidate at which the running sum passes a random target. */
+/* Of the k best, the smallest set whose share is at least top_p; then the candidate at which the
+ * running sum passes a random target. */
 static int32_t sample_ranked(candidates *c, int32_t k, double share, double u) {
   double total = total_weight(c, k), kept = 0, sum = 0;
   int32_t n = 0;
@@ -103,12 +104,14 @@ static int32_t sample_ranked(candidates *c, int32_t k, double share, double u) {
   return ranked(c, n - 1);
 }
 
-int32_t smft__sampler_next(smft__sampler *sampler, const float *logits, int32_t vocab, int32_t *order) {
+int32_t smft__sampler_next(smft__sampler *sampler, const float *logits, int32_t vocab,
+                           int32_t *order) {
   int32_t first = greedy(logits, vocab);
   if (!(sampler->temperature > 0))
     return first;
   int32_t k = sampler->top_k > 0 && sampler->top_k < vocab ? sampler->top_k : vocab;
-  double share = sampler->top_p > 0 && sampler->top_p < 1 ? (double)sampler->top_p : 1, u = smft__rng_uniform(&sampler->rng);
+  double share = sampler->top_p > 0 && sampler->top_p < 1 ? (double)sampler->top_p : 1;
+  double u = smft__rng_uniform(&sampler->rng);
   candidates c = {sampler, logits, order, vocab, 0, logits[first]};
   if (k == vocab && share >= 1)
     return sample_plain(&c, u);

@@ -1,4 +1,5 @@
-/* sampler: one token from one row of logits: greedy, or by temperature, top-k and top-p with a seed. */
+/* sampler: one token from one row of logits: greedy, or by temperature, top-k and top-p with a
+ * seed. */
 #ifndef SMFT__SAMPLER_H
 #define SMFT__SAMPLER_H
 #include "base/ctx.h"
@@ -10,5 +11,6 @@ typedef struct smft__sampler {
   smft__rng rng;
 } smft__sampler;
 /* logits (vocab), finite.  order (vocab) is scratch, NULL when greedy.  Ties go to the lower id. */
-int32_t smft__sampler_next(smft__sampler *sampler, const float *logits, int32_t vocab, int32_t *order);
+int32_t smft__sampler_next(smft__sampler *sampler, const float *logits, int32_t vocab,
+                           int32_t *order);
 #endif

@@ -1,5 +1,6 @@
-/* session: inference with a KV cache over model + patch.  Owns the cache and its validity: a patch that changed makes the cached tokens run
- * again.  Sampling and text are generate.c's; the arithmetic is block.c's, the same as in training. */
+/* session: inference with a KV cache over model + patch.  Owns the cache and its validity: a patch
+ * that changed makes the cached tokens run again.  Sampling and text are generate.c's; the
+ * arithmetic is block.c's, the same as in training. */
 #include "model/session.h"
 
 #include <string.h>
@@ -10,14 +11,16 @@
 #include "nn/loss.h"
 #include "nn/norm.h"
 
-#define CHUNK 256 /* tokens run at a time: enough for the matrix kernels, little enough for the cache */
+/* tokens run at a time: enough for the matrix kernels, little enough for the cache */
+#define CHUNK 256
 #define NLL_LOGITS ((int64_t)1 << 20) /* floats (4 MB) */
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 
 static void place(smft_session *s, smft__arena *arena) {
   const smft__config *c = &s->model->config;
-  int64_t kv = (int64_t)c->n_kv_heads * c->head_dim, rows = (int64_t)c->n_layers * s->context; /* < 2^47, kv <= 2^24: checked by take */
+  /* < 2^47, kv <= 2^24: checked by take */
+  int64_t kv = (int64_t)c->n_kv_heads * c->head_dim, rows = (int64_t)c->n_layers * s->context;
   s->ids = smft__arena_take(arena, s->context, sizeof *s->ids);
   s->positions = smft__arena_take(arena, s->chunk, sizeof *s->positions);
   s->keys = smft__arena_take(arena, rows, (size_t)kv * sizeof(float));
@@ -25,7 +28,9 @@ static void place(smft_session *s, smft__arena *arena) {
   s->x = smft__arena_take(arena, s->chunk, (size_t)c->hidden * sizeof(float));
   s->hidden = smft__arena_take(arena, s->chunk, (size_t)c->hidden * sizeof(float));
   s->logits = smft__arena_take(arena, c->vocab, sizeof(float));
-  s->scratch = smft__arena_take(arena, smft__attention_scratch(s->model->ctx, c->n_heads, c->n_kv_heads, c->head_dim, s->context),
+  s->scratch = smft__arena_take(arena,
+                                smft__attention_scratch(s->model->ctx, c->n_heads, c->n_kv_heads,
+                                                        c->head_dim, s->context),
                                 sizeof(float));
   smft__block_tape_place(&s->tape, arena, c, s->chunk, 0);
   if (c->n_memories)
@@ -38,7 +43,8 @@ static smft_status reserve(smft_session *s) {
   smft__arena arena = {0};
   place(s, &arena);
   if (arena.used < 0)
-    return smft__fail(SMFT_E_NOMEM, "smft_session_create: a cache for %d tokens overflows", s->context);
+    return smft__fail(SMFT_E_NOMEM, "smft_session_create: a cache for %d tokens overflows",
+                      s->context);
   s->block = smft__alloc_array(s->model->ctx, arena.used, 1);
   if (!s->block)
     return SMFT_E_NOMEM;
@@ -49,18 +55,21 @@ static smft_status reserve(smft_session *s) {
 
 /* Room for the adapters of a patch that the session is about to use. */
 static smft_status reserve_adapted(smft_session *s, const smft_patch *patch) {
-  return smft__grow(s->model->ctx, &s->adapted, &s->adapted_capacity, s->chunk * smft__patch_rank(patch), sizeof *s->adapted);
+  return smft__grow(s->model->ctx, &s->adapted, &s->adapted_capacity,
+                    s->chunk * smft__patch_rank(patch), sizeof *s->adapted);
 }
 
 static smft_status check_context(const smft_model *model, int32_t context) {
   SMFT__REQUIRE(context >= 0, "smft_session_options: context_length is negative (%d)", context);
   if (context > model->config.context)
-    return smft__fail(SMFT_E_CONTEXT, "smft_session_options: context_length %d is more than the model's %d", context,
-                      model->config.context);
+    return smft__fail(SMFT_E_CONTEXT,
+                      "smft_session_options: context_length %d is more than the model's %d",
+                      context, model->config.context);
   return SMFT_OK;
 }
 
-static smft_status make(smft_session **out, const smft_model *model, smft_patch *patch, int32_t context) {
+static smft_status make(smft_session **out, const smft_model *model, smft_patch *patch,
+                        int32_t context) {
   smft_session *s = smft__calloc_array(model->ctx, 1, sizeof *s);
   if (!s)
     return SMFT_E_NOMEM;
@@ -79,7 +88,8 @@ static smft_status make(smft_session **out, const smft_model *model, smft_patch 
   return status;
 }
 
-smft_status smft_session_create(smft_session **out, const smft_model *model, smft_patch *patch, const smft_session_options *options) {
+smft_status smft_session_create(smft_session **out, const smft_model *model, smft_patch *patch,
+                                const smft_session_options *options) {
   smft_session_options own = SMFT_SESSION_OPTIONS_INIT;
   SMFT__REQUIRE(out, "smft_session_create: out is NULL");
   *out = NULL;
@@ -116,16 +126,14 @@ smft_status smft_session_set_patch(smft_session *s, smft_patch *patch) {
   return SMFT_OK;
 }
 
-int64_t smft_session_length(const smft_session *s) {
-  return s ? s->length : 0;
-}
+int64_t smft_session_length(const smft_session *s) { return s ? s->length : 0; }
 
 void smft_session_cancel(smft_session *s) {
   if (s)
     atomic_store(&s->cancel, 1);
 }
 
-/* ---- what every call does --------------------------------------------------------------------------------------------------- */
+/* ---- what every call does ------------------------------------------------ */
 
 smft_status smft__session_begin(smft_session *s) {
   SMFT__TRY(smft__patch_begin_read(s->patch));
@@ -137,17 +145,16 @@ smft_status smft__session_begin(smft_session *s) {
   return SMFT_OK;
 }
 
-void smft__session_end(smft_session *s) {
-  smft__patch_end_read(s->patch);
-}
+void smft__session_end(smft_session *s) { smft__patch_end_read(s->patch); }
 
 smft_status smft__session_append(smft_session *s, const int32_t *ids, int64_t n_ids) {
   if (n_ids > s->context - s->length)
-    return smft__fail(SMFT_E_CONTEXT, "%lld tokens and %lld more: the session holds %d", (long long)s->length, (long long)n_ids,
-                      s->context);
+    return smft__fail(SMFT_E_CONTEXT, "%lld tokens and %lld more: the session holds %d",
+                      (long long)s->length, (long long)n_ids, s->context);
   for (int64_t i = 0; i < n_ids; i++)
     if (ids[i] < 0 || ids[i] >= s->model->config.vocab)
-      return smft__fail(SMFT_E_TOKEN, "token %lld: id %d, the vocabulary has %d", (long long)i, ids[i], s->model->config.vocab);
+      return smft__fail(SMFT_E_TOKEN, "token %lld: id %d, the vocabulary has %d", (long long)i,
+                        ids[i], s->model->config.vocab);
   for (int64_t i = 0; i < n_ids; i++)
     s->ids[s->length + i] = ids[i];
   s->length += n_ids;
@@ -160,7 +167,7 @@ void smft__session_cut(smft_session *s, int64_t length) {
     s->cached = length;
 }
 
-/* ---- running tokens --------------------------------------------------------------------------------------------------------- */
+/* ---- running tokens ------------------------------------------------------ */
 
 /* Tokens [cached, cached + n) through all blocks; s->x holds the last block's output. */
 static smft_status run_chunk(smft_session *s, int64_t n) {
@@ -191,10 +198,13 @@ static smft_status run_chunk(smft_session *s, int64_t n) {
 /* logits (n, V) of rows [begin, begin + n) of the chunk that ran last. */
 static smft_status head(smft_session *s, int64_t begin, int64_t n, float *logits) {
   const smft__config *c = &s->model->config;
-  smft__tensor norm = smft__weight(s->model, s->patch, s->model->norm), w = smft__weight(s->model, s->patch, s->model->head);
-  smft__rmsnorm_forward(s->model->ctx, &norm, c->norm_eps, s->x + begin * c->hidden, n, c->hidden, s->hidden, NULL);
+  smft__tensor norm = smft__weight(s->model, s->patch, s->model->norm);
+  smft__tensor w = smft__weight(s->model, s->patch, s->model->head);
+  smft__rmsnorm_forward(s->model->ctx, &norm, c->norm_eps, s->x + begin * c->hidden, n, c->hidden,
+                        s->hidden, NULL);
   if (!smft__linear_forward_finite(s->model->ctx, &w, s->hidden, n, logits))
-    return smft__fail(SMFT_E_NONFINITE, "the logits are not finite: a weight of the model or the patch is NaN, infinite or too large");
+    return smft__fail(SMFT_E_NONFINITE, "the logits are not finite: a weight of the model or the "
+                                        "patch is NaN, infinite or too large");
   return SMFT_OK;
 }
 
@@ -214,9 +224,10 @@ smft_status smft__session_run(smft_session *s, int64_t n, float *logits) {
   return SMFT_OK;
 }
 
-/* ---- feed, rewind ----------------------------------------------------------------------------------------------------------- */
+/* ---- feed, rewind -------------------------------------------------------- */
 
-static smft_status feed(smft_session *s, const int32_t *ids, int64_t n_ids, int64_t n_logits, float *logits) {
+static smft_status feed(smft_session *s, const int32_t *ids, int64_t n_ids, int64_t n_logits,
+                        float *logits) {
   int64_t before = s->length;
   SMFT__TRY(smft__session_append(s, ids, n_ids));
   smft_status status = smft__session_run(s, n_logits, logits);
@@ -225,19 +236,25 @@ static smft_status feed(smft_session *s, const int32_t *ids, int64_t n_ids, int6
   return status;
 }
 
-smft_status smft_session_feed(smft_session *s, const int32_t *ids, int64_t n_ids, int32_t which, float *logits, int64_t capacity) {
+smft_status smft_session_feed(smft_session *s, const int32_t *ids, int64_t n_ids, int32_t which,
+                              float *logits, int64_t capacity) {
   SMFT__REQUIRE(s, "smft_session_feed: session is NULL");
-  SMFT__REQUIRE(n_ids >= 0 && (ids || n_ids == 0), "smft_session_feed: ids is NULL or n_ids negative");
-  SMFT__REQUIRE(which >= SMFT_LOGITS_NONE && which <= SMFT_LOGITS_ALL, "smft_session_feed: which must be SMFT_LOGITS_*, got %d", which);
+  SMFT__REQUIRE(n_ids >= 0 && (ids || n_ids == 0),
+                "smft_session_feed: ids is NULL or n_ids negative");
+  SMFT__REQUIRE(which >= SMFT_LOGITS_NONE && which <= SMFT_LOGITS_ALL,
+                "smft_session_feed: which must be SMFT_LOGITS_*, got %d", which);
   SMFT__REQUIRE(which == SMFT_LOGITS_NONE || logits, "smft_session_feed: logits is NULL");
-  SMFT__REQUIRE(which != SMFT_LOGITS_LAST || n_ids > 0 || s->length > 0, "smft_session_feed: no token to give the logits of");
+  SMFT__REQUIRE(which != SMFT_LOGITS_LAST || n_ids > 0 || s->length > 0,
+                "smft_session_feed: no token to give the logits of");
   int64_t n_logits = which == SMFT_LOGITS_ALL ? n_ids : which == SMFT_LOGITS_LAST ? 1 : 0;
   if (n_logits > s->context - (which == SMFT_LOGITS_ALL ? s->length : 0))
-    return smft__fail(SMFT_E_CONTEXT, "smft_session_feed: %lld tokens and %lld more: the session holds %d", (long long)s->length,
-                      (long long)n_ids, s->context);
+    return smft__fail(SMFT_E_CONTEXT,
+                      "smft_session_feed: %lld tokens and %lld more: the session holds %d",
+                      (long long)s->length, (long long)n_ids, s->context);
   if (capacity < n_logits * s->model->config.vocab)
-    return smft__fail(SMFT_E_BUFFER, "smft_session_feed: room for %lld logits, %lld x %d are needed", (long long)capacity,
-                      (long long)n_logits, s->model->config.vocab);
+    return smft__fail(SMFT_E_BUFFER,
+                      "smft_session_feed: room for %lld logits, %lld x %d are needed",
+                      (long long)capacity, (long long)n_logits, s->model->config.vocab);
   SMFT__TRY(smft__session_begin(s));
   smft_status status = feed(s, ids, n_ids, n_logits, logits);
   smft__session_end(s);
@@ -246,12 +263,13 @@ smft_status smft_session_feed(smft_session *s, const int32_t *ids, int64_t n_ids
 
 smft_status smft_session_rewind(smft_session *s, int64_t length) {
   SMFT__REQUIRE(s, "smft_session_rewind: session is NULL");
-  SMFT__REQUIRE(length >= 0 && length <= s->length, "smft_session_rewind: length %lld of %lld", (long long)length, (long long)s->length);
+  SMFT__REQUIRE(length >= 0 && length <= s->length, "smft_session_rewind: length %lld of %lld",
+                (long long)length, (long long)s->length);
   smft__session_cut(s, length);
   return SMFT_OK;
 }
 
-/* ---- nll -------------------------------------------------------------------------------------------------------------------- */
+/* ---- nll ----------------------------------------------------------------- */
 
 static int64_t nll_rows(const smft_session *s) {
   int64_t rows = NLL_LOGITS / s->model->config.vocab;
@@ -259,7 +277,8 @@ static int64_t nll_rows(const smft_session *s) {
 }
 
 /* nll of the tokens that follow rows [0, n) of the chunk that ran last; targets (n). */
-static smft_status nll_chunk(smft_session *s, const int32_t *targets, int64_t n, float *nll, double *sum) {
+static smft_status nll_chunk(smft_session *s, const int32_t *targets, int64_t n, float *nll,
+                             double *sum) {
   int64_t vocab = s->model->config.vocab, most = nll_rows(s);
   float own[CHUNK];
   for (int64_t begin = 0; begin < n; begin += most) {
@@ -287,11 +306,14 @@ static smft_status nll_all(smft_session *s, float *nll, double *mean) {
   return SMFT_OK;
 }
 
-smft_status smft_session_nll(smft_session *s, const int32_t *ids, int64_t n_ids, float *nll, double *mean) {
+smft_status smft_session_nll(smft_session *s, const int32_t *ids, int64_t n_ids, float *nll,
+                             double *mean) {
   SMFT__REQUIRE(s, "smft_session_nll: session is NULL");
   SMFT__REQUIRE(ids, "smft_session_nll: ids is NULL");
-  SMFT__REQUIRE(n_ids >= 2, "smft_session_nll: at least two tokens are needed, got %lld", (long long)n_ids);
-  SMFT__TRY(smft__grow(s->model->ctx, &s->rows, &s->rows_capacity, nll_rows(s) * s->model->config.vocab, sizeof *s->rows));
+  SMFT__REQUIRE(n_ids >= 2, "smft_session_nll: at least two tokens are needed, got %lld",
+                (long long)n_ids);
+  SMFT__TRY(smft__grow(s->model->ctx, &s->rows, &s->rows_capacity,
+                       nll_rows(s) * s->model->config.vocab, sizeof *s->rows));
   SMFT__TRY(smft__session_begin(s));
   smft__session_cut(s, 0);
   smft_status status = smft__session_append(s, ids, n_ids);

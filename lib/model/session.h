@@ -1,4 +1,5 @@
-/* session: the workspace behind smft_session: tokens so far, their keys and values, and room for one chunk of new tokens. */
+/* session: the workspace behind smft_session: tokens so far, their keys and values, and room for
+ * one chunk of new tokens. */
 #ifndef SMFT__SESSION_H
 #define SMFT__SESSION_H
 #include "base/bytes.h"
@@ -6,25 +7,27 @@
 
 struct smft_session {
   smft_model *model;
-  smft_patch *patch; /* or NULL */
+  smft_patch *patch;      /* or NULL */
   int32_t context, chunk; /* tokens in all; new tokens that are run at a time */
-  int64_t length;    /* tokens the session holds */
-  int64_t cached;    /* of them, how many have their keys and values in the cache, for the patch as it was at `version` */
+  int64_t length;         /* tokens the session holds */
+  /* of them, how many have their keys and values in the cache, for the patch as it was at `version`
+   */
+  int64_t cached;
   uint64_t version;
   atomic_int cancel;
-  void *block;       /* the one allocation of everything below */
-  int32_t *ids;      /* (context) */
-  int32_t *positions;/* (chunk) */
+  void *block;          /* the one allocation of everything below */
+  int32_t *ids;         /* (context) */
+  int32_t *positions;   /* (chunk) */
   float *keys, *values; /* (n_layers, context, KV) */
-  float *x;          /* (chunk, d) */
-  float *hidden;     /* (chunk, d) after the last norm */
-  float *scratch;    /* attention's */
-  float *logits;     /* (V) of the last token, for generation */
+  float *x;             /* (chunk, d) */
+  float *hidden;        /* (chunk, d) after the last norm */
+  float *scratch;       /* attention's */
+  float *logits;        /* (V) of the last token, for generation */
   smft__block_tape tape;
   smft__memory_tape memory;
-  float *adapted;    /* (chunk, rank) the patch's adapters'; grows with their rank */
+  float *adapted; /* (chunk, rank) the patch's adapters'; grows with their rank */
   int64_t adapted_capacity;
-  float *rows;       /* logits of nll, made at first need */
+  float *rows; /* logits of nll, made at first need */
   int64_t rows_capacity;
   smft__buffer text; /* what generate gave out last */
 };
@@ -35,6 +38,7 @@ void smft__session_end(smft_session *session);
 /* Appends checked ids without running them; SMFT_E_TOKEN or SMFT_E_CONTEXT change nothing. */
 smft_status smft__session_append(smft_session *session, const int32_t *ids, int64_t n_ids);
 void smft__session_cut(smft_session *session, int64_t length); /* forgets what stands behind */
-/* Runs what is not in the cache yet, and logits (n, V) of the last n tokens (n 0: none) into `logits`. */
+/* Runs what is not in the cache yet, and logits (n, V) of the last n tokens (n 0: none) into
+ * `logits`. */
 smft_status smft__session_run(smft_session *session, int64_t n, float *logits);
 #endif

@@ -1,5 +1,6 @@
-/* weights: the list of tensors that a config asks for, and what fills it: a safetensors file or random numbers.  Owns names, shapes and
- * the initialisation; does not own the mapping (model.c) or what learning changed (patch.c). */
+/* weights: the list of tensors that a config asks for, and what fills it: a safetensors file or
+ * random numbers.  Owns names, shapes and the initialisation; does not own the mapping (model.c) or
+ * what learning changed (patch.c). */
 #include "model/weights.h"
 
 #include <math.h>
@@ -11,7 +12,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 
-/* ---- the list --------------------------------------------------------------------------------------------------------------- */
+/* ---- the list ------------------------------------------------------------ */
 
 typedef struct shape4 {
   int64_t dims[4];
@@ -23,8 +24,8 @@ static shape4 shape(int64_t a, int64_t b) {
   return s;
 }
 
-static smft_status put(smft__weight_plan *plan, int32_t *index, const char *prefix, const char *name, shape4 dims, int32_t init,
-                       double scale) {
+static smft_status put(smft__weight_plan *plan, int32_t *index, const char *prefix,
+                       const char *name, shape4 dims, int32_t init, double scale) {
   SMFT__TRY(smft__grow(plan->ctx, &plan->specs, &plan->capacity, plan->n + 1, sizeof *plan->specs));
   smft__weight_spec *spec = &plan->specs[plan->n++];
   memset(spec, 0, sizeof *spec);
@@ -37,26 +38,40 @@ static smft_status put(smft__weight_plan *plan, int32_t *index, const char *pref
   return SMFT_OK;
 }
 
-static smft_status put_attention(smft__weight_plan *plan, const smft__config *c, smft__block_index *block, const char *prefix) {
-  int64_t d = c->hidden, q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim;
-  double in_scale = 1 / sqrt((double)d), out_scale = 1 / sqrt(2.0 * c->n_layers * (double)q); /* residual branches start small */
-  SMFT__TRY(put(plan, &block->input_norm, prefix, "input_layernorm.weight", shape(d, 0), SMFT__INIT_CONSTANT, 1));
-  SMFT__TRY(put(plan, &block->q, prefix, "self_attn.q_proj.weight", shape(q, d), SMFT__INIT_NORMAL, in_scale));
-  SMFT__TRY(put(plan, &block->k, prefix, "self_attn.k_proj.weight", shape(kv, d), SMFT__INIT_NORMAL, in_scale));
-  SMFT__TRY(put(plan, &block->v, prefix, "self_attn.v_proj.weight", shape(kv, d), SMFT__INIT_NORMAL, in_scale));
-  SMFT__TRY(put(plan, &block->o, prefix, "self_attn.o_proj.weight", shape(d, q), SMFT__INIT_NORMAL, out_scale));
-  return put(plan, &block->post_norm, prefix, "post_attention_layernorm.weight", shape(d, 0), SMFT__INIT_CONSTANT, 1);
+static smft_status put_attention(smft__weight_plan *plan, const smft__config *c,
+                                 smft__block_index *block, const char *prefix) {
+  int64_t d = c->hidden, q = (int64_t)c->n_heads * c->head_dim;
+  int64_t kv = (int64_t)c->n_kv_heads * c->head_dim;
+  /* residual branches start small */
+  double in_scale = 1 / sqrt((double)d), out_scale = 1 / sqrt(2.0 * c->n_layers * (double)q);
+  SMFT__TRY(put(plan, &block->input_norm, prefix, "input_layernorm.weight", shape(d, 0),
+                SMFT__INIT_CONSTANT, 1));
+  SMFT__TRY(put(plan, &block->q, prefix, "self_attn.q_proj.weight", shape(q, d), SMFT__INIT_NORMAL,
+                in_scale));
+  SMFT__TRY(put(plan, &block->k, prefix, "self_attn.k_proj.weight", shape(kv, d), SMFT__INIT_NORMAL,
+                in_scale));
+  SMFT__TRY(put(plan, &block->v, prefix, "self_attn.v_proj.weight", shape(kv, d), SMFT__INIT_NORMAL,
+                in_scale));
+  SMFT__TRY(put(plan, &block->o, prefix, "self_attn.o_proj.weight", shape(d, q), SMFT__INIT_NORMAL,
+                out_scale));
+  return put(plan, &block->post_norm, prefix, "post_attention_layernorm.weight", shape(d, 0),
+             SMFT__INIT_CONSTANT, 1);
 }
 
-static smft_status put_ffn(smft__weight_plan *plan, const smft__config *c, smft__block_index *block, const char *prefix) {
-  double in_scale = 1 / sqrt((double)c->hidden), out_scale = 1 / sqrt(2.0 * c->n_layers * (double)c->ffn);
-  SMFT__TRY(put(plan, &block->gate, prefix, "mlp.gate_proj.weight", shape(c->ffn, c->hidden), SMFT__INIT_NORMAL, in_scale));
-  SMFT__TRY(put(plan, &block->up, prefix, "mlp.up_proj.weight", shape(c->ffn, c->hidden), SMFT__INIT_NORMAL, in_scale));
-  return put(plan, &block->down, prefix, "mlp.down_proj.weight", shape(c->hidden, c->ffn), SMFT__INIT_NORMAL, out_scale);
+static smft_status put_ffn(smft__weight_plan *plan, const smft__config *c, smft__block_index *block,
+                           const char *prefix) {
+  double in_scale = 1 / sqrt((double)c->hidden);
+  double out_scale = 1 / sqrt(2.0 * c->n_layers * (double)c->ffn);
+  SMFT__TRY(put(plan, &block->gate, prefix, "mlp.gate_proj.weight", shape(c->ffn, c->hidden),
+                SMFT__INIT_NORMAL, in_scale));
+  SMFT__TRY(put(plan, &block->up, prefix, "mlp.up_proj.weight", shape(c->ffn, c->hidden),
+                SMFT__INIT_NORMAL, in_scale));
+  return put(plan, &block->down, prefix, "mlp.down_proj.weight", shape(c->hidden, c->ffn),
+             SMFT__INIT_NORMAL, out_scale);
 }
 
-static smft_status put_norm(smft__weight_plan *plan, int32_t norm, int64_t half, int32_t *w, int32_t *b, const char *prefix,
-                            const char *name) {
+static smft_status put_norm(smft__weight_plan *plan, int32_t norm, int64_t half, int32_t *w,
+                            int32_t *b, const char *prefix, const char *name) {
   char full[32];
   if (norm != SMFT__NORM_LAYERNORM && norm != SMFT__NORM_RMSNORM)
     return SMFT_OK;
@@ -68,30 +83,40 @@ static smft_status put_norm(smft__weight_plan *plan, int32_t norm, int64_t half,
   return put(plan, b, prefix, full, shape(half, 0), SMFT__INIT_CONSTANT, 0);
 }
 
-static smft_status put_memory_biases(smft__weight_plan *plan, const smft__memory_config *m, smft__memory_index *memory,
-                                      const char *prefix) {
+static smft_status put_memory_biases(smft__weight_plan *plan, const smft__memory_config *m,
+                                     smft__memory_index *memory, const char *prefix) {
   if (!m->bias)
     return SMFT_OK;
-  SMFT__TRY(put(plan, &memory->query_b, prefix, "query.bias", shape((int64_t)m->heads * m->key_dim, 0), SMFT__INIT_CONSTANT, 0));
+  SMFT__TRY(put(plan, &memory->query_b, prefix, "query.bias",
+                shape((int64_t)m->heads * m->key_dim, 0), SMFT__INIT_CONSTANT, 0));
   if (m->gate)
-    SMFT__TRY(put(plan, &memory->gate_b, prefix, "gate.bias", shape(m->value_dim, 0), SMFT__INIT_CONSTANT, 0));
+    SMFT__TRY(put(plan, &memory->gate_b, prefix, "gate.bias", shape(m->value_dim, 0),
+                  SMFT__INIT_CONSTANT, 0));
   return put(plan, &memory->out_b, prefix, "out.bias", shape(m->hidden, 0), SMFT__INIT_CONSTANT, 0);
 }
 
-static smft_status put_memory(smft__weight_plan *plan, const smft__config *c, smft__memory_index *memory, const char *block_prefix) {
+static smft_status put_memory(smft__weight_plan *plan, const smft__config *c,
+                              smft__memory_index *memory, const char *block_prefix) {
   const smft__memory_config *m = &c->memory;
   char prefix[64];
-  int64_t half = m->key_dim / 2, q = (int64_t)m->heads * m->key_dim, d = m->hidden, dv = m->value_dim;
+  int64_t half = m->key_dim / 2, q = (int64_t)m->heads * m->key_dim, d = m->hidden;
+  int64_t dv = m->value_dim;
   shape4 keys = {{m->heads, 2, m->n_keys, half}, 4};
   snprintf(prefix, sizeof prefix, "%smemory.", block_prefix);
-  SMFT__TRY(put(plan, &memory->query_w, prefix, "query.weight", shape(q, d), SMFT__INIT_UNIFORM, sqrt(6.0 / (double)(q + d))));
-  SMFT__TRY(put(plan, &memory->keys, prefix, "keys", keys, SMFT__INIT_UNIFORM, 1 / sqrt((double)half)));
+  SMFT__TRY(put(plan, &memory->query_w, prefix, "query.weight", shape(q, d), SMFT__INIT_UNIFORM,
+                sqrt(6.0 / (double)(q + d))));
+  SMFT__TRY(
+      put(plan, &memory->keys, prefix, "keys", keys, SMFT__INIT_UNIFORM, 1 / sqrt((double)half)));
   if (m->gate)
-    SMFT__TRY(put(plan, &memory->gate_w, prefix, "gate.weight", shape(dv, d), SMFT__INIT_NORMAL, 1 / sqrt((double)dv)));
-  SMFT__TRY(put(plan, &memory->out_w, prefix, "out.weight", shape(d, dv), SMFT__INIT_NORMAL, 1 / sqrt((double)d)));
+    SMFT__TRY(put(plan, &memory->gate_w, prefix, "gate.weight", shape(dv, d), SMFT__INIT_NORMAL,
+                  1 / sqrt((double)dv)));
+  SMFT__TRY(put(plan, &memory->out_w, prefix, "out.weight", shape(d, dv), SMFT__INIT_NORMAL,
+                1 / sqrt((double)d)));
   SMFT__TRY(put_memory_biases(plan, m, memory, prefix));
-  SMFT__TRY(put_norm(plan, m->query_norm, half, &memory->query_norm_w, &memory->query_norm_b, prefix, "query_norm"));
-  SMFT__TRY(put_norm(plan, m->key_norm, half, &memory->key_norm_w, &memory->key_norm_b, prefix, "key_norm"));
+  SMFT__TRY(put_norm(plan, m->query_norm, half, &memory->query_norm_w, &memory->query_norm_b,
+                     prefix, "query_norm"));
+  SMFT__TRY(put_norm(plan, m->key_norm, half, &memory->key_norm_w, &memory->key_norm_b, prefix,
+                     "key_norm"));
   if (c->placement == SMFT_PLACEMENT_BESIDE)
     SMFT__TRY(put(plan, &memory->alpha, prefix, "alpha", shape(1, 0), SMFT__INIT_CONSTANT, 0.01));
   return SMFT_OK;
@@ -114,16 +139,19 @@ static smft_status put_all(smft__weight_plan *plan, smft_model *model) {
   const smft__config *c = &model->config;
   int64_t slots = (int64_t)c->memory.n_keys * c->memory.n_keys;
   char name[64];
-  SMFT__TRY(put(plan, &model->embed, "", "model.embed_tokens.weight", shape(c->vocab, c->hidden), SMFT__INIT_NORMAL, 0.02));
-  SMFT__TRY(put(plan, &model->norm, "", "model.norm.weight", shape(c->hidden, 0), SMFT__INIT_CONSTANT, 1));
+  SMFT__TRY(put(plan, &model->embed, "", "model.embed_tokens.weight", shape(c->vocab, c->hidden),
+                SMFT__INIT_NORMAL, 0.02));
+  SMFT__TRY(put(plan, &model->norm, "", "model.norm.weight", shape(c->hidden, 0),
+                SMFT__INIT_CONSTANT, 1));
   if (!c->tied)
-    SMFT__TRY(put(plan, &model->head, "", "lm_head.weight", shape(c->vocab, c->hidden), SMFT__INIT_NORMAL, 0.02));
+    SMFT__TRY(put(plan, &model->head, "", "lm_head.weight", shape(c->vocab, c->hidden),
+                  SMFT__INIT_NORMAL, 0.02));
   for (int32_t layer = 0; layer < c->n_layers; layer++)
     SMFT__TRY(put_block(plan, model, layer));
   for (int32_t pool = 0; pool < c->n_pools; pool++) {
     snprintf(name, sizeof name, "model.memory_pools.%d.values", pool);
-    SMFT__TRY(put(plan, &model->pools[pool], "", name, shape(slots, c->memory.value_dim), SMFT__INIT_NORMAL,
-                  1 / sqrt((double)c->memory.value_dim)));
+    SMFT__TRY(put(plan, &model->pools[pool], "", name, shape(slots, c->memory.value_dim),
+                  SMFT__INIT_NORMAL, 1 / sqrt((double)c->memory.value_dim)));
   }
   return SMFT_OK;
 }
@@ -175,7 +203,8 @@ void smft__weight_plan_free(smft__weight_plan *plan) {
 
 smft_status smft__weights_reserve(smft_model *model, const smft__weight_plan *plan) {
   size_t pointers = (size_t)plan->n * sizeof(char *);
-  model->names = smft__alloc(model->ctx, pointers + (size_t)plan->n * sizeof plan->specs->name); /* pointers, then the texts */
+  /* pointers, then the texts */
+  model->names = smft__alloc(model->ctx, pointers + (size_t)plan->n * sizeof plan->specs->name);
   model->tensors = smft__calloc_array(model->ctx, plan->n, sizeof *model->tensors);
   if (!model->names || !model->tensors)
     return SMFT_E_NOMEM;
@@ -190,7 +219,7 @@ smft_status smft__weights_reserve(smft_model *model, const smft__weight_plan *pl
   return SMFT_OK;
 }
 
-/* ---- from a file ------------------------------------------------------------------------------------------------------------ */
+/* ---- from a file --------------------------------------------------------- */
 
 static void shape_text(const int64_t *dims, int32_t n, char *text, size_t size) {
   size_t used = (size_t)snprintf(text, size, "(");
@@ -203,12 +232,15 @@ static void shape_text(const int64_t *dims, int32_t n, char *text, size_t size) 
 static smft_status check_found(const smft__weight_spec *spec, const smft__tensor *found) {
   char expected[128], got[256];
   if (found->dtype != SMFT__F32 && found->dtype != SMFT__F16 && found->dtype != SMFT__BF16)
-    return smft__fail(SMFT_E_MISMATCH, "tensor %s: expected F32, F16 or BF16, found %s", spec->name, smft__dtype_name(found->dtype));
-  if (found->n_dims == spec->n_dims && memcmp(found->shape, spec->shape, (size_t)spec->n_dims * sizeof *spec->shape) == 0)
+    return smft__fail(SMFT_E_MISMATCH, "tensor %s: expected F32, F16 or BF16, found %s", spec->name,
+                      smft__dtype_name(found->dtype));
+  if (found->n_dims == spec->n_dims &&
+      memcmp(found->shape, spec->shape, (size_t)spec->n_dims * sizeof *spec->shape) == 0)
     return SMFT_OK;
   shape_text(spec->shape, spec->n_dims, expected, sizeof expected);
   shape_text(found->shape, found->n_dims, got, sizeof got);
-  return smft__fail(SMFT_E_MISMATCH, "tensor %s: config.json makes its shape %s, the file has %s", spec->name, expected, got);
+  return smft__fail(SMFT_E_MISMATCH, "tensor %s: config.json makes its shape %s, the file has %s",
+                    spec->name, expected, got);
 }
 
 smft_status smft__weights_bind(smft_model *model, const smft__weight_plan *plan) {
@@ -216,16 +248,18 @@ smft_status smft__weights_bind(smft_model *model, const smft__weight_plan *plan)
     const smft__weight_spec *spec = &plan->specs[i];
     int64_t at = smft__safetensors_find(&model->file, spec->name);
     if (at < 0)
-      return smft__fail(SMFT_E_MISMATCH, "tensor %s is missing: config.json asks for it", spec->name);
+      return smft__fail(SMFT_E_MISMATCH, "tensor %s is missing: config.json asks for it",
+                        spec->name);
     SMFT__TRY(check_found(spec, &model->file.tensors[at]));
     model->tensors[i] = model->file.tensors[at];
   }
   return SMFT_OK;
 }
 
-/* ---- random ----------------------------------------------------------------------------------------------------------------- */
+/* ---- random -------------------------------------------------------------- */
 
-/* Each tensor has its own stream, so that its numbers do not depend on which other tensors there are. */
+/* Each tensor has its own stream, so that its numbers do not depend on which other tensors there
+ * are. */
 static void fill(float *values, int64_t n, const smft__weight_spec *spec, uint64_t seed) {
   smft__rng rng;
   smft__rng_seed(&rng, smft__mix64(seed) ^ smft__hash_bytes(spec->name, strlen(spec->name)));
@@ -266,6 +300,7 @@ smft_status smft__weights_init(smft_model *model, const smft__weight_plan *plan,
   arena = (smft__arena){model->owned, 0, arena.used};
   SMFT__TRY(place(model, plan, &arena));
   for (int64_t i = 0; i < plan->n; i++)
-    fill((float *)(uintptr_t)model->tensors[i].data, smft__tensor_count(&model->tensors[i]), &plan->specs[i], seed);
+    fill((float *)(uintptr_t)model->tensors[i].data, smft__tensor_count(&model->tensors[i]),
+         &plan->specs[i], seed);
   return SMFT_OK;
 }

@@ -1,6 +1,7 @@
-/* attention: causal grouped-query attention, blocked over queries and keys with a running maximum; forward and backward.
- * One block of work forward is (segment, head, QUERIES queries); backward it is (segment, key-value head), which owns its dk and dv.
- * Whatever the threads, each block's sums run in key order (forward) or in query order (backward). */
+/* attention: causal grouped-query attention, blocked over queries and keys with a running maximum;
+ * forward and backward. One block of work forward is (segment, head, QUERIES queries); backward it
+ * is (segment, key-value head), which owns its dk and dv. Whatever the threads, each block's sums
+ * run in key order (forward) or in query order (backward). */
 #include "nn/attention.h"
 #include "base/parallel.h"
 #include "nn/gemm.h"
@@ -20,14 +21,16 @@ typedef struct attention_work {
   float *scratch, factor;
 } attention_work;
 
-typedef struct attention_tile { /* queries [query, query + n) of one head against keys [key, key + n_keys) */
+/* queries [query, query + n) of one head against keys [key, key + n_keys) */
+typedef struct attention_tile {
   int64_t head, kv_head, query, n, key, n_keys;
 } attention_tile;
 
 /* One lane's: weights and their gradient (QUERIES, KEYS), and three rows (QUERIES). */
 #define LANE_FLOATS (2 * QUERIES * KEYS + 3 * QUERIES)
 
-int64_t smft__attention_scratch(const smft_ctx *ctx, int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, int64_t longest) {
+int64_t smft__attention_scratch(const smft_ctx *ctx, int32_t n_heads, int32_t n_kv_heads,
+                                int32_t head_dim, int64_t longest) {
   (void)n_heads, (void)n_kv_heads, (void)head_dim, (void)longest;
   return (int64_t)smft__lanes(ctx) * LANE_FLOATS;
 }
@@ -46,37 +49,65 @@ static int64_t k_at(const attention_work *work, const attention_tile *tile) {
 }
 
 /* out (n, n_keys) = rows (n, head_dim) of a head, times the tile's keys or values transposed */
-static void times_keys(const attention_work *work, const attention_tile *tile, const float *rows, const float *keys, float *out) {
-  smft__gemm_args args = {.m = tile->n, .n = tile->n_keys, .k = work->head_dim, .a = rows + q_at(work, tile),
-                          .lda = work->n_heads * work->head_dim, .trans_b = 1, .b = keys + k_at(work, tile),
-                          .ldb = work->n_kv_heads * work->head_dim, .b_dtype = SMFT__F32, .c = out, .ldc = KEYS};
+static void times_keys(const attention_work *work, const attention_tile *tile, const float *rows,
+                       const float *keys, float *out) {
+  smft__gemm_args args = {.m = tile->n,
+                          .n = tile->n_keys,
+                          .k = work->head_dim,
+                          .a = rows + q_at(work, tile),
+                          .lda = work->n_heads * work->head_dim,
+                          .trans_b = 1,
+                          .b = keys + k_at(work, tile),
+                          .ldb = work->n_kv_heads * work->head_dim,
+                          .b_dtype = SMFT__F32,
+                          .c = out,
+                          .ldc = KEYS};
   smft__gemm_serial(work->ctx, &args);
 }
 
 /* rows (n, head_dim) of a head = or += weights (n, n_keys) times the tile's keys or values */
-static void times_values(const attention_work *work, const attention_tile *tile, const float *weights, const float *values, float *rows,
-                         int accumulate) {
-  smft__gemm_args args = {.m = tile->n, .n = work->head_dim, .k = tile->n_keys, .a = weights, .lda = KEYS,
-                          .b = values + k_at(work, tile), .ldb = work->n_kv_heads * work->head_dim, .b_dtype = SMFT__F32,
-                          .accumulate = accumulate, .c = rows + q_at(work, tile), .ldc = work->n_heads * work->head_dim};
+static void times_values(const attention_work *work, const attention_tile *tile,
+                         const float *weights, const float *values, float *rows, int accumulate) {
+  smft__gemm_args args = {.m = tile->n,
+                          .n = work->head_dim,
+                          .k = tile->n_keys,
+                          .a = weights,
+                          .lda = KEYS,
+                          .b = values + k_at(work, tile),
+                          .ldb = work->n_kv_heads * work->head_dim,
+                          .b_dtype = SMFT__F32,
+                          .accumulate = accumulate,
+                          .c = rows + q_at(work, tile),
+                          .ldc = work->n_heads * work->head_dim};
   smft__gemm_serial(work->ctx, &args);
 }
 
 /* d_values (n_keys, head_dim) += weights^T times rows (n, head_dim) of a head */
-static void add_transposed(const attention_work *work, const attention_tile *tile, const float *weights, const float *rows,
-                           float *d_values) {
-  smft__gemm_args args = {.m = tile->n_keys, .n = work->head_dim, .k = tile->n, .a = weights, .lda = KEYS, .trans_a = 1,
-                          .b = rows + q_at(work, tile), .ldb = work->n_heads * work->head_dim, .b_dtype = SMFT__F32, .accumulate = 1,
-                          .c = d_values + k_at(work, tile), .ldc = work->n_kv_heads * work->head_dim};
+static void add_transposed(const attention_work *work, const attention_tile *tile,
+                           const float *weights, const float *rows, float *d_values) {
+  smft__gemm_args args = {.m = tile->n_keys,
+                          .n = work->head_dim,
+                          .k = tile->n,
+                          .a = weights,
+                          .lda = KEYS,
+                          .trans_a = 1,
+                          .b = rows + q_at(work, tile),
+                          .ldb = work->n_heads * work->head_dim,
+                          .b_dtype = SMFT__F32,
+                          .accumulate = 1,
+                          .c = d_values + k_at(work, tile),
+                          .ldc = work->n_kv_heads * work->head_dim};
   smft__gemm_serial(work->ctx, &args);
 }
 
-/* scores -> unnormalised weights; the running maximum and sum of each row, and its output so far, follow. */
-static void weigh(const attention_work *work, const smft__segment *segment, const attention_tile *tile, float *scores, float *most,
-                  float *sum) {
+/* scores -> unnormalised weights; the running maximum and sum of each row, and its output so far,
+ * follow. */
+static void weigh(const attention_work *work, const smft__segment *segment,
+                  const attention_tile *tile, float *scores, float *most, float *sum) {
   const smft__vector_ops *vector = smft__vector();
   for (int64_t i = 0; i < tile->n; i++) {
-    float *row = scores + i * KEYS, *out = segment->out + q_at(work, tile) + i * work->n_heads * work->head_dim;
+    float *row = scores + i * KEYS;
+    float *out = segment->out + q_at(work, tile) + i * work->n_heads * work->head_dim;
     int64_t n = seen(segment, tile, i);
     n = n > 0 ? n : 0;
     memset(row + n, 0, (size_t)(tile->n_keys - n) * sizeof *row);
@@ -92,8 +123,10 @@ static void weigh(const attention_work *work, const smft__segment *segment, cons
   }
 }
 
-static void forward_tiles(const attention_work *work, const smft__segment *segment, attention_tile *tile, float *scratch) {
-  int64_t n_keys = segment->n_past + tile->query + tile->n, row_step = work->n_heads * work->head_dim;
+static void forward_tiles(const attention_work *work, const smft__segment *segment,
+                          attention_tile *tile, float *scratch) {
+  int64_t n_keys = segment->n_past + tile->query + tile->n;
+  int64_t row_step = work->n_heads * work->head_dim;
   float *most = scratch + QUERIES * KEYS, *sum = most + QUERIES;
   for (int64_t i = 0; i < tile->n; i++) {
     most[i] = -INFINITY;
@@ -113,14 +146,17 @@ static void forward_tiles(const attention_work *work, const smft__segment *segme
   }
 }
 
-/* Blocks count the longest segment's queries for every segment; those that a shorter one lacks are empty. */
+/* Blocks count the longest segment's queries for every segment; those that a shorter one lacks are
+ * empty. */
 static void forward_block(void *arg, int64_t block, int32_t lane) {
   const attention_work *work = arg;
   const smft__segment *segment = &work->segments[block / (work->n_heads * work->q_blocks)];
   int64_t head = block / work->q_blocks % work->n_heads, query = block % work->q_blocks * QUERIES;
   if (query >= segment->n_q)
     return;
-  attention_tile tile = {head, head / (work->n_heads / work->n_kv_heads), query, smft__least(QUERIES, segment->n_q - query), 0, 0};
+  attention_tile tile = {head,  head / (work->n_heads / work->n_kv_heads),
+                         query, smft__least(QUERIES, segment->n_q - query),
+                         0,     0};
   forward_tiles(work, segment, &tile, work->scratch + (int64_t)lane * LANE_FLOATS);
 }
 
@@ -137,14 +173,17 @@ static int is_small(const attention_work *work) {
   double total = 0;
   for (int64_t i = 0; i < work->n_segments && total < INLINE_WORK; i++) {
     const smft__segment *segment = &work->segments[i];
-    total += (double)segment->n_q * (double)(segment->n_past + segment->n_q) * (double)(work->n_heads * work->head_dim);
+    total += (double)segment->n_q * (double)(segment->n_past + segment->n_q) *
+             (double)(work->n_heads * work->head_dim);
   }
   return total < INLINE_WORK;
 }
 
-static attention_work new_work(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments, int32_t n_heads, int32_t n_kv_heads,
-                               int32_t head_dim, float *scratch) {
-  attention_work work = {ctx, segments, NULL, n_segments, n_heads, n_kv_heads, head_dim, 0, scratch, 1.0f / sqrtf((float)head_dim)};
+static attention_work new_work(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments,
+                               int32_t n_heads, int32_t n_kv_heads, int32_t head_dim,
+                               float *scratch) {
+  attention_work work = {ctx,        segments, NULL, n_segments, n_heads,
+                         n_kv_heads, head_dim, 0,    scratch,    1.0f / sqrtf((float)head_dim)};
   for (int64_t i = 0; i < n_segments; i++) {
     int64_t blocks = smft__blocks(segments[i].n_q, QUERIES);
     work.q_blocks = blocks > work.q_blocks ? blocks : work.q_blocks;
@@ -152,8 +191,9 @@ static attention_work new_work(smft_ctx *ctx, const smft__segment *segments, int
   return work;
 }
 
-void smft__attention_forward(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments, int32_t n_heads, int32_t n_kv_heads,
-                             int32_t head_dim, float *scratch) {
+void smft__attention_forward(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments,
+                             int32_t n_heads, int32_t n_kv_heads, int32_t head_dim,
+                             float *scratch) {
   attention_work work = new_work(ctx, segments, n_segments, n_heads, n_kv_heads, head_dim, scratch);
   if (is_small(&work))
     smft__parallel_for(ctx, 1, forward_all, &work);
@@ -161,10 +201,10 @@ void smft__attention_forward(smft_ctx *ctx, const smft__segment *segments, int64
     smft__parallel_for(ctx, n_segments * work.n_heads * work.q_blocks, forward_block, &work);
 }
 
-/* scores -> weights p from the row's log-sum; d (n, n_keys) the weights' gradient -> the scores': scale * p * (d - row's mean).
- * The mean of d under p is d_out . out. */
-static void weights_back(const attention_work *work, const smft__segment *segment, const attention_tile *tile, const float *mean,
-                         float *weights, float *d) {
+/* scores -> weights p from the row's log-sum; d (n, n_keys) the weights' gradient -> the scores':
+ * scale * p * (d - row's mean). The mean of d under p is d_out . out. */
+static void weights_back(const attention_work *work, const smft__segment *segment,
+                         const attention_tile *tile, const float *mean, float *weights, float *d) {
   for (int64_t i = 0; i < tile->n; i++) {
     float *row = weights + i * KEYS, *d_row = d + i * KEYS;
     float log_sum = segment->log_sum[(tile->query + i) * work->n_heads + tile->head];
@@ -177,8 +217,8 @@ static void weights_back(const attention_work *work, const smft__segment *segmen
   }
 }
 
-static void backward_tiles(const attention_work *work, const smft__segment *segment, const smft__segment_grad *grad, attention_tile *tile,
-                           float *scratch) {
+static void backward_tiles(const attention_work *work, const smft__segment *segment,
+                           const smft__segment_grad *grad, attention_tile *tile, float *scratch) {
   int64_t n_keys = tile->query + tile->n, row_step = work->n_heads * work->head_dim;
   float *d = scratch + QUERIES * KEYS, *mean = d + QUERIES * KEYS;
   for (int64_t i = 0; i < tile->n; i++) {
@@ -198,25 +238,29 @@ static void backward_tiles(const attention_work *work, const smft__segment *segm
 
 static void clear_head(const attention_work *work, int64_t n_keys, int64_t kv_head, float *d) {
   for (int64_t j = 0; j < n_keys; j++)
-    memset(d + (j * work->n_kv_heads + kv_head) * work->head_dim, 0, (size_t)work->head_dim * sizeof *d);
+    memset(d + (j * work->n_kv_heads + kv_head) * work->head_dim, 0,
+           (size_t)work->head_dim * sizeof *d);
 }
 
 static void backward_block(void *arg, int64_t block, int32_t lane) {
   const attention_work *work = arg;
-  int64_t index = block / work->n_kv_heads, kv_head = block % work->n_kv_heads, group = work->n_heads / work->n_kv_heads;
+  int64_t index = block / work->n_kv_heads, kv_head = block % work->n_kv_heads;
+  int64_t group = work->n_heads / work->n_kv_heads;
   const smft__segment *segment = &work->segments[index];
   const smft__segment_grad *grad = &work->grads[index];
   clear_head(work, segment->n_q, kv_head, grad->dk);
   clear_head(work, segment->n_q, kv_head, grad->dv);
   for (int64_t head = kv_head * group; head < (kv_head + 1) * group; head++)
     for (int64_t query = 0; query < segment->n_q; query += QUERIES) {
-      attention_tile tile = {head, kv_head, query, smft__least(QUERIES, segment->n_q - query), 0, 0};
+      attention_tile tile = {head, kv_head, query, smft__least(QUERIES, segment->n_q - query),
+                             0,    0};
       backward_tiles(work, segment, grad, &tile, work->scratch + (int64_t)lane * LANE_FLOATS);
     }
 }
 
-void smft__attention_backward(smft_ctx *ctx, const smft__segment *segments, const smft__segment_grad *grads, int64_t n_segments,
-                              int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float *scratch) {
+void smft__attention_backward(smft_ctx *ctx, const smft__segment *segments,
+                              const smft__segment_grad *grads, int64_t n_segments, int32_t n_heads,
+                              int32_t n_kv_heads, int32_t head_dim, float *scratch) {
   attention_work work = new_work(ctx, segments, n_segments, n_heads, n_kv_heads, head_dim, scratch);
   work.grads = grads;
   smft__parallel_for(ctx, n_segments * work.n_kv_heads, backward_block, &work);

@@ -1,6 +1,7 @@
-/* attention: causal grouped-query attention over segments.  A segment is one sequence: n_q new query rows whose keys and values are rows
- * [0, n_past + n_q) of k and v; query i sees keys [0, n_past + i].  Softmax scale 1/sqrt(head_dim).  Blocked over keys with a running
- * maximum (no (T, T) matrix is stored): backward recomputes from the row's log-sum. */
+/* attention: causal grouped-query attention over segments.  A segment is one sequence: n_q new
+ * query rows whose keys and values are rows [0, n_past + n_q) of k and v; query i sees keys [0,
+ * n_past + i].  Softmax scale 1/sqrt(head_dim).  Blocked over keys with a running maximum (no (T,
+ * T) matrix is stored): backward recomputes from the row's log-sum. */
 #ifndef SMFT__ATTENTION_H
 #define SMFT__ATTENTION_H
 #include "base/ctx.h"
@@ -9,7 +10,8 @@ typedef struct smft__segment {
   const float *k; /* (n_past + n_q, n_kv_heads, head_dim) */
   const float *v; /* the same */
   float *out;     /* (n_q, n_heads, head_dim) */
-  float *log_sum; /* (n_q, n_heads): log of the softmax's denominator plus maximum, for backward; NULL: not kept */
+  /* (n_q, n_heads): log of the softmax's denominator plus maximum, for backward; NULL: not kept */
+  float *log_sum;
   int64_t n_past, n_q;
 } smft__segment;
 typedef struct smft__segment_grad { /* only for n_past == 0 */
@@ -17,9 +19,11 @@ typedef struct smft__segment_grad { /* only for n_past == 0 */
   float *dq, *dk, *dv; /* overwritten (dq) and overwritten (dk, dv) */
 } smft__segment_grad;
 /* scratch: smft__attention_scratch() floats, given by the caller. */
-int64_t smft__attention_scratch(const smft_ctx *ctx, int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, int64_t longest);
-void smft__attention_forward(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments, int32_t n_heads, int32_t n_kv_heads,
-                             int32_t head_dim, float *scratch);
-void smft__attention_backward(smft_ctx *ctx, const smft__segment *segments, const smft__segment_grad *grads, int64_t n_segments,
-                              int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float *scratch);
+int64_t smft__attention_scratch(const smft_ctx *ctx, int32_t n_heads, int32_t n_kv_heads,
+                                int32_t head_dim, int64_t longest);
+void smft__attention_forward(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments,
+                             int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float *scratch);
+void smft__attention_backward(smft_ctx *ctx, const smft__segment *segments,
+                              const smft__segment_grad *grads, int64_t n_segments, int32_t n_heads,
+                              int32_t n_kv_heads, int32_t head_dim, float *scratch);
 #endif

@@ -1,5 +1,5 @@
-/* cpu: asks the processor once and remembers the answers in atomics, the only state of lib/nn.  Two threads that ask at the same time
- * store the same answer. */
+/* cpu: asks the processor once and remembers the answers in atomics, the only state of lib/nn.  Two
+ * threads that ask at the same time store the same answer. */
 #include "nn/cpu.h"
 #include <stdatomic.h>
 #if defined(__x86_64__)
@@ -25,8 +25,8 @@ static int detect(void) {
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c())
     return SMFT__CPU_PORTABLE;
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
     return SMFT__CPU_AVX512;
   return SMFT__CPU_AVX2;
 #else
@@ -34,7 +34,8 @@ static int detect(void) {
 #endif
 }
 
-/* Linux lets a process use the tiles (8 KiB more of registers) once it has asked, and not where a signal stack is too small to hold them. */
+/* Linux lets a process use the tiles (8 KiB more of registers) once it has asked, and not where a
+ * signal stack is too small to hold them. */
 static int detect_tiles(void) {
 #if defined(__x86_64__) && defined(__linux__)
   const long ask = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */

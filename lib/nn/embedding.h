@@ -3,7 +3,9 @@
 #define SMFT__EMBEDDING_H
 #include "data/tensor.h"
 /* y (T, d) = table[ids]; ids were checked */
-void smft__embedding_forward(smft_ctx *ctx, const smft__tensor *table, const int32_t *ids, int64_t n_tokens, float *y);
+void smft__embedding_forward(smft_ctx *ctx, const smft__tensor *table, const int32_t *ids,
+                             int64_t n_tokens, float *y);
 /* d_table (V, d) += ; in token order, whatever the threads */
-void smft__embedding_backward(smft_ctx *ctx, const int32_t *ids, const float *dy, int64_t n_tokens, int64_t d, float *d_table);
+void smft__embedding_backward(smft_ctx *ctx, const int32_t *ids, const float *dy, int64_t n_tokens,
+                              int64_t d, float *d_table);
 #endif

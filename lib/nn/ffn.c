@@ -24,7 +24,8 @@ static void forward_block(void *arg, int64_t block, int32_t lane) {
   smft__vector()->swiglu(work->y + at, work->a + at, work->b + at, block_length(work, at));
 }
 
-void smft__swiglu_forward(smft_ctx *ctx, const float *gate, const float *up, int64_t n, float *act) {
+void smft__swiglu_forward(smft_ctx *ctx, const float *gate, const float *up, int64_t n,
+                          float *act) {
   element_work work = {.a = gate, .b = up, .y = act, .n = n, .block = BLOCK_ELEMENTS};
   smft__parallel_for(ctx, smft__blocks(n, work.block), forward_block, &work);
 }
@@ -33,11 +34,14 @@ static void backward_block(void *arg, int64_t block, int32_t lane) {
   const element_work *work = arg;
   int64_t at = block * work->block;
   (void)lane;
-  smft__vector()->swiglu_back(work->y + at, work->z + at, work->a + at, work->b + at, work->c + at, block_length(work, at));
+  smft__vector()->swiglu_back(work->y + at, work->z + at, work->a + at, work->b + at, work->c + at,
+                              block_length(work, at));
 }
 
-void smft__swiglu_backward(smft_ctx *ctx, const float *gate, const float *up, const float *d_act, int64_t n, float *d_gate, float *d_up) {
-  element_work work = {.a = gate, .b = up, .c = d_act, .y = d_gate, .z = d_up, .n = n, .block = BLOCK_ELEMENTS};
+void smft__swiglu_backward(smft_ctx *ctx, const float *gate, const float *up, const float *d_act,
+                           int64_t n, float *d_gate, float *d_up) {
+  element_work work = {
+      .a = gate, .b = up, .c = d_act, .y = d_gate, .z = d_up, .n = n, .block = BLOCK_ELEMENTS};
   smft__parallel_for(ctx, smft__blocks(n, work.block), backward_block, &work);
 }
 
@@ -57,14 +61,19 @@ static void dot_block(void *arg, int64_t block, int32_t lane) {
   const element_work *work = arg;
   int64_t at = block * work->block;
   (void)lane;
-  work->sums[block] = smft__vector()->dot_double(work->a + at, work->b + at, block_length(work, at));
+  work->sums[block] =
+      smft__vector()->dot_double(work->a + at, work->b + at, block_length(work, at));
 }
 
 /* At most MOST_SUMS blocks, whose sums are added in order. */
 double smft__dot(smft_ctx *ctx, const float *a, const float *b, int64_t n) {
   double sums[MOST_SUMS], total = 0;
   int64_t share = smft__blocks(n, MOST_SUMS);
-  element_work work = {.a = a, .b = b, .sums = sums, .n = n, .block = share > BLOCK_ELEMENTS ? share : BLOCK_ELEMENTS};
+  element_work work = {.a = a,
+                       .b = b,
+                       .sums = sums,
+                       .n = n,
+                       .block = share > BLOCK_ELEMENTS ? share : BLOCK_ELEMENTS};
   int64_t n_blocks = smft__blocks(n, work.block);
   smft__parallel_for(ctx, n_blocks, dot_block, &work);
   for (int64_t i = 0; i < n_blocks; i++)

@@ -1,9 +1,11 @@
-/* gemm: the cut of a product into blocks of C, and the loops over k, panels of B and tiles of rows.  The arithmetic is gemm_body.h's, or
- * gemm_tiles.c's where the context asks for AMX.
- * Why not a BLAS: results must not depend on threads, a library may not touch a host's BLAS threads, and weights are read as bf16.
+/* gemm: the cut of a product into blocks of C, and the loops over k, panels of B and tiles of rows.
+ * The arithmetic is gemm_body.h's, or gemm_tiles.c's where the context asks for AMX. Why not a
+ * BLAS: results must not depend on threads, a library may not touch a host's BLAS threads, and
+ * weights are read as bf16.
  *
- * Every element of C is summed over k in the same order wherever the cut falls.  The packed panel (at most 48 KiB) is on the stack; packed
- * rows of A, and AMX, need more, which the context keeps (base/room.h). */
+ * Every element of C is summed over k in the same order wherever the cut falls.  The packed panel
+ * (at most 48 KiB) is on the stack; packed rows of A, and AMX, need more, which the context keeps
+ * (base/room.h). */
 #include "nn/gemm.h"
 #include "base/parallel.h"
 #include "base/room.h"
@@ -12,29 +14,38 @@
 #define SMFT__BODY "nn/gemm_body.h"
 #include "nn/levels.h"
 
-#define MOST_TILE (8 * 48)      /* numbers of C in a tile */
-#define DEPTH 256               /* of k at a time */
-#define PACKED_DEPTH 192        /* where A is packed: a panel of B leaves the nearest cache room for a strip */
+#define MOST_TILE (8 * 48) /* numbers of C in a tile */
+#define DEPTH 256          /* of k at a time */
+/* where A is packed: a panel of B leaves the nearest cache room for a strip */
+#define PACKED_DEPTH 192
 #define MOST_PANEL (DEPTH * 48) /* numbers of B in a panel */
-#define ROW_BLOCK 256           /* rows of A by DEPTH stay in the second-level cache while the panels of a block pass */
-#define PACKED_COLUMNS_LEAST 128 /* of a block that packs its rows of A; below, that takes longer than it saves */
-#define TILES_ROWS_LEAST 64     /* of A for AMX where B is split, too; measured: as fast as AVX-512 at 48 to 56 */
+/* rows of A by DEPTH stay in the second-level cache while the panels of a block pass */
+#define ROW_BLOCK 256
+/* of a block that packs its rows of A; below, that takes longer than it saves */
+#define PACKED_COLUMNS_LEAST 128
+/* of A for AMX where B is split, too; measured: as fast as AVX-512 at 48 to 56 */
+#define TILES_ROWS_LEAST 64
 #define TILES_ROWS_BF16 33      /* where B is bf16: 1.5 times as fast */
 #define TILES_COLUMNS_LEAST 128 /* of a block for AMX */
-#define BLOCK_WORK (1 << 19) /* multiply-adds wanted in a block; below, waking a thread costs more than it gives */
-#define FEW_BYTES (1 << 18)  /* or bytes of B, where each is read for few rows: memory takes as long for them */
+/* multiply-adds wanted in a block; below, waking a thread costs more than it gives */
+#define BLOCK_WORK (1 << 19)
+/* or bytes of B, where each is read for few rows: memory takes as long for them */
+#define FEW_BYTES (1 << 18)
 
 typedef struct kernels {
   int lanes, tile_rows, panel; /* panel: columns of one of B */
-  void (*tile)(int rows, int vecs, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, int64_t b_step, float *c,
-               int64_t ldc, int add);
-  void (*pack)(const char *b, int64_t row_bytes, int dtype, int trans, int64_t n, int64_t k, float *panel);
-  void (*pack_a)(const float *a, int64_t lda, int64_t rows, int64_t k, int64_t height, float *strips);
-  void (*few_rows)(int dtype, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const char *b, int64_t row_bytes, float *c,
-                   int64_t ldc, int add);
+  void (*tile)(int rows, int vecs, int64_t k, const float *a, int64_t row_step, int64_t k_step,
+               const float *b, int64_t b_step, float *c, int64_t ldc, int add);
+  void (*pack)(const char *b, int64_t row_bytes, int dtype, int trans, int64_t n, int64_t k,
+               float *panel);
+  void (*pack_a)(const float *a, int64_t lda, int64_t rows, int64_t k, int64_t height,
+                 float *strips);
+  void (*few_rows)(int dtype, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+                   const char *b, int64_t row_bytes, float *c, int64_t ldc, int add);
 } kernels;
 
-_Static_assert(ROW_BLOCK * DEPTH * sizeof(float) <= SMFT__ROOM_BYTES, "a block's rows of A fit a room");
+_Static_assert(ROW_BLOCK *DEPTH * sizeof(float) <= SMFT__ROOM_BYTES,
+               "a block's rows of A fit a room");
 static const kernels by_level[3] = {
     {4, 6, 8, any_tile_portable, pack_portable, pack_a_portable, few_rows_portable},
 #if defined(__x86_64__)
@@ -47,12 +58,14 @@ typedef struct gemm_plan {
   smft_ctx *ctx;
   const smft__gemm_args *args;
   const kernels *use;
-  int64_t b_size;                 /* bytes of an element of B */
+  int64_t b_size;                  /* bytes of an element of B */
   int64_t row_block, column_block; /* of C, the last ones smaller */
   int64_t row_blocks, column_blocks;
   int64_t depth; /* of k at a time */
   int few, tiles;
-  int pack_a; /* A stored (k, m) where some panels pass over it: where it is, each p of a tile is on another line, and another page */
+  /* A stored (k, m) where some panels pass over it: where it is, each p of a tile is on another
+   * line, and another page */
+  int pack_a;
 } gemm_plan;
 
 /* n cut in equal pieces of at most `most`, each a multiple of `unit` except the last. */
@@ -61,14 +74,15 @@ static int64_t even_piece(int64_t n, int64_t most, int64_t unit) {
   return smft__blocks(smft__blocks(n, pieces), unit) * unit;
 }
 
-/* Columns of a block: so many units that a block is worth a thread's while, but no more.  share: the part of that which a unit is. */
+/* Columns of a block: so many units that a block is worth a thread's while, but no more.  share:
+ * the part of that which a unit is. */
 static int64_t columns_for(const smft__gemm_args *args, double share, int64_t unit) {
   int64_t units = share < 1 ? 1 + (int64_t)(1 / share) : 1;
   return even_piece(args->n, units < smft__blocks(args->n, unit) ? units * unit : args->n, unit);
 }
 
-/* Up to so many rows with B stored (n, k): dot products, no packing.  Each dot product ends in a sum over lanes, which short ones feel;
- * measured. */
+/* Up to so many rows with B stored (n, k): dot products, no packing.  Each dot product ends in a
+ * sum over lanes, which short ones feel; measured. */
 static int64_t few_rows_for(int64_t k) {
   if (k < 128)
     return 4;
@@ -77,27 +91,34 @@ static int64_t few_rows_for(int64_t k) {
 
 /* Worth packing both operands for. */
 static int wants_tiles(const smft_ctx *ctx, const smft__gemm_args *args) {
-  return args->m >= (args->b_dtype == SMFT__BF16 ? TILES_ROWS_BF16 : TILES_ROWS_LEAST) && args->n >= SMFT__TILES_UNIT && args->k >= SMFT__TILES_UNIT &&
+  return args->m >= (args->b_dtype == SMFT__BF16 ? TILES_ROWS_BF16 : TILES_ROWS_LEAST) &&
+         args->n >= SMFT__TILES_UNIT && args->k >= SMFT__TILES_UNIT &&
          smft__cpu_has_tiles(ctx->options.flags & SMFT_CTX_AMX);
 }
 
-/* Columns of a block that packs its rows of A anew: as few blocks as keep `lanes` threads busy to the end, two a thread, or one where those
- * are equal; `unit` columns are a panel. */
-static int64_t columns_for_packing(const gemm_plan *plan, int32_t lanes, int64_t unit, int64_t least) {
-  int64_t n = plan->args->n, row_blocks = smft__blocks(plan->args->m, plan->row_block), panels = smft__blocks(n, unit);
-  int64_t once = smft__blocks(lanes, row_blocks), twice = smft__blocks(2 * (int64_t)lanes, row_blocks);
-  int64_t wanted = smft__blocks(n, lanes == 1 || (panels % once == 0 && panels % twice != 0) ? once : twice);
+/* Columns of a block that packs its rows of A anew: as few blocks as keep `lanes` threads busy to
+ * the end, two a thread, or one where those are equal; `unit` columns are a panel. */
+static int64_t columns_for_packing(const gemm_plan *plan, int32_t lanes, int64_t unit,
+                                   int64_t least) {
+  int64_t n = plan->args->n, row_blocks = smft__blocks(plan->args->m, plan->row_block);
+  int64_t panels = smft__blocks(n, unit);
+  int64_t once = smft__blocks(lanes, row_blocks);
+  int64_t twice = smft__blocks(2 * (int64_t)lanes, row_blocks);
+  int64_t wanted =
+      smft__blocks(n, lanes == 1 || (panels % once == 0 && panels % twice != 0) ? once : twice);
   return even_piece(n, wanted > least ? wanted : least, unit);
 }
 
 static void cut_for_tiles(gemm_plan *plan, int32_t lanes) {
-  plan->row_block = even_piece(plan->args->m, smft__gemm_tiles_rows(plan->args->k), SMFT__TILES_UNIT);
+  plan->row_block =
+      even_piece(plan->args->m, smft__gemm_tiles_rows(plan->args->k), SMFT__TILES_UNIT);
   plan->column_block = columns_for_packing(plan, lanes, SMFT__TILES_UNIT, TILES_COLUMNS_LEAST);
 }
 
 static void cut_for_few(gemm_plan *plan) {
   const smft__gemm_args *args = plan->args;
-  double area = 16 * (double)args->k, of_bytes = area * (double)plan->b_size / FEW_BYTES, share = (double)args->m * area / BLOCK_WORK;
+  double area = 16 * (double)args->k, of_bytes = area * (double)plan->b_size / FEW_BYTES;
+  double share = (double)args->m * area / BLOCK_WORK;
   plan->row_block = args->m;
   plan->column_block = columns_for(args, of_bytes > share ? of_bytes : share, 16);
 }
@@ -108,11 +129,16 @@ static void cut_for_vectors(gemm_plan *plan, int32_t lanes) {
   if (plan->pack_a)
     plan->column_block = columns_for_packing(plan, lanes, plan->use->panel, PACKED_COLUMNS_LEAST);
   else
-    plan->column_block = columns_for(args, (double)plan->row_block * plan->use->panel * (double)args->k / BLOCK_WORK, plan->use->panel);
+    plan->column_block =
+        columns_for(args, (double)plan->row_block * plan->use->panel * (double)args->k / BLOCK_WORK,
+                    plan->use->panel);
 }
 
 static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t lanes) {
-  gemm_plan plan = {.ctx = ctx, .args = args, .use = &by_level[smft__cpu_level()], .b_size = args->b_dtype == SMFT__F32 ? 4 : 2};
+  gemm_plan plan = {.ctx = ctx,
+                    .args = args,
+                    .use = &by_level[smft__cpu_level()],
+                    .b_size = args->b_dtype == SMFT__F32 ? 4 : 2};
   plan.few = args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
   plan.tiles = !plan.few && wants_tiles(ctx, args);
   plan.pack_a = args->trans_a && args->n >= PACKED_COLUMNS_LEAST;
@@ -135,7 +161,8 @@ static const char *b_at(const gemm_plan *plan, int64_t p, int64_t j) {
   return (const char *)args->b + index * plan->b_size;
 }
 
-typedef struct gemm_panel { /* columns [column, column + columns) of op(B) over [start, start + depth) of k */
+/* columns [column, column + columns) of op(B) over [start, start + depth) of k */
+typedef struct gemm_panel {
   const float *b;
   int64_t b_step, column, columns, start, depth;
 } gemm_panel;
@@ -146,12 +173,13 @@ static int64_t tile_height(const gemm_plan *plan, int64_t rows) {
 }
 
 /* A tile whose last vector is not full goes through the stack. */
-static void edge_tile(const gemm_plan *plan, const gemm_panel *panel, int rows, int64_t row, const float *a, int64_t row_step,
-                      int64_t k_step, int add) {
+static void edge_tile(const gemm_plan *plan, const gemm_panel *panel, int rows, int64_t row,
+                      const float *a, int64_t row_step, int64_t k_step, int add) {
   float tile[MOST_TILE];
   int vecs = (int)smft__blocks(panel->columns, plan->use->lanes);
   int64_t width = (int64_t)vecs * plan->use->lanes;
-  plan->use->tile(rows, vecs, panel->depth, a, row_step, k_step, panel->b, panel->b_step, tile, width, 0);
+  plan->use->tile(rows, vecs, panel->depth, a, row_step, k_step, panel->b, panel->b_step, tile,
+                  width, 0);
   for (int64_t i = 0; i < rows; i++) {
     float *c = plan->args->c + (row + i) * plan->args->ldc + panel->column;
     for (int64_t j = 0; j < panel->columns; j++)
@@ -159,63 +187,75 @@ static void edge_tile(const gemm_plan *plan, const gemm_panel *panel, int rows, 
   }
 }
 
-/* Rows [begin, end) of C by one panel.  strips: those rows of A over the panel's depth, packed; NULL: they are read where they are. */
-static void panel_rows(const gemm_plan *plan, const gemm_panel *panel, const float *strips, int64_t begin, int64_t end) {
+/* Rows [begin, end) of C by one panel.  strips: those rows of A over the panel's depth, packed;
+ * NULL: they are read where they are. */
+static void panel_rows(const gemm_plan *plan, const gemm_panel *panel, const float *strips,
+                       int64_t begin, int64_t end) {
   const smft__gemm_args *args = plan->args;
   int64_t height = tile_height(plan, end - begin);
-  int64_t row_step = args->trans_a ? 1 : args->lda, k_step = strips ? height : args->trans_a ? args->lda : 1;
+  int64_t row_step = args->trans_a ? 1 : args->lda;
+  int64_t k_step = strips ? height : args->trans_a ? args->lda : 1;
   int add = args->accumulate || panel->start > 0;
   for (int64_t i = begin; i < end; i += height) {
     int rows = (int)smft__least(height, end - i);
-    const float *a = strips ? strips + (i - begin) * panel->depth : args->a + i * row_step + panel->start * k_step;
+    const float *a = strips ? strips + (i - begin) * panel->depth
+                            : args->a + i * row_step + panel->start * k_step;
     if (panel->columns % plan->use->lanes == 0)
-      plan->use->tile(rows, (int)(panel->columns / plan->use->lanes), panel->depth, a, row_step, k_step, panel->b, panel->b_step,
-                      args->c + i * args->ldc + panel->column, args->ldc, add);
+      plan->use->tile(rows, (int)(panel->columns / plan->use->lanes), panel->depth, a, row_step,
+                      k_step, panel->b, panel->b_step, args->c + i * args->ldc + panel->column,
+                      args->ldc, add);
     else
       edge_tile(plan, panel, rows, i, a, row_step, k_step, add);
   }
 }
 
-/* Full f32 panels that only few rows would use are read where they are, when their address allows it. */
+/* Full f32 panels that only few rows would use are read where they are, when their address allows
+ * it. */
 static int read_directly(const gemm_plan *plan, int64_t rows, int64_t columns) {
   const smft__gemm_args *args = plan->args;
-  return !args->trans_b && args->b_dtype == SMFT__F32 && columns % plan->use->lanes == 0 && rows <= 2 * plan->use->tile_rows &&
-         (uintptr_t)args->b % sizeof(float) == 0;
+  return !args->trans_b && args->b_dtype == SMFT__F32 && columns % plan->use->lanes == 0 &&
+         rows <= 2 * plan->use->tile_rows && (uintptr_t)args->b % sizeof(float) == 0;
 }
 
 /* strips: room for rows of A, packed, or NULL. */
-static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end, float *strips) {
+static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column,
+                        int64_t column_end, float *strips) {
   const smft__gemm_args *args = plan->args;
   int64_t width = even_piece(column_end - column, plan->use->panel, plan->use->lanes);
   float packed[MOST_PANEL] __attribute__((aligned(64)));
   for (int64_t p = 0; p < args->k; p += plan->depth) {
     int64_t deep = smft__least(plan->depth, args->k - p);
     if (strips)
-      plan->use->pack_a(args->a + p * args->lda + row, args->lda, row_end - row, deep, tile_height(plan, row_end - row), strips);
+      plan->use->pack_a(args->a + p * args->lda + row, args->lda, row_end - row, deep,
+                        tile_height(plan, row_end - row), strips);
     for (int64_t j = column; j < column_end; j += width) {
       gemm_panel panel = {packed, plan->use->panel, j, smft__least(width, column_end - j), p, deep};
       if (read_directly(plan, row_end - row, panel.columns)) {
         panel.b = (const float *)(const void *)b_at(plan, p, j);
         panel.b_step = args->ldb;
       } else {
-        plan->use->pack(b_at(plan, p, j), args->ldb * plan->b_size, args->b_dtype, args->trans_b, panel.columns, panel.depth, packed);
+        plan->use->pack(b_at(plan, p, j), args->ldb * plan->b_size, args->b_dtype, args->trans_b,
+                        panel.columns, panel.depth, packed);
       }
       panel_rows(plan, &panel, strips, row, row_end);
     }
   }
 }
 
-/* Sixteen columns at a time, so that B comes from the nearest cache for all rows but the first few. */
+/* Sixteen columns at a time, so that B comes from the nearest cache for all rows but the first few.
+ */
 static void few_block(const gemm_plan *plan, int64_t column, int64_t column_end) {
   const smft__gemm_args *args = plan->args;
   for (int64_t j = column; j < column_end; j += 16)
-    plan->use->few_rows(args->b_dtype, args->m, smft__least(16, column_end - j), args->k, args->a, args->lda, b_at(plan, 0, j),
-                        args->ldb * plan->b_size, args->c + j, args->ldc, args->accumulate);
+    plan->use->few_rows(args->b_dtype, args->m, smft__least(16, column_end - j), args->k, args->a,
+                        args->lda, b_at(plan, 0, j), args->ldb * plan->b_size, args->c + j,
+                        args->ldc, args->accumulate);
 }
 
-/* Without memory to pack into, the vectors read A where it is: the same bits where they would have packed it, right up to rounding where
- * AMX would. */
-static void packing_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
+/* Without memory to pack into, the vectors read A where it is: the same bits where they would have
+ * packed it, right up to rounding where AMX would. */
+static void packing_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column,
+                          int64_t column_end) {
   void *room = smft__room_take(plan->ctx);
   if (room && plan->tiles)
     smft__gemm_tiles_block(plan->args, row, row_end, column, column_end, room);
@@ -224,15 +264,19 @@ static void packing_block(const gemm_plan *plan, int64_t row, int64_t row_end, i
   smft__room_give(plan->ctx, room);
 }
 
-static void look_at(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
+static void look_at(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column,
+                    int64_t column_end) {
   const smft__gemm_args *args = plan->args;
-  if (!smft__vector()->all_finite(args->c + row * args->ldc + column, row_end - row, column_end - column, args->ldc))
+  if (!smft__vector()->all_finite(args->c + row * args->ldc + column, row_end - row,
+                                  column_end - column, args->ldc))
     atomic_store(args->not_finite, 1);
 }
 
 static void run_block(const gemm_plan *plan, int64_t block) {
-  int64_t row = block / plan->column_blocks * plan->row_block, column = block % plan->column_blocks * plan->column_block;
-  int64_t row_end = smft__least(row + plan->row_block, plan->args->m), column_end = smft__least(column + plan->column_block, plan->args->n);
+  int64_t row = block / plan->column_blocks * plan->row_block;
+  int64_t column = block % plan->column_blocks * plan->column_block;
+  int64_t row_end = smft__least(row + plan->row_block, plan->args->m);
+  int64_t column_end = smft__least(column + plan->column_block, plan->args->n);
   if (plan->few)
     few_block(plan, column, column_end);
   else if (plan->tiles || plan->pack_a)
@@ -276,9 +320,7 @@ void smft__gemm_several(smft_ctx *ctx, const smft__gemm_args *args, int32_t n) {
   smft__parallel_for(ctx, blocks, run_one_of, plans);
 }
 
-void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args) {
-  smft__gemm_several(ctx, args, 1);
-}
+void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args) { smft__gemm_several(ctx, args, 1); }
 
 void smft__gemm_serial(smft_ctx *ctx, const smft__gemm_args *args) {
   if (trivial(args))
@@ -288,6 +330,4 @@ void smft__gemm_serial(smft_ctx *ctx, const smft__gemm_args *args) {
     run_block(&plan, block);
 }
 
-smft_status smft__gemm_reserve(smft_ctx *ctx) {
-  return smft__rooms_reserve(ctx, smft__lanes(ctx));
-}
+smft_status smft__gemm_reserve(smft_ctx *ctx) { return smft__rooms_reserve(ctx, smft__lanes(ctx)); }

@@ -1,5 +1,6 @@
-/* levels: compiles the file SMFT__BODY once for each instruction set (nn/simd.h says with what words).  No include guard: a .c file defines
- * SMFT__BODY and includes this; its functions SMFT__FN(name) are then name_portable, name_avx2 and name_avx512. */
+/* levels: compiles the file SMFT__BODY once for each instruction set (nn/simd.h says with what
+ * words).  No include guard: a .c file defines SMFT__BODY and includes this; its functions
+ * SMFT__FN(name) are then name_portable, name_avx2 and name_avx512. */
 #include "data/tensor.h"
 #include "nn/cpu.h"
 #include <stdint.h>

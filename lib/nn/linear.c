@@ -23,27 +23,59 @@ static void fill_rows(void *arg, int64_t block, int32_t lane) {
     smft__vector()->to_f32(work->bias->data, work->bias->dtype, work->out, work->y + t * work->out);
 }
 
-static smft__gemm_args forward_args(const smft__tensor *w, const float *x, int64_t n_tokens, float *y) {
+static smft__gemm_args forward_args(const smft__tensor *w, const float *x, int64_t n_tokens,
+                                    float *y) {
   int64_t out = w->shape[0], in = w->shape[1];
-  smft__gemm_args args = {.m = n_tokens, .n = out, .k = in, .a = x, .lda = in, .trans_b = 1, .b = w->data, .ldb = in,
-                          .b_dtype = w->dtype, .c = y, .ldc = out};
+  smft__gemm_args args = {.m = n_tokens,
+                          .n = out,
+                          .k = in,
+                          .a = x,
+                          .lda = in,
+                          .trans_b = 1,
+                          .b = w->data,
+                          .ldb = in,
+                          .b_dtype = w->dtype,
+                          .c = y,
+                          .ldc = out};
   return args;
 }
 
-static smft__gemm_args input_args(const smft__tensor *w, const float *dy, int64_t n_tokens, float *dx, int accumulate) {
+static smft__gemm_args input_args(const smft__tensor *w, const float *dy, int64_t n_tokens,
+                                  float *dx, int accumulate) {
   int64_t out = w->shape[0], in = w->shape[1];
-  smft__gemm_args args = {.m = n_tokens, .n = in, .k = out, .a = dy, .lda = out, .b = w->data, .ldb = in, .b_dtype = w->dtype,
-                          .accumulate = accumulate, .c = dx, .ldc = in};
+  smft__gemm_args args = {.m = n_tokens,
+                          .n = in,
+                          .k = out,
+                          .a = dy,
+                          .lda = out,
+                          .b = w->data,
+                          .ldb = in,
+                          .b_dtype = w->dtype,
+                          .accumulate = accumulate,
+                          .c = dx,
+                          .ldc = in};
   return args;
 }
 
-static smft__gemm_args weight_args(const float *x, const float *dy, int64_t n_tokens, int64_t in, int64_t out, float *dw) {
-  smft__gemm_args args = {.m = out, .n = in, .k = n_tokens, .a = dy, .lda = out, .trans_a = 1, .b = x, .ldb = in,
-                          .b_dtype = SMFT__F32, .accumulate = 1, .c = dw, .ldc = in};
+static smft__gemm_args weight_args(const float *x, const float *dy, int64_t n_tokens, int64_t in,
+                                   int64_t out, float *dw) {
+  smft__gemm_args args = {.m = out,
+                          .n = in,
+                          .k = n_tokens,
+                          .a = dy,
+                          .lda = out,
+                          .trans_a = 1,
+                          .b = x,
+                          .ldb = in,
+                          .b_dtype = SMFT__F32,
+                          .accumulate = 1,
+                          .c = dw,
+                          .ldc = in};
   return args;
 }
 
-void smft__linear_forward(smft_ctx *ctx, const smft__tensor *w, const smft__tensor *bias, const float *x, int64_t n_tokens, float *y) {
+void smft__linear_forward(smft_ctx *ctx, const smft__tensor *w, const smft__tensor *bias,
+                          const float *x, int64_t n_tokens, float *y) {
   smft__gemm_args args = forward_args(w, x, n_tokens, y);
   if (bias && bias->data) {
     bias_work work = {bias, NULL, y, NULL, n_tokens, args.n};
@@ -53,7 +85,8 @@ void smft__linear_forward(smft_ctx *ctx, const smft__tensor *w, const smft__tens
   smft__gemm(ctx, &args);
 }
 
-int smft__linear_forward_finite(smft_ctx *ctx, const smft__tensor *w, const float *x, int64_t n_tokens, float *y) {
+int smft__linear_forward_finite(smft_ctx *ctx, const smft__tensor *w, const float *x,
+                                int64_t n_tokens, float *y) {
   smft__gemm_args args = forward_args(w, x, n_tokens, y);
   atomic_int not_finite = 0;
   args.not_finite = &not_finite;
@@ -61,15 +94,16 @@ int smft__linear_forward_finite(smft_ctx *ctx, const smft__tensor *w, const floa
   return !atomic_load(&not_finite);
 }
 
-void smft__linears_forward(smft_ctx *ctx, const smft__tensor *const *ws, int32_t n, const float *x, int64_t n_tokens, float *const *ys) {
+void smft__linears_forward(smft_ctx *ctx, const smft__tensor *const *ws, int32_t n, const float *x,
+                           int64_t n_tokens, float *const *ys) {
   smft__gemm_args args[SMFT__GEMM_MOST];
   for (int32_t i = 0; i < n; i++)
     args[i] = forward_args(ws[i], x, n_tokens, ys[i]);
   smft__gemm_several(ctx, args, n);
 }
 
-void smft__linear_backward(smft_ctx *ctx, const smft__tensor *w, const float *x, const float *dy, int64_t n_tokens, float *dx,
-                           int accumulate, float *dw) {
+void smft__linear_backward(smft_ctx *ctx, const smft__tensor *w, const float *x, const float *dy,
+                           int64_t n_tokens, float *dx, int accumulate, float *dw) {
   smft__gemm_args args[2];
   int32_t n = 0;
   if (dw)
@@ -79,7 +113,8 @@ void smft__linear_backward(smft_ctx *ctx, const smft__tensor *w, const float *x,
   smft__gemm_several(ctx, args, n);
 }
 
-void smft__linear_backward_input(smft_ctx *ctx, const smft__tensor *w, const float *dy, int64_t n_tokens, float *dx, int accumulate) {
+void smft__linear_backward_input(smft_ctx *ctx, const smft__tensor *w, const float *dy,
+                                 int64_t n_tokens, float *dx, int accumulate) {
   smft__gemm_args args = input_args(w, dy, n_tokens, dx, accumulate);
   smft__gemm(ctx, &args);
 }
@@ -93,8 +128,8 @@ static void bias_columns(void *arg, int64_t block, int32_t lane) {
     smft__vector()->add_scaled(work->db + begin, work->dy + t * work->out + begin, 1.0f, width);
 }
 
-void smft__linear_backward_weight(smft_ctx *ctx, const float *x, const float *dy, int64_t n_tokens, int64_t in, int64_t out, float *dw,
-                                  float *db) {
+void smft__linear_backward_weight(smft_ctx *ctx, const float *x, const float *dy, int64_t n_tokens,
+                                  int64_t in, int64_t out, float *dw, float *db) {
   smft__gemm_args args = weight_args(x, dy, n_tokens, in, out, dw);
   smft__gemm(ctx, &args);
   if (db) {

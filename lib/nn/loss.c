@@ -1,4 +1,5 @@
-/* loss: cross-entropy over the vocabulary, its gradient in place, and the divergence of two rows of logits. */
+/* loss: cross-entropy over the vocabulary, its gradient in place, and the divergence of two rows of
+ * logits. */
 #include "nn/loss.h"
 #include "base/parallel.h"
 #include "nn/vector.h"
@@ -43,7 +44,8 @@ static void nll_block(void *arg, int64_t block, int32_t lane) {
   }
 }
 
-void smft__nll_rows(smft_ctx *ctx, const float *logits, const int32_t *targets, int64_t m, int64_t vocab, float *nll) {
+void smft__nll_rows(smft_ctx *ctx, const float *logits, const int32_t *targets, int64_t m,
+                    int64_t vocab, float *nll) {
   loss_work work = {.logits = logits, .targets = targets, .nll = nll, .m = m, .vocab = vocab};
   each_rows(ctx, &work, nll_block);
 }
@@ -54,7 +56,8 @@ static void gradient_block(void *arg, int64_t block, int32_t lane) {
   int64_t vocab = work->vocab;
   (void)lane;
   for (int64_t i = block * work->rows; i < block_end(work, block); i++) {
-    float *row = work->gradient + i * vocab, most = vector->maximum(row, vocab), wanted = row[work->targets[i]];
+    float *row = work->gradient + i * vocab, most = vector->maximum(row, vocab);
+    float wanted = row[work->targets[i]];
     double sum = vector->exp_sum(row, 1.0f, most, vocab, row);
     vector->scale(row, row, (float)((double)work->scale[i] / sum), vocab);
     row[work->targets[i]] -= work->scale[i];
@@ -62,9 +65,10 @@ static void gradient_block(void *arg, int64_t block, int32_t lane) {
   }
 }
 
-void smft__nll_rows_backward(smft_ctx *ctx, float *logits, const int32_t *targets, const float *scale, int64_t m, int64_t vocab,
-                             float *nll) {
-  loss_work work = {.gradient = logits, .scale = scale, .targets = targets, .nll = nll, .m = m, .vocab = vocab};
+void smft__nll_rows_backward(smft_ctx *ctx, float *logits, const int32_t *targets,
+                             const float *scale, int64_t m, int64_t vocab, float *nll) {
+  loss_work work = {
+      .gradient = logits, .scale = scale, .targets = targets, .nll = nll, .m = m, .vocab = vocab};
   each_rows(ctx, &work, gradient_block);
 }
 
@@ -83,10 +87,12 @@ static void kl_block(void *arg, int64_t block, int32_t lane) {
   const loss_work *work = arg;
   (void)lane;
   for (int64_t i = block * work->rows; i < block_end(work, block); i++)
-    work->kl[i] = divergence(work->logits + i * work->vocab, work->other + i * work->vocab, work->vocab);
+    work->kl[i] =
+        divergence(work->logits + i * work->vocab, work->other + i * work->vocab, work->vocab);
 }
 
-void smft__kl_rows(smft_ctx *ctx, const float *p_logits, const float *q_logits, int64_t m, int64_t vocab, double *kl) {
+void smft__kl_rows(smft_ctx *ctx, const float *p_logits, const float *q_logits, int64_t m,
+                   int64_t vocab, double *kl) {
   loss_work work = {.logits = p_logits, .other = q_logits, .kl = kl, .m = m, .vocab = vocab};
   each_rows(ctx, &work, kl_block);
 }

@@ -1,4 +1,5 @@
-/* norm: RMSNorm, forward and backward.  Rows in parallel; the weight's gradient in columns, so that each is summed in token order. */
+/* norm: RMSNorm, forward and backward.  Rows in parallel; the weight's gradient in columns, so that
+ * each is summed in token order. */
 #include "nn/norm.h"
 #include "base/parallel.h"
 #include "nn/vector.h"
@@ -21,7 +22,8 @@ static int64_t rows_in_block(int64_t d) { return d < BLOCK_ELEMENTS ? BLOCK_ELEM
 static void forward_rows(void *arg, int64_t block, int32_t lane) {
   const norm_work *work = arg;
   const smft__vector_ops *vector = smft__vector();
-  int64_t d = work->d, begin = block * work->rows, end = smft__least(begin + work->rows, work->n_tokens);
+  int64_t d = work->d, begin = block * work->rows;
+  int64_t end = smft__least(begin + work->rows, work->n_tokens);
   float room[CHUNK];
   (void)lane;
   for (int64_t t = begin; t < end; t++) {
@@ -29,16 +31,23 @@ static void forward_rows(void *arg, int64_t block, int32_t lane) {
     float inv = 1.0f / sqrtf(vector->dot(x, x, d) / (float)d + work->eps);
     for (int64_t j = 0; j < d; j += CHUNK) {
       int64_t n = smft__least(CHUNK, d - j);
-      vector->scale_weighted(work->y + t * d + j, x + j, smft__as_f32(work->weight, j, n, room), inv, n);
+      vector->scale_weighted(work->y + t * d + j, x + j, smft__as_f32(work->weight, j, n, room),
+                             inv, n);
     }
     if (work->inv_rms)
       work->inv_rms[t] = inv;
   }
 }
 
-void smft__rmsnorm_forward(smft_ctx *ctx, const smft__tensor *weight, float eps, const float *x, int64_t n_tokens, int64_t d, float *y,
-                           float *inv_rms) {
-  norm_work work = {.weight = weight, .eps = eps, .x = x, .y = y, .inv_rms = inv_rms, .n_tokens = n_tokens, .d = d,
+void smft__rmsnorm_forward(smft_ctx *ctx, const smft__tensor *weight, float eps, const float *x,
+                           int64_t n_tokens, int64_t d, float *y, float *inv_rms) {
+  norm_work work = {.weight = weight,
+                    .eps = eps,
+                    .x = x,
+                    .y = y,
+                    .inv_rms = inv_rms,
+                    .n_tokens = n_tokens,
+                    .d = d,
                     .rows = rows_in_block(d)};
   smft__parallel_for(ctx, smft__blocks(n_tokens, work.rows), forward_rows, &work);
 }
@@ -58,15 +67,18 @@ static float weighted_dot(const norm_work *work, const float *x, const float *dy
 /* y = x r w, r = (mean(x^2) + eps)^(-1/2):  dx = r w dy - x r^3 / d * sum(dy w x) */
 static void backward_rows(void *arg, int64_t block, int32_t lane) {
   const norm_work *work = arg;
-  int64_t d = work->d, begin = block * work->rows, end = smft__least(begin + work->rows, work->n_tokens);
+  int64_t d = work->d, begin = block * work->rows;
+  int64_t end = smft__least(begin + work->rows, work->n_tokens);
   float room[CHUNK];
   (void)lane;
   for (int64_t t = begin; t < end; t++) {
     const float *x = work->x + t * d, *dy = work->dy + t * d;
-    float inv = work->given_inv_rms[t], pull = inv * inv * inv / (float)d * weighted_dot(work, x, dy);
+    float inv = work->given_inv_rms[t];
+    float pull = inv * inv * inv / (float)d * weighted_dot(work, x, dy);
     for (int64_t j = 0; j < d; j += CHUNK) {
       int64_t n = smft__least(CHUNK, d - j);
-      smft__vector()->norm_back(work->dx + t * d + j, x + j, dy + j, smft__as_f32(work->weight, j, n, room), inv, pull, n);
+      smft__vector()->norm_back(work->dx + t * d + j, x + j, dy + j,
+                                smft__as_f32(work->weight, j, n, room), inv, pull, n);
     }
   }
 }
@@ -83,9 +95,17 @@ static void weight_columns(void *arg, int64_t block, int32_t lane) {
   }
 }
 
-void smft__rmsnorm_backward(smft_ctx *ctx, const smft__tensor *weight, const float *x, const float *inv_rms, const float *dy,
-                            int64_t n_tokens, int64_t d, float *dx, float *dw) {
-  norm_work work = {.weight = weight, .x = x, .dy = dy, .given_inv_rms = inv_rms, .dx = dx, .dw = dw, .n_tokens = n_tokens, .d = d,
+void smft__rmsnorm_backward(smft_ctx *ctx, const smft__tensor *weight, const float *x,
+                            const float *inv_rms, const float *dy, int64_t n_tokens, int64_t d,
+                            float *dx, float *dw) {
+  norm_work work = {.weight = weight,
+                    .x = x,
+                    .dy = dy,
+                    .given_inv_rms = inv_rms,
+                    .dx = dx,
+                    .dw = dw,
+                    .n_tokens = n_tokens,
+                    .d = d,
                     .rows = rows_in_block(d)};
   if (dw)
     smft__parallel_for(ctx, smft__blocks(d, WEIGHT_COLUMNS), weight_columns, &work);

@@ -1,6 +1,7 @@
-/* rope: rotary positions.  Angles are position * theta^(-2i / head_dim) in double.  Within a block of tokens the next position's sine and
- * cosine come from turning the last one's by one step (an error of 1e-16 each, afresh in every block): sincos is taken only where a run of
- * positions begins. */
+/* rope: rotary positions.  Angles are position * theta^(-2i / head_dim) in double.  Within a block
+ * of tokens the next position's sine and cosine come from turning the last one's by one step (an
+ * error of 1e-16 each, afresh in every block): sincos is taken only where a run of positions
+ * begins. */
 #include "nn/rope.h"
 #include "base/parallel.h"
 #include "nn/vector.h"
@@ -50,7 +51,8 @@ static void turn_on(rope_turn *turn) {
 }
 
 /* All heads of one token, frequencies [first, first + turn->n). */
-static void rotate_token(const rope_work *work, const rope_turn *turn, int64_t token, int64_t first) {
+static void rotate_token(const rope_work *work, const rope_turn *turn, int64_t token,
+                         int64_t first) {
   float cosine[CHUNK], sine[CHUNK];
   for (int64_t i = 0; i < turn->n; i++) {
     cosine[i] = (float)turn->cosine[i];
@@ -64,7 +66,8 @@ static void rotate_token(const rope_work *work, const rope_turn *turn, int64_t t
 
 static void rotate_block(void *arg, int64_t block, int32_t lane) {
   const rope_work *work = arg;
-  int64_t begin = block * BLOCK_TOKENS, end = begin + BLOCK_TOKENS < work->n_tokens ? begin + BLOCK_TOKENS : work->n_tokens;
+  int64_t begin = block * BLOCK_TOKENS;
+  int64_t end = begin + BLOCK_TOKENS < work->n_tokens ? begin + BLOCK_TOKENS : work->n_tokens;
   rope_turn turn;
   (void)lane;
   for (int64_t first = 0; first < work->half; first += CHUNK) {
@@ -79,8 +82,8 @@ static void rotate_block(void *arg, int64_t block, int32_t lane) {
   }
 }
 
-void smft__rope(smft_ctx *ctx, float *x, const int32_t *positions, int64_t n_tokens, int32_t n_heads, int32_t head_dim, double theta,
-                int inverse) {
+void smft__rope(smft_ctx *ctx, float *x, const int32_t *positions, int64_t n_tokens,
+                int32_t n_heads, int32_t head_dim, double theta, int inverse) {
   rope_work work = {x, positions, n_tokens, head_dim / 2, n_heads, theta, inverse};
   smft__parallel_for(ctx, smft__blocks(n_tokens, BLOCK_TOKENS), rotate_block, &work);
 }

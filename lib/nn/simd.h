@@ -1,12 +1,15 @@
-/* simd: one vocabulary of vector operations for each instruction set; deliberately without an include guard.  nn/levels.h includes it with
- * SMFT__LEVEL = 0 (portable, 4 lanes), 1 (AVX2 + FMA + F16C, 8 lanes), 2 (AVX-512, 16 lanes), each time followed by a body of kernels.
+/* simd: one vocabulary of vector operations for each instruction set; deliberately without an
+ * include guard.  nn/levels.h includes it with SMFT__LEVEL = 0 (portable, 4 lanes), 1 (AVX2 + FMA +
+ * F16C, 8 lanes), 2 (AVX-512, 16 lanes), each time followed by a body of kernels.
  *
- *   SMFT__FN(name)  the name of a function of this level        SMFT__TARGET   the attribute it must carry
- *   SMFT__INLINE    for helpers (always inlined)                SMFT__UNROLL   before a loop with a constant count
- *   VEC, LANES      LOAD(p) STORE(p, v) SPLAT(x) FMA(a, b, c) = a * b + c   VMAX(a, b), VMIN(a, b): b where a is NaN or b is
- *   LOAD_BF16(p), LOAD_F16(p): LANES elements as f32            BITS(v), FLOATS(v): the same bits as integers or floats
- *   SHUFFLE(a, b, i...): the lanes i of a and b end to end    ZIP_LOW(a, b), ZIP_HIGH(a, b): lower or upper halves, interleaved
- * Pointers need no alignment at all.  Explicit FMA everywhere: with -std=c11 gcc does not contract on its own, and clang would. */
+ *   SMFT__FN(name)  the name of a function of this level        SMFT__TARGET   the attribute it
+ * must carry SMFT__INLINE    for helpers (always inlined)                SMFT__UNROLL   before a
+ * loop with a constant count VEC, LANES      LOAD(p) STORE(p, v) SPLAT(x) FMA(a, b, c) = a * b + c
+ * VMAX(a, b), VMIN(a, b): b where a is NaN or b is LOAD_BF16(p), LOAD_F16(p): LANES elements as f32
+ * BITS(v), FLOATS(v): the same bits as integers or floats SHUFFLE(a, b, i...): the lanes i of a and
+ * b end to end    ZIP_LOW(a, b), ZIP_HIGH(a, b): lower or upper halves, interleaved Pointers need
+ * no alignment at all.  Explicit FMA everywhere: with -std=c11 gcc does not contract on its own,
+ * and clang would. */
 #undef SMFT__FN
 #undef SMFT__TARGET
 #undef SMFT__INLINE
@@ -39,7 +42,8 @@
 #define FLOATS(v) ((VEC)(v))
 #define LOAD(p) ((VEC) * (const SMFT__FN(loose) *)(const void *)(p))
 #define STORE(p, v) (*(SMFT__FN(loose) *)(void *)(p) = (v))
-/* As many i as there are lanes.  gcc learnt clang's word for it in 12; its own wants the i in integers as wide as the lanes. */
+/* As many i as there are lanes.  gcc learnt clang's word for it in 12; its own wants the i in
+ * integers as wide as the lanes. */
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE_BY(integers, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -57,8 +61,9 @@
 #define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define VMAX(a, b) _mm512_max_ps(a, b)
 #define VMIN(a, b) _mm512_min_ps(a, b)
-#define LOAD_BF16(p) \
-  _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p))), 16))
+#define LOAD_BF16(p)                                                                               \
+  _mm512_castsi512_ps(_mm512_slli_epi32(                                                           \
+      _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p))), 16))
 #define LOAD_F16(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
@@ -72,7 +77,9 @@
 #define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define VMAX(a, b) _mm256_max_ps(a, b)
 #define VMIN(a, b) _mm256_min_ps(a, b)
-#define LOAD_BF16(p) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))), 16))
+#define LOAD_BF16(p)                                                                               \
+  _mm256_castsi256_ps(_mm256_slli_epi32(                                                           \
+      _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))), 16))
 #define LOAD_F16(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
@@ -109,9 +116,11 @@ static inline __attribute__((always_inline, unused)) VEC SMFT__FN(load_bf16)(con
   const shorts zero = {0};
   shorts h = {0};
   memcpy(&h, source, 4 * sizeof(uint16_t));
-  return FLOATS((IVEC)SHUFFLE_BY(shorts, zero, h, 0, 8, 1, 9, 2, 10, 3, 11)); /* little-endian: each in the upper half */
+  /* little-endian: each in the upper half */
+  return FLOATS((IVEC)SHUFFLE_BY(shorts, zero, h, 0, 8, 1, 9, 2, 10, 3, 11));
 }
-/* The exponent's offset is put right by a multiplication, which also makes subnormal halves right; infinity and NaN are patched in. */
+/* The exponent's offset is put right by a multiplication, which also makes subnormal halves right;
+ * infinity and NaN are patched in. */
 static inline __attribute__((always_inline, unused)) VEC SMFT__FN(load_f16)(const void *source) {
   IVEC half = (BITS(SMFT__FN(load_bf16)(source)) >> 16) & 0xffff;
   IVEC magnitude = half & 0x7fff, sign = (half & 0x8000) << 16;

@@ -1,12 +1,15 @@
-/* vector: the table of row operations for each instruction set.  The operations are vector_body.h's. */
+/* vector: the table of row operations for each instruction set.  The operations are
+ * vector_body.h's. */
 #include "nn/vector.h"
 #define SMFT__BODY "nn/vector_body.h"
 #include "nn/levels.h"
 
-#define TABLE(level)                                                                                                        \
-  {maximum##level,    all_finite##level,     exp_sum##level,   dot##level,    dot_double##level,  scale##level,        \
-   add_scaled##level, scale_weighted##level, norm_back##level, swiglu##level, swiglu_back##level, softmax_back##level, \
-   rotate##level,     to_f32##level}
+#define TABLE(level)                                                                               \
+  {                                                                                                \
+    maximum##level, all_finite##level, exp_sum##level, dot##level, dot_double##level,              \
+        scale##level, add_scaled##level, scale_weighted##level, norm_back##level, swiglu##level,   \
+        swiglu_back##level, softmax_back##level, rotate##level, to_f32##level                      \
+  }
 
 static const smft__vector_ops by_level[3] = {
     TABLE(_portable),

@@ -1,24 +1,39 @@
-/* vector: operations on one row of floats, in the widest instructions the processor has; what norm, ffn, loss, attention and rope are made
- * of.  Sums run in a fixed order that depends on n alone (and on the instruction set).  exp is within 2 units in the last place. */
+/* vector: operations on one row of floats, in the widest instructions the processor has; what norm,
+ * ffn, loss, attention and rope are made of.  Sums run in a fixed order that depends on n alone
+ * (and on the instruction set).  exp is within 2 units in the last place. */
 #ifndef SMFT__VECTOR_H
 #define SMFT__VECTOR_H
 #include "data/tensor.h"
 
 typedef struct smft__vector_ops {
-  float (*maximum)(const float *x, int64_t n);                                           /* NaN may be passed over; n 0: -infinity */
-  int (*all_finite)(const float *x, int64_t rows, int64_t n, int64_t step);              /* no NaN, none infinite: rows of n, `step` apart */
-  double (*exp_sum)(const float *x, float scale, float shift, int64_t n, float *y);      /* y = exp(scale * x - shift); their sum */
-  float (*dot)(const float *a, const float *b, int64_t n);                               /* in f32, several partial sums */
-  double (*dot_double)(const float *a, const float *b, int64_t n);                       /* every product and sum in double */
-  void (*scale)(float *y, const float *x, float factor, int64_t n);                      /* y = factor * x; y may be x */
-  void (*add_scaled)(float *y, const float *x, float factor, int64_t n);                 /* y += factor * x */
-  void (*scale_weighted)(float *y, const float *x, const float *w, float factor, int64_t n); /* y = factor * x * w; y may be x */
-  void (*norm_back)(float *dx, const float *x, const float *dy, const float *w, float a, float b, int64_t n); /* dx += a*dy*w - b*x */
+  /* NaN may be passed over; n 0: -infinity */
+  float (*maximum)(const float *x, int64_t n);
+  /* no NaN, none infinite: rows of n, `step` apart */
+  int (*all_finite)(const float *x, int64_t rows, int64_t n, int64_t step);
+  /* y = exp(scale * x - shift); their sum */
+  double (*exp_sum)(const float *x, float scale, float shift, int64_t n, float *y);
+  /* in f32, several partial sums */
+  float (*dot)(const float *a, const float *b, int64_t n);
+  /* every product and sum in double */
+  double (*dot_double)(const float *a, const float *b, int64_t n);
+  /* y = factor * x; y may be x */
+  void (*scale)(float *y, const float *x, float factor, int64_t n);
+  /* y += factor * x */
+  void (*add_scaled)(float *y, const float *x, float factor, int64_t n);
+  /* y = factor * x * w; y may be x */
+  void (*scale_weighted)(float *y, const float *x, const float *w, float factor, int64_t n);
+  /* dx += a*dy*w - b*x */
+  void (*norm_back)(float *dx, const float *x, const float *dy, const float *w, float a, float b,
+                    int64_t n);
   void (*swiglu)(float *act, const float *gate, const float *up, int64_t n);
-  void (*swiglu_back)(float *d_gate, float *d_up, const float *gate, const float *up, const float *d_act, int64_t n);
-  void (*softmax_back)(float *d, const float *p, float mean, float scale, int64_t n);    /* d = scale * p * (d - mean) */
-  void (*rotate)(float *low, float *high, const float *cosine, const float *sine, int64_t n); /* (low, high) turned by the angle */
-  void (*to_f32)(const void *source, int32_t dtype, int64_t n, float *y);                /* F32, F16 or BF16, any address */
+  void (*swiglu_back)(float *d_gate, float *d_up, const float *gate, const float *up,
+                      const float *d_act, int64_t n);
+  /* d = scale * p * (d - mean) */
+  void (*softmax_back)(float *d, const float *p, float mean, float scale, int64_t n);
+  /* (low, high) turned by the angle */
+  void (*rotate)(float *low, float *high, const float *cosine, const float *sine, int64_t n);
+  /* F32, F16 or BF16, any address */
+  void (*to_f32)(const void *source, int32_t dtype, int64_t n, float *y);
 } smft__vector_ops;
 const smft__vector_ops *smft__vector(void);
 
@@ -26,8 +41,10 @@ const smft__vector_ops *smft__vector(void);
 static inline const void *smft__element(const void *data, int32_t dtype, int64_t index) {
   return (const char *)data + index * (dtype == SMFT__F32 ? 4 : 2);
 }
-/* A tensor's elements as f32: where they are if they are aligned floats, else converted into `room` (n). */
-static inline const float *smft__as_f32(const smft__tensor *tensor, int64_t begin, int64_t n, float *room) {
+/* A tensor's elements as f32: where they are if they are aligned floats, else converted into `room`
+ * (n). */
+static inline const float *smft__as_f32(const smft__tensor *tensor, int64_t begin, int64_t n,
+                                        float *room) {
   const void *from = smft__element(tensor->data, tensor->dtype, begin);
   if (tensor->dtype == SMFT__F32 && (uintptr_t)from % sizeof(float) == 0)
     return from;

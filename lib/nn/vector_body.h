@@ -1,6 +1,6 @@
-/* vector_body: the row operations of vector.h for one instruction set (nn/levels.h includes it).  No include guard.
- * Rows are handled in whole vectors; the rest of a row goes through a padded vector on the stack, so that every element is computed by the
- * same instructions wherever it stands. */
+/* vector_body: the row operations of vector.h for one instruction set (nn/levels.h includes it). No
+ * include guard. Rows are handled in whole vectors; the rest of a row goes through a padded vector
+ * on the stack, so that every element is computed by the same instructions wherever it stands. */
 
 SMFT__INLINE VEC SMFT__FN(load_rest)(const float *x, int64_t n) {
   float padded[LANES] = {0};
@@ -14,27 +14,29 @@ SMFT__INLINE void SMFT__FN(store_rest)(float *y, VEC v, int64_t n) {
   memcpy(y, padded, (size_t)n * sizeof *y);
 }
 
-/* Runs `body` for every vector at i: GET(x) loads, PUT(y, v) stores; the last round may be partial. */
-#define SMFT__EACH(n, body)                          \
-  do {                                               \
-    int64_t i = 0;                                   \
-    for (; i + LANES <= (n); i += LANES) {           \
-      body(SMFT__GET_FULL, SMFT__PUT_FULL)           \
-    }                                                \
-    if (i < (n)) {                                   \
-      int64_t rest = (n) - i;                        \
-      body(SMFT__GET_REST, SMFT__PUT_REST)           \
-    }                                                \
+/* Runs `body` for every vector at i: GET(x) loads, PUT(y, v) stores; the last round may be partial.
+ */
+#define SMFT__EACH(n, body)                                                                        \
+  do {                                                                                             \
+    int64_t i = 0;                                                                                 \
+    for (; i + LANES <= (n); i += LANES) {                                                         \
+      body(SMFT__GET_FULL, SMFT__PUT_FULL)                                                         \
+    }                                                                                              \
+    if (i < (n)) {                                                                                 \
+      int64_t rest = (n)-i;                                                                        \
+      body(SMFT__GET_REST, SMFT__PUT_REST)                                                         \
+    }                                                                                              \
   } while (0)
 #define SMFT__GET_FULL(x) LOAD((x) + i)
 #define SMFT__PUT_FULL(y, v) STORE((y) + i, v)
 #define SMFT__GET_REST(x) SMFT__FN(load_rest)((x) + i, rest)
 #define SMFT__PUT_REST(y, v) SMFT__FN(store_rest)((y) + i, v, rest)
 
-/* exp: x = k ln 2 + r, |r| <= ln 2 / 2; a polynomial of r; times 2^k in two steps, so that results may be subnormal or infinite.
- * NaN comes out as NaN. */
+/* exp: x = k ln 2 + r, |r| <= ln 2 / 2; a polynomial of r; times 2^k in two steps, so that results
+ * may be subnormal or infinite. NaN comes out as NaN. */
 SMFT__INLINE VEC SMFT__FN(exp)(VEC x) {
-  const VEC magic = SPLAT(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer, whose bits stand in the low ones */
+  /* 1.5 * 2^23: adding it rounds to an integer, whose bits stand in the low ones */
+  const VEC magic = SPLAT(12582912.0f);
   x = VMIN(SPLAT(90.0f), VMAX(SPLAT(-105.0f), x));
   VEC shifted = FMA(x, SPLAT(1.44269504088896341f), magic), k = shifted - magic;
   VEC r = FMA(k, SPLAT(-0.693145751953125f), x);
@@ -65,7 +67,8 @@ SMFT__TARGET static float SMFT__FN(maximum)(const float *x, int64_t n) {
 }
 
 /* x - x is 0, or NaN where x is not finite; NaN stays in a sum. */
-SMFT__TARGET static int SMFT__FN(all_finite)(const float *x, int64_t rows, int64_t n, int64_t step) {
+SMFT__TARGET static int SMFT__FN(all_finite)(const float *x, int64_t rows, int64_t n,
+                                             int64_t step) {
   VEC sum = SPLAT(0.0f);
   float lane[LANES], all = 0;
   for (int64_t row = 0; row < rows; row++, x += step) {
@@ -84,7 +87,8 @@ SMFT__TARGET static int SMFT__FN(all_finite)(const float *x, int64_t rows, int64
 }
 
 /* 64 vectors at a time in f32, those sums in double. */
-SMFT__TARGET static double SMFT__FN(exp_sum)(const float *x, float scale, float shift, int64_t n, float *y) {
+SMFT__TARGET static double SMFT__FN(exp_sum)(const float *x, float scale, float shift, int64_t n,
+                                             float *y) {
   const VEC factor = SPLAT(scale), offset = SPLAT(-shift);
   double total = 0;
   int64_t i = 0;
@@ -99,7 +103,8 @@ SMFT__TARGET static double SMFT__FN(exp_sum)(const float *x, float scale, float 
     total += (double)SMFT__FN(sum_lanes)(sum);
   }
   if (i < n) {
-    SMFT__FN(store_rest)(y + i, SMFT__FN(exp)(FMA(SMFT__FN(load_rest)(x + i, n - i), factor, offset)), n - i);
+    SMFT__FN(store_rest)
+    (y + i, SMFT__FN(exp)(FMA(SMFT__FN(load_rest)(x + i, n - i), factor, offset)), n - i);
     for (; i < n; i++)
       total += (double)y[i];
   }
@@ -124,7 +129,8 @@ SMFT__TARGET static float SMFT__FN(dot)(const float *a, const float *b, int64_t 
 
 typedef double SMFT__FN(doubles) __attribute__((vector_size(LANES * 4)));
 typedef float SMFT__FN(half_floats) __attribute__((vector_size(LANES * 2), aligned(1), may_alias));
-#define SMFT__WIDE(p) __builtin_convertvector(*(const SMFT__FN(half_floats) *)(const void *)(p), SMFT__FN(doubles))
+#define SMFT__WIDE(p)                                                                              \
+  __builtin_convertvector(*(const SMFT__FN(half_floats) *)(const void *)(p), SMFT__FN(doubles))
 
 SMFT__TARGET static double SMFT__FN(dot_double)(const float *a, const float *b, int64_t n) {
   const int64_t half = LANES / 2;
@@ -132,8 +138,8 @@ SMFT__TARGET static double SMFT__FN(dot_double)(const float *a, const float *b, 
   double total = 0;
   int64_t i = 0;
   for (; i + 4 * half <= n; i += 4 * half)
-    SMFT__UNROLL for (int j = 0; j < 4; j++)
-      s[j] += SMFT__WIDE(a + i + j * half) * SMFT__WIDE(b + i + j * half);
+    SMFT__UNROLL for (int j = 0; j < 4; j++) s[j] +=
+        SMFT__WIDE(a + i + j * half) * SMFT__WIDE(b + i + j * half);
   s[0] = (s[0] + s[1]) + (s[2] + s[3]);
   for (int j = 0; j < LANES / 2; j++)
     total += s[0][j];
@@ -157,14 +163,16 @@ SMFT__TARGET static void SMFT__FN(add_scaled)(float *y, const float *x, float fa
 #undef SMFT__ONE
 }
 
-SMFT__TARGET static void SMFT__FN(scale_weighted)(float *y, const float *x, const float *w, float factor, int64_t n) {
+SMFT__TARGET static void SMFT__FN(scale_weighted)(float *y, const float *x, const float *w,
+                                                  float factor, int64_t n) {
   const VEC f = SPLAT(factor);
 #define SMFT__ONE(GET, PUT) PUT(y, GET(x) * f * GET(w));
   SMFT__EACH(n, SMFT__ONE);
 #undef SMFT__ONE
 }
 
-SMFT__TARGET static void SMFT__FN(norm_back)(float *dx, const float *x, const float *dy, const float *w, float a, float b, int64_t n) {
+SMFT__TARGET static void SMFT__FN(norm_back)(float *dx, const float *x, const float *dy,
+                                             const float *w, float a, float b, int64_t n) {
   const VEC va = SPLAT(a), vb = SPLAT(-b);
 #define SMFT__ONE(GET, PUT) PUT(dx, FMA(GET(x), vb, FMA(GET(dy) * GET(w), va, GET(dx))));
   SMFT__EACH(n, SMFT__ONE);
@@ -176,53 +184,56 @@ SMFT__INLINE VEC SMFT__FN(sigmoid)(VEC x) {
   return one / (one + SMFT__FN(exp)(-x));
 }
 
-SMFT__TARGET static void SMFT__FN(swiglu)(float *act, const float *gate, const float *up, int64_t n) {
-#define SMFT__ONE(GET, PUT)                          \
-  VEC g = GET(gate);                                 \
-  PUT(act, g * SMFT__FN(sigmoid)(g) * GET(up));
+SMFT__TARGET static void SMFT__FN(swiglu)(float *act, const float *gate, const float *up,
+                                          int64_t n) {
+#define SMFT__ONE(GET, PUT)                                                                        \
+  VEC g = GET(gate);                                                                               \
+  PUT(act, g *SMFT__FN(sigmoid)(g) * GET(up));
   SMFT__EACH(n, SMFT__ONE);
 #undef SMFT__ONE
 }
 
 /* silu'(g) = s (1 + g (1 - s)), s = sigmoid(g) */
-SMFT__TARGET static void SMFT__FN(swiglu_back)(float *d_gate, float *d_up, const float *gate, const float *up, const float *d_act,
-                                               int64_t n) {
+SMFT__TARGET static void SMFT__FN(swiglu_back)(float *d_gate, float *d_up, const float *gate,
+                                               const float *up, const float *d_act, int64_t n) {
   const VEC one = SPLAT(1.0f);
-#define SMFT__ONE(GET, PUT)                                                     \
-  VEC g = GET(gate), u = GET(up), d = GET(d_act), s = SMFT__FN(sigmoid)(g);     \
-  PUT(d_gate, d * u * s * FMA(g, one - s, one));                                \
-  PUT(d_up, d * g * s);
+#define SMFT__ONE(GET, PUT)                                                                        \
+  VEC g = GET(gate), u = GET(up), d = GET(d_act), s = SMFT__FN(sigmoid)(g);                        \
+  PUT(d_gate, d *u *s *FMA(g, one - s, one));                                                      \
+  PUT(d_up, d *g *s);
   SMFT__EACH(n, SMFT__ONE);
 #undef SMFT__ONE
 }
 
-SMFT__TARGET static void SMFT__FN(softmax_back)(float *d, const float *p, float mean, float scale, int64_t n) {
+SMFT__TARGET static void SMFT__FN(softmax_back)(float *d, const float *p, float mean, float scale,
+                                                int64_t n) {
   const VEC m = SPLAT(mean), f = SPLAT(scale);
 #define SMFT__ONE(GET, PUT) PUT(d, (GET(d) - m) * GET(p) * f);
   SMFT__EACH(n, SMFT__ONE);
 #undef SMFT__ONE
 }
 
-SMFT__TARGET static void SMFT__FN(rotate)(float *low, float *high, const float *cosine, const float *sine, int64_t n) {
-#define SMFT__ONE(GET, PUT)                                                     \
-  VEC a = GET(low), b = GET(high), c = GET(cosine), s = GET(sine);              \
-  PUT(low, FMA(a, c, -(b * s)));                                                \
-  PUT(high, FMA(b, c, a * s));
+SMFT__TARGET static void SMFT__FN(rotate)(float *low, float *high, const float *cosine,
+                                          const float *sine, int64_t n) {
+#define SMFT__ONE(GET, PUT)                                                                        \
+  VEC a = GET(low), b = GET(high), c = GET(cosine), s = GET(sine);                                 \
+  PUT(low, FMA(a, c, -(b * s)));                                                                   \
+  PUT(high, FMA(b, c, a *s));
   SMFT__EACH(n, SMFT__ONE);
 #undef SMFT__ONE
 }
 
 /* The last elements come from a padded copy: nothing is read behind the array. */
-#define SMFT__CONVERT(LOAD_AS, size)                                            \
-  do {                                                                          \
-    int64_t i = 0;                                                              \
-    for (; i + LANES <= n; i += LANES)                                          \
-      STORE(y + i, LOAD_AS(from + i * (size)));                                 \
-    if (i < n) {                                                                \
-      char padded[LANES * 4] = {0};                                             \
-      memcpy(padded, from + i * (size), (size_t)((n - i) * (size)));            \
-      SMFT__FN(store_rest)(y + i, LOAD_AS(padded), n - i);                      \
-    }                                                                           \
+#define SMFT__CONVERT(LOAD_AS, size)                                                               \
+  do {                                                                                             \
+    int64_t i = 0;                                                                                 \
+    for (; i + LANES <= n; i += LANES)                                                             \
+      STORE(y + i, LOAD_AS(from + i * (size)));                                                    \
+    if (i < n) {                                                                                   \
+      char padded[LANES * 4] = {0};                                                                \
+      memcpy(padded, from + i * (size), (size_t)((n - i) * (size)));                               \
+      SMFT__FN(store_rest)(y + i, LOAD_AS(padded), n - i);                                         \
+    }                                                                                              \
   } while (0)
 SMFT__TARGET static void SMFT__FN(to_f32)(const void *source, int32_t dtype, int64_t n, float *y) {
   const char *from = source;

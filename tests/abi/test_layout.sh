@@ -12,7 +12,7 @@ kept() { grep -v ' size ' "$here/layout.txt" | sort | comm -23 - <(dump "$1" | g
 diff <(sort "$here/layout.txt") <(dump "$header") || { echo "add the new fields to tests/abi/layout.txt"; exit 1; }
 # no padding: the sizes of the fields add up to the size of the struct
 dump "$header" | awk '/ size /{size[$1]=$3; next} {split($1,a,"."); sum[a[1]]+=$3} END {for (s in size) if (size[s]!=sum[s]) {print s": "size[s]" bytes, fields "sum[s]; bad=1} exit bad}'
-sed 's/^  int64_t t;  .*/  int64_t inserted; int64_t t;/' "$header" >"$work/smft.h"
+sed 's/^  int64_t t;/  int64_t inserted;\n&/' "$header" >"$work/smft.h"
 cmp -s "$header" "$work/smft.h" && { echo "the self-test could not mutate the header"; exit 1; }
 [ -n "$(kept "$work/smft.h")" ] || { echo "a field inserted in the middle was not noticed"; exit 1; }
 # C99 and C++ clean, and INIT macros give what zero plus the size gives

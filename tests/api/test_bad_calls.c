@@ -1,5 +1,6 @@
-/* bad calls: every function of smft.h with NULL in place of each handle and each pointer that it needs, and every struct with sizes that no
- * version of it ever had.  The list of functions is checked against tests/abi/symbols.txt, so that a new one cannot be forgotten. */
+/* bad calls: every function of smft.h with NULL in place of each handle and each pointer that it
+ * needs, and every struct with sizes that no version of it ever had.  The list of functions is
+ * checked against tests/abi/symbols.txt, so that a new one cannot be forgotten. */
 #include <stddef.h>
 #include "test.h"
 #include "tiny.h"
@@ -39,18 +40,21 @@ static void teardown(void) {
   smft_ctx_free(ctx);
 }
 
-/* ---- NULL ---- */
+/* ---- NULL ---------------------------------------------------------------- */
 
 static const char *covered[400];
 static int n_covered;
 
-#define INVALID(name, ...) (covered[n_covered++] = #name, refuse(name(__VA_ARGS__), #name "(" #__VA_ARGS__ ")"))
+#define INVALID(name, ...)                                                                         \
+  (covered[n_covered++] = #name, refuse(name(__VA_ARGS__), #name "(" #__VA_ARGS__ ")"))
 #define HARMLESS(name, ...) (covered[n_covered++] = #name, name(__VA_ARGS__))
 
 /* The error is of this call: a message that was there before has been replaced. */
 static void refuse(smft_status status, const char *call) {
-  ck_assert_msg(status == SMFT_E_INVALID, "%s: %s (%s)", call, smft_status_name(status), smft_error_message());
-  ck_assert_msg(strstr(smft_error_message(), "NULL") != NULL, "%s: the message does not say what is NULL: %s", call, smft_error_message());
+  ck_assert_msg(status == SMFT_E_INVALID, "%s: %s (%s)", call, smft_status_name(status),
+                smft_error_message());
+  ck_assert_msg(strstr(smft_error_message(), "NULL") != NULL,
+                "%s: the message does not say what is NULL: %s", call, smft_error_message());
   (void)smft_status_meaning(status);
   smft_patch *none;
   (void)smft_patch_create(&none, model, 99); /* another message */
@@ -282,7 +286,8 @@ static void harmless(void) {
   ck_assert_ptr_nonnull(HARMLESS(smft_status_meaning, 12345));
   ck_assert_ptr_nonnull(HARMLESS(smft_error_message));
   ck_assert_ptr_nonnull(HARMLESS(smft_version_string));
-  ck_assert_uint_eq(HARMLESS(smft_version_number), SMFT_VERSION_MAJOR * 10000 + SMFT_VERSION_MINOR * 100 + SMFT_VERSION_PATCH);
+  ck_assert_uint_eq(HARMLESS(smft_version_number),
+                    SMFT_VERSION_MAJOR * 10000 + SMFT_VERSION_MINOR * 100 + SMFT_VERSION_PATCH);
 }
 
 static int is_covered(const char *name) {
@@ -316,7 +321,7 @@ START_TEST(null_in_every_function) {
 }
 END_TEST
 
-/* ---- struct_size ---- */
+/* ---- struct_size --------------------------------------------------------- */
 
 static smft_status use_ctx(void *block) {
   smft_ctx *out = (smft_ctx *)block;
@@ -332,9 +337,13 @@ static smft_status use_load(void *block) {
   smft_model_free(out);
   return status;
 }
-static smft_status use_export(void *block) { return smft_model_export(model, NULL, test_file("exported"), block); }
+static smft_status use_export(void *block) {
+  return smft_model_export(model, NULL, test_file("exported"), block);
+}
 static smft_status use_model_info(void *block) { return smft_model_get_info(model, block); }
-static smft_status use_memory_info(void *block) { return smft_memory_get_info(smft_model_memory(model, 0), block); }
+static smft_status use_memory_info(void *block) {
+  return smft_memory_get_info(smft_model_memory(model, 0), block);
+}
 static smft_status use_session(void *block) {
   smft_session *out = (smft_session *)block;
   smft_status status = smft_session_create(&out, model, patch, block);
@@ -342,7 +351,9 @@ static smft_status use_session(void *block) {
   smft_session_free(out);
   return status;
 }
-static smft_status use_generate(void *block) { return smft_session_generate(session, "a", 1, block, NULL, NULL); }
+static smft_status use_generate(void *block) {
+  return smft_session_generate(session, "a", 1, block, NULL, NULL);
+}
 static smft_status use_generate_ids(void *block) {
   int32_t id = 5, out;
   int64_t n;
@@ -407,7 +418,9 @@ static smft_status use_ids_wording(void *block) {
   return smft_learner_push_ids(learner, "x", w, 1);
 }
 static smft_status use_report(void *block) { return smft_step(learner, block); }
-static smft_status use_run_report(void *block) { return smft_learner_run(learner, NULL, NULL, block); }
+static smft_status use_run_report(void *block) {
+  return smft_learner_run(learner, NULL, NULL, block);
+}
 static smft_status use_batch(void *block) {
   smft_batch *b = block;
   b->ids = some_ids;
@@ -429,7 +442,9 @@ static smft_status use_probe(void *block) {
   smft_probe_free(out);
   return status;
 }
-static smft_status use_probe_report(void *block) { return smft_probe_measure(probe, session, NULL, NULL, block); }
+static smft_status use_probe_report(void *block) {
+  return smft_probe_measure(probe, session, NULL, NULL, block);
+}
 static smft_status use_probe_item(void *block) { return smft_probe_get_item(probe, 0, block); }
 
 static const struct sized {
@@ -447,9 +462,11 @@ static const struct sized {
     {"smft_session_options", sizeof(smft_session_options), 0, use_session, 0},
     {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate, 0},
     {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate_ids, 0},
-    {"smft_selector_options", sizeof(smft_selector_options), 0, use_selector, offsetof(smft_selector_options, damping)},
+    {"smft_selector_options", sizeof(smft_selector_options), 0, use_selector,
+     offsetof(smft_selector_options, damping)},
     {"smft_background", sizeof(smft_background), 0, use_background, 0},
-    {"smft_optimizer_options", sizeof(smft_optimizer_options), 0, use_optimizer, offsetof(smft_optimizer_options, warmup_steps)},
+    {"smft_optimizer_options", sizeof(smft_optimizer_options), 0, use_optimizer,
+     offsetof(smft_optimizer_options, warmup_steps)},
     {"smft_lora_options", sizeof(smft_lora_options), 0, use_lora, 0},
     {"smft_lora_options", sizeof(smft_lora_options), 1, use_lora_report, 0},
     {"smft_learner_options", sizeof(smft_learner_options), 0, use_learner, 0},
@@ -470,8 +487,10 @@ static int64_t changed_rows(void) {
   return n;
 }
 
-/* A struct of `size` bytes whose bytes past the known ones are `tail`, at the very end of a heap block: a sanitizer sees reads beyond. */
-static smft_status use_sized(const struct sized *s, uint32_t size, size_t room, unsigned char tail) {
+/* A struct of `size` bytes whose bytes past the known ones are `tail`, at the very end of a heap
+ * block: a sanitizer sees reads beyond. */
+static smft_status use_sized(const struct sized *s, uint32_t size, size_t room,
+                             unsigned char tail) {
   unsigned char *block = calloc(1, room), *wanted;
   ck_assert_ptr_nonnull(block);
   if (room > s->size)
@@ -481,7 +500,8 @@ static smft_status use_sized(const struct sized *s, uint32_t size, size_t room, 
   wanted = malloc(room);
   ck_assert_ptr_nonnull(wanted);
   memset(wanted, tail, room);
-  ck_assert_msg(room <= s->size || memcmp(block + s->size, wanted, room - s->size) == 0, "%s: written past its known end", s->name);
+  ck_assert_msg(room <= s->size || memcmp(block + s->size, wanted, room - s->size) == 0,
+                "%s: written past its known end", s->name);
   ck_assert_mem_eq(block, &size, sizeof size);
   free(wanted);
   free(block);
@@ -498,9 +518,10 @@ START_TEST(sizes_that_no_version_had) {
     if (wrong[i] == s->size)
       continue;
     smft_status status = use_sized(s, wrong[i], s->size, 0);
-    ck_assert_msg(status == SMFT_E_STRUCT_SIZE, "%s of %u bytes: %s (%s)", s->name, wrong[i], smft_status_name(status),
+    ck_assert_msg(status == SMFT_E_STRUCT_SIZE, "%s of %u bytes: %s (%s)", s->name, wrong[i],
+                  smft_status_name(status), smft_error_message());
+    ck_assert_msg(strstr(smft_error_message(), s->name) != NULL, "not named: %s",
                   smft_error_message());
-    ck_assert_msg(strstr(smft_error_message(), s->name) != NULL, "not named: %s", smft_error_message());
     ck_assert_int_eq(changed_rows(), 0); /* before anything is done */
     ck_assert_int_eq(smft_learner_pending(learner), 1);
   }
@@ -516,21 +537,23 @@ START_TEST(sizes_of_the_first_version) {
 }
 END_TEST
 
-/* A host compiled against a later header: what is zero in the new fields is fine, what is set is refused; reports leave the rest alone. */
+/* A host compiled against a later header: what is zero in the new fields is fine, what is set is
+ * refused; reports leave the rest alone. */
 START_TEST(sizes_of_a_later_version) {
   const struct sized *s = &structs[_i];
   const uint32_t later = (uint32_t)s->size + 16;
   ck_ok(smft_model_export(model, NULL, test_file("exported"), NULL));
   if (!s->report) {
     smft_status status = use_sized(s, later, later, 0x11);
-    ck_assert_msg(status == SMFT_E_UNSUPPORTED, "%s: %s (%s)", s->name, smft_status_name(status), smft_error_message());
+    ck_assert_msg(status == SMFT_E_UNSUPPORTED, "%s: %s (%s)", s->name, smft_status_name(status),
+                  smft_error_message());
     ck_assert_int_eq(changed_rows(), 0);
   }
   ck_ok(use_sized(s, later, later, s->report ? 0x11 : 0));
 }
 END_TEST
 
-/* ---- values outside their range ---- */
+/* ---- values outside their range ------------------------------------------ */
 
 START_TEST(numbers_out_of_range) {
   smft_patch *out = patch;
@@ -544,18 +567,26 @@ START_TEST(numbers_out_of_range) {
   ck_status(smft_patch_create(&out, model, SMFT_PATCH_LORA + 1), SMFT_E_INVALID);
   ck_status(smft_patch_save(patch, test_file("x"), 77), SMFT_E_INVALID);
   ck_assert(smft_patch_row(patch, -1, 0, row, 20) < 0 && smft_patch_row(patch, 1, 0, row, 20) < 0);
-  ck_assert(smft_patch_row(patch, 0, -1, row, 20) < 0 && smft_patch_row(patch, 0, 256, row, 20) < 0);
-  ck_assert(smft_patch_row(patch, 0, 0, row, 19) < 0 && smft_patch_set_row(patch, 0, 0, row, 21) < 0);
-  ck_assert(smft_patch_set_row(patch, 0, INT64_MAX, row, 20) < 0 && smft_patch_reset_row(patch, 0, INT64_MIN) < 0);
-  ck_assert(smft_patch_slots(patch, 7, slots, 4, &n) < 0 && smft_patch_slots(patch, 0, slots, -1, &n) < 0);
-  ck_assert(smft_session_feed(session, ids, -1, 0, NULL, 0) < 0 && smft_session_feed(session, ids, 3, 9, logits, TINY_VOCAB) < 0);
+  ck_assert(smft_patch_row(patch, 0, -1, row, 20) < 0 &&
+            smft_patch_row(patch, 0, 256, row, 20) < 0);
+  ck_assert(smft_patch_row(patch, 0, 0, row, 19) < 0 &&
+            smft_patch_set_row(patch, 0, 0, row, 21) < 0);
+  ck_assert(smft_patch_set_row(patch, 0, INT64_MAX, row, 20) < 0 &&
+            smft_patch_reset_row(patch, 0, INT64_MIN) < 0);
+  ck_assert(smft_patch_slots(patch, 7, slots, 4, &n) < 0 &&
+            smft_patch_slots(patch, 0, slots, -1, &n) < 0);
+  ck_assert(smft_session_feed(session, ids, -1, 0, NULL, 0) < 0 &&
+            smft_session_feed(session, ids, 3, 9, logits, TINY_VOCAB) < 0);
   ck_status(smft_session_feed(session, ids, 3, SMFT_LOGITS_ALL, logits, TINY_VOCAB), SMFT_E_BUFFER);
-  ck_assert(smft_session_feed(session, ids, INT64_MAX, 0, NULL, 0) < 0 && smft_session_nll(session, ids, INT64_MIN, NULL, NULL) < 0);
+  ck_assert(smft_session_feed(session, ids, INT64_MAX, 0, NULL, 0) < 0 &&
+            smft_session_nll(session, ids, INT64_MIN, NULL, NULL) < 0);
   ck_assert(smft_session_rewind(session, -1) < 0 && smft_session_rewind(session, 1) < 0);
   ck_assert(smft_tokenizer_encode(smft_model_tokenizer(model), "a", 1, 1u << 30, ids, 3, &n) < 0);
   ck_assert(smft_tokenizer_encode(smft_model_tokenizer(model), "a", 1, 0, ids, -1, &n) < 0);
-  ck_assert(smft_learner_push_ids(learner, "x", NULL, -1) < 0 && smft_learner_push(learner, "x", NULL, -1) < 0);
-  ck_assert(smft_probe_add_question(probe, "x", "y", two, -1) < 0 && smft_probe_add_choice(probe, "x", "y", two, 2, -1) < 0);
+  ck_assert(smft_learner_push_ids(learner, "x", NULL, -1) < 0 &&
+            smft_learner_push(learner, "x", NULL, -1) < 0);
+  ck_assert(smft_probe_add_question(probe, "x", "y", two, -1) < 0 &&
+            smft_probe_add_choice(probe, "x", "y", two, 2, -1) < 0);
   ck_assert(smft_selector_df(selector, 3, NULL, 0, &n) < 0);
   ck_assert_int_eq(changed_rows(), 0);
   ck_assert_int_eq(smft_session_length(session), 0);

@@ -1,6 +1,7 @@
-/* bad input: every way into the library given files, text, ids and facts that are not what they should be, through smft.h alone.
- * Each is refused with the right status and a message that names it, and nothing that was there before is lost.
- * (What single readers do with each byte is in tests/unit; handles and structs are in test_bad_calls.c.) */
+/* bad input: every way into the library given files, text, ids and facts that are not what they
+ * should be, through smft.h alone. Each is refused with the right status and a message that names
+ * it, and nothing that was there before is lost. (What single readers do with each byte is in
+ * tests/unit; handles and structs are in test_bad_calls.c.) */
 #include <signal.h>
 #include <sys/resource.h>
 #include "test.h"
@@ -15,7 +16,7 @@ static smft_optimizer *optimizer;
 static smft_learner *learner;
 static smft_probe *probe;
 
-/* ---- a world, on disk and in memory ---- */
+/* ---- a world, on disk and in memory -------------------------------------- */
 
 static void make_optimizer(void) {
   smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
@@ -24,7 +25,8 @@ static void make_optimizer(void) {
   ck_ok(smft_optimizer_create(&optimizer, ctx, &options));
 }
 
-/* One step is taken, so that patch, optimizer and counts have something to lose; m/ and the three files hold it too. */
+/* One step is taken, so that patch, optimizer and counts have something to lose; m/ and the three
+ * files hold it too. */
 static void setup(void) {
   const char *answers[] = {"x"};
   ck_ok(smft_ctx_create(&ctx, NULL));
@@ -59,7 +61,8 @@ static void teardown(void) {
 }
 
 static void said(const char *needle) {
-  ck_assert_msg(strstr(smft_error_message(), needle) != NULL, "message lacks \"%s\": %s", needle, smft_error_message());
+  ck_assert_msg(strstr(smft_error_message(), needle) != NULL, "message lacks \"%s\": %s", needle,
+                smft_error_message());
 }
 
 /* Two files are the same to the byte. */
@@ -82,10 +85,11 @@ static void nothing_lost(void) {
   ck_assert_int_eq(smft_learner_pending(learner), 1);
 }
 
-/* ---- every reader of weights, over the same bytes ---- */
+/* ---- every reader of weights, over the same bytes ------------------------ */
 
 enum { READ_MODEL, READ_MODEL_COPY, READ_PATCH, READ_COUNTS, READ_OPTIMIZER, N_READERS };
-static const char *const good_files[] = {"m/model.safetensors", "m/model.safetensors", "saved.patch", "saved.counts", "saved.optimizer"};
+static const char *const good_files[] = {"m/model.safetensors", "m/model.safetensors",
+                                         "saved.patch", "saved.counts", "saved.optimizer"};
 
 static void copy_file(const char *from, const char *to) {
   size_t n;
@@ -104,7 +108,8 @@ static smft_status load_bad_model(uint32_t flags) {
   return status;
 }
 
-/* Reads a file (NULL bytes: one that is not there); what fails says which file, and gives nothing out. */
+/* Reads a file (NULL bytes: one that is not there); what fails says which file, and gives nothing
+ * out. */
 static smft_status read_as(int reader, const char *bytes, size_t n) {
   const char *name = reader <= READ_MODEL_COPY ? "bad/model.safetensors" : "bad.file";
   smft_patch *out = (smft_patch *)&n;
@@ -132,7 +137,8 @@ static void make_bad_directory(void) {
 
 static void refused(int reader, const char *bytes, size_t n, smft_status wanted, const char *says) {
   smft_status status = read_as(reader, bytes, n);
-  ck_assert_msg(status == wanted, "reader %d, %s: got %s (%s)", reader, says, smft_status_name(status), smft_error_message());
+  ck_assert_msg(status == wanted, "reader %d, %s: got %s (%s)", reader, says,
+                smft_status_name(status), smft_error_message());
   said(reader <= READ_MODEL_COPY ? "bad/model.safetensors" : "bad.file");
   said(says);
 }
@@ -155,7 +161,8 @@ START_TEST(other_files_under_this_name) {
     size_t n;
     const char *says;
   } wrong[] = {
-      {"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 7\n", 66, "Git LFS pointer"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 7\n", 66,
+       "Git LFS pointer"},
       {"<!DOCTYPE html>\n<html><body>404</body></html>", 44, "HTML page"},
       {"PK\x03\x04\x00\x00\x08\x08\x00\x00\x00\x00\x00\x00", 14, "zip archive"},
       {"\x80\x02\x8a\x0al\xfc\x9c\x46\xf9 j\xa8P\x19.", 16, "pickle"},
@@ -189,7 +196,8 @@ START_TEST(truncated_and_over_long) {
 }
 END_TEST
 
-#define A(dtype, shape, offsets) "\"a\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+#define A(dtype, shape, offsets)                                                                   \
+  "\"a\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 START_TEST(headers_that_lie) {
   static const struct {
     const char *header;
@@ -204,8 +212,10 @@ START_TEST(headers_that_lie) {
       {"{" A("F32", "[-1]", "[0,4]") "}", 4, SMFT_E_FORMAT, "dimension"},
       {"{" A("F32", "[9223372036854775807,2]", "[0,4]") "}", 4, SMFT_E_FORMAT, "overflow"},
       {"{" A("F32", "[4294967296,4294967296]", "[0,4]") "}", 4, SMFT_E_FORMAT, "overflow"},
-      {"{" A("F32", "[2305843009213693951]", "[0,9223372036854775804]") "}", 4, SMFT_E_FORMAT, "truncated"},
-      {"{" A("F32", "[1]", "[0,4]") "," A("F32", "[1]", "[4,8]") "}", 8, SMFT_E_FORMAT, "duplicate"},
+      {"{" A("F32", "[2305843009213693951]", "[0,9223372036854775804]") "}", 4, SMFT_E_FORMAT,
+       "truncated"},
+      {"{" A("F32", "[1]", "[0,4]") "," A("F32", "[1]", "[4,8]") "}", 8, SMFT_E_FORMAT,
+       "duplicate"},
       {"{" A("F33", "[1]", "[0,4]") "}", 4, SMFT_E_FORMAT, "F33"},
       {"{" A("F8_E4M3", "[4]", "[0,4]") "}", 4, SMFT_E_UNSUPPORTED, "F8_E4M3"},
       {"{\"a\":{}}", 0, SMFT_E_FORMAT, "dtype is missing"},
@@ -258,7 +268,8 @@ START_TEST(files_that_do_not_fit) {
     free(bytes);
     bytes = test_read(test_file(good_files[reader == READ_PATCH ? READ_COUNTS : READ_PATCH]), &n);
     smft_status status = read_as(reader, bytes, n);
-    ck_assert_msg(status == SMFT_E_FORMAT || status == SMFT_E_MISMATCH, "%s", smft_status_name(status));
+    ck_assert_msg(status == SMFT_E_FORMAT || status == SMFT_E_MISMATCH, "%s",
+                  smft_status_name(status));
     said("bad.file");
     free(bytes);
     bytes = test_read(test_file("m/model.safetensors"), &n);
@@ -267,21 +278,24 @@ START_TEST(files_that_do_not_fit) {
   }
   for (int reader = READ_MODEL; reader <= READ_MODEL_COPY; reader++) {
     size_t n;
-    char *bytes = edited("m/model.safetensors", "\"model.norm.weight\"", "\"model.norms.weight\"", &n);
+    char *bytes =
+        edited("m/model.safetensors", "\"model.norm.weight\"", "\"model.norms.weight\"", &n);
     smft_status status = read_as(reader, bytes, n);
-    ck_assert_msg(status == SMFT_E_MISMATCH || status == SMFT_E_NOT_FOUND, "%s", smft_status_name(status));
+    ck_assert_msg(status == SMFT_E_MISMATCH || status == SMFT_E_NOT_FOUND, "%s",
+                  smft_status_name(status));
     said("model.norm");
     free(bytes);
     bytes = test_read(test_file("saved.patch"), &n);
     status = read_as(reader, bytes, n);
-    ck_assert_msg(status == SMFT_E_MISMATCH || status == SMFT_E_NOT_FOUND, "%s", smft_status_name(status));
+    ck_assert_msg(status == SMFT_E_MISMATCH || status == SMFT_E_NOT_FOUND, "%s",
+                  smft_status_name(status));
     free(bytes);
   }
   nothing_lost();
 }
 END_TEST
 
-/* ---- config.json and tokenizer.json ---- */
+/* ---- config.json and tokenizer.json -------------------------------------- */
 
 static const struct change {
   const char *from, *to;
@@ -312,9 +326,11 @@ START_TEST(configs_that_contradict) {
   make_bad_directory();
   copy_file("m/model.safetensors", "bad/model.safetensors");
   tiny_config("bad", (tiny){0});
-  char *text = test_read(test_file("bad/config.json"), NULL), *at = strstr(text, c.from), changed[4096];
+  char *text = test_read(test_file("bad/config.json"), NULL), *at = strstr(text, c.from);
+  char changed[4096];
   ck_assert_msg(at != NULL, "no %s", c.from);
-  int n = snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, c.to, at + strlen(c.from));
+  int n = snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, c.to,
+                   at + strlen(c.from));
   test_write("bad/config.json", changed, (size_t)n);
   free(text);
   ck_status(load_bad_model(0), c.status);
@@ -354,7 +370,7 @@ START_TEST(json_files_cut_short) {
 }
 END_TEST
 
-/* ---- tokens, text, context ---- */
+/* ---- tokens, text, context ----------------------------------------------- */
 
 static const int32_t good_ids[] = {5, 6, 7, 8};
 
@@ -384,7 +400,9 @@ START_TEST(token_ids_out_of_range) {
     said("fact-9");
     ck_status(smft_learner_step_batch(learner, &batch, NULL), SMFT_E_TOKEN);
     ck_status(smft_selector_count_background(selector, &background), SMFT_E_TOKEN);
-    ck_status(smft_tokenizer_decode(smft_model_tokenizer(model), ids, 4, 0, text, sizeof text, &bytes), SMFT_E_TOKEN);
+    ck_status(smft_tokenizer_decode(smft_model_tokenizer(model), ids, 4, 0, text, sizeof text,
+                                    &bytes),
+              SMFT_E_TOKEN);
   }
   nothing_lost();
   ck_ok(smft_session_rewind(session, 0));
@@ -394,19 +412,25 @@ START_TEST(token_ids_out_of_range) {
 END_TEST
 
 START_TEST(text_that_is_not_utf8) {
-  static const char *const bad[] = {"a\xff", "\xc3", "\xed\xa0\x80", "\xc0\xaf", "\xf4\x90\x80\x80", "\x80"};
+  static const char *const bad[] = {"a\xff", "\xc3", "\xed\xa0\x80", "\xc0\xaf", "\xf4\x90\x80\x80",
+                                    "\x80"};
   for (int i = 0; i < 6; i++) {
     const char *one[] = {bad[i]}, *two[] = {"x", bad[i]};
-    smft_wording wordings[] = {{sizeof *wordings, 0, "a", bad[i], NULL, NULL}, {sizeof *wordings, 0, bad[i], "a", NULL, NULL},
-                               {sizeof *wordings, 0, "a", "b", bad[i], NULL}, {sizeof *wordings, 0, NULL, "a", NULL, bad[i]}};
+    smft_wording wordings[] = {{sizeof *wordings, 0, "a", bad[i], NULL, NULL},
+                               {sizeof *wordings, 0, bad[i], "a", NULL, NULL},
+                               {sizeof *wordings, 0, "a", "b", bad[i], NULL},
+                               {sizeof *wordings, 0, NULL, "a", NULL, bad[i]}};
     smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
     smft_background background = SMFT_BACKGROUND_INIT;
     int32_t ids[16];
     int64_t n;
     char line[200];
     double match, f1;
-    ck_status(smft_tokenizer_encode(smft_model_tokenizer(model), bad[i], strlen(bad[i]), 0, ids, 16, &n), SMFT_E_ENCODING);
-    ck_status(smft_session_generate(session, bad[i], strlen(bad[i]), NULL, NULL, NULL), SMFT_E_ENCODING);
+    ck_status(smft_tokenizer_encode(smft_model_tokenizer(model), bad[i], strlen(bad[i]), 0, ids, 16,
+                                    &n),
+              SMFT_E_ENCODING);
+    ck_status(smft_session_generate(session, bad[i], strlen(bad[i]), NULL, NULL, NULL),
+              SMFT_E_ENCODING);
     options.stop = bad[i];
     ck_status(smft_session_generate(session, "a", 1, &options, NULL, NULL), SMFT_E_ENCODING);
     smft_probe_options probing = SMFT_PROBE_OPTIONS_INIT;
@@ -418,7 +442,8 @@ START_TEST(text_that_is_not_utf8) {
       ck_status(smft_learner_push(learner, "fact-7", &wordings[w], 1), SMFT_E_ENCODING);
       said("fact-7");
     }
-    smft_status status = smft_learner_push(learner, "fact-7", &wordings[3], 1); /* the answer may be looked for first */
+    /* the answer may be looked for first */
+    smft_status status = smft_learner_push(learner, "fact-7", &wordings[3], 1);
     ck_assert(status == SMFT_E_ENCODING || status == SMFT_E_FACT);
     ck_status(smft_learner_push(learner, bad[i], wordings, 1), SMFT_E_ENCODING);
     ck_status(smft_probe_add_text(probe, "x", bad[i]), SMFT_E_ENCODING);
@@ -427,10 +452,14 @@ START_TEST(text_that_is_not_utf8) {
     ck_status(smft_probe_add_choice(probe, "x", "a", two, 2, 0), SMFT_E_ENCODING);
     ck_status(smft_score_answer(bad[i], two, 1, &match, &f1), SMFT_E_ENCODING);
     ck_status(smft_score_answer("a", two, 2, &match, &f1), SMFT_E_ENCODING);
-    background.text_path = test_write("bad.txt", line, (size_t)snprintf(line, sizeof line, "good\nfine\n%s\n", bad[i]));
+    background.text_path =
+        test_write("bad.txt", line,
+                   (size_t)snprintf(line, sizeof line, "good\nfine\n%s\n", bad[i]));
     ck_status(smft_selector_count_background(selector, &background), SMFT_E_ENCODING);
     said("bad.txt:3");
-    snprintf(line, sizeof line, "{\"id\":\"a\",\"wordings\":[{\"prompt\":\"p\",\"answer\":\"q\"}]}\n{\"id\":\"%s\"}\n", bad[i]);
+    snprintf(line, sizeof line,
+             "{\"id\":\"a\",\"wordings\":[{\"prompt\":\"p\",\"answer\":\"q\"}]}\n{\"id\":\"%s\"}\n",
+             bad[i]);
     test_write("bad.jsonl", line, strlen(line));
     ck_assert(smft_learner_push_file(learner, test_file("bad.jsonl"), NULL) != SMFT_OK);
     said("bad.jsonl:2");
@@ -480,7 +509,7 @@ START_TEST(longer_than_the_context) {
 }
 END_TEST
 
-/* ---- facts and JSONL ---- */
+/* ---- facts and JSONL ----------------------------------------------------- */
 
 START_TEST(facts_that_are_none) {
   static const struct {
@@ -513,9 +542,11 @@ static const struct line {
     {"[1]", "[1]"},
     {"{\"id\": \"x\"}", "{\"id\": \"x\"}"},
     {"{\"wordings\": []}", "{\"text\": \"no id\"}"},
-    {"{\"id\": 7, \"wordings\": [{\"prompt\": \"p\", \"answer\": \"q\"}]}", "{\"id\": 7, \"text\": \"x\"}"},
+    {"{\"id\": 7, \"wordings\": [{\"prompt\": \"p\", \"answer\": \"q\"}]}",
+     "{\"id\": 7, \"text\": \"x\"}"},
     {"{\"id\": \"x\", \"wordings\": 5}", "{\"id\": \"x\", \"text\": 5}"},
-    {"{\"id\": \"x\", \"wordings\": [{\"prompt\": 5, \"answer\": \"c\"}]}", "{\"id\": \"x\", \"question\": \"?\", \"answers\": 5}"},
+    {"{\"id\": \"x\", \"wordings\": [{\"prompt\": 5, \"answer\": \"c\"}]}",
+     "{\"id\": \"x\", \"question\": \"?\", \"answers\": 5}"},
     {"<html>", "<html>"},
     {"{\"id\": \"x\"} {}", "{\"id\": \"x\"} {}"},
     {"{\"id\": \"a\", \"id\": \"b\", \"wordings\": [{\"prompt\": \"p\", \"answer\": \"q\"}]}",
@@ -525,12 +556,16 @@ START_TEST(jsonl_errors_name_the_line) {
   char text[1024];
   int64_t n = -1;
   smft_probe_item item = SMFT_PROBE_ITEM_INIT;
-  snprintf(text, sizeof text, "{\"id\":\"a\",\"wordings\":[{\"prompt\":\"p\",\"answer\":\"q\"}]}\n\n%s\n", lines[_i].fact);
-  ck_status(smft_learner_push_file(learner, test_write("facts.jsonl", text, strlen(text)), &n), SMFT_E_FORMAT);
+  snprintf(text, sizeof text,
+           "{\"id\":\"a\",\"wordings\":[{\"prompt\":\"p\",\"answer\":\"q\"}]}\n\n%s\n",
+           lines[_i].fact);
+  ck_status(smft_learner_push_file(learner, test_write("facts.jsonl", text, strlen(text)), &n),
+            SMFT_E_FORMAT);
   said("facts.jsonl:3");
   ck_assert_int_eq(n, 0);
   snprintf(text, sizeof text, "{\"id\":\"a\",\"text\":\"b\"}\n\n%s\n", lines[_i].item);
-  ck_status(smft_probe_add_file(probe, test_write("items.jsonl", text, strlen(text)), &n), SMFT_E_FORMAT);
+  ck_status(smft_probe_add_file(probe, test_write("items.jsonl", text, strlen(text)), &n),
+            SMFT_E_FORMAT);
   said("items.jsonl:3");
   ck_status(smft_probe_get_item(probe, 2, &item), SMFT_E_NOT_FOUND);
   nothing_lost();
@@ -556,12 +591,13 @@ START_TEST(text_files_that_are_not_there) {
   ck_assert(smft_optimizer_load(optimizer, model, test_file("folder")) != SMFT_OK);
   ck_assert(smft_patch_save(patch, test_file("folder"), 0) != SMFT_OK);
   ck_status(smft_patch_save(patch, test_file("no/such/folder"), 0), SMFT_E_NOT_FOUND);
-  ck_ok(smft_learner_push_file(learner, test_write("empty.jsonl", "", 0), NULL)); /* no lines, no facts */
+  /* no lines, no facts */
+  ck_ok(smft_learner_push_file(learner, test_write("empty.jsonl", "", 0), NULL));
   nothing_lost();
 }
 END_TEST
 
-/* ---- numbers that are none ---- */
+/* ---- numbers that are none ----------------------------------------------- */
 
 /* A NaN at an element of the exported file's data. */
 static void poison(const char *name, size_t element, float value) {
@@ -587,7 +623,8 @@ START_TEST(nan_in_weights) {
   copy_file("m/model.safetensors", "bad/model.safetensors");
   for (int32_t i = 0; i < 60; i++)
     ids[i] = i + 1;
-  poison("bad/model.safetensors", 32 * 5, _i ? INFINITY : NAN); /* an element of the first tensor: the embedding's row 5 */
+  /* an element of the first tensor: the embedding's row 5 */
+  poison("bad/model.safetensors", 32 * 5, _i ? INFINITY : NAN);
   smft_status status = smft_model_load(&sick, ctx, test_file("bad"), NULL);
   if (status != SMFT_OK) { /* refusing at once would be as good */
     ck_assert_int_eq(status, SMFT_E_NONFINITE);
@@ -595,7 +632,8 @@ START_TEST(nan_in_weights) {
   }
   ck_ok(smft_patch_create(&own, sick, SMFT_PATCH_SLOTS));
   ck_ok(smft_session_create(&talk, sick, own, NULL));
-  ck_status(smft_session_feed(talk, ids, 60, SMFT_LOGITS_LAST, logits, TINY_VOCAB), SMFT_E_NONFINITE);
+  ck_status(smft_session_feed(talk, ids, 60, SMFT_LOGITS_LAST, logits, TINY_VOCAB),
+            SMFT_E_NONFINITE);
   ck_assert_int_eq(smft_session_length(talk), 0);
   ck_status(smft_session_nll(talk, ids, 60, NULL, &mean), SMFT_E_NONFINITE);
   ck_status(smft_session_generate_ids(talk, ids, 60, NULL, out, 8, &n_ids), SMFT_E_NONFINITE);
@@ -631,7 +669,8 @@ START_TEST(nan_from_the_host) {
   batch.n_sequences = 1;
   batch.token_weights = weights;
   smft_status status = smft_learner_step_batch(learner, &batch, NULL);
-  ck_assert_msg(status == SMFT_E_NONFINITE || status == SMFT_E_INVALID, "%s", smft_status_name(status));
+  ck_assert_msg(status == SMFT_E_NONFINITE || status == SMFT_E_INVALID, "%s",
+                smft_status_name(status));
   ck_status(smft_optimizer_set_lr(optimizer, NAN, 0), SMFT_E_INVALID);
   ck_status(smft_optimizer_set_lr(optimizer, -1, 0), SMFT_E_INVALID);
   ck_status(smft_optimizer_set_group(optimizer, "norm", NAN), SMFT_E_INVALID);
@@ -639,22 +678,29 @@ START_TEST(nan_from_the_host) {
 }
 END_TEST
 
-/* ---- a full disk ---- */
+/* ---- a full disk --------------------------------------------------------- */
 
 static smft_status save_as(int which, const char *path) {
   switch (which) {
-  case 0: return smft_patch_save(patch, path, 0);
-  case 1: return smft_selector_save(selector, path);
-  case 2: return smft_optimizer_save(optimizer, path);
-  case 3: return smft_probe_save_report(probe, path);
-  default: return smft_model_export(model, patch, path, NULL);
+  case 0:
+    return smft_patch_save(patch, path, 0);
+  case 1:
+    return smft_selector_save(selector, path);
+  case 2:
+    return smft_optimizer_save(optimizer, path);
+  case 3:
+    return smft_probe_save_report(probe, path);
+  default:
+    return smft_model_export(model, patch, path, NULL);
   }
 }
 
-/* A limit on the size of files stands for a full disk: write() fails half-way.  What was there stays, and nothing else is left behind. */
+/* A limit on the size of files stands for a full disk: write() fails half-way.  What was there
+ * stays, and nothing else is left behind. */
 START_TEST(a_full_disk_keeps_the_old_file) {
   struct rlimit before, limit;
-  const char *target = _i < 4 ? "disk/file" : "disk", *old = _i < 4 ? "disk/file" : "disk/model.safetensors";
+  const char *target = _i < 4 ? "disk/file" : "disk";
+  const char *old = _i < 4 ? "disk/file" : "disk/model.safetensors";
   signal(SIGXFSZ, SIG_IGN);
   mkdir(test_file("disk"), 0700);
   ck_ok(save_as(_i, test_file(target)));

@@ -1,5 +1,6 @@
-/* probe: what it measures is what the session says, changes are against the baseline, and nothing half-measured is ever kept.
- * The model is made here: random weights, a byte-level tokenizer of 256 bytes and two special tokens. */
+/* probe: what it measures is what the session says, changes are against the baseline, and nothing
+ * half-measured is ever kept. The model is made here: random weights, a byte-level tokenizer of 256
+ * bytes and two special tokens. */
 #include "test.h"
 #include <sys/stat.h>
 
@@ -14,7 +15,7 @@ static smft_patch *patch;
 static smft_session *session;
 static smft_probe *probe;
 
-/* ---- a tiny model -------------------------------------------------------------------------------------------------------------- */
+/* ---- a tiny model -------------------------------------------------------- */
 
 static const char *in_directory(const char *name) {
   static char path[4][512];
@@ -48,16 +49,25 @@ static void write_tokenizer(void) {
   char *at = text;
   at += sprintf(at, "{\"version\":\"1.0\",\"added_tokens\":[");
   for (int i = 0; i < 2; i++)
-    at += sprintf(at, "%s{\"id\":%d,\"content\":\"%s\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,"
-                      "\"special\":true}", i ? "," : "", BOS + i, i ? "<eos>" : "<bos>");
-  at += sprintf(at, "],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"
-                    "\"use_regex\":true},\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":"
-                    "{\"id\":\"<bos>\",\"type_id\":0}},"
-                    "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],"
-                    "\"special_tokens\":{\"<bos>\":{\"id\":\"<bos>\",\"ids\":[256],\"tokens\":[\"<bos>\"]}}},"
-                    "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
-                    "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":null,"
-                    "\"end_of_word_suffix\":null,\"fuse_unk\":false,\"merges\":[],\"vocab\":{");
+    at += sprintf(at,
+                  "%s{\"id\":%d,\"content\":\"%s\",\"single_word\":false,\"lstrip\":false,"
+                  "\"rstrip\":false,\"normalized\":false,"
+                  "\"special\":true}",
+                  i ? "," : "", BOS + i, i ? "<eos>" : "<bos>");
+  at += sprintf(
+      at, "],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":"
+          "false,\"trim_offsets\":true,"
+          "\"use_regex\":true},\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{"
+          "\"SpecialToken\":"
+          "{\"id\":\"<bos>\",\"type_id\":0}},"
+          "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[{\"Sequence\":{\"id\":\"A\","
+          "\"type_id\":0}}],"
+          "\"special_tokens\":{\"<bos>\":{\"id\":\"<bos>\",\"ids\":[256],\"tokens\":[\"<bos>\"]}}},"
+          "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"
+          "\"use_regex\":true},"
+          "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"continuing_subword_"
+          "prefix\":null,"
+          "\"end_of_word_suffix\":null,\"fuse_unk\":false,\"merges\":[],\"vocab\":{");
   for (int i = 0; i < 256; i++)
     at += sprintf(at, "\"\\u%04x\":%d,", stand_in(i), i);
   sprintf(at, "\"<bos>\":256,\"<eos>\":257}}}");
@@ -65,16 +75,21 @@ static void write_tokenizer(void) {
 }
 
 static void make_model(void) {
-  snprintf(directory, sizeof directory, "%s/smft-probe-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+  snprintf(directory, sizeof directory, "%s/smft-probe-XXXXXX",
+           getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
   ck_assert(mkdtemp(directory) != NULL);
   write_tokenizer();
-  write_file("config.json",
-             "{\"model_type\":\"llama\",\"hidden_size\":32,\"num_hidden_layers\":2,\"num_attention_heads\":2,\"num_key_value_heads\":1,"
-             "\"intermediate_size\":32,\"vocab_size\":258,\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"hidden_act\":\"silu\","
-             "\"max_position_embeddings\":48,\"tie_word_embeddings\":false,\"bos_token_id\":256,\"eos_token_id\":257,"
-             "\"memory\":{\"layers\":[1],\"pools\":[0],\"placement\":\"replace\",\"n_keys\":8,\"heads\":2,\"top_k\":4,\"key_dim\":8,"
-             "\"value_dim\":16,\"query_norm\":\"layernorm\",\"key_norm\":\"none\",\"temperature\":1.0,\"gate\":true,\"bias\":false,"
-             "\"norm_eps\":1e-5}}");
+  write_file("config.json", "{\"model_type\":\"llama\",\"hidden_size\":32,\"num_hidden_layers\":2,"
+                            "\"num_attention_heads\":2,\"num_key_value_heads\":1,"
+                            "\"intermediate_size\":32,\"vocab_size\":258,\"rms_norm_eps\":1e-5,"
+                            "\"rope_theta\":10000.0,\"hidden_act\":\"silu\","
+                            "\"max_position_embeddings\":48,\"tie_word_embeddings\":false,\"bos_"
+                            "token_id\":256,\"eos_token_id\":257,"
+                            "\"memory\":{\"layers\":[1],\"pools\":[0],\"placement\":\"replace\","
+                            "\"n_keys\":8,\"heads\":2,\"top_k\":4,\"key_dim\":8,"
+                            "\"value_dim\":16,\"query_norm\":\"layernorm\",\"key_norm\":\"none\","
+                            "\"temperature\":1.0,\"gate\":true,\"bias\":false,"
+                            "\"norm_eps\":1e-5}}");
 }
 
 static void setup(void) {
@@ -93,7 +108,8 @@ static void teardown(void) {
   smft_model_free(model);
   smft_ctx_free(ctx);
   for (int i = 0; i < 4; i++)
-    remove(in_directory((const char *[]){"tokenizer.json", "config.json", "items.jsonl", "report.json"}[i]));
+    remove(in_directory(
+        (const char *[]){"tokenizer.json", "config.json", "items.jsonl", "report.json"}[i]));
   rmdir(directory);
 }
 
@@ -133,11 +149,12 @@ static smft_probe_item item(int64_t index) {
 
 static int64_t encode(const char *text, uint32_t flags, int32_t *ids) {
   int64_t n = 0;
-  ck_ok(smft_tokenizer_encode(smft_model_tokenizer(model), text, strlen(text), flags, ids, 1024, &n));
+  ck_ok(
+      smft_tokenizer_encode(smft_model_tokenizer(model), text, strlen(text), flags, ids, 1024, &n));
   return n;
 }
 
-/* ---- questions ----------------------------------------------------------------------------------------------------------------- */
+/* ---- questions ----------------------------------------------------------- */
 
 START_TEST(questions_are_lost_and_gained) {
   const char *answer = strcpy((char[512]){0}, generated("Who?")), *never[] = {"zzz zzz zzz"};
@@ -162,22 +179,27 @@ START_TEST(questions_are_lost_and_gained) {
   ck_assert_int_eq(report.n_questions, 3);
   ck_assert_int_eq(report.lost, 1);
   ck_assert_int_eq(report.gained, 1);
-  ck_assert(item(0).lost && !item(0).gained && item(1).gained && !item(1).lost && !item(2).lost && !item(2).gained);
+  ck_assert(item(0).lost && !item(0).gained && item(1).gained && !item(1).lost && !item(2).lost &&
+            !item(2).gained);
   ck_assert_str_eq(item(0).id, "who");
   ck_assert_int_eq(item(0).kind, SMFT_PROBE_QUESTION);
   ck_assert(fabs(report.f1 - (item(0).after + item(1).after + item(2).after) / 3) < 1e-12);
-  ck_assert(fabs(report.f1_before - (item(0).before + item(1).before + item(2).before) / 3) < 1e-12);
-  ck_assert(fabs(report.f1_change - 100 * (report.f1 - report.f1_before) / report.f1_before) < 1e-9);
+  ck_assert(fabs(report.f1_before - (item(0).before + item(1).before + item(2).before) / 3) <
+            1e-12);
+  ck_assert(fabs(report.f1_change - 100 * (report.f1 - report.f1_before) / report.f1_before) <
+            1e-9);
   ck_assert(report.exact_match <= report.f1 && report.exact_match_before <= report.f1_before);
-  ck_assert(report.exact_match == 1.0 / 3 && report.exact_match_before == 1.0 / 3 && report.seconds > 0);
+  ck_assert(report.exact_match == 1.0 / 3 && report.exact_match_before == 1.0 / 3 &&
+            report.seconds > 0);
 
   ck_ok(smft_patch_clear(patch)); /* the patch away: everything as it was */
   report = measure();
-  ck_assert(report.f1 == report.f1_before && report.f1_change == 0 && report.lost == 0 && report.gained == 0);
+  ck_assert(report.f1 == report.f1_before && report.f1_change == 0 && report.lost == 0 &&
+            report.gained == 0);
 }
 END_TEST
 
-/* ---- texts --------------------------------------------------------------------------------------------------------------------- */
+/* ---- texts --------------------------------------------------------------- */
 
 /* KL(base || patched) summed over the positions of ids, in double. */
 static double kl_of(const int32_t *ids, int64_t n) {
@@ -216,7 +238,8 @@ START_TEST(texts_are_the_sessions_nll_and_kl) {
   ck_ok(smft_session_nll(session, b, n_b, NULL, &nll_b));
   ck_assert(fabs(item(0).before - nll_a) < 1e-5 && fabs(item(1).before - nll_b) < 1e-5);
   smft_probe_report report = measure();
-  ck_assert(report.kl == 0 && report.nll == report.nll_before && report.nll_change == 0); /* an empty patch is the base, bit for bit */
+  /* an empty patch is the base, bit for bit */
+  ck_assert(report.kl == 0 && report.nll == report.nll_before && report.nll_change == 0);
 
   disturb(1);
   report = measure();
@@ -224,14 +247,17 @@ START_TEST(texts_are_the_sessions_nll_and_kl) {
   ck_assert_msg(fabs(report.kl - kl) < 1e-5 * kl && kl > 1e-3, "kl %g, wanted %g", report.kl, kl);
   ck_ok(smft_session_nll(session, a, n_a, NULL, &nll_a));
   ck_ok(smft_session_nll(session, b, n_b, NULL, &nll_b));
-  double nll = (nll_a * (double)(n_a - 1) + nll_b * (double)(n_b - 1)) / (double)(n_a + n_b - 2); /* by token, not by text */
+  /* by token, not by text */
+  double nll = (nll_a * (double)(n_a - 1) + nll_b * (double)(n_b - 1)) / (double)(n_a + n_b - 2);
   ck_assert(fabs(report.nll - nll) < 1e-5 && report.lost == 0 && report.gained == 0);
-  ck_assert(fabs(report.nll_change - 100 * (report.nll - report.nll_before) / report.nll_before) < 1e-9);
+  ck_assert(fabs(report.nll_change - 100 * (report.nll - report.nll_before) / report.nll_before) <
+            1e-9);
   ck_assert(strcmp(item(0).text, "") == 0 && item(0).kind == SMFT_PROBE_TEXT);
 }
 END_TEST
 
-START_TEST(long_texts_go_in_windows) { /* each starts with begin-of-text, each token is predicted once */
+/* each starts with begin-of-text, each token is predicted once */
+START_TEST(long_texts_go_in_windows) {
   char text[131];
   int32_t ids[1024], window[CONTEXT + 1];
   for (int i = 0; i < 130; i++)
@@ -257,25 +283,29 @@ START_TEST(long_texts_go_in_windows) { /* each starts with begin-of-text, each t
   ck_assert_int_eq(tokens, 130);
   ck_ok(smft_probe_add_text(probe, "long", text));
   ck_ok(smft_probe_baseline(probe, session, NULL, NULL));
-  ck_assert_msg(fabs(item(0).before - sum / 130) < 1e-5, "%g, wanted %g", item(0).before, sum / 130);
+  ck_assert_msg(fabs(item(0).before - sum / 130) < 1e-5, "%g, wanted %g", item(0).before,
+                sum / 130);
 }
 END_TEST
 
-/* ---- choices ------------------------------------------------------------------------------------------------------------------- */
+/* ---- choices ------------------------------------------------------------- */
 
 static double ending_nll(const char *prompt, const char *ending) {
   int32_t ids[2048];
   float nll[1024];
   double sum = 0;
-  int64_t n = encode(prompt, SMFT_ENCODE_SPECIAL, ids), m = encode(ending, SMFT_ENCODE_CONTINUE, ids + n);
+  int64_t n = encode(prompt, SMFT_ENCODE_SPECIAL, ids);
+  int64_t m = encode(ending, SMFT_ENCODE_CONTINUE, ids + n);
   ck_ok(smft_session_nll(session, ids, n + m, nll, NULL));
   for (int64_t i = n - 1; i < n + m - 1; i++)
     sum += (double)nll[i];
   return sum / (double)m;
 }
 
-/* Two endings of which another is the likelier when the space between prompt and ending counts as theirs, or as the prompt's. */
-static int64_t find_pair_that_the_space_decides(const char *const *words, int64_t n, const char *pair[2]) {
+/* Two endings of which another is the likelier when the space between prompt and ending counts as
+ * theirs, or as the prompt's. */
+static int64_t find_pair_that_the_space_decides(const char *const *words, int64_t n,
+                                                const char *pair[2]) {
   double moved[32], left[32];
   char spaced[64];
   for (int64_t i = 0; i < n; i++) {
@@ -294,8 +324,26 @@ static int64_t find_pair_that_the_space_decides(const char *const *words, int64_
 }
 
 START_TEST(a_space_at_the_prompts_end_belongs_to_the_endings) {
-  static const char *const words[] = {"a", "is", "sings", "was born", "in a town", "of old", "x", "zoo", "quick brown foxes", "1", "22",
-                                      "1914", "the", "q", "by", "under the sea", "e", "o", "no", "yes"};
+  static const char *const words[] = {"a",
+                                      "is",
+                                      "sings",
+                                      "was born",
+                                      "in a town",
+                                      "of old",
+                                      "x",
+                                      "zoo",
+                                      "quick brown foxes",
+                                      "1",
+                                      "22",
+                                      "1914",
+                                      "the",
+                                      "q",
+                                      "by",
+                                      "under the sea",
+                                      "e",
+                                      "o",
+                                      "no",
+                                      "yes"};
   const char *pair[2] = {NULL, NULL};
   ck_assert(find_pair_that_the_space_decides(words, 20, pair));
   ck_ok(smft_probe_add_choice(probe, "space", "Paris ", pair, 2, 0));
@@ -321,11 +369,12 @@ START_TEST(choices_take_the_likeliest_ending) {
     ck_assert(item(i).before == (i == likeliest));
   ck_assert(item(3).before == 1 && item(0).kind == SMFT_PROBE_CHOICE);
   smft_probe_report report = measure();
-  ck_assert(report.n_choices == 4 && fabs(report.accuracy - 2.0 / 4) < 1e-12 && report.accuracy_change == 0);
+  ck_assert(report.n_choices == 4 && fabs(report.accuracy - 2.0 / 4) < 1e-12 &&
+            report.accuracy_change == 0);
 }
 END_TEST
 
-/* ---- states and failures ------------------------------------------------------------------------------------------------------- */
+/* ---- states and failures ------------------------------------------------- */
 
 START_TEST(baseline_comes_first) {
   smft_probe_report report = SMFT_PROBE_REPORT_INIT;
@@ -353,7 +402,8 @@ static int32_t on_progress(void *user, const char *stage, int64_t done, int64_t 
   watch *seen = user;
   ck_assert(done == seen->calls && total == 3);
   const char *one[] = {"x"};
-  ck_status(smft_probe_add_question(probe, "x", "x", one, 1), SMFT_E_STATE); /* not while measuring */
+  /* not while measuring */
+  ck_status(smft_probe_add_question(probe, "x", "x", one, 1), SMFT_E_STATE);
   strcat(strcat(seen->stages, stage), " ");
   return seen->calls++ == seen->cancel_at;
 }
@@ -372,7 +422,8 @@ START_TEST(cancelled_and_failed_measurements_keep_the_old_values) {
     report.nll = 5;
     ck_status(smft_probe_measure(probe, session, on_progress, &seen, &report), SMFT_E_CANCELLED);
     ck_assert(item(1).after == before && smft_session_length(session) == 0);
-    ck_status(smft_probe_baseline(probe, session, on_progress, (seen.calls = 0, &seen)), SMFT_E_CANCELLED);
+    ck_status(smft_probe_baseline(probe, session, on_progress, (seen.calls = 0, &seen)),
+              SMFT_E_CANCELLED);
     ck_assert(item(1).before == before);
   }
   watch seen = {0, -1, ""};
@@ -438,13 +489,18 @@ START_TEST(bad_arguments) {
 }
 END_TEST
 
-/* ---- files --------------------------------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------- */
 
 START_TEST(items_come_from_jsonl_all_or_none) {
   int64_t n = -1;
-  const char *good = "{\"id\":\"q\",\"question\":\"Who?\",\"answers\":[\"x\",\"y\"]}\n\n{\"id\":\"t\",\"text\":\"some text\"}\n"
-                     "{\"id\":\"c\",\"prompt\":\"Is it\",\"endings\":[\" a\",\" b\"],\"correct\":1,\"more\":null}\n";
-  static const struct { const char *line; smft_status status; } bad[] = {
+  const char *good = "{\"id\":\"q\",\"question\":\"Who?\",\"answers\":[\"x\",\"y\"]}\n\n{\"id\":"
+                     "\"t\",\"text\":\"some text\"}\n"
+                     "{\"id\":\"c\",\"prompt\":\"Is it\",\"endings\":[\" a\",\" "
+                     "b\"],\"correct\":1,\"more\":null}\n";
+  static const struct {
+    const char *line;
+    smft_status status;
+  } bad[] = {
       {"{\"id\":\"q\"", SMFT_E_FORMAT},
       {"{\"id\":\"q\"}", SMFT_E_FORMAT},
       {"[]", SMFT_E_FORMAT},
@@ -463,12 +519,14 @@ START_TEST(items_come_from_jsonl_all_or_none) {
     char text[1024];
     snprintf(text, sizeof text, "%s%s\n", good, bad[i].line);
     ck_status(smft_probe_add_file(probe, write_file("items.jsonl", text), &n), bad[i].status);
-    ck_assert_msg(strstr(smft_error_message(), "items.jsonl:5:") != NULL, "%s", smft_error_message());
+    ck_assert_msg(strstr(smft_error_message(), "items.jsonl:5:") != NULL, "%s",
+                  smft_error_message());
     smft_probe_item got = SMFT_PROBE_ITEM_INIT;
     ck_status(smft_probe_get_item(probe, 3, &got), SMFT_E_NOT_FOUND);
   }
   ck_status(smft_probe_add_file(probe, in_directory("nothing.jsonl"), &n), SMFT_E_NOT_FOUND);
-  ck_assert(item(0).kind == SMFT_PROBE_QUESTION && item(1).kind == SMFT_PROBE_TEXT && item(2).kind == SMFT_PROBE_CHOICE);
+  ck_assert(item(0).kind == SMFT_PROBE_QUESTION && item(1).kind == SMFT_PROBE_TEXT &&
+            item(2).kind == SMFT_PROBE_CHOICE);
 }
 END_TEST
 
@@ -478,7 +536,8 @@ START_TEST(the_report_is_json) {
   ck_ok(smft_probe_add_question(probe, "say \"q\"\n", "Who?", answers, 1));
   ck_ok(smft_probe_add_text(probe, "t", "some text"));
   ck_ok(smft_probe_baseline(probe, session, NULL, NULL));
-  ck_ok(smft_probe_save_report(probe, in_directory("report.json"))); /* the baseline counts as a measurement */
+  /* the baseline counts as a measurement */
+  ck_ok(smft_probe_save_report(probe, in_directory("report.json")));
   disturb(1);
   measure();
   ck_ok(smft_probe_save_report(probe, in_directory("report.json")));
@@ -486,20 +545,30 @@ START_TEST(the_report_is_json) {
   ck_assert_ptr_nonnull(file);
   text[fread(text, 1, sizeof text - 1, file)] = 0;
   fclose(file);
-  static const char *const wanted[] = {"\"say \\\"q\\\"\\n\"", "\"kind\": \"question\"", "\"kind\": \"text\"", "\"nll_before\": ",
-                                       "\"lost\": 0", "\"kl\": 0."};
+  static const char *const wanted[] = {"\"say \\\"q\\\"\\n\"", "\"kind\": \"question\"",
+                                       "\"kind\": \"text\"",   "\"nll_before\": ",
+                                       "\"lost\": 0",          "\"kl\": 0."};
   for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
     ck_assert_msg(strstr(text, wanted[i]) != NULL, "%s is not in %s", wanted[i], text);
   ck_status(smft_probe_save_report(probe, "/nowhere/at/all/report.json"), SMFT_E_NOT_FOUND);
 }
 END_TEST
 
-/* ---- allocation failure -------------------------------------------------------------------------------------------------------- */
+/* ---- allocation failure -------------------------------------------------- */
 
 static int64_t allocations_left;
-static void *failing_alloc(void *user, size_t size) { (void)user; return allocations_left-- > 0 ? malloc(size) : NULL; }
-static void *failing_realloc(void *user, void *old, size_t size) { (void)user; return allocations_left-- > 0 ? realloc(old, size) : NULL; }
-static void plain_free(void *user, void *pointer) { (void)user; free(pointer); }
+static void *failing_alloc(void *user, size_t size) {
+  (void)user;
+  return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+static void *failing_realloc(void *user, void *old, size_t size) {
+  (void)user;
+  return allocations_left-- > 0 ? realloc(old, size) : NULL;
+}
+static void plain_free(void *user, void *pointer) {
+  (void)user;
+  free(pointer);
+}
 
 static smft_status add_three(smft_probe *to) {
   static const char *const endings[] = {" a", " b"};

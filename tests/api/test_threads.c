@@ -1,5 +1,6 @@
-/* threads: what smft.h promises about them, through smft.h alone: many sessions on one model and one patch at once, E_STATE for a step
- * while somebody reads (and the other way round), cancelling from another thread, and handles freed in whatever thread ends last. */
+/* threads: what smft.h promises about them, through smft.h alone: many sessions on one model and
+ * one patch at once, E_STATE for a step while somebody reads (and the other way round), cancelling
+ * from another thread, and handles freed in whatever thread ends last. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include "test.h"
@@ -49,7 +50,7 @@ static void close_world(world *w) {
   smft_ctx_free(w->ctx);
 }
 
-/* ---- many readers ---- */
+/* ---- many readers -------------------------------------------------------- */
 
 typedef struct answer { /* what one session says */
   char text[200];
@@ -127,7 +128,7 @@ START_TEST(many_sessions_on_one_patch) {
 }
 END_TEST
 
-/* ---- a writer while somebody reads ---- */
+/* ---- a writer while somebody reads --------------------------------------- */
 
 typedef struct meddler {
   world *w;
@@ -216,7 +217,8 @@ static void *write_much(void *arg) {
   return NULL;
 }
 
-/* Two race; each call of either is done wholly or refused, and the outcome is that of 20 steps alone. */
+/* Two race; each call of either is done wholly or refused, and the outcome is that of 20 steps
+ * alone. */
 START_TEST(steps_and_sessions_race) {
   world w = open_world(2, 20), alone = open_world(1, 20);
   writer own = {.w = &w};
@@ -250,7 +252,7 @@ START_TEST(steps_and_sessions_race) {
 }
 END_TEST
 
-/* ---- cancelling ---- */
+/* ---- cancelling ---------------------------------------------------------- */
 
 typedef struct canceller {
   pthread_t thread;
@@ -341,7 +343,7 @@ START_TEST(another_thread_cancels_learning) {
 }
 END_TEST
 
-/* ---- ownership ---- */
+/* ---- ownership ----------------------------------------------------------- */
 
 typedef struct owner {
   pthread_t thread;
@@ -357,7 +359,8 @@ static void *use_and_free(void *arg) {
   return NULL;
 }
 
-/* Everything else is freed while the sessions still work; the last of them frees the model and the context, in its own thread. */
+/* Everything else is freed while the sessions still work; the last of them frees the model and the
+ * context, in its own thread. */
 START_TEST(the_last_thread_frees) {
   world w = open_world(2, 3);
   owner owners[N_THREADS];

@@ -1,10 +1,11 @@
-/* bench: what every benchmark program shares: one question a line on standard input, one JSON object a line as the answer; the clock; how
- * disturbed a timing was; memory.  bench.py asks.  Every time is by the clock on the wall.
- *   NAME [WORD]...  one of the program's tasks; asked again at once it goes on with what it prepared
- *   peak            most memory that the process has had so far, and what it has now, in MB
- * An answer is {"rate": units a second, "unit": seconds of one piece of work, "others": cores that other processes had meanwhile}, or what
- * the task says, or {"error": text}, after which the program ends.
- * SMFT_BENCH_SECONDS: how long a timing takes at least (0.5), after half as long of warming up. */
+/* bench: what every benchmark program shares: one question a line on standard input, one JSON
+ * object a line as the answer; the clock; how disturbed a timing was; memory.  bench.py asks. Every
+ * time is by the clock on the wall. NAME [WORD]...  one of the program's tasks; asked again at once
+ * it goes on with what it prepared peak            most memory that the process has had so far, and
+ * what it has now, in MB An answer is {"rate": units a second, "unit": seconds of one piece of
+ * work, "others": cores that other processes had meanwhile}, or what the task says, or {"error":
+ * text}, after which the program ends. SMFT_BENCH_SECONDS: how long a timing takes at least (0.5),
+ * after half as long of warming up. */
 #ifndef SMFT_BENCH_H
 #define SMFT_BENCH_H
 #include <stdarg.h>
@@ -19,15 +20,18 @@ enum { BENCH_WORDS = 4 };
 
 typedef struct bench_task {
   const char *name;
-  void (*prepare)(void *subject, char **words); /* when the line is another than the one before; may be NULL */
-  int64_t (*work)(void *subject);               /* does a piece of work, returns its units; timed */
-  void (*answer)(void *subject, char **words);  /* instead of work: prints its own answer */
+  /* when the line is another than the one before; may be NULL */
+  void (*prepare)(void *subject, char **words);
+  int64_t (*work)(void *subject);              /* does a piece of work, returns its units; timed */
+  void (*answer)(void *subject, char **words); /* instead of work: prints its own answer */
 } bench_task;
 
-/* ---- answers ---- */
+/* ---- answers ------------------------------------------------------------- */
 
-/* Prints {"error": ...} and ends the program.  The message must not hold quotes; those in it become apostrophes. */
-__attribute__((noreturn, format(printf, 1, 2))) static inline void bench_fail(const char *format, ...) {
+/* Prints {"error": ...} and ends the program.  The message must not hold quotes; those in it become
+ * apostrophes. */
+__attribute__((noreturn, format(printf, 1, 2))) static inline void bench_fail(const char *format,
+                                                                              ...) {
   char text[1024];
   va_list arguments;
   va_start(arguments, format);
@@ -47,7 +51,9 @@ static inline void bench_need(const void *pointer) {
 }
 
 /* A word of the question as a number; `missing` where there is none. */
-static inline int64_t bench_number(char **words, int i, int64_t missing) { return words[i] ? strtoll(words[i], NULL, 10) : missing; }
+static inline int64_t bench_number(char **words, int i, int64_t missing) {
+  return words[i] ? strtoll(words[i], NULL, 10) : missing;
+}
 
 /* FNV-1a, to compare results bit by bit. */
 static inline uint64_t bench_hash(uint64_t hash, const void *data, size_t size) {
@@ -58,7 +64,7 @@ static inline uint64_t bench_hash(uint64_t hash, const void *data, size_t size) 
   return hash;
 }
 
-/* ---- clocks and memory ---- */
+/* ---- clocks and memory --------------------------------------------------- */
 
 static inline double bench_clock(clockid_t id) {
   struct timespec t;
@@ -78,7 +84,8 @@ static inline double bench_machine_busy(void) {
   FILE *file = fopen("/proc/stat", "r");
   if (!file)
     return 0;
-  if (fscanf(file, "cpu %lld %lld %lld %lld %lld %lld %lld", &user, &low, &kernel, &idle, &wait, &irq, &soft) != 7)
+  if (fscanf(file, "cpu %lld %lld %lld %lld %lld %lld %lld", &user, &low, &kernel, &idle, &wait,
+             &irq, &soft) != 7)
     user = low = kernel = irq = soft = 0;
   fclose(file);
   return (double)(user + low + kernel + irq + soft) / (double)sysconf(_SC_CLK_TCK);
@@ -98,13 +105,14 @@ static inline double bench_memory_mb(const char *name) {
 }
 
 static inline void bench_answer_peak(void) {
-  printf("{\"peak_mb\": %.1f, \"now_mb\": %.1f, \"file_mb\": %.1f}\n", bench_memory_mb("VmHWM:"), bench_memory_mb("VmRSS:"),
-         bench_memory_mb("RssFile:"));
+  printf("{\"peak_mb\": %.1f, \"now_mb\": %.1f, \"file_mb\": %.1f}\n", bench_memory_mb("VmHWM:"),
+         bench_memory_mb("VmRSS:"), bench_memory_mb("RssFile:"));
 }
 
-/* ---- timing ---- */
+/* ---- timing -------------------------------------------------------------- */
 
-static inline int64_t bench_work_for(int64_t (*work)(void *), void *subject, double seconds, int64_t *pieces) {
+static inline int64_t bench_work_for(int64_t (*work)(void *), void *subject, double seconds,
+                                     int64_t *pieces) {
   int64_t units = 0;
   double begin = bench_clock(CLOCK_MONOTONIC);
   *pieces = 0;
@@ -115,25 +123,29 @@ static inline int64_t bench_work_for(int64_t (*work)(void *), void *subject, dou
   return units;
 }
 
-/* Warming up first: the kernel needs up to 0.1 s of steady work to give a woken thread a processor of its own.  A piece of work that is
- * long in itself is not done twice for that. */
+/* Warming up first: the kernel needs up to 0.1 s of steady work to give a woken thread a processor
+ * of its own.  A piece of work that is long in itself is not done twice for that. */
 static inline void bench_answer_rate(int64_t (*work)(void *), void *subject, int fresh) {
   static double piece;
   double seconds = bench_seconds();
   int64_t pieces;
   if (fresh || piece < seconds)
     bench_work_for(work, subject, seconds / 2, &pieces);
-  double busy = bench_machine_busy(), own = bench_clock(CLOCK_PROCESS_CPUTIME_ID), begin = bench_clock(CLOCK_MONOTONIC);
+  double busy = bench_machine_busy(), own = bench_clock(CLOCK_PROCESS_CPUTIME_ID);
+  double begin = bench_clock(CLOCK_MONOTONIC);
   int64_t units = bench_work_for(work, subject, seconds, &pieces);
   double took = bench_clock(CLOCK_MONOTONIC) - begin;
-  double others = (bench_machine_busy() - busy - (bench_clock(CLOCK_PROCESS_CPUTIME_ID) - own)) / took;
+  double others =
+      (bench_machine_busy() - busy - (bench_clock(CLOCK_PROCESS_CPUTIME_ID) - own)) / took;
   piece = took / (double)pieces;
-  printf("{\"rate\": %.9g, \"unit\": %.9g, \"others\": %.2f}\n", (double)units / took, piece, others > 0 ? others : 0);
+  printf("{\"rate\": %.9g, \"unit\": %.9g, \"others\": %.2f}\n", (double)units / took, piece,
+         others > 0 ? others : 0);
 }
 
-/* ---- questions ---- */
+/* ---- questions ----------------------------------------------------------- */
 
-static inline void bench_ask(const bench_task *tasks, void (*clear)(void *), void *subject, char *line) {
+static inline void bench_ask(const bench_task *tasks, void (*clear)(void *), void *subject,
+                             char *line) {
   static char before[512];
   char *words[BENCH_WORDS + 1] = {0}, *rest = NULL;
   int fresh = strcmp(line, before) != 0, n = 0;
@@ -159,7 +171,8 @@ static inline void bench_ask(const bench_task *tasks, void (*clear)(void *), voi
     bench_answer_rate(tasks->work, subject, fresh);
 }
 
-/* Answers until standard input ends.  tasks end with one without a name; clear frees what the task before prepared. */
+/* Answers until standard input ends.  tasks end with one without a name; clear frees what the task
+ * before prepared. */
 static inline void bench_serve(const bench_task *tasks, void (*clear)(void *), void *subject) {
   char line[512];
   while (fgets(line, sizeof line, stdin)) {

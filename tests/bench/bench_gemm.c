@@ -1,7 +1,9 @@
-/* bench_gemm: our gemm against OpenBLAS's cblas_sgemm, medians of 15 runs, 1 and 2 threads, f32 and bf16 weights.
- * One thread is timed by its processor time, so that a busy machine disturbs little; two threads by the clock.
- * Build with: pkg-config --cflags --libs openblas.  It is a program of its own: the library never links OpenBLAS.
- * usage: bench_gemm [forward|input|weight|TOKENS|avx2|portable]...  (y = x W^T, dx = dy W, dw = dy^T x; without arguments everything) */
+/* bench_gemm: our gemm against OpenBLAS's cblas_sgemm, medians of 15 runs, 1 and 2 threads, f32 and
+ * bf16 weights. One thread is timed by its processor time, so that a busy machine disturbs little;
+ * two threads by the clock. Build with: pkg-config --cflags --libs openblas.  It is a program of
+ * its own: the library never links OpenBLAS. usage: bench_gemm
+ * [forward|input|weight|TOKENS|avx2|portable]...  (y = x W^T, dx = dy W, dw = dy^T x; without
+ * arguments everything) */
 #ifndef SMFT_HAVE_OPENBLAS
 #include <stdio.h>
 int main(void) {
@@ -40,25 +42,54 @@ static int ascending(const void *a, const void *b) {
 static void ours(smft_ctx *ctx, const problem *p, int bf16) {
   const void *w = bf16 ? (const void *)p->half : p->w;
   int32_t dtype = bf16 ? SMFT__BF16 : SMFT__F32;
-  smft__gemm_args args = {.m = p->tokens, .n = p->out, .k = p->in, .a = p->x, .lda = p->in, .trans_b = 1, .b = w, .ldb = p->in,
-                          .b_dtype = dtype, .c = p->y, .ldc = p->out};
+  smft__gemm_args args = {.m = p->tokens,
+                          .n = p->out,
+                          .k = p->in,
+                          .a = p->x,
+                          .lda = p->in,
+                          .trans_b = 1,
+                          .b = w,
+                          .ldb = p->in,
+                          .b_dtype = dtype,
+                          .c = p->y,
+                          .ldc = p->out};
   if (!strcmp(p->kind, "input"))
-    args = (smft__gemm_args){.m = p->tokens, .n = p->in, .k = p->out, .a = p->y, .lda = p->out, .b = w, .ldb = p->in,
-                             .b_dtype = dtype, .c = p->x, .ldc = p->in};
+    args = (smft__gemm_args){.m = p->tokens,
+                             .n = p->in,
+                             .k = p->out,
+                             .a = p->y,
+                             .lda = p->out,
+                             .b = w,
+                             .ldb = p->in,
+                             .b_dtype = dtype,
+                             .c = p->x,
+                             .ldc = p->in};
   if (!strcmp(p->kind, "weight"))
-    args = (smft__gemm_args){.m = p->out, .n = p->in, .k = p->tokens, .a = p->y, .lda = p->out, .trans_a = 1, .b = p->x, .ldb = p->in,
-                             .b_dtype = SMFT__F32, .c = p->dw, .ldc = p->in};
+    args = (smft__gemm_args){.m = p->out,
+                             .n = p->in,
+                             .k = p->tokens,
+                             .a = p->y,
+                             .lda = p->out,
+                             .trans_a = 1,
+                             .b = p->x,
+                             .ldb = p->in,
+                             .b_dtype = SMFT__F32,
+                             .c = p->dw,
+                             .ldc = p->in};
   smft__gemm(ctx, &args);
 }
 
 static void theirs(const problem *p) {
   int t = (int)p->tokens, out = (int)p->out, in = (int)p->in;
   if (!strcmp(p->kind, "forward"))
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, t, out, in, 1, p->x, in, p->w, in, 0, p->y, out);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, t, out, in, 1, p->x, in, p->w, in, 0, p->y,
+                out);
   else if (!strcmp(p->kind, "input"))
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, t, in, out, 1, p->y, out, p->w, in, 0, p->x, in);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, t, in, out, 1, p->y, out, p->w, in, 0,
+                p->x, in);
   else
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, out, in, t, 1, p->y, out, p->x, in, 0, p->dw, in);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, out, in, t, 1, p->y, out, p->x, in, 0,
+                p->dw, in);
 }
 
 static void run_one(smft_ctx *ctx, const problem *p, int which, long repeats) {
@@ -69,8 +100,9 @@ static void run_one(smft_ctx *ctx, const problem *p, int which, long repeats) {
       ours(ctx, p, which);
 }
 
-/* Before two threads are timed: OpenBLAS's threads look for work for some 20 ms after a call and hold a processor while they do, and
- * the kernel takes up to 100 ms of steady work to give a woken thread a processor of its own. */
+/* Before two threads are timed: OpenBLAS's threads look for work for some 20 ms after a call and
+ * hold a processor while they do, and the kernel takes up to 100 ms of steady work to give a woken
+ * thread a processor of its own. */
 static void settle(smft_ctx *ctx, const problem *p, int which) {
   struct timespec pause = {0, 60000000};
   double start;
@@ -79,7 +111,8 @@ static void settle(smft_ctx *ctx, const problem *p, int which) {
     run_one(ctx, p, which, 1);
 }
 
-/* GFLOP/s of ours in f32, ours in bf16, OpenBLAS; one thread in turns of five runs, two threads one after another */
+/* GFLOP/s of ours in f32, ours in bf16, OpenBLAS; one thread in turns of five runs, two threads one
+ * after another */
 static void measure(smft_ctx *ctx, const problem *p, int threads, double rate[3]) {
   double flops = 2.0 * (double)p->tokens * (double)p->out * (double)p->in, seconds[3][RUNS];
   long repeats = 1 + (long)(1e8 / flops);
@@ -111,7 +144,15 @@ static float *numbers(int64_t n) {
 }
 
 static void shape(const char *kind, int64_t tokens, int64_t out, int64_t in) {
-  problem p = {kind, tokens, out, in, numbers(tokens * in), numbers(out * in), numbers(tokens * out), numbers(out * in), NULL};
+  problem p = {kind,
+               tokens,
+               out,
+               in,
+               numbers(tokens * in),
+               numbers(out * in),
+               numbers(tokens * out),
+               numbers(out * in),
+               NULL};
   p.half = malloc((size_t)(out * in) * 2);
   if (!p.half)
     exit(1);
@@ -127,7 +168,8 @@ static void shape(const char *kind, int64_t tokens, int64_t out, int64_t in) {
       exit(1);
     openblas_set_num_threads(threads);
     measure(ctx, &p, threads, rate);
-    printf("  | %d thr: ours %6.1f bf16 %6.1f blas %6.1f ratio %.2f", threads, rate[0], rate[1], rate[2], rate[0] / rate[2]);
+    printf("  | %d thr: ours %6.1f bf16 %6.1f blas %6.1f ratio %.2f", threads, rate[0], rate[1],
+           rate[2], rate[0] / rate[2]);
     smft_ctx_free(ctx);
   }
   printf("\n");
@@ -151,7 +193,8 @@ static int wanted(int argc, char **argv, const char *name, int number) {
 int main(int argc, char **argv) {
   static const char *kinds[] = {"forward", "input", "weight"};
   static const int64_t tokens[] = {1, 4, 16, 32, 64, 256, 1024};
-  static const int64_t sizes[][2] = {{1536, 576}, {576, 1536}, {4096, 192}, {192, 4096}, {576, 576}, {192, 192}, {1024, 1024}, {512, 512}};
+  static const int64_t sizes[][2] = {{1536, 576}, {576, 1536}, {4096, 192},  {192, 4096},
+                                     {576, 576},  {192, 192},  {1024, 1024}, {512, 512}};
   char name[16];
   for (int i = 1; i < argc; i++)
     if (!strcmp(argv[i], "avx2") || !strcmp(argv[i], "portable"))
@@ -159,7 +202,9 @@ int main(int argc, char **argv) {
   for (int k = 0; k < 3; k++)
     for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {
       snprintf(name, sizeof name, "%ld", (long)tokens[t]);
-      for (size_t s = 0; wanted(argc, argv, kinds[k], 0) && wanted(argc, argv, name, 1) && s < sizeof sizes / sizeof *sizes; s++)
+      for (size_t s = 0; wanted(argc, argv, kinds[k], 0) && wanted(argc, argv, name, 1) &&
+                         s < sizeof sizes / sizeof *sizes;
+           s++)
         shape(kinds[k], tokens[t], sizes[s][0], sizes[s][1]);
     }
   return 0;

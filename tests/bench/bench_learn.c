@@ -1,15 +1,15 @@
-/* bench_learn: training a whole model through smft.h alone.  Owns the workloads; bench.h times them, peer_model.py does the same work.
- * usage: bench_learn MODEL_DIRECTORY THREADS
- *   train            AdamW step of every weight on a sequence of 256 (pools too, each row of them)
- *   train_lazy       the same, pool rows that were not read left alone
- *   lora             AdamW step of adapters of rank 8 on all matrices of attention and FFN, on a sequence of 256
- *   step ANSWER N    a fact's first smft_step: N tokens (256), loss on the last ANSWER of them (255)
- *   again ANSWER N   further smft_steps of one fact
- *   losses           of four AdamW steps of every weight at a rate of 1e-3: {"numbers": [4]}
- *   losses_lora DIR  the same of adapters at 1e-2, saved in DIR as they were before the first step
- *   hash_train, hash_lora, hash_step   of the weights after three steps, all bits
- *   resident         {"cached_mb": pages of the model's file that an smft_step brought into memory, "file_mb": growth of the process's
- *                    RssFile, "rows": slots it read, "row_mb": of a slot's pages} */
+/* bench_learn: training a whole model through smft.h alone.  Owns the workloads; bench.h times
+ * them, peer_model.py does the same work. usage: bench_learn MODEL_DIRECTORY THREADS train AdamW
+ * step of every weight on a sequence of 256 (pools too, each row of them) train_lazy       the
+ * same, pool rows that were not read left alone lora             AdamW step of adapters of rank 8
+ * on all matrices of attention and FFN, on a sequence of 256 step ANSWER N    a fact's first
+ * smft_step: N tokens (256), loss on the last ANSWER of them (255) again ANSWER N   further
+ * smft_steps of one fact losses           of four AdamW steps of every weight at a rate of 1e-3:
+ * {"numbers": [4]} losses_lora DIR  the same of adapters at 1e-2, saved in DIR as they were before
+ * the first step hash_train, hash_lora, hash_step   of the weights after three steps, all bits
+ *   resident         {"cached_mb": pages of the model's file that an smft_step brought into memory,
+ * "file_mb": growth of the process's RssFile, "rows": slots it read, "row_mb": of a slot's pages}
+ */
 #include "subject.h"
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -42,7 +42,7 @@ static void clear(void *arg) {
   b->fact = 0;
 }
 
-/* ---- dense steps ---- */
+/* ---- dense steps --------------------------------------------------------- */
 
 static void make_dense(learning *b, int32_t kind, uint32_t flags, double lr) {
   smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
@@ -59,7 +59,8 @@ static void make_dense(learning *b, int32_t kind, uint32_t flags, double lr) {
   else
     check(smft_patch_create(&b->patch, b->s.model, kind), "patch");
   check(smft_optimizer_create(&b->optimizer, b->s.ctx, &options), "optimizer");
-  check(smft_learner_create(&b->learner, b->s.model, b->patch, NULL, b->optimizer, NULL), "learner");
+  check(smft_learner_create(&b->learner, b->s.model, b->patch, NULL, b->optimizer, NULL),
+        "learner");
 }
 
 static void prepare_train(void *arg, char **words) {
@@ -93,7 +94,7 @@ static int64_t train(void *arg) {
   return SEQUENCE;
 }
 
-/* ---- facts ---- */
+/* ---- facts --------------------------------------------------------------- */
 
 static void count_background(learning *b) {
   static int32_t ids[BACKGROUND * BACKGROUND_TOKENS];
@@ -108,7 +109,8 @@ static void count_background(learning *b) {
   check(smft_selector_count_background(b->selector, &background), "background");
 }
 
-/* The model has random weights and never learns enough to be done: max_steps decides.  rule 0: the default, with background counts. */
+/* The model has random weights and never learns enough to be done: max_steps decides.  rule 0: the
+ * default, with background counts. */
 static void make_facts(learning *b, int again, int32_t rule, double lr, char **words) {
   smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
   smft_selector_options selector = SMFT_SELECTOR_OPTIONS_INIT;
@@ -129,7 +131,8 @@ static void make_facts(learning *b, int again, int32_t rule, double lr, char **w
     count_background(b);
   if (lr > 0)
     check(smft_optimizer_create(&b->optimizer, b->s.ctx, &optimizer), "optimizer");
-  check(smft_learner_create(&b->learner, b->s.model, b->patch, b->selector, b->optimizer, &options), "learner");
+  check(smft_learner_create(&b->learner, b->s.model, b->patch, b->selector, b->optimizer, &options),
+        "learner");
 }
 
 static void prepare_step(void *arg, char **words) { make_facts(arg, 0, 0, 0, words); }
@@ -151,7 +154,8 @@ static smft_report fact_step(learning *b) {
     push_fact(b);
   check(smft_step(b->learner, &report), "step");
   if (report.rows_selected == 0 || report.tokens != b->length)
-    bench_fail("the step trained %lld rows on %lld tokens", (long long)report.rows_selected, (long long)report.tokens);
+    bench_fail("the step trained %lld rows on %lld tokens", (long long)report.rows_selected,
+               (long long)report.tokens);
   if (!b->again)
     check(smft_learner_skip(b->learner), "skip");
   return report;
@@ -163,7 +167,7 @@ static int64_t step(void *arg) {
   return b->length;
 }
 
-/* ---- what comes out ---- */
+/* ---- what comes out ------------------------------------------------------ */
 
 static void print_losses(learning *b) {
   printf("{\"numbers\": [");
@@ -248,9 +252,10 @@ static double cached_mb(const char *directory) {
   return (double)n * (double)page * 1e-6;
 }
 
-/* A forward pass on other tokens touches the dense weights first; what comes on top is the rows that the step reads.  A row's place in the
- * file is not that of a page, so that it lies in one page more than it fills.  RssFile grows by more than comes into memory: the kernel
- * maps the neighbours of a page that are there already along with it. */
+/* A forward pass on other tokens touches the dense weights first; what comes on top is the rows
+ * that the step reads.  A row's place in the file is not that of a page, so that it lies in one
+ * page more than it fills.  RssFile grows by more than comes into memory: the kernel maps the
+ * neighbours of a page that are there already along with it. */
 static void answer_resident(void *arg, char **words) {
   learning *b = arg;
   int64_t value_dim, page = sysconf(_SC_PAGESIZE);
@@ -264,9 +269,10 @@ static void answer_resident(void *arg, char **words) {
   double cached = cached_mb(b->directory), before = bench_memory_mb("RssFile:");
   smft_report report = fact_step(b);
   double after = bench_memory_mb("RssFile:");
-  double row = (double)((value_dim * (int64_t)sizeof(float) + page - 1) / page + 1) * (double)page * 1e-6;
-  printf("{\"cached_mb\": %.3f, \"file_mb\": %.3f, \"rows\": %lld, \"row_mb\": %.6f}\n", cached_mb(b->directory) - cached, after - before,
-         (long long)report.slots_read, row);
+  double row =
+      (double)((value_dim * (int64_t)sizeof(float) + page - 1) / page + 1) * (double)page * 1e-6;
+  printf("{\"cached_mb\": %.3f, \"file_mb\": %.3f, \"rows\": %lld, \"row_mb\": %.6f}\n",
+         cached_mb(b->directory) - cached, after - before, (long long)report.slots_read, row);
 }
 
 static const bench_task tasks[] = {{"train", prepare_train, train, NULL},

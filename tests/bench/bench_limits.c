@@ -1,12 +1,13 @@
-/* bench_limits: what the machine can do: streaming reads, reads of random rows, sgemm of an OpenBLAS that is loaded at run time.
- * usage: bench_limits THREADS TABLE_MB [libopenblas.so]     TABLE_MB: of the table that rows are read from, and the most that is streamed
- *   stream         384 MiB, or four times the last cache if that is more, read and summed, eight pages side by side and the next eight
- *                  fetched meanwhile: nearly twice as fast as one after the other; bytes a second
- *   rows BYTES     rows of so many bytes read at random places of the table, the next four fetched meanwhile; bytes a second
- *   sgemm M N K    (M, K) x (K, N); FLOP a second
- *   fma            multiply-adds of the widest vectors, in registers alone; FLOP a second
- *   amx            products of f32 in three pieces of bf16 each (lib/nn/gemm_tiles.c), the tiles always at hand; FLOP a second
- *   blas           {"config": what OpenBLAS says of itself, "parallel": 0 one thread, 1 its own threads, 2 OpenMP} */
+/* bench_limits: what the machine can do: streaming reads, reads of random rows, sgemm of an
+ * OpenBLAS that is loaded at run time. usage: bench_limits THREADS TABLE_MB [libopenblas.so]
+ * TABLE_MB: of the table that rows are read from, and the most that is streamed stream         384
+ * MiB, or four times the last cache if that is more, read and summed, eight pages side by side and
+ * the next eight fetched meanwhile: nearly twice as fast as one after the other; bytes a second
+ *   rows BYTES     rows of so many bytes read at random places of the table, the next four fetched
+ * meanwhile; bytes a second sgemm M N K    (M, K) x (K, N); FLOP a second fma multiply-adds of the
+ * widest vectors, in registers alone; FLOP a second amx            products of f32 in three pieces
+ * of bf16 each (lib/nn/gemm_tiles.c), the tiles always at hand; FLOP a second blas {"config": what
+ * OpenBLAS says of itself, "parallel": 0 one thread, 1 its own threads, 2 OpenMP} */
 #include "bench.h"
 #include <dlfcn.h>
 #include <pthread.h>
@@ -16,18 +17,20 @@
 #include <immintrin.h>
 #endif
 
-enum { MOST_THREADS = 64, PIECE_ROWS = 16384 }; /* rows that a thread reads in one piece of work: long beside the making of a thread */
+/* rows that a thread reads in one piece of work: long beside the making of a thread */
+enum { MOST_THREADS = 64, PIECE_ROWS = 16384 };
 
 typedef float floats __attribute__((vector_size(32), aligned(4)));
-typedef void sgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda, const float *b,
-                      int ldb, float beta, float *c, int ldc);
+typedef void sgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
+                      const float *a, int lda, const float *b, int ldb, float beta, float *c,
+                      int ldc);
 
 typedef struct limits {
   int threads;
   const char *library;
   void *blas;
   sgemm_fn *sgemm;
-  float *stream;             /* (stream_floats); kept, like the table, from one task to the next */
+  float *stream; /* (stream_floats); kept, like the table, from one task to the next */
   int64_t stream_floats;
   float *table;              /* (table_floats) small pages, as a mapped file has */
   int64_t table_floats, row; /* floats */
@@ -36,7 +39,12 @@ typedef struct limits {
   uint64_t seed;
 } limits;
 
-typedef struct part { limits *of; int index; uint64_t seed; float sum; } part;
+typedef struct part {
+  limits *of;
+  int index;
+  uint64_t seed;
+  float sum;
+} part;
 
 static void clear(void *arg) {
   limits *l = arg;
@@ -67,12 +75,13 @@ static void on_threads(limits *l, void *(*run)(void *)) {
     pthread_join(threads[t], NULL);
 }
 
-/* ---- streaming ---- */
+/* ---- streaming ----------------------------------------------------------- */
 
 /* Virtual machines show caches of hundreds of megabytes that they share with others. */
 static void prepare_stream(void *arg, char **words) {
   limits *l = arg;
-  int64_t bytes = 4 * (int64_t)sysconf(_SC_LEVEL3_CACHE_SIZE), least = (int64_t)384 << 20, most = l->table_floats * (int64_t)sizeof(float);
+  int64_t bytes = 4 * (int64_t)sysconf(_SC_LEVEL3_CACHE_SIZE), least = (int64_t)384 << 20;
+  int64_t most = l->table_floats * (int64_t)sizeof(float);
   (void)words;
   if (l->stream)
     return;
@@ -92,7 +101,8 @@ static void *read_part(void *arg) {
       for (int64_t page = 0; page < PAGES; page++) {
         const float *line = begin + page * PAGE + j;
         __builtin_prefetch(line + PAGES * PAGE);
-        sum[page] += *(const floats *)(const void *)line + *(const floats *)(const void *)(line + 8);
+        sum[page] +=
+            *(const floats *)(const void *)line + *(const floats *)(const void *)(line + 8);
       }
   for (int page = 1; page < PAGES; page++)
     sum[0] += sum[page];
@@ -105,7 +115,7 @@ static int64_t stream(void *arg) {
   return ((limits *)arg)->stream_floats * (int64_t)sizeof(float);
 }
 
-/* ---- random rows ---- */
+/* ---- random rows --------------------------------------------------------- */
 
 static void prepare_rows(void *arg, char **words) {
   limits *l = arg;
@@ -114,7 +124,8 @@ static void prepare_rows(void *arg, char **words) {
     bench_fail("rows are multiples of 64 bytes");
   if (l->table)
     return;
-  l->table = mmap(NULL, (size_t)l->table_floats * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  l->table = mmap(NULL, (size_t)l->table_floats * sizeof(float), PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (l->table == MAP_FAILED)
     bench_fail("no memory for the table");
   madvise(l->table, (size_t)l->table_floats * sizeof(float), MADV_NOHUGEPAGE);
@@ -124,7 +135,8 @@ static void prepare_rows(void *arg, char **words) {
 
 static const float *random_row(part *p) {
   p->seed = p->seed * 6364136223846793005u + 1442695040888963407u;
-  return p->of->table + (int64_t)((p->seed >> 32) % (uint64_t)(p->of->table_floats / p->of->row)) * p->of->row;
+  return p->of->table +
+         (int64_t)((p->seed >> 32) % (uint64_t)(p->of->table_floats / p->of->row)) * p->of->row;
 }
 
 static void *read_rows(void *arg) {
@@ -157,7 +169,7 @@ static int64_t rows(void *arg) {
   return l->threads * (int64_t)PIECE_ROWS * l->row * (int64_t)sizeof(float);
 }
 
-/* ---- sgemm ---- */
+/* ---- sgemm --------------------------------------------------------------- */
 
 static void *symbol(limits *l, const char *name) {
   if (!l->library)
@@ -195,9 +207,10 @@ static int64_t sgemm(void *arg) {
   return REPEATS * 2 * l->m * l->n * l->k;
 }
 
-/* ---- the arithmetic units' own speed ---- */
+/* ---- the arithmetic units' own speed ------------------------------------- */
 
-enum { AMX_STEPS = 1 << 15, FMA_STEPS = 1 << 21, CHAINS = 12 }; /* CHAINS sums at a time hide how long one multiply-add takes */
+/* CHAINS sums at a time hide how long one multiply-add takes */
+enum { AMX_STEPS = 1 << 15, FMA_STEPS = 1 << 21, CHAINS = 12 };
 
 static int64_t fma_lanes(void) {
 #if defined(__x86_64__)
@@ -209,21 +222,20 @@ static int64_t fma_lanes(void) {
 
 #if defined(__x86_64__)
 /* Sums that stay finite.  The empty statement keeps the compiler from doing two steps in one. */
-#define FMA_LOOP(name, set, type, splat, fma)                                           \
-  __attribute__((target(set))) static float name(float seed) {                          \
-    type sum[CHAINS], x = splat(0.999f), y = splat(0.001f);                             \
-    float out[16];                                                                      \
-    for (int j = 0; j < CHAINS; j++)                                                    \
-      sum[j] = splat(seed + (float)j);                                                  \
-    for (int i = 0; i < FMA_STEPS; i++) {                                               \
-      _Pragma("GCC unroll 12") for (int j = 0; j < CHAINS; j++)                         \
-        sum[j] = fma(sum[j], x, y);                                                     \
-      __asm__ volatile("");                                                             \
-    }                                                                                   \
-    for (int j = 1; j < CHAINS; j++)                                                    \
-      sum[0] += sum[j];                                                                 \
-    memcpy(out, &sum[0], sizeof sum[0]);                                                \
-    return out[0];                                                                      \
+#define FMA_LOOP(name, set, type, splat, fma)                                                      \
+  __attribute__((target(set))) static float name(float seed) {                                     \
+    type sum[CHAINS], x = splat(0.999f), y = splat(0.001f);                                        \
+    float out[16];                                                                                 \
+    for (int j = 0; j < CHAINS; j++)                                                               \
+      sum[j] = splat(seed + (float)j);                                                             \
+    for (int i = 0; i < FMA_STEPS; i++) {                                                          \
+      _Pragma("GCC unroll 12") for (int j = 0; j < CHAINS; j++) sum[j] = fma(sum[j], x, y);        \
+      __asm__ volatile("");                                                                        \
+    }                                                                                              \
+    for (int j = 1; j < CHAINS; j++)                                                               \
+      sum[0] += sum[j];                                                                            \
+    memcpy(out, &sum[0], sizeof sum[0]);                                                           \
+    return out[0];                                                                                 \
   }
 FMA_LOOP(fma_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps)
 FMA_LOOP(fma_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps)
@@ -234,12 +246,17 @@ static void *multiply_vectors(void *arg) {
   return NULL;
 }
 
-/* On numbers that use all their bits: on zeros the unit needs less power, and a server that has none to spare does not slow it down.  On
- * others it does, and slows AMX alone, to a third and less. */
+/* On numbers that use all their bits: on zeros the unit needs less power, and a server that has
+ * none to spare does not slow it down.  On others it does, and slows AMX alone, to a third and
+ * less. */
 __attribute__((target("amx-tile,amx-bf16"))) static void *multiply_tiles(void *arg) {
-  static const struct { uint8_t palette, none[15]; uint16_t row_bytes[16]; uint8_t rows[16]; } config = {
-      1, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-  uint16_t pieces[4][16][32]; /* bf16 between 1 and 2, all seven bits of the fraction in use, either sign */
+  static const struct {
+    uint8_t palette, none[15];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+  } config = {1, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+  /* bf16 between 1 and 2, all seven bits of the fraction in use, either sign */
+  uint16_t pieces[4][16][32];
   uint32_t seed = (uint32_t)((part *)arg)->seed;
   for (int i = 0; i < 4 * 16 * 32; i++) {
     seed = seed * 1664525u + 1013904223u;
@@ -321,7 +338,8 @@ int main(int argc, char **argv) {
   l.table_floats = argc > 2 ? atoll(argv[2]) * 1000000 / (int64_t)sizeof(float) : 0;
   l.library = argc > 3 ? argv[3] : NULL;
   if (l.threads < 1 || l.threads > MOST_THREADS || l.table_floats < 1) {
-    fprintf(stderr, "usage: bench_limits THREADS TABLE_MB [libopenblas.so], with questions on standard input\n");
+    fprintf(stderr, "usage: bench_limits THREADS TABLE_MB [libopenblas.so], with questions on "
+                    "standard input\n");
     return 2;
   }
   bench_serve(tasks, clear, &l);

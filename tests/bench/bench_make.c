@@ -1,16 +1,23 @@
-/* bench_make: writes one of the benchmark's models as a Hugging Face directory: random weights, f32 and (DIRECTORY-bf16) bf16.
- * usage: bench_make SHAPE DIRECTORY [N_KEYS]    N_KEYS: of the memory layer, instead of the shape's
- *   A  6 layers, d 288,  6 heads, ffn  768, vocabulary 32,000       B 12 layers, d 576, 9 heads, ffn 1536, vocabulary 8,192
- *   M  B with a memory layer (256 keys, H 4, k 32) instead of block 6's FFN       G  the same with value rows of 1,024
- *   P  2 layers, d 64, memory rows of 64: a small model in front of a large pool
- *   S, T  tiny, without and with a memory layer: to try the benchmark itself */
+/* bench_make: writes one of the benchmark's models as a Hugging Face directory: random weights, f32
+ * and (DIRECTORY-bf16) bf16. usage: bench_make SHAPE DIRECTORY [N_KEYS]    N_KEYS: of the memory
+ * layer, instead of the shape's A  6 layers, d 288,  6 heads, ffn  768, vocabulary 32,000       B
+ * 12 layers, d 576, 9 heads, ffn 1536, vocabulary 8,192 M  B with a memory layer (256 keys, H 4, k
+ * 32) instead of block 6's FFN       G  the same with value rows of 1,024 P  2 layers, d 64, memory
+ * rows of 64: a small model in front of a large pool S, T  tiny, without and with a memory layer:
+ * to try the benchmark itself */
 #include "subject.h"
 #include <sys/stat.h>
 
-typedef struct shape { const char *name; int layers, hidden, heads, ffn, vocab, memory_layer, n_keys, top_k, value_dim, bf16; } shape;
-static const shape shapes[] = {{"A", 6, 288, 6, 768, 32000, -1, 0, 0, 0, 1},       {"B", 12, 576, 9, 1536, 8192, -1, 0, 0, 0, 1},
-                               {"M", 12, 576, 9, 1536, 8192, 6, 256, 32, 576, 0},  {"G", 12, 576, 9, 1536, 8192, 6, 256, 32, 1024, 0},
-                               {"P", 2, 64, 4, 128, 512, 1, 256, 32, 64, 0},       {"S", 2, 64, 4, 128, 512, -1, 0, 0, 0, 1},
+typedef struct shape {
+  const char *name;
+  int layers, hidden, heads, ffn, vocab, memory_layer, n_keys, top_k, value_dim, bf16;
+} shape;
+static const shape shapes[] = {{"A", 6, 288, 6, 768, 32000, -1, 0, 0, 0, 1},
+                               {"B", 12, 576, 9, 1536, 8192, -1, 0, 0, 0, 1},
+                               {"M", 12, 576, 9, 1536, 8192, 6, 256, 32, 576, 0},
+                               {"G", 12, 576, 9, 1536, 8192, 6, 256, 32, 1024, 0},
+                               {"P", 2, 64, 4, 128, 512, 1, 256, 32, 64, 0},
+                               {"S", 2, 64, 4, 128, 512, -1, 0, 0, 0, 1},
                                {"T", 2, 64, 4, 128, 512, 1, 64, 8, 64, 0}};
 
 static const shape *find(const char *name) {
@@ -28,13 +35,16 @@ static void write_config(const shape *s, const char *directory, int n_keys) {
   if (!file)
     bench_fail("%s cannot be written", path);
   fprintf(file,
-          "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": %d, \"num_hidden_layers\": %d,\n"
-          " \"num_attention_heads\": %d, \"intermediate_size\": %d, \"vocab_size\": %d, \"max_position_embeddings\": %d,\n"
+          "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": "
+          "%d, \"num_hidden_layers\": %d,\n"
+          " \"num_attention_heads\": %d, \"intermediate_size\": %d, \"vocab_size\": %d, "
+          "\"max_position_embeddings\": %d,\n"
           " \"rms_norm_eps\": 1e-5, \"rope_theta\": 10000.0, \"tie_word_embeddings\": true",
           s->hidden, s->layers, s->heads, s->ffn, s->vocab, LONGEST);
   if (s->memory_layer >= 0)
     fprintf(file,
-            ",\n \"memory\": {\"layers\": [%d], \"pools\": [0], \"placement\": \"replace\", \"n_keys\": %d, \"heads\": 4,"
+            ",\n \"memory\": {\"layers\": [%d], \"pools\": [0], \"placement\": \"replace\", "
+            "\"n_keys\": %d, \"heads\": 4,"
             " \"top_k\": %d, \"value_dim\": %d}",
             s->memory_layer, n_keys ? n_keys : s->n_keys, s->top_k, s->value_dim);
   fprintf(file, "}\n");
@@ -47,7 +57,8 @@ int main(int argc, char **argv) {
   smft_model *model;
   smft_export_options options = SMFT_EXPORT_OPTIONS_INIT;
   if (argc < 3) {
-    fprintf(stderr, "usage: bench_make SHAPE DIRECTORY [N_KEYS]   (the shapes: see the head of bench_make.c)\n");
+    fprintf(stderr, "usage: bench_make SHAPE DIRECTORY [N_KEYS]   (the shapes: see the head of "
+                    "bench_make.c)\n");
     return 2;
   }
   const shape *s = find(argv[1]);

@@ -1,12 +1,14 @@
-/* bench_memory: the memory layer alone, 2048 tokens, H 4, k 32, dk = d/2, n_keys^2 slots of d numbers: forward, and a sparse finetuning
- * step (forward, backward to 10,000 chosen value rows, SGD).  Owns the workloads; bench.h times them, peer_memory.py does the same work.
- * usage: bench_memory D N_KEYS THREADS [DIRECTORY]   DIRECTORY: the values are a mapped file there (zeros) instead of memory
- *   forward, step   a piece of work is all 2048 tokens
- *   lookup          queries to slots alone: scores, top-k, softmax
- *   gather          value rows to sums alone, bytes a second; plain: the same rows, each number looked at once and nothing else done
- *   check DIR       writes the inputs into DIR; {"numbers": 32 of the output, "rows": chosen, "gradient": 32 of the chosen rows' gradient}
- *   memory          {"step_mb": most memory of two steps beside the table, the layer's weights, the input and the output;
- *                    "process_mb": of the whole process beside the table, "library_mb": what the library's allocator had at most} */
+/* bench_memory: the memory layer alone, 2048 tokens, H 4, k 32, dk = d/2, n_keys^2 slots of d
+ * numbers: forward, and a sparse finetuning step (forward, backward to 10,000 chosen value rows,
+ * SGD).  Owns the workloads; bench.h times them, peer_memory.py does the same work. usage:
+ * bench_memory D N_KEYS THREADS [DIRECTORY]   DIRECTORY: the values are a mapped file there (zeros)
+ * instead of memory forward, step   a piece of work is all 2048 tokens lookup          queries to
+ * slots alone: scores, top-k, softmax gather          value rows to sums alone, bytes a second;
+ * plain: the same rows, each number looked at once and nothing else done check DIR       writes the
+ * inputs into DIR; {"numbers": 32 of the output, "rows": chosen, "gradient": 32 of the chosen rows'
+ * gradient} memory          {"step_mb": most memory of two steps beside the table, the layer's
+ * weights, the input and the output; "process_mb": of the whole process beside the table,
+ * "library_mb": what the library's allocator had at most} */
 #include "bench.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
@@ -18,7 +20,15 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-enum { TOKENS = 2048, HEADS = 4, TOP_K = 32, READS = HEADS * TOP_K, ROWS = 10000, BLOCKS = 64, SAMPLES = 32 };
+enum {
+  TOKENS = 2048,
+  HEADS = 4,
+  TOP_K = 32,
+  READS = HEADS * TOP_K,
+  ROWS = 10000,
+  BLOCKS = 64,
+  SAMPLES = 32
+};
 
 typedef struct layer {
   smft_ctx *ctx;
@@ -32,7 +42,7 @@ typedef struct layer {
   float sums[BLOCKS];
 } layer;
 
-/* ---- making it ---- */
+/* ---- making it ----------------------------------------------------------- */
 
 static float *noise(int64_t n, float scale, uint64_t seed) {
   float *numbers = malloc((size_t)n * sizeof *numbers);
@@ -44,7 +54,8 @@ static float *noise(int64_t n, float scale, uint64_t seed) {
   return numbers;
 }
 
-/* A file of holes, private: a step's changes stay in memory.  It has no name any more when this returns. */
+/* A file of holes, private: a step's changes stay in memory.  It has no name any more when this
+ * returns. */
 static int hole(const char *directory, size_t size) {
   char path[1024];
   snprintf(path, sizeof path, "%s/values.XXXXXX", directory);
@@ -59,7 +70,8 @@ static void make_values(layer *b, int64_t n, const char *directory) {
   uint64_t seed = 5;
   int file = directory ? hole(directory, (size_t)n * sizeof(float)) : -1;
   b->values_size = (size_t)n * sizeof(float);
-  b->values = mmap(NULL, b->values_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | (directory ? 0 : MAP_ANONYMOUS), file, 0);
+  b->values = mmap(NULL, b->values_size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | (directory ? 0 : MAP_ANONYMOUS), file, 0);
   if (b->values == MAP_FAILED)
     bench_fail("no memory for the table");
   madvise(b->values, b->values_size, directory ? MADV_RANDOM : MADV_NOHUGEPAGE);
@@ -78,7 +90,8 @@ static void make(layer *b, int32_t d, int32_t n, int32_t threads, const char *di
   options.n_threads = threads;
   if (smft_ctx_create(&b->ctx, &options) != SMFT_OK)
     bench_fail("no context");
-  w->config = (smft__memory_config){n, HEADS, TOP_K, d / 2, d, d, SMFT__NORM_NONE, SMFT__NORM_NONE, 1, 0, 1e-5f, 1.0f};
+  w->config = (smft__memory_config){n, HEADS, TOP_K, d / 2, d, d, SMFT__NORM_NONE, SMFT__NORM_NONE,
+                                    1, 0,     1e-5f, 1.0f};
   w->query_w = smft__tensor_f32(noise(width * d, 0.05f, 1), width, d);
   w->gate_w = smft__tensor_f32(noise((int64_t)d * d, 0.05f, 2), d, d);
   w->out_w = smft__tensor_f32(noise((int64_t)d * d, 0.05f, 3), d, d);
@@ -117,7 +130,7 @@ static void destroy(layer *b) {
   smft_ctx_free(b->ctx);
 }
 
-/* ---- timed work ---- */
+/* ---- timed work ---------------------------------------------------------- */
 
 static void prepare(void *arg, char **words) {
   (void)words;
@@ -133,7 +146,8 @@ static int64_t forward(void *arg) {
 static void choose_rows(layer *b) {
   smft__counts counts;
   smft__counts_init(&counts, b->ctx);
-  if (smft__counts_add(&counts, b->tape.slots, (int64_t)TOKENS * READS) != SMFT_OK || smft__counts_finish(&counts) != SMFT_OK)
+  if (smft__counts_add(&counts, b->tape.slots, (int64_t)TOKENS * READS) != SMFT_OK ||
+      smft__counts_finish(&counts) != SMFT_OK)
     bench_fail("out of memory");
   int64_t n = counts.n < ROWS ? counts.n : ROWS;
   smft__rows_clear(&b->rows);
@@ -157,8 +171,8 @@ static void update_block(void *arg, int64_t block, int32_t lane) {
   }
 }
 
-/* Counts the reads, takes the ROWS lowest of the slots read (which ones makes no difference here), and trains them.  The loss is half the
- * output's square, so that its gradient is the output. */
+/* Counts the reads, takes the ROWS lowest of the slots read (which ones makes no difference here),
+ * and trains them.  The loss is half the output's square, so that its gradient is the output. */
 static int64_t step(void *arg) {
   layer *b = arg;
   smft__memory_grads grads = {.rows = &b->rows};
@@ -179,7 +193,9 @@ static void prepare_reads(void *arg, char **words) {
 static int64_t look_up(void *arg) {
   layer *b = arg;
   const smft__memory_config *c = &b->weights.config;
-  smft__lookup lookup = {TOKENS, c->heads, c->n_keys, c->top_k, c->key_dim / 2, 1.0f, b->tape.query_hat, b->weights.keys.data, SMFT__F32};
+  smft__lookup lookup = {TOKENS,         c->heads, c->n_keys,         c->top_k,
+                         c->key_dim / 2, 1.0f,     b->tape.query_hat, b->weights.keys.data,
+                         SMFT__F32};
   smft__lookup_forward(b->ctx, &lookup, b->tape.slots, b->tape.weights, b->tape.scratch);
   return 1;
 }
@@ -224,7 +240,7 @@ static int64_t plain(void *arg) {
   return (int64_t)TOKENS * READS * b->rows.dim * (int64_t)sizeof(float);
 }
 
-/* ---- what comes out ---- */
+/* ---- what comes out ------------------------------------------------------ */
 
 static void write_floats(const char *directory, const char *name, const void *numbers, int64_t n) {
   char path[1024];
@@ -272,22 +288,25 @@ static void answer_memory(void *arg, char **words) {
   step(b);
   smft_ctx_memory(b->ctx, NULL, &peak);
   double most = bench_memory_mb("VmHWM:");
-  printf("{\"step_mb\": %.1f, \"process_mb\": %.1f, \"library_mb\": %.1f}\n", most - b->before_mb, most - (double)b->values_size * 1e-6,
-         (double)peak * 1e-6);
+  printf("{\"step_mb\": %.1f, \"process_mb\": %.1f, \"library_mb\": %.1f}\n", most - b->before_mb,
+         most - (double)b->values_size * 1e-6, (double)peak * 1e-6);
 }
 
 static void clear(void *arg) { (void)arg; }
 
-static const bench_task tasks[] = {{"forward", prepare, forward, NULL},      {"step", prepare, step, NULL},
-                                   {"lookup", prepare_reads, look_up, NULL}, {"gather", prepare_reads, gather, NULL},
-                                   {"plain", prepare_reads, plain, NULL},    {"check", NULL, NULL, answer_check},
-                                   {"memory", NULL, NULL, answer_memory},    {NULL, NULL, NULL, NULL}};
+static const bench_task tasks[] = {
+    {"forward", prepare, forward, NULL},      {"step", prepare, step, NULL},
+    {"lookup", prepare_reads, look_up, NULL}, {"gather", prepare_reads, gather, NULL},
+    {"plain", prepare_reads, plain, NULL},    {"check", NULL, NULL, answer_check},
+    {"memory", NULL, NULL, answer_memory},    {NULL, NULL, NULL, NULL}};
 
 int main(int argc, char **argv) {
   static layer b;
-  int32_t d = argc > 3 ? atoi(argv[1]) : 0, n = argc > 3 ? atoi(argv[2]) : 0, threads = argc > 3 ? atoi(argv[3]) : 0;
+  int32_t d = argc > 3 ? atoi(argv[1]) : 0, n = argc > 3 ? atoi(argv[2]) : 0;
+  int32_t threads = argc > 3 ? atoi(argv[3]) : 0;
   if (d < 16 || d % 16 != 0 || n < TOP_K || threads < 1) {
-    fprintf(stderr, "usage: bench_memory D N_KEYS THREADS [DIRECTORY], with questions on standard input\n");
+    fprintf(stderr,
+            "usage: bench_memory D N_KEYS THREADS [DIRECTORY], with questions on standard input\n");
     return 2;
   }
   make(&b, d, n, threads, argc > 4 ? argv[4] : NULL);

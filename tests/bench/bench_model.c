@@ -1,30 +1,34 @@
-/* bench_model: inference with a whole model through smft.h alone.  Owns the workloads; bench.h times them, peer_model.py and peer_llama.mjs
- * do the same work.
- * usage: bench_model MODEL_DIRECTORY THREADS
- *   opened       what smft_model_load took, in ms
- *   forward      256 tokens through an empty session, logits of all
- *   prefill N    N tokens through an empty session, logits of the last (N: 256)
- *   decode       one token after another, positions 16 to 79 of the same 256 tokens (which token comes next is not part of the work)
- *   sessions N   N sessions on the one model, each decoding in a host thread of its own; tokens of all of them
- *   logits       of 256 tokens: {"numbers": 32 logits of the last, "next": the largest, "spread": of the logits, "nll": the mean}
- *   hash         of the logits of 256 tokens, all bits
- *   idle         processor time in ms that the process takes in a second after a forward pass */
+/* bench_model: inference with a whole model through smft.h alone.  Owns the workloads; bench.h
+ * times them, peer_model.py and peer_llama.mjs do the same work. usage: bench_model MODEL_DIRECTORY
+ * THREADS opened       what smft_model_load took, in ms forward      256 tokens through an empty
+ * session, logits of all prefill N    N tokens through an empty session, logits of the last (N:
+ * 256) decode       one token after another, positions 16 to 79 of the same 256 tokens (which token
+ * comes next is not part of the work) sessions N   N sessions on the one model, each decoding in a
+ * host thread of its own; tokens of all of them logits       of 256 tokens: {"numbers": 32 logits
+ * of the last, "next": the largest, "spread": of the logits, "nll": the mean} hash         of the
+ * logits of 256 tokens, all bits idle         processor time in ms that the process takes in a
+ * second after a forward pass */
 #include "subject.h"
 #include <math.h>
 #include <pthread.h>
 
 enum { PROMPT = 16, DECODED = 64, SHARE = 16, MOST_SESSIONS = 64, SAMPLES = 32 };
 
-typedef struct seat { struct inference *room; smft_session *session; float *logits; int32_t n; } seat;
+typedef struct seat {
+  struct inference *room;
+  smft_session *session;
+  float *logits;
+  int32_t n;
+} seat;
 
 typedef struct inference {
   subject s;
-  int64_t length; /* tokens that a forward pass feeds */
+  int64_t length;            /* tokens that a forward pass feeds */
   seat seats[MOST_SESSIONS]; /* [0]: the one session of most tasks */
   int n_seats;
 } inference;
 
-/* ---- sessions ---- */
+/* ---- sessions ------------------------------------------------------------ */
 
 static void sit(inference *b, int64_t context, int64_t n_logits) {
   smft_session_options options = SMFT_SESSION_OPTIONS_INIT;
@@ -46,11 +50,12 @@ static void clear(void *arg) {
 
 static void feed_all(inference *b) {
   check(smft_session_rewind(b->seats[0].session, 0), "rewind");
-  check(smft_session_feed(b->seats[0].session, b->s.ids, SEQUENCE, SMFT_LOGITS_ALL, b->seats[0].logits,
-                          (int64_t)SEQUENCE * b->s.info.vocab_size), "feed");
+  check(smft_session_feed(b->seats[0].session, b->s.ids, SEQUENCE, SMFT_LOGITS_ALL,
+                          b->seats[0].logits, (int64_t)SEQUENCE * b->s.info.vocab_size),
+        "feed");
 }
 
-/* ---- timed work ---- */
+/* ---- timed work ---------------------------------------------------------- */
 
 static void prepare_forward(void *arg, char **words) {
   (void)words;
@@ -73,7 +78,9 @@ static void prepare_prefill(void *arg, char **words) {
 static int64_t prefill(void *arg) {
   inference *b = arg;
   check(smft_session_rewind(b->seats[0].session, 0), "rewind");
-  check(smft_session_feed(b->seats[0].session, b->s.ids, b->length, SMFT_LOGITS_LAST, b->seats[0].logits, b->s.info.vocab_size), "feed");
+  check(smft_session_feed(b->seats[0].session, b->s.ids, b->length, SMFT_LOGITS_LAST,
+                          b->seats[0].logits, b->s.info.vocab_size),
+        "feed");
   return b->length;
 }
 
@@ -92,7 +99,9 @@ static void decode_at(seat *one, int n) {
     check(smft_session_feed(one->session, s->ids, PROMPT, SMFT_LOGITS_NONE, NULL, 0), "feed");
   check(smft_session_rewind(one->session, PROMPT), "rewind");
   for (int i = 0; i < n; i++)
-    check(smft_session_feed(one->session, &s->ids[PROMPT + i], 1, SMFT_LOGITS_LAST, one->logits, s->info.vocab_size), "feed");
+    check(smft_session_feed(one->session, &s->ids[PROMPT + i], 1, SMFT_LOGITS_LAST, one->logits,
+                            s->info.vocab_size),
+          "feed");
 }
 
 static void prepare_decode(void *arg, char **words) {
@@ -132,7 +141,7 @@ static int64_t sessions(void *arg) {
   return (int64_t)b->n_seats * SHARE;
 }
 
-/* ---- what comes out ---- */
+/* ---- what comes out ------------------------------------------------------ */
 
 static void answer_opened(void *arg, char **words) {
   (void)words;
@@ -168,7 +177,9 @@ static void answer_hash(void *arg, char **words) {
   prepare_forward(b, words);
   feed_all(b);
   printf("{\"hash\": \"%016llx\"}\n",
-         (unsigned long long)bench_hash(0, b->seats[0].logits, (size_t)SEQUENCE * (size_t)b->s.info.vocab_size * sizeof(float)));
+         (unsigned long long)bench_hash(0, b->seats[0].logits,
+                                        (size_t)SEQUENCE * (size_t)b->s.info.vocab_size *
+                                            sizeof(float)));
 }
 
 static void answer_idle(void *arg, char **words) {

@@ -1,6 +1,6 @@
-/* bench_patch: what a patch costs that holds many facts: looking rows up, reading with it, saving, loading.  Through smft.h alone.
- * A fact here is 350 rows drawn at random, the number that a fact changes by default; facts overlap, as they do in life.
- * usage: bench_patch MODEL_DIRECTORY THREADS
+/* bench_patch: what a patch costs that holds many facts: looking rows up, reading with it, saving,
+ * loading.  Through smft.h alone. A fact here is 350 rows drawn at random, the number that a fact
+ * changes by default; facts overlap, as they do in life. usage: bench_patch MODEL_DIRECTORY THREADS
  *   rows N       {"rows": rows that N facts changed, "mb": their size}
  *   lookup N     rows of the pool a second, drawn at random, as N facts have left them
  *   forward N    256 tokens through a session with such a patch
@@ -38,7 +38,9 @@ static void learn(learnt *b, char **words) {
     check(smft_patch_create(&b->patch, b->s.model, SMFT_PATCH_SLOTS), "patch");
     b->seed = 1;
     for (int64_t i = 0; i < wanted * ROWS_OF_A_FACT; i++)
-      check(smft_patch_set_row(b->patch, 0, (int64_t)(next_random(b) % (uint64_t)b->n_slots), b->row, b->dim), "row");
+      check(smft_patch_set_row(b->patch, 0, (int64_t)(next_random(b) % (uint64_t)b->n_slots),
+                               b->row, b->dim),
+            "row");
     b->n_facts = wanted;
   }
   snprintf(b->path, sizeof b->path, "%s", words[0] && words[1] ? words[1] : "");
@@ -49,7 +51,8 @@ static void answer_rows(void *arg, char **words) {
   int64_t n;
   learn(b, words);
   check(smft_patch_slots(b->patch, 0, NULL, 0, &n), "slots");
-  printf("{\"rows\": %lld, \"mb\": %.3f}\n", (long long)n, (double)n * (double)(b->dim * 4 + 8) * 1e-6);
+  printf("{\"rows\": %lld, \"mb\": %.3f}\n", (long long)n,
+         (double)n * (double)(b->dim * 4 + 8) * 1e-6);
 }
 
 static void prepare(void *arg, char **words) { learn(arg, words); }
@@ -57,7 +60,9 @@ static void prepare(void *arg, char **words) { learn(arg, words); }
 static int64_t look_up(void *arg) {
   learnt *b = arg;
   for (int i = 0; i < LOOKUPS; i++)
-    check(smft_patch_row(b->patch, 0, (int64_t)(next_random(b) % (uint64_t)b->n_slots), b->row, b->dim), "row");
+    check(smft_patch_row(b->patch, 0, (int64_t)(next_random(b) % (uint64_t)b->n_slots), b->row,
+                         b->dim),
+          "row");
   return LOOKUPS;
 }
 
@@ -72,7 +77,9 @@ static void prepare_forward(void *arg, char **words) {
 static int64_t forward(void *arg) {
   learnt *b = arg;
   check(smft_session_rewind(b->session, 0), "rewind");
-  check(smft_session_feed(b->session, b->s.ids, SEQUENCE, SMFT_LOGITS_LAST, b->logits, b->s.info.vocab_size), "feed");
+  check(smft_session_feed(b->session, b->s.ids, SEQUENCE, SMFT_LOGITS_LAST, b->logits,
+                          b->s.info.vocab_size),
+        "feed");
   return SEQUENCE;
 }
 
@@ -90,9 +97,12 @@ static int64_t load(void *arg) {
   return 1;
 }
 
-static const bench_task tasks[] = {{"rows", NULL, NULL, answer_rows},      {"lookup", prepare, look_up, NULL},
-                                   {"forward", prepare_forward, forward, NULL}, {"save", prepare, save, NULL},
-                                   {"load", prepare, load, NULL},          {NULL, NULL, NULL, NULL}};
+static const bench_task tasks[] = {{"rows", NULL, NULL, answer_rows},
+                                   {"lookup", prepare, look_up, NULL},
+                                   {"forward", prepare_forward, forward, NULL},
+                                   {"save", prepare, save, NULL},
+                                   {"load", prepare, load, NULL},
+                                   {NULL, NULL, NULL, NULL}};
 
 int main(int argc, char **argv) {
   static learnt b;

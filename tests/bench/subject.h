@@ -1,4 +1,5 @@
-/* subject: the model that a benchmark program works on, opened from a directory through smft.h, and token ids for it. */
+/* subject: the model that a benchmark program works on, opened from a directory through smft.h, and
+ * token ids for it. */
 #ifndef SMFT_BENCH_SUBJECT_H
 #define SMFT_BENCH_SUBJECT_H
 #include "bench.h"
@@ -10,8 +11,9 @@ typedef struct subject {
   smft_ctx *ctx;
   smft_model *model;
   smft_model_info info;
-  double open_ms;       /* what smft_model_load took */
-  int32_t ids[LONGEST]; /* the first SEQUENCE of them are what most tasks run on; peers make the same ones */
+  double open_ms; /* what smft_model_load took */
+  /* the first SEQUENCE of them are what most tasks run on; peers make the same ones */
+  int32_t ids[LONGEST];
 } subject;
 
 static inline void check(smft_status status, const char *what) {
@@ -30,7 +32,8 @@ static inline void random_ids(int32_t vocab, uint64_t seed, int32_t *ids, int64_
 static inline void subject_open(subject *s, int argc, char **argv) {
   smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
   if (argc != 3 || atoi(argv[2]) < 1) {
-    fprintf(stderr, "usage: %s MODEL_DIRECTORY THREADS, with questions on standard input\n", argv[0]);
+    fprintf(stderr, "usage: %s MODEL_DIRECTORY THREADS, with questions on standard input\n",
+            argv[0]);
     exit(2);
   }
   options.n_threads = atoi(argv[2]);

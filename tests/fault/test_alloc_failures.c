@@ -1,12 +1,13 @@
-/* alloc_failures: every call that allocates, with each of its allocations failing in turn, through the context's allocator and smft.h
- * alone.  It must say SMFT_E_NOMEM, give nothing out, lose nothing (patch, optimizer, counts, queue, probe and session are as they
- * were), leak nothing, and then, with memory, do what it would have done.  (A step's own exactness, recipe by recipe, is in
+/* alloc_failures: every call that allocates, with each of its allocations failing in turn, through
+ * the context's allocator and smft.h alone.  It must say SMFT_E_NOMEM, give nothing out, lose
+ * nothing (patch, optimizer, counts, queue, probe and session are as they were), leak nothing, and
+ * then, with memory, do what it would have done.  (A step's own exactness, recipe by recipe, is in
  * test_learn_exact.c.) */
 #include "test.h"
 #include "failing.h"
 #include "tiny.h"
 
-/* ---- a world of one allocator ---- */
+/* ---- a world of one allocator -------------------------------------------- */
 
 #define SLOTS 256
 #define DIM 20
@@ -39,8 +40,10 @@ static void make_files(void) {
   static const char facts[] = "{\"id\":\"f\",\"wordings\":[{\"prompt\":\"p\",\"answer\":\"q\"},"
                               "{\"statement\":\"ab cd\",\"answer\":\"cd\"}]}\n"
                               "{\"id\":\"g\",\"wordings\":[{\"prompt\":\"r\",\"answer\":\"s\"}]}\n";
-  static const char items[] = "{\"id\":\"q\",\"question\":\"Who?\",\"answers\":[\"x\"]}\n{\"id\":\"t\",\"text\":\"some text\"}\n"
-                              "{\"id\":\"c\",\"prompt\":\"Is it\",\"endings\":[\" a\",\" b\"],\"correct\":0}\n";
+  static const char items[] =
+      "{\"id\":\"q\",\"question\":\"Who?\",\"answers\":[\"x\"]}\n{\"id\":\"t\",\"text\":\"some "
+      "text\"}\n"
+      "{\"id\":\"c\",\"prompt\":\"Is it\",\"endings\":[\" a\",\" b\"],\"correct\":0}\n";
   smft_ctx *ctx = plain_ctx();
   smft_model *model = tiny_model(ctx, "m", (tiny){0}, 3);
   smft_selector *selector = tiny_selector(model, 0, 8);
@@ -87,7 +90,8 @@ static void open_lora(world *w) {
   options.rank = 2;
   ck_ok(smft_patch_create_lora(&w->lora, w->model, &options));
   ck_ok(smft_optimizer_create(&w->lora_optimizer, w->ctx, &adamw));
-  ck_ok(smft_learner_create(&w->lora_learner, w->model, w->lora, NULL, w->lora_optimizer, &learning));
+  ck_ok(
+      smft_learner_create(&w->lora_learner, w->model, w->lora, NULL, w->lora_optimizer, &learning));
   tiny_push(w->lora_learner, "first", "one");
   ck_ok(smft_step(w->lora_learner, NULL));
 }
@@ -122,7 +126,7 @@ static void close_world(world *w) {
   ck_assert_msg(w->state.live == 0, "%lld blocks leak", (long long)w->state.live);
 }
 
-/* ---- what a call could lose ---- */
+/* ---- what a call could lose ---------------------------------------------- */
 
 typedef struct picture {
   uint64_t patch, counts, optimizer, lora;
@@ -136,7 +140,8 @@ static uint64_t mix(uint64_t hash, const void *data, size_t n) { /* FNV-1a */
   return hash;
 }
 
-static uint64_t optimizer_hash(smft_optimizer *optimizer) { /* its state shows only in a file, and what that is called does not matter */
+/* its state shows only in a file, and what that is called does not matter */
+static uint64_t optimizer_hash(smft_optimizer *optimizer) {
   size_t n;
   ck_ok(smft_optimizer_save(optimizer, test_file("picture")));
   char *bytes = test_read(test_file("picture"), &n);
@@ -154,7 +159,8 @@ static uint64_t lora_hash(world *w) {
     ck_ok(smft_model_tensor_values(w->model, w->lora, i, values, n));
     hash = mix(hash, values, (size_t)n * sizeof *values);
   }
-  return hash ^ (optimizer_hash(w->lora_optimizer) + (uint64_t)smft_learner_pending(w->lora_learner));
+  return hash ^
+         (optimizer_hash(w->lora_optimizer) + (uint64_t)smft_learner_pending(w->lora_learner));
 }
 
 static picture take_picture(world *w) {
@@ -180,49 +186,74 @@ static picture take_picture(world *w) {
   return p;
 }
 
-/* ---- the calls ---- */
+/* ---- the calls ----------------------------------------------------------- */
 
 /* Each makes (and frees again) or changes something; what it makes is NULL where it fails. */
-#define MAKES(type, call, release) \
-  type *out = (type *)w; \
-  smft_status status = call; \
-  ck_assert_msg((out == NULL) == (status != SMFT_OK), "a failed constructor leaves NULL"); \
-  release(out); \
+#define MAKES(type, call, release)                                                                 \
+  type *out = (type *)w;                                                                           \
+  smft_status status = call;                                                                       \
+  ck_assert_msg((out == NULL) == (status != SMFT_OK), "a failed constructor leaves NULL");         \
+  release(out);                                                                                    \
   return status
 
-static smft_status make_model(world *w) { MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("m"), NULL), smft_model_free); }
+static smft_status make_model(world *w) {
+  MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("m"), NULL), smft_model_free);
+}
 static smft_status make_copied_model(world *w) {
   smft_load_options options = SMFT_LOAD_OPTIONS_INIT;
   options.flags = SMFT_LOAD_COPY;
   MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("m"), &options), smft_model_free);
 }
-static smft_status make_new_model(world *w) { MAKES(smft_model, smft_model_init(&out, w->ctx, test_file("m"), 1), smft_model_free); }
+static smft_status make_new_model(world *w) {
+  MAKES(smft_model, smft_model_init(&out, w->ctx, test_file("m"), 1), smft_model_free);
+}
 static smft_status make_tokenizer(world *w) {
   MAKES(smft_tokenizer, smft_tokenizer_load(&out, w->ctx, test_file("m")), smft_tokenizer_free);
 }
-static smft_status make_patch(world *w) { MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_SLOTS), smft_patch_free); }
-static smft_status make_full_patch(world *w) { MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_FULL), smft_patch_free); }
-static smft_status make_lora_patch(world *w) { MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_LORA), smft_patch_free); }
-static smft_status make_copied_lora(world *w) { MAKES(smft_patch, smft_patch_copy(&out, w->lora), smft_patch_free); }
-static smft_status make_merged_lora(world *w) { MAKES(smft_patch, smft_patch_merge(&out, w->lora), smft_patch_free); }
+static smft_status make_patch(world *w) {
+  MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_SLOTS), smft_patch_free);
+}
+static smft_status make_full_patch(world *w) {
+  MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_FULL), smft_patch_free);
+}
+static smft_status make_lora_patch(world *w) {
+  MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_LORA), smft_patch_free);
+}
+static smft_status make_copied_lora(world *w) {
+  MAKES(smft_patch, smft_patch_copy(&out, w->lora), smft_patch_free);
+}
+static smft_status make_merged_lora(world *w) {
+  MAKES(smft_patch, smft_patch_merge(&out, w->lora), smft_patch_free);
+}
 static smft_status make_loaded_lora(world *w) {
   MAKES(smft_patch, smft_patch_load(&out, w->model, test_file("world.lora")), smft_patch_free);
 }
 static smft_status make_lora_learner(world *w) {
-  MAKES(smft_learner, smft_learner_create(&out, w->model, w->lora, NULL, NULL, NULL), smft_learner_free);
+  MAKES(smft_learner, smft_learner_create(&out, w->model, w->lora, NULL, NULL, NULL),
+        smft_learner_free);
 }
 static smft_status make_lora_session(world *w) {
   MAKES(smft_session, smft_session_create(&out, w->model, w->lora, NULL), smft_session_free);
 }
-static smft_status make_copied_patch(world *w) { MAKES(smft_patch, smft_patch_copy(&out, w->patch), smft_patch_free); }
+static smft_status make_copied_patch(world *w) {
+  MAKES(smft_patch, smft_patch_copy(&out, w->patch), smft_patch_free);
+}
 static smft_status make_loaded_patch(world *w) {
   MAKES(smft_patch, smft_patch_load(&out, w->model, test_file("world.patch")), smft_patch_free);
 }
-static smft_status make_session(world *w) { MAKES(smft_session, smft_session_create(&out, w->model, w->patch, NULL), smft_session_free); }
-static smft_status make_selector(world *w) { MAKES(smft_selector, smft_selector_create(&out, w->model, NULL), smft_selector_free); }
-static smft_status make_optimizer(world *w) { MAKES(smft_optimizer, smft_optimizer_create(&out, w->ctx, NULL), smft_optimizer_free); }
-static smft_status make_learner(world *w) { /* with defaults of its own for selector and optimizer */
-  MAKES(smft_learner, smft_learner_create(&out, w->model, w->patch, NULL, NULL, NULL), smft_learner_free);
+static smft_status make_session(world *w) {
+  MAKES(smft_session, smft_session_create(&out, w->model, w->patch, NULL), smft_session_free);
+}
+static smft_status make_selector(world *w) {
+  MAKES(smft_selector, smft_selector_create(&out, w->model, NULL), smft_selector_free);
+}
+static smft_status make_optimizer(world *w) {
+  MAKES(smft_optimizer, smft_optimizer_create(&out, w->ctx, NULL), smft_optimizer_free);
+}
+/* with defaults of its own for selector and optimizer */
+static smft_status make_learner(world *w) {
+  MAKES(smft_learner, smft_learner_create(&out, w->model, w->patch, NULL, NULL, NULL),
+        smft_learner_free);
 }
 static smft_status make_probe(world *w) {
   smft_probe_options options = SMFT_PROBE_OPTIONS_INIT;
@@ -233,7 +264,8 @@ static smft_status make_probe(world *w) {
 static smft_status do_encode(world *w) {
   int32_t ids[64];
   int64_t n;
-  return smft_tokenizer_encode(smft_model_tokenizer(w->model), "some <s> text", 13, SMFT_ENCODE_SPECIAL, ids, 64, &n);
+  return smft_tokenizer_encode(smft_model_tokenizer(w->model), "some <s> text", 13,
+                               SMFT_ENCODE_SPECIAL, ids, 64, &n);
 }
 static smft_status do_decode(world *w) {
   int32_t ids[] = {5, 6, 7, 0, 8};
@@ -241,7 +273,9 @@ static smft_status do_decode(world *w) {
   size_t n;
   return smft_tokenizer_decode(smft_model_tokenizer(w->model), ids, 5, 0, text, sizeof text, &n);
 }
-static smft_status do_export(world *w) { return smft_model_export(w->model, w->patch, test_file("exported"), NULL); }
+static smft_status do_export(world *w) {
+  return smft_model_export(w->model, w->patch, test_file("exported"), NULL);
+}
 static smft_status do_tensor_values(world *w) {
   static float values[TINY_VOCAB * 32 + SLOTS * DIM];
   int64_t n;
@@ -252,15 +286,24 @@ static smft_status do_tensor_values(world *w) {
   }
   return SMFT_OK;
 }
-static smft_status do_patch_save(world *w) { return smft_patch_save(w->patch, test_file("other.patch"), SMFT_DTYPE_BF16); }
-static smft_status do_lora_save(world *w) { return smft_patch_save(w->lora, test_file("other.lora"), 0); }
-static smft_status do_lora_export(world *w) { return smft_model_export(w->model, w->lora, test_file("exported"), NULL); }
+static smft_status do_patch_save(world *w) {
+  return smft_patch_save(w->patch, test_file("other.patch"), SMFT_DTYPE_BF16);
+}
+static smft_status do_lora_save(world *w) {
+  return smft_patch_save(w->lora, test_file("other.lora"), 0);
+}
+static smft_status do_lora_export(world *w) {
+  return smft_model_export(w->model, w->lora, test_file("exported"), NULL);
+}
 static smft_status do_lora_step(world *w) { return smft_step(w->lora_learner, NULL); }
-static smft_status do_lora_optimizer_save(world *w) { return smft_optimizer_save(w->lora_optimizer, test_file("other.optimizer")); }
+static smft_status do_lora_optimizer_save(world *w) {
+  return smft_optimizer_save(w->lora_optimizer, test_file("other.optimizer"));
+}
 static smft_status do_lora_optimizer_load(world *w) {
   return smft_optimizer_load(w->lora_optimizer, w->model, test_file("world.lora.optimizer"));
 }
-static smft_status do_session_lora(world *w) { /* the session is as it was when the patch cannot be taken */
+/* the session is as it was when the patch cannot be taken */
+static smft_status do_session_lora(world *w) {
   smft_status status = smft_session_set_patch(w->session, w->lora);
   if (status == SMFT_OK)
     ck_ok(smft_session_set_patch(w->session, w->patch));
@@ -279,7 +322,8 @@ static smft_status do_patch_rows(world *w) { /* one row that is new: all or noth
 static smft_status do_feed(world *w) {
   static float logits[8 * TINY_VOCAB];
   int32_t ids[] = {5, 6, 7, 8, 9, 10, 11, 12};
-  smft_status status = smft_session_feed(w->session, ids, 8, SMFT_LOGITS_ALL, logits, 8 * TINY_VOCAB);
+  smft_status status =
+      smft_session_feed(w->session, ids, 8, SMFT_LOGITS_ALL, logits, 8 * TINY_VOCAB);
   ck_assert_int_eq(smft_session_length(w->session), status == SMFT_OK ? 8 : 0);
   if (status == SMFT_OK)
     ck_ok(smft_session_rewind(w->session, 0));
@@ -321,12 +365,21 @@ static smft_status do_count_ids(world *w) {
   background.n_sequences = 2;
   return smft_selector_count_background(w->selector, &background);
 }
-static smft_status do_selector_save(world *w) { return smft_selector_save(w->selector, test_file("other.counts")); }
-static smft_status do_selector_load(world *w) { return smft_selector_load(w->selector, test_file("m/background.safetensors")); }
-static smft_status do_optimizer_save(world *w) { return smft_optimizer_save(w->optimizer, test_file("other.optimizer")); }
-static smft_status do_optimizer_load(world *w) { return smft_optimizer_load(w->optimizer, w->model, test_file("world.optimizer")); }
+static smft_status do_selector_save(world *w) {
+  return smft_selector_save(w->selector, test_file("other.counts"));
+}
+static smft_status do_selector_load(world *w) {
+  return smft_selector_load(w->selector, test_file("m/background.safetensors"));
+}
+static smft_status do_optimizer_save(world *w) {
+  return smft_optimizer_save(w->optimizer, test_file("other.optimizer"));
+}
+static smft_status do_optimizer_load(world *w) {
+  return smft_optimizer_load(w->optimizer, w->model, test_file("world.optimizer"));
+}
 static smft_status do_push(world *w) {
-  smft_wording wordings[] = {{sizeof *wordings, 0, "p", "q", NULL, NULL}, {sizeof *wordings, 0, NULL, "cd", NULL, "ab cd"}};
+  smft_wording wordings[] = {{sizeof *wordings, 0, "p", "q", NULL, NULL},
+                             {sizeof *wordings, 0, NULL, "cd", NULL, "ab cd"}};
   return smft_learner_push(w->learner, "third", wordings, 2);
 }
 static smft_status do_push_ids(world *w) {
@@ -350,12 +403,24 @@ static smft_status do_step_batch(world *w) {
   batch.n_sequences = 2;
   return smft_learner_step_batch(w->learner, &batch, NULL);
 }
-static smft_status do_add_file(world *w) { return smft_probe_add_file(w->probe, test_file("items.jsonl"), NULL); }
-static smft_status do_add_question(world *w) { return smft_probe_add_question(w->probe, "n", "Who?", answers, 2); }
-static smft_status do_add_choice(world *w) { return smft_probe_add_choice(w->probe, "n", "Is it", answers, 2, 1); }
-static smft_status do_baseline(world *w) { return smft_probe_baseline(w->probe, w->session, NULL, NULL); }
-static smft_status do_measure(world *w) { return smft_probe_measure(w->probe, w->session, NULL, NULL, NULL); }
-static smft_status do_report(world *w) { return smft_probe_save_report(w->probe, test_file("report.json")); }
+static smft_status do_add_file(world *w) {
+  return smft_probe_add_file(w->probe, test_file("items.jsonl"), NULL);
+}
+static smft_status do_add_question(world *w) {
+  return smft_probe_add_question(w->probe, "n", "Who?", answers, 2);
+}
+static smft_status do_add_choice(world *w) {
+  return smft_probe_add_choice(w->probe, "n", "Is it", answers, 2, 1);
+}
+static smft_status do_baseline(world *w) {
+  return smft_probe_baseline(w->probe, w->session, NULL, NULL);
+}
+static smft_status do_measure(world *w) {
+  return smft_probe_measure(w->probe, w->session, NULL, NULL, NULL);
+}
+static smft_status do_report(world *w) {
+  return smft_probe_save_report(w->probe, test_file("report.json"));
+}
 static smft_status do_score(world *w) {
   double match, f1;
   (void)w;
@@ -363,8 +428,9 @@ static smft_status do_score(world *w) {
 }
 
 enum { SPARE = 1, CHANGES = 2, LORA = 4 };
-/* SPARE: does without some of its allocations (PCRE2's compiler to machine code; the interpreter gives the same matches).
- * CHANGES: the world is another one afterwards.  LORA: there is a LoRA patch in it, too. */
+/* SPARE: does without some of its allocations (PCRE2's compiler to machine code; the interpreter
+ * gives the same matches). CHANGES: the world is another one afterwards.  LORA: there is a LoRA
+ * patch in it, too. */
 typedef struct call {
   const char *name;
   smft_status (*run)(world *w);
@@ -428,15 +494,21 @@ static const call calls[] = {
 };
 #define N_CALLS (int)(sizeof calls / sizeof *calls)
 
-static void same_picture(const picture *wanted, const picture *got, const char *name, const char *when, long long k) {
+static void same_picture(const picture *wanted, const picture *got, const char *name,
+                         const char *when, long long k) {
   ck_assert_msg(memcmp(wanted, got, sizeof *wanted) == 0,
-                "%s, allocation %lld, %s: rows %lld/%lld (%s), counts %s, optimizer %s, lora %s, pending %lld/%lld, length %lld/%lld, "
-                "items %lld/%lld, measured %g %g %g/%g %g %g", name, k, when, (long long)wanted->n_rows, (long long)got->n_rows,
-                wanted->patch == got->patch ? "same" : "other", wanted->counts == got->counts ? "same" : "other",
-                wanted->optimizer == got->optimizer ? "same" : "other", wanted->lora == got->lora ? "same" : "other",
-                (long long)wanted->pending, (long long)got->pending, (long long)wanted->length, (long long)got->length,
-                (long long)wanted->items, (long long)got->items, wanted->measured[0], wanted->measured[1], wanted->measured[2],
-                got->measured[0], got->measured[1], got->measured[2]);
+                "%s, allocation %lld, %s: rows %lld/%lld (%s), counts %s, optimizer %s, lora %s, "
+                "pending %lld/%lld, length %lld/%lld, "
+                "items %lld/%lld, measured %g %g %g/%g %g %g",
+                name, k, when, (long long)wanted->n_rows, (long long)got->n_rows,
+                wanted->patch == got->patch ? "same" : "other",
+                wanted->counts == got->counts ? "same" : "other",
+                wanted->optimizer == got->optimizer ? "same" : "other",
+                wanted->lora == got->lora ? "same" : "other", (long long)wanted->pending,
+                (long long)got->pending, (long long)wanted->length, (long long)got->length,
+                (long long)wanted->items, (long long)got->items, wanted->measured[0],
+                wanted->measured[1], wanted->measured[2], got->measured[0], got->measured[1],
+                got->measured[2]);
 }
 
 /* Runs it with its k-th allocation failing; 0: it asked for fewer. */
@@ -446,14 +518,18 @@ static int run_failing(const call *c, world *w, long long k) {
   smft_status status = c->run(w);
   int reached = w->state.calls >= w->state.fail_at;
   w->state.fail_at = 0;
-  ck_assert_msg(status == SMFT_E_NOMEM || (status == SMFT_OK && (!reached || (c->flags & SPARE))), "%s, allocation %lld: %s (%s)", c->name,
-                k, smft_status_name(status), smft_error_message());
+  ck_assert_msg(status == SMFT_E_NOMEM || (status == SMFT_OK && (!reached || (c->flags & SPARE))),
+                "%s, allocation %lld: %s (%s)", c->name, k, smft_status_name(status),
+                smft_error_message());
   if (reached && status == SMFT_OK && w->spared++ == 0)
     w->first_spared = k;
-  ck_assert_msg(w->spared <= 16 && (!w->spared || status != SMFT_OK || !reached || k == w->first_spared + w->spared - 1),
-                "%s, allocation %lld: a failure went unnoticed that is not the compiler's", c->name, k);
+  ck_assert_msg(w->spared <= 16 && (!w->spared || status != SMFT_OK || !reached ||
+                                    k == w->first_spared + w->spared - 1),
+                "%s, allocation %lld: a failure went unnoticed that is not the compiler's", c->name,
+                k);
   if (!(c->flags & CHANGES)) /* what grows and stays is the parents' */
-    ck_assert_msg(w->state.live == live, "%s, allocation %lld: %lld blocks leak", c->name, k, (long long)w->state.live - live);
+    ck_assert_msg(w->state.live == live, "%s, allocation %lld: %lld blocks leak", c->name, k,
+                  (long long)w->state.live - live);
   return reached;
 }
 
@@ -505,8 +581,10 @@ static void undisturbed(const call *c, int32_t n_threads, picture *before, pictu
   close_world(&w);
 }
 
-/* The k-th allocation fails in a world of its own: nothing is lost, and with memory the result is what it should be. */
-static int fails_at(const call *c, long long k, int32_t n_threads, const picture *before, const picture *wanted) {
+/* The k-th allocation fails in a world of its own: nothing is lost, and with memory the result is
+ * what it should be. */
+static int fails_at(const call *c, long long k, int32_t n_threads, const picture *before,
+                    const picture *wanted) {
   world w;
   open_world(&w, n_threads, c->flags & LORA);
   int reached = run_failing(c, &w, k);
@@ -536,7 +614,8 @@ static void each_allocation(const call *c, int32_t n_threads) {
 START_TEST(each_allocation_of_a_call) { each_allocation(&calls[_i], 1); }
 END_TEST
 
-/* With threads of its own, allocations come from wherever; steps and measurements still lose nothing. */
+/* With threads of its own, allocations come from wherever; steps and measurements still lose
+ * nothing. */
 START_TEST(each_allocation_with_threads) {
   static smft_status (*const some[])(world *) = {do_step, do_generate, do_measure, do_count_ids};
   for (int i = 0; i < N_CALLS; i++)
@@ -545,7 +624,8 @@ START_TEST(each_allocation_with_threads) {
 }
 END_TEST
 
-/* A whole life, from the context on, with its k-th allocation failing: an error somewhere, and nothing leaks. */
+/* A whole life, from the context on, with its k-th allocation failing: an error somewhere, and
+ * nothing leaks. */
 static smft_status live(failing *state) {
   world w = {.ctx = NULL};
   smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
@@ -579,8 +659,8 @@ START_TEST(a_whole_life) {
     smft_status status = live(&state);
     reached = state.calls >= k;
     spared += reached && status == SMFT_OK;
-    ck_assert_msg(status == SMFT_E_NOMEM || (status == SMFT_OK && spared < 16), "allocation %lld: %s (%s)", k, smft_status_name(status),
-                  smft_error_message());
+    ck_assert_msg(status == SMFT_E_NOMEM || (status == SMFT_OK && spared < 16),
+                  "allocation %lld: %s (%s)", k, smft_status_name(status), smft_error_message());
     ck_assert_msg(state.live == 0, "allocation %lld: %lld blocks leak", k, (long long)state.live);
   }
 }

@@ -1,11 +1,12 @@
-/* learn_exact: what a step must not do.  No weight outside the selected rows changes by a bit, whatever the optimizer; nothing of a pool's
- * size is allocated; a step that fails, is cancelled or is not finite changes nothing at all; results do not depend on threads. */
+/* learn_exact: what a step must not do.  No weight outside the selected rows changes by a bit,
+ * whatever the optimizer; nothing of a pool's size is allocated; a step that fails, is cancelled or
+ * is not finite changes nothing at all; results do not depend on threads. */
 #include "test.h"
 #include "failing.h"
 #include "tiny.h"
 #include "learn/learner.h"
 
-/* ---- a model, a patch and a learner, and what they look like ---- */
+/* ---- a model, a patch and a learner, and what they look like ------------- */
 
 typedef struct recipe {
   int32_t patch, kind, rule;
@@ -15,17 +16,38 @@ typedef struct recipe {
   tiny shape;
 } recipe;
 
-static const recipe sgd = {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_SGD, SMFT_RULE_TFIDF, 0, 0, 0.5, 0, 10, {0, 0, 0, 1}};
-static const recipe sgd_all = {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_SGD, SMFT_RULE_TFIDF, 0.9, 0.1, 0.5, SMFT_OPTIMIZER_KEEP_STATE,
-                               10, {0, 0, 1, 2}};
-static const recipe adamw = {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_ADAMW, SMFT_RULE_KL, 0, 0.1, 0.02, SMFT_OPTIMIZER_KEEP_STATE,
-                             10, {0, 0, 0, 1}};
-static const recipe adamw_fresh = {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_ADAMW, SMFT_RULE_TFIDF, 0, 0, 0.02, 0, 10, {0, 0, 0, 1}};
-static const recipe full = {SMFT_PATCH_FULL, SMFT_OPTIMIZER_ADAMW, 0, 0, 0.1, 1e-3, 0, 0, {0, 0, 0, 1}};
-static const recipe full_sgd = {SMFT_PATCH_FULL, SMFT_OPTIMIZER_SGD, 0, 0.9, 0.1, 0.1, 0, 0, {0, 0, 1, 2}};
-static const recipe lora = {SMFT_PATCH_LORA, SMFT_OPTIMIZER_ADAMW, 0, 0, 0.1, 1e-2, 0, 0, {0, 0, 0, 1}};
-static const recipe lora_sgd = {SMFT_PATCH_LORA, SMFT_OPTIMIZER_SGD, 0, 0.9, 0.1, 0.1, 0, 0, {0, 0, 1, 2}};
-static const recipe *const recipes[] = {&sgd, &sgd_all, &adamw, &adamw_fresh, &full, &full_sgd, &lora, &lora_sgd};
+static const recipe sgd = {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_SGD, SMFT_RULE_TFIDF, 0, 0, 0.5, 0, 10,
+                           {0, 0, 0, 1}};
+static const recipe sgd_all = {SMFT_PATCH_SLOTS,
+                               SMFT_OPTIMIZER_SGD,
+                               SMFT_RULE_TFIDF,
+                               0.9,
+                               0.1,
+                               0.5,
+                               SMFT_OPTIMIZER_KEEP_STATE,
+                               10,
+                               {0, 0, 1, 2}};
+static const recipe adamw = {SMFT_PATCH_SLOTS,
+                             SMFT_OPTIMIZER_ADAMW,
+                             SMFT_RULE_KL,
+                             0,
+                             0.1,
+                             0.02,
+                             SMFT_OPTIMIZER_KEEP_STATE,
+                             10,
+                             {0, 0, 0, 1}};
+static const recipe adamw_fresh = {
+    SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_ADAMW, SMFT_RULE_TFIDF, 0, 0, 0.02, 0, 10, {0, 0, 0, 1}};
+static const recipe full = {SMFT_PATCH_FULL, SMFT_OPTIMIZER_ADAMW, 0, 0, 0.1, 1e-3, 0, 0,
+                            {0, 0, 0, 1}};
+static const recipe full_sgd = {SMFT_PATCH_FULL, SMFT_OPTIMIZER_SGD, 0, 0.9, 0.1, 0.1, 0, 0,
+                                {0, 0, 1, 2}};
+static const recipe lora = {SMFT_PATCH_LORA, SMFT_OPTIMIZER_ADAMW, 0, 0, 0.1, 1e-2, 0, 0,
+                            {0, 0, 0, 1}};
+static const recipe lora_sgd = {SMFT_PATCH_LORA, SMFT_OPTIMIZER_SGD, 0, 0.9, 0.1, 0.1, 0, 0,
+                                {0, 0, 1, 2}};
+static const recipe *const recipes[] = {&sgd,  &sgd_all,  &adamw, &adamw_fresh,
+                                        &full, &full_sgd, &lora,  &lora_sgd};
 #define N_RECIPES 8
 
 typedef struct world {
@@ -41,7 +63,8 @@ static void make_parts(world *w) {
   const recipe *r = w->recipe;
   smft_optimizer_options optimizer = SMFT_OPTIMIZER_OPTIONS_INIT;
   smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
-  smft_selector *selector = r->patch == SMFT_PATCH_SLOTS ? tiny_selector(w->model, r->rule, r->t) : NULL;
+  smft_selector *selector =
+      r->patch == SMFT_PATCH_SLOTS ? tiny_selector(w->model, r->rule, r->t) : NULL;
   optimizer.kind = r->kind;
   optimizer.flags = r->flags;
   optimizer.lr = r->lr;
@@ -140,10 +163,11 @@ static picture take_picture(const world *w) {
 }
 
 static void same_picture(const picture *a, const picture *b, const char *what, long long k) {
-  ck_assert_msg(a->n == b->n && memcmp(a->bytes, b->bytes, a->n) == 0, "%s (%lld): patch or optimizer changed", what, k);
+  ck_assert_msg(a->n == b->n && memcmp(a->bytes, b->bytes, a->n) == 0,
+                "%s (%lld): patch or optimizer changed", what, k);
 }
 
-/* ---- only the selected rows ---- */
+/* ---- only the selected rows ---------------------------------------------- */
 
 static float *values_of(const world *w, int32_t tensor, int64_t *n) {
   ck_ok(smft_model_tensor(w->model, tensor, NULL, NULL, n));
@@ -167,14 +191,15 @@ static int32_t pool_of(const world *w, int32_t tensor) {
 }
 
 /* Compares a tensor before and after; returns how many rows of it changed. */
-static int64_t check_tensor(const world *w, int32_t tensor, const float *before, const float *after, int64_t n,
-                            const smft_selected *selected, int64_t n_selected) {
+static int64_t check_tensor(const world *w, int32_t tensor, const float *before, const float *after,
+                            int64_t n, const smft_selected *selected, int64_t n_selected) {
   int32_t pool = pool_of(w, tensor);
   int64_t dim = pool < 0 ? n : w->model->config.memory.value_dim, changed = 0;
   for (int64_t row = 0; row < n / dim; row++) {
     int same = memcmp(before + row * dim, after + row * dim, (size_t)dim * sizeof *before) == 0;
-    ck_assert_msg(same || (pool >= 0 && is_selected(selected, n_selected, pool, row)), "tensor %s row %lld changed, and was not selected",
-                  w->model->names[tensor], (long long)row);
+    ck_assert_msg(same || (pool >= 0 && is_selected(selected, n_selected, pool, row)),
+                  "tensor %s row %lld changed, and was not selected", w->model->names[tensor],
+                  (long long)row);
     changed += !same;
   }
   return changed;
@@ -207,9 +232,11 @@ START_TEST(only_selected_rows_change) {
 }
 END_TEST
 
-/* Rows selected by the first fact only stay as they were while momentum, moments and decay work on the second one's. */
+/* Rows selected by the first fact only stay as they were while momentum, moments and decay work on
+ * the second one's. */
 START_TEST(state_never_touches_other_rows) {
-  world w = open_world(recipes[1 + _i], plain_ctx(1)); /* sgd_all, adamw: both with decay and kept state */
+  /* sgd_all, adamw: both with decay and kept state */
+  world w = open_world(recipes[1 + _i], plain_ctx(1));
   smft_selected selected[64];
   int64_t n = 0, n_slots = smft__n_slots(w.model), idle = 0;
   static int ever[2][4096];
@@ -228,9 +255,11 @@ START_TEST(state_never_touches_other_rows) {
         if (is_selected(selected, n, p, slot))
           continue;
         idle++;
-        ck_assert(memcmp(smft__rows_at(&old->rows[p], i), smft__rows_at(&w.patch->rows[p], at), (size_t)old->rows[p].dim * 4) == 0);
+        ck_assert(memcmp(smft__rows_at(&old->rows[p], i), smft__rows_at(&w.patch->rows[p], at),
+                         (size_t)old->rows[p].dim * 4) == 0);
       }
-      for (int64_t slot = 0; slot < n_slots; slot++) { /* state and patch know the rows ever selected, and no others */
+      /* state and patch know the rows ever selected, and no others */
+      for (int64_t slot = 0; slot < n_slots; slot++) {
         ck_assert_int_eq(smft__rows_find(&w.patch->rows[p], slot) >= 0, ever[p][slot]);
         ck_assert_int_eq(smft__rows_find(&w.optimizer->pools[p].moments, slot) >= 0, ever[p][slot]);
       }
@@ -242,13 +271,15 @@ START_TEST(state_never_touches_other_rows) {
 }
 END_TEST
 
-/* ---- the mask trick: the dense gradient of the whole pool, masked, and plain SGD on the whole pool, each row damped by its use ---- */
+/* ---- the mask trick: the dense gradient of the whole pool, masked, and plain SGD on the whole
+ * pool, each row damped by its use ---- */
 
 #define DAMPING 0.5
 
 static double damped_rate(const smft_selector *counted, int32_t pool, int64_t slot, double lr) {
   int64_t at = pool * smft__n_slots(counted->model) + slot;
-  double use = (double)counted->tally.square[at] / counted->mean_square / (double)counted->tally.n_batches;
+  double use =
+      (double)counted->tally.square[at] / counted->mean_square / (double)counted->tally.n_batches;
   return lr / (1 + use / DAMPING);
 }
 
@@ -305,9 +336,11 @@ START_TEST(sparse_step_equals_mask_trick) {
       ck_ok(smft_model_tensor_values(w.model, w.patch, w.model->pools[p], after, m.n));
       for (int64_t i = 0; i < m.n; i++) {
         float mask = (float)is_selected(selected, n, p, i / dim);
-        float wanted = m.values[p][i] - (float)damped_rate(selector, p, i / dim, plain.lr) * (m.gradient[p][i] * mask);
-        ck_assert_msg(fabsf(after[i] - wanted) <= 1e-7f, "step %d slot %lld: got %.9g, the mask trick %.9g", step, (long long)(i / dim),
-                      (double)after[i], (double)wanted);
+        float wanted = m.values[p][i] - (float)damped_rate(selector, p, i / dim, plain.lr) *
+                                            (m.gradient[p][i] * mask);
+        ck_assert_msg(fabsf(after[i] - wanted) <= 1e-7f,
+                      "step %d slot %lld: got %.9g, the mask trick %.9g", step,
+                      (long long)(i / dim), (double)after[i], (double)wanted);
       }
       free(after);
       free(m.values[p]);
@@ -319,7 +352,7 @@ START_TEST(sparse_step_equals_mask_trick) {
 }
 END_TEST
 
-/* ---- failures ---- */
+/* ---- failures ------------------------------------------------------------ */
 
 /* What a step gives when nothing goes wrong. */
 static picture undisturbed(const recipe *r, int steps) {
@@ -438,7 +471,8 @@ static void not_finite(world *w, const char *what) {
   free(after.bytes);
 }
 
-static void poison(const world *w, int32_t tensor, float value) { /* smft_model_init's weights are in memory */
+/* smft_model_init's weights are in memory */
+static void poison(const world *w, int32_t tensor, float value) {
   smft__tensor *t = &w->model->tensors[tensor];
   float *data = w->patch->full ? w->patch->full[tensor] : (float *)(uintptr_t)t->data;
   for (int64_t i = 0; i < smft__tensor_count(t); i++)
@@ -450,10 +484,15 @@ START_TEST(nan_weights_change_nothing) {
   for (int v = 0; v < 3; v++)
     for (int where = 0; where < 3; where++) {
       if (v == 2 && where == 2)
-        continue; /* so large an embedding normalises to zeros: finite, and none of the fact's rows is read */
+        /* so large an embedding normalises to zeros: finite, and none of the fact's rows is read */
+        continue;
       world w = open_world(recipes[_i], plain_ctx(1));
       ck_ok(smft_step(w.learner, NULL));
-      poison(&w, where == 0 ? w.model->norm : where == 1 ? w.model->pools[0] : w.model->embed, values[v]);
+      poison(&w,
+             where == 0   ? w.model->norm
+             : where == 1 ? w.model->pools[0]
+                          : w.model->embed,
+             values[v]);
       not_finite(&w, "a weight that is not finite");
       close_world(&w);
     }
@@ -469,7 +508,8 @@ START_TEST(overflowing_rows_change_nothing) {
     ck_ok(smft_patch_set_row(w.patch, 0, slot, row, w.model->config.memory.value_dim));
   not_finite(&w, "rows that overflow");
   row[3] = NAN;
-  ck_status(smft_patch_set_row(w.patch, 0, 0, row, w.model->config.memory.value_dim), SMFT_E_NONFINITE);
+  ck_status(smft_patch_set_row(w.patch, 0, 0, row, w.model->config.memory.value_dim),
+            SMFT_E_NONFINITE);
   close_world(&w);
 }
 END_TEST
@@ -490,7 +530,7 @@ START_TEST(overflowing_update_changes_nothing) {
 }
 END_TEST
 
-/* ---- threads, nothing to select, size ---- */
+/* ---- threads, nothing to select, size ------------------------------------ */
 
 START_TEST(threads_do_not_matter) {
   picture wanted = {0};
@@ -561,19 +601,22 @@ typedef struct entry {
 } entry;
 
 static const entry big_entries[] = {
-  {"model.embed_tokens.weight", {TINY_VOCAB, 32}, 1, 0},
-  {"model.layers.0.input_layernorm.weight", {32}, 0, 1},
-  {"model.layers.0.self_attn.q_proj.weight", {32, 32}, 0.2f, 0},
-  {"model.layers.0.self_attn.k_proj.weight", {16, 32}, 0.2f, 0},
-  {"model.layers.0.self_attn.v_proj.weight", {16, 32}, 0.2f, 0},
-  {"model.layers.0.self_attn.o_proj.weight", {32, 32}, 0.2f, 0},
-  {"model.layers.0.post_attention_layernorm.weight", {32}, 0, 1},
-  {"model.layers.0.memory.query.weight", {32, 32}, 0.3f, 0},
-  {"model.layers.0.memory.gate.weight", {BIG_DIM, 32}, 0.2f, 0},
-  {"model.layers.0.memory.out.weight", {32, BIG_DIM}, 0.1f, 0},
-  {"model.layers.0.memory.keys", {2, 2, BIG_KEYS, 8}, 0.3f, 0},
-  {"model.norm.weight", {32}, 0, 1},
-  {"model.memory_pools.0.values", {(int64_t)BIG_KEYS * BIG_KEYS, BIG_DIM}, 0, 0}, /* last: a hole of 1 GiB that takes no disk */
+    {"model.embed_tokens.weight", {TINY_VOCAB, 32}, 1, 0},
+    {"model.layers.0.input_layernorm.weight", {32}, 0, 1},
+    {"model.layers.0.self_attn.q_proj.weight", {32, 32}, 0.2f, 0},
+    {"model.layers.0.self_attn.k_proj.weight", {16, 32}, 0.2f, 0},
+    {"model.layers.0.self_attn.v_proj.weight", {16, 32}, 0.2f, 0},
+    {"model.layers.0.self_attn.o_proj.weight", {32, 32}, 0.2f, 0},
+    {"model.layers.0.post_attention_layernorm.weight", {32}, 0, 1},
+    {"model.layers.0.memory.query.weight", {32, 32}, 0.3f, 0},
+    {"model.layers.0.memory.gate.weight", {BIG_DIM, 32}, 0.2f, 0},
+    {"model.layers.0.memory.out.weight", {32, BIG_DIM}, 0.1f, 0},
+    {"model.layers.0.memory.keys", {2, 2, BIG_KEYS, 8}, 0.3f, 0},
+    {"model.norm.weight", {32}, 0, 1},
+    {"model.memory_pools.0.values",
+     {(int64_t)BIG_KEYS * BIG_KEYS, BIG_DIM},
+     0,
+     0}, /* last: a hole of 1 GiB that takes no disk */
 };
 #define N_BIG (int)(sizeof big_entries / sizeof *big_entries)
 
@@ -589,11 +632,14 @@ static void big_header(FILE *file) {
   int n = snprintf(text, sizeof text, "{");
   int64_t at = 0;
   for (int i = 0; i < N_BIG; i++) {
-    n += snprintf(text + n, sizeof text - (size_t)n, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[", i ? "," : "", big_entries[i].name);
+    n += snprintf(text + n, sizeof text - (size_t)n, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[",
+                  i ? "," : "", big_entries[i].name);
     for (int d = 0; d < 4 && big_entries[i].shape[d]; d++)
-      n += snprintf(text + n, sizeof text - (size_t)n, "%s%lld", d ? "," : "", (long long)big_entries[i].shape[d]);
+      n += snprintf(text + n, sizeof text - (size_t)n, "%s%lld", d ? "," : "",
+                    (long long)big_entries[i].shape[d]);
     int64_t end = at + entry_count(&big_entries[i]) * 4;
-    n += snprintf(text + n, sizeof text - (size_t)n, "],\"data_offsets\":[%lld,%lld]}", (long long)at, (long long)end);
+    n += snprintf(text + n, sizeof text - (size_t)n, "],\"data_offsets\":[%lld,%lld]}",
+                  (long long)at, (long long)end);
     at = end;
   }
   n += snprintf(text + n, sizeof text - (size_t)n, "}");
@@ -606,11 +652,15 @@ static void big_header(FILE *file) {
 
 static void big_model(void) {
   static const char config[] =
-    "{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, "
-    "\"intermediate_size\": 48, \"vocab_size\": 98, \"rms_norm_eps\": 1e-5, \"max_position_embeddings\": 64, "
-    "\"tie_word_embeddings\": true, "
-    "\"memory\": {\"layers\": [0], \"pools\": [0], \"placement\": \"replace\", \"n_keys\": 1024, \"heads\": 2, \"top_k\": 32, "
-    "\"key_dim\": 16, \"value_dim\": 256, \"query_norm\": \"none\", \"key_norm\": \"none\", \"gate\": true, \"bias\": false}}";
+      "{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 1, "
+      "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, "
+      "\"intermediate_size\": 48, \"vocab_size\": 98, \"rms_norm_eps\": 1e-5, "
+      "\"max_position_embeddings\": 64, "
+      "\"tie_word_embeddings\": true, "
+      "\"memory\": {\"layers\": [0], \"pools\": [0], \"placement\": \"replace\", \"n_keys\": 1024, "
+      "\"heads\": 2, \"top_k\": 32, "
+      "\"key_dim\": 16, \"value_dim\": 256, \"query_norm\": \"none\", \"key_norm\": \"none\", "
+      "\"gate\": true, \"bias\": false}}";
   uint32_t state = 5;
   mkdir(test_file("big"), 0700);
   test_write("big/config.json", config, sizeof config - 1);
@@ -620,11 +670,13 @@ static void big_model(void) {
   for (int i = 0; i < N_BIG - 1; i++)
     for (int64_t j = 0; j < entry_count(&big_entries[i]); j++) {
       state = state * 1664525u + 1013904223u;
-      float value = big_entries[i].shift + big_entries[i].scale * ((float)(state >> 8) / 8388608.0f - 1);
+      float value =
+          big_entries[i].shift + big_entries[i].scale * ((float)(state >> 8) / 8388608.0f - 1);
       ck_assert_uint_eq(fwrite(&value, sizeof value, 1, file), 1);
     }
   ck_assert_int_eq(fflush(file), 0);
-  ck_assert_int_eq(ftruncate(fileno(file), ftell(file) + entry_count(&big_entries[N_BIG - 1]) * 4), 0);
+  ck_assert_int_eq(ftruncate(fileno(file), ftell(file) + entry_count(&big_entries[N_BIG - 1]) * 4),
+                   0);
   fclose(file);
 }
 
@@ -650,8 +702,9 @@ static int64_t resident_bytes(void) {
   return resident * (int64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Loading, counting background, and steps of both optimizers: what the context holds stays far below the pool's 1 GiB, and so does what is
- * in memory of the file: the pages of rows that were read. */
+/* Loading, counting background, and steps of both optimizers: what the context holds stays far
+ * below the pool's 1 GiB, and so does what is in memory of the file: the pages of rows that were
+ * read. */
 START_TEST(big_pool_takes_little_memory) {
   smft_ctx *ctx = plain_ctx(2);
   smft_model *model;

@@ -1,5 +1,6 @@
-/* steady: what has run once allocates nothing when it runs again, counted through the context's allocator: steps of a learner on one fact
- * with every kind of patch and optimizer, a host's batches, and tokens of a session. */
+/* steady: what has run once allocates nothing when it runs again, counted through the context's
+ * allocator: steps of a learner on one fact with every kind of patch and optimizer, a host's
+ * batches, and tokens of a session. */
 #include "test.h"
 #include "failing.h"
 #include "tiny.h"
@@ -8,7 +9,7 @@
 #define WORDINGS 7
 #define STEPS 40
 
-/* ---- steps ---- */
+/* ---- steps --------------------------------------------------------------- */
 
 typedef struct recipe {
   int32_t patch, optimizer;
@@ -19,16 +20,22 @@ typedef struct recipe {
 } recipe;
 
 static const recipe recipes[] = {
-  {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_SGD, 0, 0, 0, 3, {0, 0, 0, 0}},
-  {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_SGD, 0.9, 0, 0, 3, {0, 0, 0, 1}},
-  {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_ADAMW, 0, 0, 0, 1, {0, 0, 1, 2}},
-  {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_ADAMW, 0, SMFT_OPTIMIZER_KEEP_STATE, SMFT_LEARNER_LOSS_ALL, -1, {0, 0, 0, 1}},
-  {SMFT_PATCH_FULL, SMFT_OPTIMIZER_ADAMW, 0, 0, 0, 3, {0, 0, 0, 1}},
-  {SMFT_PATCH_FULL, SMFT_OPTIMIZER_SGD, 0.9, 0, SMFT_LEARNER_LOSS_ALL, 1, {0, 0, 1, 2}},
-  {SMFT_PATCH_LORA, SMFT_OPTIMIZER_ADAMW, 0, 0, 0, 3, {0, 0, 0, 1}},
-  {SMFT_PATCH_LORA, SMFT_OPTIMIZER_SGD, 0, 0, SMFT_LEARNER_LOSS_ALL, -1, {0, 0, 1, 2}},
-  /* last: changes so much that the upper memory layer reads ever more slots */
-  {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_ADAMW, 0, 0, SMFT_LEARNER_LOSS_ALL, -1, {64, 0, 0, 2}}};
+    {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_SGD, 0, 0, 0, 3, {0, 0, 0, 0}},
+    {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_SGD, 0.9, 0, 0, 3, {0, 0, 0, 1}},
+    {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_ADAMW, 0, 0, 0, 1, {0, 0, 1, 2}},
+    {SMFT_PATCH_SLOTS,
+     SMFT_OPTIMIZER_ADAMW,
+     0,
+     SMFT_OPTIMIZER_KEEP_STATE,
+     SMFT_LEARNER_LOSS_ALL,
+     -1,
+     {0, 0, 0, 1}},
+    {SMFT_PATCH_FULL, SMFT_OPTIMIZER_ADAMW, 0, 0, 0, 3, {0, 0, 0, 1}},
+    {SMFT_PATCH_FULL, SMFT_OPTIMIZER_SGD, 0.9, 0, SMFT_LEARNER_LOSS_ALL, 1, {0, 0, 1, 2}},
+    {SMFT_PATCH_LORA, SMFT_OPTIMIZER_ADAMW, 0, 0, 0, 3, {0, 0, 0, 1}},
+    {SMFT_PATCH_LORA, SMFT_OPTIMIZER_SGD, 0, 0, SMFT_LEARNER_LOSS_ALL, -1, {0, 0, 1, 2}},
+    /* last: changes so much that the upper memory layer reads ever more slots */
+    {SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_ADAMW, 0, 0, SMFT_LEARNER_LOSS_ALL, -1, {64, 0, 0, 2}}};
 #define N_RECIPES (int)(sizeof recipes / sizeof *recipes)
 
 typedef struct world {
@@ -48,11 +55,15 @@ static void open_world(world *w, const recipe *r, int32_t n_threads) {
   snprintf(name, sizeof name, "model%d%d%d", r->shape.n_keys, r->shape.beside, r->shape.shared);
   w->ctx = failing_ctx(&w->state, n_threads);
   w->model = tiny_model(w->ctx, name, r->shape, 7);
-  smft_selector *selector = r->patch == SMFT_PATCH_SLOTS ? tiny_selector(w->model, SMFT_RULE_TFIDF, 60) : NULL;
+  smft_selector *selector =
+      r->patch == SMFT_PATCH_SLOTS ? tiny_selector(w->model, SMFT_RULE_TFIDF, 60) : NULL;
   rate.kind = r->optimizer;
   rate.momentum = r->momentum;
   rate.flags = r->optimizer_flags;
-  rate.lr = r->shape.n_keys ? 0.1 : r->optimizer == SMFT_OPTIMIZER_ADAMW ? 1e-2 : r->patch == SMFT_PATCH_SLOTS ? 0.5 : 0.01;
+  rate.lr = r->shape.n_keys                        ? 0.1
+            : r->optimizer == SMFT_OPTIMIZER_ADAMW ? 1e-2
+            : r->patch == SMFT_PATCH_SLOTS         ? 0.5
+                                                   : 0.01;
   options.flags = r->learner_flags;
   options.wordings_per_step = r->wordings_per_step;
   options.loss_below = -1;
@@ -79,7 +90,8 @@ static void push_fact(smft_learner *learner) {
   for (int w = 0; w < WORDINGS; w++) {
     for (int i = 0; i < 64; i++)
       ids[w][i] = (w * 41 + i * 17 + i * w) % TINY_VOCAB;
-    wordings[w] = (smft_ids_wording){sizeof wordings[w], 0, ids[w], 2 + 8 * w, ids[w] + 2 + 8 * w, w + 1};
+    wordings[w] =
+        (smft_ids_wording){sizeof wordings[w], 0, ids[w], 2 + 8 * w, ids[w] + 2 + 8 * w, w + 1};
   }
   ck_ok(smft_learner_push_ids(learner, "fact", wordings, WORDINGS));
 }
@@ -95,7 +107,8 @@ START_TEST(steps_allocate_nothing) {
     long long before = w.state.calls;
     ck_ok(smft_step(w.learner, &report));
     ck_assert_int_gt(report.rows_selected, 0);
-    ck_assert_msg(w.state.calls == before, "step %d: %lld allocations", step, (long long)w.state.calls - before);
+    ck_assert_msg(w.state.calls == before, "step %d: %lld allocations", step,
+                  (long long)w.state.calls - before);
   }
   close_world(&w);
 }
@@ -131,13 +144,14 @@ START_TEST(batches_allocate_nothing) {
   for (int step = 1; step <= 10; step++) {
     long long before = w.state.calls;
     ck_ok(smft_learner_step_batch(w.learner, &batch, NULL));
-    ck_assert_msg(step < 10 || w.state.calls == before, "step %d: %lld allocations", step, (long long)w.state.calls - before);
+    ck_assert_msg(step < 10 || w.state.calls == before, "step %d: %lld allocations", step,
+                  (long long)w.state.calls - before);
   }
   close_world(&w);
 }
 END_TEST
 
-/* ---- tokens ---- */
+/* ---- tokens -------------------------------------------------------------- */
 
 static smft_patch *patch_for(world *w, int32_t kind) { /* -1: none; else half learnt */
   if (kind < 0)
@@ -158,7 +172,8 @@ START_TEST(decoding_allocates_nothing) {
   for (int32_t i = 1; i <= 30; i++) {
     long long before = w.state.calls;
     ck_ok(smft_session_feed(session, &i, 1, SMFT_LOGITS_LAST, logits, TINY_VOCAB));
-    ck_assert_msg(w.state.calls == before, "token %d: %lld allocations", (int)i, (long long)w.state.calls - before);
+    ck_assert_msg(w.state.calls == before, "token %d: %lld allocations", (int)i,
+                  (long long)w.state.calls - before);
   }
   smft_session_free(session);
   close_world(&w);
@@ -169,7 +184,7 @@ typedef struct listener {
   failing *state;
   long long before; /* allocations when the last token came */
   int n;
-  int worst;        /* the last token, from the second on, that cost one; 0: none did */
+  int worst; /* the last token, from the second on, that cost one; 0: none did */
 } listener;
 
 static int hear(void *user, int32_t id, const char *piece, size_t length) {
@@ -181,11 +196,14 @@ static int hear(void *user, int32_t id, const char *piece, size_t length) {
   return 0;
 }
 
-/* A vocabulary whose capital letters are tokens of 1, 3, 5 ... letters, and small ones tokens of one. */
+/* A vocabulary whose capital letters are tokens of 1, 3, 5 ... letters, and small ones tokens of
+ * one. */
 static void write_tokenizer(const char *directory) {
   char path[64], text[16384];
-  int n = snprintf(text, sizeof text, "{\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {"
-                                      "\"<s>\": 0");
+  int n = snprintf(text, sizeof text,
+                   "{\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", "
+                   "\"merges\": [], \"vocab\": {"
+                   "\"<s>\": 0");
   for (int c = 'a'; c <= 'z'; c++)
     n += snprintf(text + n, sizeof text - (size_t)n, ", \"%c\": %d", c, c - 'a' + 1);
   for (int c = 'A'; c <= 'Z'; c++) {
@@ -199,7 +217,8 @@ static void write_tokenizer(const char *directory) {
   test_write(path, text, (size_t)n);
 }
 
-/* Text as it is generated, greedy and sampled, from tokens of every length, with a stop string that does not come. */
+/* Text as it is generated, greedy and sampled, from tokens of every length, with a stop string that
+ * does not come. */
 START_TEST(generating_allocates_nothing) {
   failing state = {0};
   smft_ctx *ctx = failing_ctx(&state, 1);
@@ -229,9 +248,10 @@ START_TEST(generating_allocates_nothing) {
 }
 END_TEST
 
-/* ---- a tape ---- */
+/* ---- a tape -------------------------------------------------------------- */
 
-/* A batch of more supervised tokens has logits for fewer of them at a time: room for it is room for any smaller one, too. */
+/* A batch of more supervised tokens has logits for fewer of them at a time: room for it is room for
+ * any smaller one, too. */
 START_TEST(room_for_many_is_room_for_fewer) {
   const int64_t most_kept = ((int64_t)1 << 24) / TINY_VOCAB;
   int64_t used[2];

@@ -1,5 +1,6 @@
-/* fuzz_json: any bytes as JSON, as JSONL and as UTF-8: an error with a message that is UTF-8, or a value that is written and read back.
- * libFuzzer: see test_fuzz.sh; without it replay.c calls this. */
+/* fuzz_json: any bytes as JSON, as JSONL and as UTF-8: an error with a message that is UTF-8, or a
+ * value that is written and read back. libFuzzer: see test_fuzz.sh; without it replay.c calls this.
+ */
 #include "base/bytes.h"
 #include "data/json.h"
 #include <stdio.h>
@@ -16,7 +17,8 @@ static void give_up(const char *why) {
 }
 
 static void check_message(smft_status status) {
-  if (status != SMFT_OK && !smft__utf8_valid(smft_error_message(), strlen(smft_error_message()), NULL))
+  if (status != SMFT_OK &&
+      !smft__utf8_valid(smft_error_message(), strlen(smft_error_message()), NULL))
     give_up("a message that is not UTF-8\n");
 }
 
@@ -27,7 +29,8 @@ static void check_value(smft_ctx *ctx, const char *text, size_t size) {
   if (status != SMFT_OK)
     return;
   smft__buffer buffer = {ctx, NULL, 0, 0};
-  if (smft__json_put(&buffer, value, 0) != SMFT_OK || smft__json_parse(&back, buffer.data, buffer.length, "back") != SMFT_OK)
+  if (smft__json_put(&buffer, value, 0) != SMFT_OK ||
+      smft__json_parse(&back, buffer.data, buffer.length, "back") != SMFT_OK)
     give_up("what was read cannot be written and read back\n");
   json_decref(back);
   json_decref(value);

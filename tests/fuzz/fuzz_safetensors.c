@@ -1,5 +1,5 @@
-/* fuzz_safetensors: any bytes as a safetensors file: refused with a message, or every tensor readable to its last byte.
- * libFuzzer: see test_fuzz.sh; without it replay.c calls this. */
+/* fuzz_safetensors: any bytes as a safetensors file: refused with a message, or every tensor
+ * readable to its last byte. libFuzzer: see test_fuzz.sh; without it replay.c calls this. */
 #include "base/bytes.h"
 #include "data/safetensors.h"
 #include <stdio.h>
@@ -44,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     touch(&file);
   else if (status != SMFT_E_FORMAT && status != SMFT_E_UNSUPPORTED)
     give_up(smft_error_message());
-  else if (!strstr(smft_error_message(), path) || !smft__utf8_valid(smft_error_message(), strlen(smft_error_message()), NULL))
+  else if (!strstr(smft_error_message(), path) ||
+           !smft__utf8_valid(smft_error_message(), strlen(smft_error_message()), NULL))
     give_up("a message without the path, or not UTF-8\n");
   smft__safetensors_close(&file);
   smft_ctx_memory(ctx, &after, NULL);

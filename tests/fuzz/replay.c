@@ -1,5 +1,6 @@
-/* replay: a fuzz target without a fuzzer: seeds, every truncation of them, and so many seeded mutations; or the files named.
- * replay [N]: N mutations.  replay --seeds DIR: writes the seeds there, for libFuzzer.  replay FILE...: these (a crash that was found). */
+/* replay: a fuzz target without a fuzzer: seeds, every truncation of them, and so many seeded
+ * mutations; or the files named. replay [N]: N mutations.  replay --seeds DIR: writes the seeds
+ * there, for libFuzzer.  replay FILE...: these (a crash that was found). */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,17 +20,38 @@ static const struct {
 } seeds[] = {
     {"{}", 0},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]}}", 16},
-    {"{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[0,6]},"
-     "\"b\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[6,7]}}  ", 7},
+    {"{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_"
+     "offsets\":[0,6]},"
+     "\"b\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[6,7]}}  ",
+     7},
     {"{\"x\":{\"dtype\":\"I64\",\"shape\":[0,9223372036854775807],\"data_offsets\":[0,0]},"
-     "\"y\":{\"dtype\":\"F16\",\"shape\":[1,1,1,1,1,1,1,2],\"data_offsets\":[0,4]}}", 4},
+     "\"y\":{\"dtype\":\"F16\",\"shape\":[1,1,1,1,1,1,1,2],\"data_offsets\":[0,4]}}",
+     4},
     {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[0,4]},"
-     "\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[4,0]}}", 4},
+     "\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[4,0]}}",
+     4},
 };
 #define N_SEEDS (sizeof seeds / sizeof *seeds)
 
-static const char *const pieces[] = {"9223372036854775807", "-1", "4294967296", "0", "1e999", "\"F32\"", "\"BOOL\"", "\"__metadata__\"",
-                                     "{", "}", "[", "]", ",", ":", "\"", "\\u0000", "\xFF", "null", "\"data_offsets\":[0,4]",
+static const char *const pieces[] = {"9223372036854775807",
+                                     "-1",
+                                     "4294967296",
+                                     "0",
+                                     "1e999",
+                                     "\"F32\"",
+                                     "\"BOOL\"",
+                                     "\"__metadata__\"",
+                                     "{",
+                                     "}",
+                                     "[",
+                                     "]",
+                                     ",",
+                                     ":",
+                                     "\"",
+                                     "\\u0000",
+                                     "\xFF",
+                                     "null",
+                                     "\"data_offsets\":[0,4]",
                                      "\"shape\":[4611686018427387904,2]"};
 #define N_PIECES (sizeof pieces / sizeof *pieces)
 
@@ -83,7 +105,9 @@ static void mutate(input *one, size_t data) {
       splice(one, at, below(one->size - at < 6 ? one->size - at : 6), pieces[below(N_PIECES)]);
     }
   }
-  if (below(4) && one->size >= 8 + data) /* mostly a header of the right length, else nothing behind it is ever read */
+  if (below(4) &&
+      one->size >=
+          8 + data) /* mostly a header of the right length, else nothing behind it is ever read */
     set_length(one, one->size - 8 - data);
 }
 

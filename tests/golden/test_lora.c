@@ -1,12 +1,14 @@
-/* lora: adapters that stand on disk as PEFT writes them (make_lora.py), against PyTorch: what they are read as, loss and logits, the
- * gradient of every factor, three AdamW steps; merged weights; and what must not depend on how it is asked. */
+/* lora: adapters that stand on disk as PEFT writes them (make_lora.py), against PyTorch: what they
+ * are read as, loss and logits, the gradient of every factor, three AdamW steps; merged weights;
+ * and what must not depend on how it is asked. */
 #include "test.h"
 #include "files.h"
 
 #include "base/alloc.h"
 #include "learn/learner.h"
 
-/* Of the largest number of a factor.  The instruction sets' rounding differs: up to 2.1e-5 in a gradient, 3.4e-5 after three steps. */
+/* Of the largest number of a factor.  The instruction sets' rounding differs: up to 2.1e-5 in a
+ * gradient, 3.4e-5 after three steps. */
 #define GRADIENT_TOLERANCE 5e-5
 #define STEP_TOLERANCE 1e-4
 
@@ -16,10 +18,15 @@ static const struct fixture {
   int32_t n;                 /* adapters */
   double tolerance;          /* of logits and gradients */
 } fixtures[] = {
-    {"tests/golden/lora_peft", "tests/golden/network_beside", {sizeof(smft_lora_options), 5, 12, SMFT_LORA_ALL, 0, 0}, 21, 5e-6},
+    {"tests/golden/lora_peft",
+     "tests/golden/network_beside",
+     {sizeof(smft_lora_options), 5, 12, SMFT_LORA_ALL, 0, 0},
+     21,
+     5e-6},
     {"tests/golden/lora_peft_rs",
      "tests/golden/network_replace",
-     {sizeof(smft_lora_options), 3, 2, SMFT_LORA_Q | SMFT_LORA_V | SMFT_LORA_DOWN, SMFT_LORA_RANK_STABILIZED, 0},
+     {sizeof(smft_lora_options), 3, 2, SMFT_LORA_Q | SMFT_LORA_V | SMFT_LORA_DOWN,
+      SMFT_LORA_RANK_STABILIZED, 0},
      5,
      5e-6},
 };
@@ -36,7 +43,8 @@ typedef struct world {
   int64_t n_sequences, n_tokens;
 } world;
 
-static const smft__tensor *tensor_of(const smft__safetensors *file, const char *prefix, const char *name) {
+static const smft__tensor *tensor_of(const smft__safetensors *file, const char *prefix,
+                                     const char *name) {
   char full[256];
   snprintf(full, sizeof full, "%s%s", prefix, name);
   int64_t at = smft__safetensors_find(file, full);
@@ -45,7 +53,8 @@ static const smft__tensor *tensor_of(const smft__safetensors *file, const char *
 }
 
 static void read_batch(world *w) {
-  const smft__tensor *ids = tensor_of(&w->model->file, "reference.", "ids"), *lengths = tensor_of(&w->model->file, "reference.", "lengths");
+  const smft__tensor *ids = tensor_of(&w->model->file, "reference.", "ids");
+  const smft__tensor *lengths = tensor_of(&w->model->file, "reference.", "lengths");
   w->n_tokens = ids->shape[0];
   w->n_sequences = lengths->shape[0];
   for (int64_t i = 0; i < w->n_tokens; i++) {
@@ -57,7 +66,8 @@ static void read_batch(world *w) {
     memcpy(&w->lengths[s], (const char *)lengths->data + 8 * s, 8);
     w->offsets[s + 1] = w->offsets[s] + w->lengths[s];
   }
-  smft__tensor_to_f32(tensor_of(&w->model->file, "reference.", "token_weights"), 0, w->n_tokens, w->weights);
+  smft__tensor_to_f32(tensor_of(&w->model->file, "reference.", "token_weights"), 0, w->n_tokens,
+                      w->weights);
 }
 
 static world open_world(int i, int32_t n_threads) {
@@ -92,7 +102,8 @@ static void check_logits(const world *w, smft_patch *patch, double tolerance) {
   ck_ok(smft_session_create(&session, w->model, patch, NULL));
   for (int64_t s = 0; s < w->n_sequences; s++) {
     ck_ok(smft_session_rewind(session, 0));
-    ck_ok(smft_session_feed(session, w->ids + w->offsets[s], w->lengths[s], SMFT_LOGITS_ALL, got + w->offsets[s] * 53, 64 * 53));
+    ck_ok(smft_session_feed(session, w->ids + w->offsets[s], w->lengths[s], SMFT_LOGITS_ALL,
+                            got + w->offsets[s] * 53, 64 * 53));
   }
   double distance = test_distance(got, wanted, w->n_tokens * 53);
   ck_assert_msg(distance < tolerance, "logits: %g", distance);
@@ -163,7 +174,8 @@ static void backward(const world *w, float **adapters) {
   smft__tape_free(tape);
 }
 
-static void check_part(const world *w, int32_t i, const char *prefix, const float *got, double tolerance) {
+static void check_part(const world *w, int32_t i, const char *prefix, const float *got,
+                       double tolerance) {
   char name[SMFT__PART_NAME];
   float wanted[1024], scale = 0;
   smft__tensor part = smft__lora_part(w->patch->lora, i);
@@ -176,8 +188,9 @@ static void check_part(const world *w, int32_t i, const char *prefix, const floa
   for (int64_t j = 0; j < n; j++)
     scale = fmaxf(scale, fabsf(wanted[j]));
   for (int64_t j = 0; j < n; j++)
-    ck_assert_msg(fabs((double)got[j] - (double)wanted[j]) <= tolerance * (double)scale, "%s%s[%lld]: got %g, wanted %g (scale %g)", prefix,
-                  name, (long long)j, (double)got[j], (double)wanted[j], (double)scale);
+    ck_assert_msg(fabs((double)got[j] - (double)wanted[j]) <= tolerance * (double)scale,
+                  "%s%s[%lld]: got %g, wanted %g (scale %g)", prefix, name, (long long)j,
+                  (double)got[j], (double)wanted[j], (double)scale);
 }
 
 START_TEST(gradient_of_every_factor) {
@@ -191,7 +204,8 @@ START_TEST(gradient_of_every_factor) {
 }
 END_TEST
 
-/* Whatever else is wanted, a factor's gradient has the same bits: the way down only gets shorter. */
+/* Whatever else is wanted, a factor's gradient has the same bits: the way down only gets shorter.
+ */
 START_TEST(one_factor_alone) {
   world w = open_world(_i, 2);
   float **all = make_grads(&w);
@@ -230,7 +244,8 @@ static void three_steps(world *w) {
   ck_ok(smft_learner_create(&learner, w->model, w->patch, NULL, optimizer, NULL));
   for (int i = 0; i < 3; i++) {
     ck_ok(smft_learner_step_batch(learner, &given, &report));
-    ck_assert(report.gradient_norm > 0.5 && report.rows_selected > 0 && report.slots_read > 0 && report.reads > 0);
+    ck_assert(report.gradient_norm > 0.5 && report.rows_selected > 0 && report.slots_read > 0 &&
+              report.reads > 0);
   }
   smft_learner_free(learner);
   smft_optimizer_free(optimizer);
@@ -251,7 +266,8 @@ START_TEST(threads_do_not_matter) {
   three_steps(&two);
   for (int32_t i = 0; i < 2 * one.fixture->n; i++) {
     smft__tensor part = smft__lora_part(one.patch->lora, i);
-    ck_assert_mem_eq(one.patch->lora->parts[i], two.patch->lora->parts[i], (size_t)smft__tensor_count(&part) * sizeof(float));
+    ck_assert_mem_eq(one.patch->lora->parts[i], two.patch->lora->parts[i],
+                     (size_t)smft__tensor_count(&part) * sizeof(float));
   }
   close_world(&two);
   close_world(&one);
@@ -268,14 +284,16 @@ START_TEST(saved_as_peft_saves_it) {
   ck_ok(smft_patch_load(&back, w.model, test_file("saved")));
   for (int32_t i = 0; i < 2 * w.fixture->n; i++) {
     smft__tensor part = smft__lora_part(w.patch->lora, i);
-    ck_assert_mem_eq(back->lora->parts[i], part.data, (size_t)smft__tensor_count(&part) * sizeof(float));
+    ck_assert_mem_eq(back->lora->parts[i], part.data,
+                     (size_t)smft__tensor_count(&part) * sizeof(float));
   }
   ck_assert_mem_eq(&back->lora->options, &w.patch->lora->options, sizeof back->lora->options);
   snprintf(path, sizeof path, "%s/adapter_model.safetensors", w.fixture->adapters);
   ck_ok(smft__safetensors_open(&ours, w.ctx, test_file("saved/adapter_model.safetensors"), 1));
   ck_ok(smft__safetensors_open(&theirs, w.ctx, test_source(path), 1));
   ck_assert_int_eq(ours.n, theirs.n);
-  ck_assert_str_eq(smft__safetensors_metadata(&ours, "format"), smft__safetensors_metadata(&theirs, "format"));
+  ck_assert_str_eq(smft__safetensors_metadata(&ours, "format"),
+                   smft__safetensors_metadata(&theirs, "format"));
   for (int64_t i = 0; i < ours.n; i++) {
     ck_assert_str_eq(ours.names[i], theirs.names[i]);
     ck_assert_mem_eq(ours.tensors[i].shape, theirs.tensors[i].shape, 2 * sizeof(int64_t));

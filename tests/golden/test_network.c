@@ -1,12 +1,13 @@
-/* network: loss, logits and the gradient of every tensor against PyTorch (make_network.py): grouped-query heads, memory beside and in
- * place of the FFN, a shared pool and two pools, tied and separate head, f32, bf16 and f16 weights; and what must not depend
- * on how it is asked. */
+/* network: loss, logits and the gradient of every tensor against PyTorch (make_network.py):
+ * grouped-query heads, memory beside and in place of the FFN, a shared pool and two pools, tied and
+ * separate head, f32, bf16 and f16 weights; and what must not depend on how it is asked. */
 #include "test.h"
 
 #include "base/alloc.h"
 #include "model/network.h"
 
-static const char *const fixtures[] = {"tests/golden/network_beside", "tests/golden/network_replace"};
+static const char *const fixtures[] = {"tests/golden/network_beside",
+                                       "tests/golden/network_replace"};
 
 typedef struct world {
   smft_ctx *ctx;
@@ -39,7 +40,8 @@ static world open_world(const char *fixture, int32_t n_threads) {
   ck_ok(smft_ctx_create(&w.ctx, &options));
   ck_ok(smft_model_load(&w.model, w.ctx, test_source(fixture), NULL));
   ck_ok(smft__tape_create(&w.tape, w.model));
-  const smft__tensor *ids = reference(&w, "reference.", "ids"), *lengths = reference(&w, "reference.", "lengths");
+  const smft__tensor *ids = reference(&w, "reference.", "ids");
+  const smft__tensor *lengths = reference(&w, "reference.", "lengths");
   for (int64_t i = 0; i < ids->shape[0]; i++)
     w.ids[i] = (int32_t)read_i64(ids, i);
   for (int64_t s = 0; s < lengths->shape[0]; s++)
@@ -101,8 +103,8 @@ START_TEST(loss_and_logits) {
   ck_ok(smft_session_create(&session, w.model, NULL, NULL));
   for (int64_t s = 0; s < w.batch.n_sequences; s++) {
     ck_ok(smft_session_rewind(session, 0));
-    ck_ok(smft_session_feed(session, w.ids + w.offsets[s], w.offsets[s + 1] - w.offsets[s], SMFT_LOGITS_ALL, got + w.offsets[s] * 53,
-                            64 * 53));
+    ck_ok(smft_session_feed(session, w.ids + w.offsets[s], w.offsets[s + 1] - w.offsets[s],
+                            SMFT_LOGITS_ALL, got + w.offsets[s] * 53, 64 * 53));
   }
   double distance = test_distance(got, wanted, w.batch.n_tokens * 53);
   ck_assert_msg(distance < 2e-6, "logits: %g", distance);
@@ -123,10 +125,12 @@ START_TEST(gradient_of_every_tensor) {
     smft__tensor_to_f32(reference(&w, "grad.", w.model->names[i]), 0, n, wanted);
     for (int64_t j = 0; j < n; j++)
       scale = fmaxf(scale, fabsf(wanted[j]));
-    scale = fmaxf(scale, 1e-2f); /* a bias of the key norm moves all scores of a head alike: its gradient is 0 */
+    /* a bias of the key norm moves all scores of a head alike: its gradient is 0 */
+    scale = fmaxf(scale, 1e-2f);
     for (int64_t j = 0; j < n; j++)
-      ck_assert_msg(fabsf(got[i][j] - wanted[j]) <= 2e-5f * scale, "%s[%lld]: got %g, wanted %g (scale %g)", w.model->names[i],
-                    (long long)j, (double)got[i][j], (double)wanted[j], (double)scale);
+      ck_assert_msg(fabsf(got[i][j] - wanted[j]) <= 2e-5f * scale,
+                    "%s[%lld]: got %g, wanted %g (scale %g)", w.model->names[i], (long long)j,
+                    (double)got[i][j], (double)wanted[j], (double)scale);
   }
   free_grads(w.model, got);
   smft_patch_free(patch);
@@ -134,7 +138,8 @@ START_TEST(gradient_of_every_tensor) {
 }
 END_TEST
 
-/* Whatever else is wanted, a tensor's gradient has the same bits: the way down only gets shorter. */
+/* Whatever else is wanted, a tensor's gradient has the same bits: the way down only gets shorter.
+ */
 START_TEST(one_tensor_alone) {
   world w = open_world(fixtures[_i], 2);
   float **all = full_gradient(&w, NULL);
@@ -145,7 +150,8 @@ START_TEST(one_tensor_alone) {
     smft__grads grads = {.tensors = one};
     forward(&w, NULL, 1);
     ck_ok(smft__network_backward(w.tape, NULL, &grads, NULL));
-    ck_assert_msg(memcmp(one[i], all[i], (size_t)n * sizeof **one) == 0, "%s differs when it is wanted alone", w.model->names[i]);
+    ck_assert_msg(memcmp(one[i], all[i], (size_t)n * sizeof **one) == 0,
+                  "%s differs when it is wanted alone", w.model->names[i]);
     free(one[i]);
     free(one);
   }
@@ -165,7 +171,8 @@ START_TEST(sparse_rows_are_the_dense_rows) {
     smft__rows_init(&rows[p], w.ctx, dim);
     ck_ok(smft__rows_reserve(&rows[p], 49));
     for (int64_t slot = 0; slot < 49; slot += 2)
-      memset(smft__rows_at(&rows[p], smft__rows_add(&rows[p], slot)), 0, (size_t)dim * sizeof(float));
+      memset(smft__rows_at(&rows[p], smft__rows_add(&rows[p], slot)), 0,
+             (size_t)dim * sizeof(float));
   }
   smft__grads grads = {.rows = wanted}, all = {.tensors = dense, .rows = wanted};
   forward(&w, NULL, keep);
@@ -177,7 +184,9 @@ START_TEST(sparse_rows_are_the_dense_rows) {
   for (int32_t p = 0; p < w.model->config.n_pools; p++) {
     ck_assert_int_eq(rows[p].n, 25);
     for (int64_t i = 0; i < rows[p].n; i++)
-      ck_assert_mem_eq(smft__rows_at(&rows[p], i), dense[w.model->pools[p]] + rows[p].slots[i] * dim, (size_t)dim * sizeof(float));
+      ck_assert_mem_eq(smft__rows_at(&rows[p], i),
+                       dense[w.model->pools[p]] + rows[p].slots[i] * dim,
+                       (size_t)dim * sizeof(float));
     smft__rows_free(&rows[p]);
   }
   free_grads(w.model, dense);
@@ -198,7 +207,8 @@ START_TEST(values_keep_less) {
 }
 END_TEST
 
-/* The head keeps a row of logits and four of hidden states for each supervised token, and none for the others. */
+/* The head keeps a row of logits and four of hidden states for each supervised token, and none for
+ * the others. */
 START_TEST(logits_only_where_supervised) {
   int64_t used[2], supervised[2] = {0, 0}, row = 0;
   for (int one = 0; one < 2; one++) {
@@ -213,7 +223,8 @@ START_TEST(logits_only_where_supervised) {
   }
   ck_assert_int_eq(supervised[1], 1);
   ck_assert_int_gt(supervised[0], 20);
-  ck_assert_int_ge(used[0] - used[1], (supervised[0] - 1) * row - 5 * 64); /* five pieces, in whole lines */
+  /* five pieces, in whole lines */
+  ck_assert_int_ge(used[0] - used[1], (supervised[0] - 1) * row - 5 * 64);
 }
 END_TEST
 
@@ -223,11 +234,13 @@ START_TEST(threads_do_not_matter) {
   for (int i = 0; i < 3; i++) {
     worlds[i] = open_world(fixtures[_i], i + 1);
     gradients[i] = full_gradient(&worlds[i], NULL);
-    ck_assert(forward(&worlds[i], NULL, 1) <= forward(&worlds[0], NULL, 1) && forward(&worlds[i], NULL, 1) >= forward(&worlds[0], NULL, 1));
+    ck_assert(forward(&worlds[i], NULL, 1) <= forward(&worlds[0], NULL, 1) &&
+              forward(&worlds[i], NULL, 1) >= forward(&worlds[0], NULL, 1));
   }
   for (int i = 0; i < 3; i++) {
     for (int32_t t = 0; i > 0 && t < worlds[0].model->n_tensors; t++)
-      ck_assert_mem_eq(gradients[i][t], gradients[0][t], (size_t)smft__tensor_count(&worlds[0].model->tensors[t]) * sizeof(float));
+      ck_assert_mem_eq(gradients[i][t], gradients[0][t],
+                       (size_t)smft__tensor_count(&worlds[0].model->tensors[t]) * sizeof(float));
   }
   for (int i = 0; i < 3; i++) {
     free_grads(worlds[i].model, gradients[i]);
@@ -236,7 +249,8 @@ START_TEST(threads_do_not_matter) {
 }
 END_TEST
 
-/* A full patch that changes nothing, a slots patch without rows and adapters at their start give the base's numbers. */
+/* A full patch that changes nothing, a slots patch without rows and adapters at their start give
+ * the base's numbers. */
 START_TEST(empty_patches) {
   world w = open_world(fixtures[_i], 2);
   double base = forward(&w, NULL, 0);
@@ -296,7 +310,8 @@ START_TEST(refusals) {
   for (int i = 0; i < 64; i++)
     w.weights[i] = 0;
   ck_status(smft__network_forward(w.tape, NULL, batch(&w), 1, &loss, NULL), SMFT_E_INVALID);
-  ck_ok(smft__network_forward(w.tape, NULL, batch(&w), 0, NULL, NULL)); /* counting needs no supervised token */
+  /* counting needs no supervised token */
+  ck_ok(smft__network_forward(w.tape, NULL, batch(&w), 0, NULL, NULL));
   w.weights[1] = NAN;
   ck_status(smft__network_forward(w.tape, NULL, batch(&w), 1, &loss, NULL), SMFT_E_INVALID);
   close_world(&w);
@@ -314,7 +329,8 @@ START_TEST(non_finite_weights) {
     memcpy(values, patch->full[i], (size_t)n * sizeof *values);
     for (int64_t j = 0; j < n; j++)
       patch->full[i][j] = NAN;
-    if (!strstr(w.model->names[i], ".keys") && !strstr(w.model->names[i], "query")) /* a NaN score is never chosen */
+    if (!strstr(w.model->names[i], ".keys") &&
+        !strstr(w.model->names[i], "query")) /* a NaN score is never chosen */
       ck_status(smft__network_forward(w.tape, patch, batch(&w), 1, &loss, NULL), SMFT_E_NONFINITE);
     memcpy(patch->full[i], values, (size_t)n * sizeof *values);
     free(values);

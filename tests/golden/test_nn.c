@@ -1,4 +1,5 @@
-/* test_nn: the kernels of lib/nn against PyTorch's results in nn.safetensors (made by make_nn.py). */
+/* test_nn: the kernels of lib/nn against PyTorch's results in nn.safetensors (made by make_nn.py).
+ */
 #include "test.h"
 #include "data/safetensors.h"
 #include "nn/attention.h"
@@ -57,7 +58,8 @@ START_TEST(test_norm) {
   smft__rmsnorm_forward(ctx, get("norm.w"), 1e-5f, values("norm.x"), 11, 72, y, inv_rms);
   check(y, "norm.y");
   memset(y, 0, sizeof y), memset(z, 0, sizeof z);
-  smft__rmsnorm_backward(ctx, get("norm.w"), values("norm.x"), inv_rms, values("norm.dy"), 11, 72, y, z);
+  smft__rmsnorm_backward(ctx, get("norm.w"), values("norm.x"), inv_rms, values("norm.dy"), 11, 72,
+                         y, z);
   check(y, "norm.dx"), check(z, "norm.dw");
 }
 END_TEST
@@ -65,7 +67,8 @@ END_TEST
 START_TEST(test_swiglu) {
   smft__swiglu_forward(ctx, values("swiglu.gate"), values("swiglu.up"), 300, y);
   check(y, "swiglu.act");
-  smft__swiglu_backward(ctx, values("swiglu.gate"), values("swiglu.up"), values("swiglu.d_act"), 300, y, z);
+  smft__swiglu_backward(ctx, values("swiglu.gate"), values("swiglu.up"), values("swiglu.d_act"),
+                        300, y, z);
   check(y, "swiglu.d_gate"), check(z, "swiglu.d_up");
 }
 END_TEST
@@ -94,7 +97,8 @@ START_TEST(test_attention) {
   check(y, "attention.rq");
   smft__segment segment = {y, z, values("attention.v"), out, log_sum, 0, TOKENS};
   smft__segment_grad grad = {values("attention.d_out"), dq, dk, dv};
-  float *scratch = malloc((size_t)smft__attention_scratch(ctx, HEADS, KV_HEADS, DIM, TOKENS) * sizeof *scratch);
+  float *scratch =
+      malloc((size_t)smft__attention_scratch(ctx, HEADS, KV_HEADS, DIM, TOKENS) * sizeof *scratch);
   smft__attention_forward(ctx, &segment, 1, HEADS, KV_HEADS, DIM, scratch);
   check(out, "attention.out"), check(log_sum, "attention.log_sum");
   smft__attention_backward(ctx, &segment, &grad, 1, HEADS, KV_HEADS, DIM, scratch);

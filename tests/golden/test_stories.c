@@ -1,5 +1,5 @@
-/* stories: a really trained model (stories260K): likelihood, logits and greedy text against what is known of it; one token at a time and
- * all at once. */
+/* stories: a really trained model (stories260K): likelihood, logits and greedy text against what is
+ * known of it; one token at a time and all at once. */
 #include "test.h"
 #include <jansson.h>
 
@@ -61,7 +61,8 @@ START_TEST(last_logits) {
   const json_t *wanted = json_object_get(w.reference, "logits_last_first8");
   ck_ok(smft_session_feed(w.session, w.ids, w.n, SMFT_LOGITS_LAST, logits, w.vocab));
   for (int i = 0; i < 8; i++)
-    ck_assert_double_eq_tol((double)logits[i], json_number_value(json_array_get(wanted, (size_t)i)), 2e-4);
+    ck_assert_double_eq_tol((double)logits[i], json_number_value(json_array_get(wanted, (size_t)i)),
+                            2e-4);
   free(logits);
   close_world(&w);
 }
@@ -70,14 +71,17 @@ END_TEST
 START_TEST(one_by_one_and_all_at_once) {
   world w = open_world(0);
   size_t size = (size_t)(w.n * w.vocab);
-  float *all = malloc(size * sizeof *all), *single = malloc(size * sizeof *single), *pieces = malloc(size * sizeof *pieces);
+  float *all = malloc(size * sizeof *all), *single = malloc(size * sizeof *single);
+  float *pieces = malloc(size * sizeof *pieces);
   ck_ok(smft_session_feed(w.session, w.ids, w.n, SMFT_LOGITS_ALL, all, (int64_t)size));
   ck_ok(smft_session_rewind(w.session, 0));
   for (int64_t i = 0; i < w.n; i++)
-    ck_ok(smft_session_feed(w.session, w.ids + i, 1, SMFT_LOGITS_LAST, single + i * w.vocab, w.vocab));
+    ck_ok(smft_session_feed(w.session, w.ids + i, 1, SMFT_LOGITS_LAST, single + i * w.vocab,
+                            w.vocab));
   ck_ok(smft_session_rewind(w.session, 0));
   for (int64_t i = 0; i < w.n; i += 37)
-    ck_ok(smft_session_feed(w.session, w.ids + i, i + 37 < w.n ? 37 : w.n - i, SMFT_LOGITS_ALL, pieces + i * w.vocab, 37 * w.vocab));
+    ck_ok(smft_session_feed(w.session, w.ids + i, i + 37 < w.n ? 37 : w.n - i, SMFT_LOGITS_ALL,
+                            pieces + i * w.vocab, 37 * w.vocab));
   for (size_t i = 0; i < size; i++) {
     ck_assert_double_eq_tol((double)single[i], (double)all[i], 1e-4);
     ck_assert_double_eq_tol((double)pieces[i], (double)all[i], 1e-4);

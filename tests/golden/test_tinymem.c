@@ -1,5 +1,6 @@
-/* tinymem: all that the reference.json of two memory models says, which an independent implementation computed in float64: logits, the
- * slots that a token reads, background counts, and three SGD and three AdamW steps. */
+/* tinymem: all that the reference.json of two memory models says, which an independent
+ * implementation computed in float64: logits, the slots that a token reads, background counts, and
+ * three SGD and three AdamW steps. */
 #include "test.h"
 #include "model/network.h"
 #include <jansson.h>
@@ -61,7 +62,8 @@ START_TEST(logits_of_every_position) {
   world w = open_world(models[_i]);
   int32_t ids[256];
   int64_t n = ids_of(json_object_get(w.reference, "ids"), ids);
-  float *got = malloc((size_t)(n * w.info.vocab_size) * sizeof *got), *wanted = malloc((size_t)w.info.vocab_size * sizeof *wanted);
+  float *got = malloc((size_t)(n * w.info.vocab_size) * sizeof *got);
+  float *wanted = malloc((size_t)w.info.vocab_size * sizeof *wanted);
   smft_session *session;
   ck_ok(smft_session_create(&session, w.model, NULL, NULL));
   ck_ok(smft_session_feed(session, ids, n, SMFT_LOGITS_ALL, got, n * w.info.vocab_size));
@@ -76,7 +78,8 @@ START_TEST(logits_of_every_position) {
 }
 END_TEST
 
-/* "reads_of_token_7": for each block with a memory, its pool and the slots of every head, best first. */
+/* "reads_of_token_7": for each block with a memory, its pool and the slots of every head, best
+ * first. */
 START_TEST(slots_that_a_token_reads) {
   world w = open_world(models[_i]);
   int32_t ids[256];
@@ -150,7 +153,7 @@ START_TEST(background_counts_are_exact) {
 }
 END_TEST
 
-/* ---- three steps ---- */
+/* ---- three steps --------------------------------------------------------- */
 
 static void push_batch(smft_learner *learner, const json_t *batch, const char *id) {
   static int32_t prompts[16][64], answers[16][64];
@@ -165,10 +168,12 @@ static void push_batch(smft_learner *learner, const json_t *batch, const char *i
   ck_ok(smft_learner_push_ids(learner, id, wordings, n));
 }
 
-static smft_learner *make_learner(const world *w, smft_patch *patch, smft_selector *selector, const char *kind, double lr) {
+static smft_learner *make_learner(const world *w, smft_patch *patch, smft_selector *selector,
+                                  const char *kind, double lr) {
   smft_optimizer_options optimizer_options = SMFT_OPTIMIZER_OPTIONS_INIT;
   optimizer_options.kind = strcmp(kind, "sgd") == 0 ? SMFT_OPTIMIZER_SGD : SMFT_OPTIMIZER_ADAMW;
-  optimizer_options.flags = SMFT_OPTIMIZER_KEEP_STATE; /* the reference's three batches are one run */
+  /* the reference's three batches are one run */
+  optimizer_options.flags = SMFT_OPTIMIZER_KEEP_STATE;
   optimizer_options.lr = lr;
   smft_optimizer *optimizer;
   ck_ok(smft_optimizer_create(&optimizer, w->ctx, &optimizer_options));
@@ -182,7 +187,8 @@ static smft_learner *make_learner(const world *w, smft_patch *patch, smft_select
   return learner;
 }
 
-static void check_step(smft_learner *learner, const json_t *wanted, const json_t *batch, const world *w, double lr) {
+static void check_step(smft_learner *learner, const json_t *wanted, const json_t *batch,
+                       const world *w, double lr) {
   smft_report report = SMFT_REPORT_INIT;
   smft_selected selected[64];
   int64_t n, tokens = 0, answers = 0;
@@ -208,7 +214,8 @@ static void check_step(smft_learner *learner, const json_t *wanted, const json_t
   ck_ok(smft_memory_get_info(smft_model_memory(w->model, 0), &memory));
   ck_assert_int_eq(report.tokens, tokens + answers);
   ck_assert_int_eq(report.tokens_supervised, answers);
-  ck_assert_int_eq(report.reads, (tokens + answers) * memory.heads * memory.top_k * w->info.n_memories);
+  ck_assert_int_eq(report.reads,
+                   (tokens + answers) * memory.heads * memory.top_k * w->info.n_memories);
   ck_assert(report.slots_read >= n && report.slots_read <= memory.n_slots * w->info.n_pools);
   ck_assert(report.lr == lr && report.seconds >= 0 && report.step == 1);
   ck_assert_int_eq(report.fact_state, SMFT_FACT_GAVE_UP); /* max_steps decided */
@@ -220,8 +227,10 @@ static void check_rows(const world *w, smft_patch *patch, const json_t *rows) {
     float got[256], wanted[256];
     const json_t *row = json_array_get(rows, i);
     int64_t n = floats_of(at(row, 2), wanted);
-    ck_ok(smft_patch_row(patch, (int32_t)json_integer_value(at(row, 0)), json_integer_value(at(row, 1)), got, n));
-    ck_assert_msg(test_distance(got, wanted, n) <= 1e-4, "row %zu: %g", i, test_distance(got, wanted, n));
+    ck_ok(smft_patch_row(patch, (int32_t)json_integer_value(at(row, 0)),
+                         json_integer_value(at(row, 1)), got, n));
+    ck_assert_msg(test_distance(got, wanted, n) <= 1e-4, "row %zu: %g", i,
+                  test_distance(got, wanted, n));
   }
   for (int32_t p = 0; p < w->info.n_pools; p++) {
     int64_t n;
@@ -245,7 +254,8 @@ static void check_last_logits(const world *w, smft_patch *patch, const json_t *w
 
 START_TEST(three_steps) {
   world w = open_world(models[_i / 2]);
-  const json_t *wanted = json_object_get(w.reference, kinds[_i % 2]), *batches = json_object_get(w.reference, "batches");
+  const json_t *wanted = json_object_get(w.reference, kinds[_i % 2]),
+               *batches = json_object_get(w.reference, "batches");
   double lr = json_number_value(json_object_get(wanted, "lr"));
   smft_selector *selector = count(&w, json_integer_value(json_object_get(wanted, "t")));
   smft_patch *patch;
@@ -255,7 +265,8 @@ START_TEST(three_steps) {
   for (size_t i = 0; i < json_array_size(batches); i++)
     push_batch(learner, json_array_get(batches, i), "a batch");
   for (size_t i = 0; i < json_array_size(batches); i++)
-    check_step(learner, json_array_get(json_object_get(wanted, "steps"), i), json_array_get(batches, i), &w, lr);
+    check_step(learner, json_array_get(json_object_get(wanted, "steps"), i),
+               json_array_get(batches, i), &w, lr);
   ck_assert_int_eq(smft_learner_pending(learner), 0);
   smft_learner_free(learner);
   check_rows(&w, patch, json_object_get(wanted, "rows"));

@@ -1,5 +1,5 @@
-/* Small tokenizers with every part that the library reads, against what the Rust tokenizers library makes of the same texts
- * (tokenizer_variants.json, by make_tokenizer_variants.py). */
+/* Small tokenizers with every part that the library reads, against what the Rust tokenizers library
+ * makes of the same texts (tokenizer_variants.json, by make_tokenizer_variants.py). */
 #include "support/test.h"
 #include <jansson.h>
 
@@ -42,17 +42,20 @@ static smft_tokenizer *load_variant(const json_t *variant) {
   return tokenizer;
 }
 
-static void check_ids(const smft_tokenizer *t, const char *name, const json_t *vector, int32_t flags, const json_t *expected) {
+static void check_ids(const smft_tokenizer *t, const char *name, const json_t *vector,
+                      int32_t flags, const json_t *expected) {
   const char *text = json_string_value(json_array_get(vector, 0));
   int32_t ids[2048];
   int64_t n = 0, wanted = (int64_t)json_array_size(expected);
   ck_ok(smft_tokenizer_encode(t, text, strlen(text), (uint32_t)flags, ids, 2048, &n));
   for (int64_t i = 0; i < n && i < wanted; i++)
-    ck_assert_msg(ids[i] == json_integer_value(json_array_get(expected, (size_t)i)), "%s: \"%s\": id %d differs", name, text, (int)i);
+    ck_assert_msg(ids[i] == json_integer_value(json_array_get(expected, (size_t)i)),
+                  "%s: \"%s\": id %d differs", name, text, (int)i);
   ck_assert_msg(n == wanted, "%s: \"%s\": %d ids, expected %d", name, text, (int)n, (int)wanted);
 }
 
-static void check_text(const smft_tokenizer *t, const char *name, const json_t *ids_json, uint32_t flags, const json_t *expected) {
+static void check_text(const smft_tokenizer *t, const char *name, const json_t *ids_json,
+                       uint32_t flags, const json_t *expected) {
   int32_t ids[2048];
   int64_t n = (int64_t)json_array_size(ids_json);
   char text[8192];
@@ -60,15 +63,16 @@ static void check_text(const smft_tokenizer *t, const char *name, const json_t *
   for (int64_t i = 0; i < n; i++)
     ids[i] = (int32_t)json_integer_value(json_array_get(ids_json, (size_t)i));
   ck_ok(smft_tokenizer_decode(t, ids, n, flags, text, sizeof text, &length));
-  ck_assert_msg(strcmp(text, json_string_value(expected)) == 0, "%s: decoded \"%s\", expected \"%s\"", name, text,
-                json_string_value(expected));
+  ck_assert_msg(strcmp(text, json_string_value(expected)) == 0,
+                "%s: decoded \"%s\", expected \"%s\"", name, text, json_string_value(expected));
 }
 
 START_TEST(all_variants) {
   const json_t *variants = json_object_get(root, "variants");
   int n_vectors = 0;
   for (size_t i = 0; i < json_array_size(variants); i++) {
-    const json_t *variant = json_array_get(variants, i), *vectors = json_object_get(variant, "vectors");
+    const json_t *variant = json_array_get(variants, i),
+                 *vectors = json_object_get(variant, "vectors");
     const char *name = json_string_value(json_object_get(variant, "name"));
     smft_tokenizer *t = load_variant(variant);
     for (size_t k = 0; k < json_array_size(vectors); k++, n_vectors++) {

@@ -1,4 +1,5 @@
-/* Every vector of real tokenizers: made with the Rust tokenizers library (ids, ids with special tokens, decoded text), and llama.cpp's. */
+/* Every vector of real tokenizers: made with the Rust tokenizers library (ids, ids with special
+ * tokens, decoded text), and llama.cpp's. */
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/file.h"
@@ -27,16 +28,18 @@ static smft_tokenizer *load(const char *name) {
   return tokenizer;
 }
 
-static void check_ids(const smft_tokenizer *tokenizer, const char *text, size_t length, uint32_t flags, const int32_t *expected,
-                      int64_t n_expected) {
+static void check_ids(const smft_tokenizer *tokenizer, const char *text, size_t length,
+                      uint32_t flags, const int32_t *expected, int64_t n_expected) {
   int64_t n = -1, again = -1;
   ck_ok(smft_tokenizer_encode(tokenizer, text, length, flags, NULL, 0, &n));
   int32_t *ids = malloc(sizeof *ids * (size_t)(n + 1));
   ck_ok(smft_tokenizer_encode(tokenizer, text, length, flags, ids, n + 1, &again));
   ck_assert_int_eq(n, again);
   for (int64_t i = 0; i < n && i < n_expected; i++)
-    ck_assert_msg(ids[i] == expected[i], "\"%s\": id %d of %d is %d, expected %d", text, (int)i, (int)n, ids[i], expected[i]);
-  ck_assert_msg(n == n_expected, "\"%s\": %lld ids, expected %lld", text, (long long)n, (long long)n_expected);
+    ck_assert_msg(ids[i] == expected[i], "\"%s\": id %d of %d is %d, expected %d", text, (int)i,
+                  (int)n, ids[i], expected[i]);
+  ck_assert_msg(n == n_expected, "\"%s\": %lld ids, expected %lld", text, (long long)n,
+                (long long)n_expected);
   free(ids);
 }
 
@@ -48,8 +51,10 @@ static int32_t *ids_of(const json_t *list, int64_t *n) {
   return ids;
 }
 
-/* The text of the stream of single tokens is the text of all of them, save that it keeps what is not UTF-8. */
-static void check_stream(const smft_tokenizer *tokenizer, const int32_t *ids, int64_t n, const char *decoded, size_t n_decoded) {
+/* The text of the stream of single tokens is the text of all of them, save that it keeps what is
+ * not UTF-8. */
+static void check_stream(const smft_tokenizer *tokenizer, const int32_t *ids, int64_t n,
+                         const char *decoded, size_t n_decoded) {
   smft__buffer out = {ctx, NULL, 0, 0};
   smft__decode_work work;
   smft__decode_work_init(&work, ctx);
@@ -62,7 +67,8 @@ static void check_stream(const smft_tokenizer *tokenizer, const int32_t *ids, in
   smft__buffer_free(&out);
 }
 
-static void check_decoded(const smft_tokenizer *tokenizer, const int32_t *ids, int64_t n, const char *decoded, size_t n_decoded) {
+static void check_decoded(const smft_tokenizer *tokenizer, const int32_t *ids, int64_t n,
+                          const char *decoded, size_t n_decoded) {
   char text[4096];
   size_t length = 0;
   ck_ok(smft_tokenizer_decode(tokenizer, ids, n, 0, text, sizeof text, &length));
@@ -71,11 +77,13 @@ static void check_decoded(const smft_tokenizer *tokenizer, const int32_t *ids, i
 }
 
 static void check_vector(const smft_tokenizer *tokenizer, const json_t *vector) {
-  const json_t *text_json = json_object_get(vector, "text"), *decoded_json = json_object_get(vector, "decoded");
+  const json_t *text_json = json_object_get(vector, "text"),
+               *decoded_json = json_object_get(vector, "decoded");
   const char *text = json_string_value(text_json), *decoded = json_string_value(decoded_json);
   size_t length = json_string_length(text_json), n_decoded = json_string_length(decoded_json);
   int64_t n, n_special;
-  int32_t *ids = ids_of(json_object_get(vector, "ids"), &n), *special = ids_of(json_object_get(vector, "ids_with_special"), &n_special);
+  int32_t *ids = ids_of(json_object_get(vector, "ids"), &n);
+  int32_t *special = ids_of(json_object_get(vector, "ids_with_special"), &n_special);
   check_ids(tokenizer, text, length, 0, ids, n);
   check_ids(tokenizer, text, length, SMFT_ENCODE_SPECIAL, special, n_special);
   check_decoded(tokenizer, ids, n, decoded, n_decoded);
@@ -98,7 +106,9 @@ static void check_file(const char *vectors, const char *tokenizer_name) {
 
 START_TEST(rust_stories) { check_file("tok/vectors/stories260K.json", "models/stories260K"); }
 END_TEST
-START_TEST(rust_llama3) { check_file("tok/vectors/hf_llama3.json", "tok/hf_llama3/tokenizer.json"); }
+START_TEST(rust_llama3) {
+  check_file("tok/vectors/hf_llama3.json", "tok/hf_llama3/tokenizer.json");
+}
 END_TEST
 START_TEST(rust_qwen3) { check_file("tok/vectors/hf_qwen3.json", "tok/hf_qwen3"); }
 END_TEST
@@ -141,7 +151,8 @@ static void check_ggml(const char *name, const char *tokenizer_name) {
   char *input = read_text(path);
   snprintf(path, sizeof path, "tok/vectors/ggml-vocab-%s.gguf.out", name);
   char *output = read_text(path), *line = output;
-  for (char *text = input, *end; text; text = end ? end + strlen(SEPARATOR) : NULL, n_texts++) { /* the last text is empty */
+  /* the last text is empty */
+  for (char *text = input, *end; text; text = end ? end + strlen(SEPARATOR) : NULL, n_texts++) {
     end = strstr(text, SEPARATOR);
     size_t size = end ? (size_t)(end - text) : strlen(text);
     if (end)

@@ -1,5 +1,5 @@
-/* nn_check: what the gradient tests of lib/nn share: contexts of 1, 2 and 3 threads, random arrays, and central differences of a naive
- * forward pass in double. */
+/* nn_check: what the gradient tests of lib/nn share: contexts of 1, 2 and 3 threads, random arrays,
+ * and central differences of a naive forward pass in double. */
 #ifndef NN_CHECK_H
 #define NN_CHECK_H
 #include "test.h"
@@ -35,8 +35,8 @@ static inline double *nn_doubles(const float *x, int64_t n) {
 typedef double (*nn_function)(const void *arg);
 
 /* Checks that gradient[i] = before[i] (NULL: 0) + d function / d x[i] for every i. */
-static inline void nn_differences(nn_function function, const void *arg, double *x, int64_t n, const float *gradient, const float *before,
-                                  const char *name) {
+static inline void nn_differences(nn_function function, const void *arg, double *x, int64_t n,
+                                  const float *gradient, const float *before, const char *name) {
   const double step = 1e-5;
   for (int64_t i = 0; i < n; i++) {
     double middle = x[i];
@@ -46,8 +46,8 @@ static inline void nn_differences(nn_function function, const void *arg, double 
     double below = function(arg);
     x[i] = middle;
     double wanted = (above - below) / (2 * step) + (before ? (double)before[i] : 0);
-    ck_assert_msg(fabs((double)gradient[i] - wanted) <= 2e-5 * (1 + fabs(wanted)), "%s[%ld]: %.8g, wanted %.8g", name, (long)i,
-                  (double)gradient[i], wanted);
+    ck_assert_msg(fabs((double)gradient[i] - wanted) <= 2e-5 * (1 + fabs(wanted)),
+                  "%s[%ld]: %.8g, wanted %.8g", name, (long)i, (double)gradient[i], wanted);
   }
 }
 
@@ -59,9 +59,10 @@ static inline double nn_inner(const float *a, const double *b, int64_t n) {
   return sum;
 }
 
-static inline void nn_close(const float *got, const double *wanted, int64_t n, double tolerance, const char *name) {
+static inline void nn_close(const float *got, const double *wanted, int64_t n, double tolerance,
+                            const char *name) {
   for (int64_t i = 0; i < n; i++)
-    ck_assert_msg(fabs((double)got[i] - wanted[i]) <= tolerance * (1 + fabs(wanted[i])), "%s[%ld]: %.8g, wanted %.8g", name, (long)i,
-                  (double)got[i], wanted[i]);
+    ck_assert_msg(fabs((double)got[i] - wanted[i]) <= tolerance * (1 + fabs(wanted[i])),
+                  "%s[%ld]: %.8g, wanted %.8g", name, (long)i, (double)got[i], wanted[i]);
 }
 #endif

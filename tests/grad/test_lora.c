@@ -1,5 +1,6 @@
-/* lora: gradients of A and B through the whole stack against central differences of the naive forward pass in double, whose weights are the
- * base's with the factors multiplied out; and the kernel alone. */
+/* lora: gradients of A and B through the whole stack against central differences of the naive
+ * forward pass in double, whose weights are the base's with the factors multiplied out; and the
+ * kernel alone. */
 #include "naive_network.h"
 
 #include "base/rng.h"
@@ -7,14 +8,17 @@
 
 #define CHECKED 6 /* entries of each factor */
 
-/* ---- the kernel ------------------------------------------------------------------------------------------------------------- */
+/* ---- the kernel ---------------------------------------------------------- */
 
 typedef struct kernel_case {
   int64_t in, out, rank, n;
   float scale;
 } kernel_case;
 
-static const kernel_case kernels[] = {{24, 20, 3, 7, 2.5f}, {64, 48, 16, 33, 0.5f}, {5, 3, 1, 1, -1.25f}, {130, 70, 9, 40, 1.0f}};
+static const kernel_case kernels[] = {{24, 20, 3, 7, 2.5f},
+                                      {64, 48, 16, 33, 0.5f},
+                                      {5, 3, 1, 1, -1.25f},
+                                      {130, 70, 9, 40, 1.0f}};
 
 static float *numbers(smft__rng *rng, int64_t n) {
   float *x = malloc((size_t)n * sizeof *x);
@@ -28,8 +32,9 @@ static void close_to(const float *got, const double *wanted, int64_t n, const ch
   for (int64_t i = 0; i < n; i++)
     scale = fmax(scale, fabs(wanted[i]));
   for (int64_t i = 0; i < n; i++)
-    ck_assert_msg(fabs((double)got[i] - wanted[i]) <= 2e-6 * scale, "%s[%lld]: got %.8g, wanted %.8g (scale %g)", what, (long long)i,
-                  (double)got[i], wanted[i], scale);
+    ck_assert_msg(fabs((double)got[i] - wanted[i]) <= 2e-6 * scale,
+                  "%s[%lld]: got %.8g, wanted %.8g (scale %g)", what, (long long)i, (double)got[i],
+                  wanted[i], scale);
 }
 
 /* By the definition, in double: what is added to y, dx, da, db, and the merged matrix. */
@@ -37,9 +42,11 @@ typedef struct by_hand {
   double *y, *dx, *da, *db, *merged;
 } by_hand;
 
-static by_hand compute(const kernel_case *c, const float *a, const float *b, const float *x, const float *dy) {
-  by_hand h = {calloc((size_t)(c->n * c->out), 8), calloc((size_t)(c->n * c->in), 8), calloc((size_t)(c->rank * c->in), 8),
-               calloc((size_t)(c->out * c->rank), 8), calloc((size_t)(c->out * c->in), 8)};
+static by_hand compute(const kernel_case *c, const float *a, const float *b, const float *x,
+                       const float *dy) {
+  by_hand h = {calloc((size_t)(c->n * c->out), 8), calloc((size_t)(c->n * c->in), 8),
+               calloc((size_t)(c->rank * c->in), 8), calloc((size_t)(c->out * c->rank), 8),
+               calloc((size_t)(c->out * c->in), 8)};
   for (int64_t o = 0; o < c->out; o++)
     for (int64_t r = 0; r < c->rank; r++)
       for (int64_t i = 0; i < c->in; i++) {
@@ -62,9 +69,12 @@ START_TEST(kernel) {
   smft_ctx *ctx = NULL;
   ck_ok(smft_ctx_create(&ctx, NULL));
   smft__rng_seed(&rng, (uint64_t)_i);
-  float *a = numbers(&rng, c->rank * c->in), *b = numbers(&rng, c->out * c->rank), *x = numbers(&rng, c->n * c->in);
-  float *dy = numbers(&rng, c->n * c->out), *scratch = malloc((size_t)(2 * c->n * c->rank) * sizeof *scratch);
-  float *y = calloc((size_t)(c->n * c->out), 4), *dx = calloc((size_t)(c->n * c->in), 4), *da = calloc((size_t)(c->rank * c->in), 4);
+  float *a = numbers(&rng, c->rank * c->in), *b = numbers(&rng, c->out * c->rank);
+  float *x = numbers(&rng, c->n * c->in);
+  float *dy = numbers(&rng, c->n * c->out);
+  float *scratch = malloc((size_t)(2 * c->n * c->rank) * sizeof *scratch);
+  float *y = calloc((size_t)(c->n * c->out), 4), *dx = calloc((size_t)(c->n * c->in), 4);
+  float *da = calloc((size_t)(c->rank * c->in), 4);
   float *db = calloc((size_t)(c->out * c->rank), 4), *merged = calloc((size_t)(c->out * c->in), 4);
   smft__low_rank w = {a, b, c->rank, c->in, c->out, c->scale};
   by_hand h = compute(c, a, b, x, dy);
@@ -78,7 +88,8 @@ START_TEST(kernel) {
   close_to(merged, h.merged, c->out * c->in, "merged");
   float *once = malloc((size_t)(c->out * c->rank) * sizeof *once);
   memcpy(once, db, (size_t)(c->out * c->rank) * sizeof *once);
-  smft__low_rank_backward(ctx, &w, x, dy, c->n, scratch, NULL, db, NULL); /* added to; the others are not touched */
+  /* added to; the others are not touched */
+  smft__low_rank_backward(ctx, &w, x, dy, c->n, scratch, NULL, db, NULL);
   for (int64_t i = 0; i < c->out * c->rank; i++)
     ck_assert_float_eq_tol(db[i], 2 * once[i], 1e-4f * (1 + fabsf(once[i])));
   close_to(da, h.da, c->rank * c->in, "da");
@@ -94,7 +105,7 @@ START_TEST(kernel) {
 }
 END_TEST
 
-/* ---- the whole stack -------------------------------------------------------------------------------------------------------- */
+/* ---- the whole stack ----------------------------------------------------- */
 
 typedef struct world {
   smft_ctx *ctx;
@@ -118,7 +129,8 @@ static void multiply_out(const world *w, int32_t adapter) {
       double sum = 0;
       for (int64_t r = 0; r < f->rank; r++)
         sum += b[o * f->rank + r] * a[r * f->in + i];
-      w->net.w[tensor][o * f->in + i] = w->base[tensor][o * f->in + i] + smft__lora_scale(&w->patch->lora->options) * sum;
+      w->net.w[tensor][o * f->in + i] =
+          w->base[tensor][o * f->in + i] + smft__lora_scale(&w->patch->lora->options) * sum;
     }
 }
 
@@ -186,13 +198,15 @@ static void close_world(world *w) {
   smft_ctx_free(w->ctx);
 }
 
-static double loss_with(world *w, const smft__sequences *batch, int32_t part, int64_t j, double value) {
+static double loss_with(world *w, const smft__sequences *batch, int32_t part, int64_t j,
+                        double value) {
   w->factors[part][j] = value;
   multiply_out(w, part / 2);
   return naive_loss(&w->net, batch);
 }
 
-static void check_part(world *w, const smft__sequences *batch, int32_t part, const float *gradient, smft__rng *rng) {
+static void check_part(world *w, const smft__sequences *batch, int32_t part, const float *gradient,
+                       smft__rng *rng) {
   smft__tensor shape = smft__lora_part(w->patch->lora, part);
   int64_t n = smft__tensor_count(&shape);
   double scale = 1e-2, h = 1e-6;
@@ -201,19 +215,24 @@ static void check_part(world *w, const smft__sequences *batch, int32_t part, con
   for (int k = 0; k < CHECKED; k++) {
     int64_t j = smft__rng_below(rng, n);
     double kept = w->factors[part][j];
-    double above = loss_with(w, batch, part, j, kept + h), below = loss_with(w, batch, part, j, kept - h);
+    double above = loss_with(w, batch, part, j, kept + h);
+    double below = loss_with(w, batch, part, j, kept - h);
     loss_with(w, batch, part, j, kept);
     double wanted = (above - below) / (2 * h);
-    ck_assert_msg(fabs((double)gradient[j] - wanted) <= 5e-5 * scale, "%s, %c[%lld]: got %.8g, differences give %.8g (scale %g)",
-                  w->model->names[w->patch->lora->tensors[part / 2]], "AB"[part % 2], (long long)j, (double)gradient[j], wanted, scale);
+    ck_assert_msg(fabs((double)gradient[j] - wanted) <= 5e-5 * scale,
+                  "%s, %c[%lld]: got %.8g, differences give %.8g (scale %g)",
+                  w->model->names[w->patch->lora->tensors[part / 2]], "AB"[part % 2], (long long)j,
+                  (double)gradient[j], wanted, scale);
   }
 }
 
 static const tiny shapes[] = {{8, 20, 0, 0}, {8, 20, 1, 1}, {6, 24, 0, 2}};
 static const smft_lora_options options[] = {
     {sizeof(smft_lora_options), 3, 5, 0, 0, 1},
-    {sizeof(smft_lora_options), 2, 0, SMFT_LORA_K | SMFT_LORA_O | SMFT_LORA_UP, SMFT_LORA_RANK_STABILIZED, 2},
-    {sizeof(smft_lora_options), 1, 0.75, SMFT_LORA_Q | SMFT_LORA_V | SMFT_LORA_GATE | SMFT_LORA_DOWN, 0, 3},
+    {sizeof(smft_lora_options), 2, 0, SMFT_LORA_K | SMFT_LORA_O | SMFT_LORA_UP,
+     SMFT_LORA_RANK_STABILIZED, 2},
+    {sizeof(smft_lora_options), 1, 0.75,
+     SMFT_LORA_Q | SMFT_LORA_V | SMFT_LORA_GATE | SMFT_LORA_DOWN, 0, 3},
 };
 
 START_TEST(differences) {
@@ -236,7 +255,8 @@ START_TEST(differences) {
   ck_ok(smft__network_backward(tape, w.patch, &grads, NULL));
   for (int32_t i = 0; i < n; i++)
     check_part(&w, &batch, i, gradient[i], &rng);
-  ck_status(smft__network_backward(tape, NULL, &grads, NULL), SMFT_E_STATE); /* not the patch of the forward pass */
+  /* not the patch of the forward pass */
+  ck_status(smft__network_backward(tape, NULL, &grads, NULL), SMFT_E_STATE);
   for (int32_t i = 0; i < n; i++)
     free(gradient[i]);
   free(gradient);

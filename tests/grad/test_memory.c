@@ -1,10 +1,10 @@
-/* memory layer: every gradient against central differences of the plain double forward (selection held), and against PyTorch's autograd
- * (golden/make_memory.py). */
+/* memory layer: every gradient against central differences of the plain double forward (selection
+ * held), and against PyTorch's autograd (golden/make_memory.py). */
 #include "test.h"
 #include "naive_memory.h"
 #include "data/safetensors.h"
 
-/* ---- differences ---------------------------------------------------------------------------------------------------------- */
+/* ---- differences --------------------------------------------------------- */
 
 static double loss(naive_memory *m, const double *direction) {
   double sum = 0;
@@ -24,16 +24,20 @@ static double difference(naive_memory *m, const double *direction, double *numbe
   return (up - down) / (2 * step);
 }
 
-static void compare(naive_memory *m, const double *direction, int parameter, const float *gradient, int config) {
+static void compare(naive_memory *m, const double *direction, int parameter, const float *gradient,
+                    int config) {
   int64_t stride = m->n[parameter] > 60 ? m->n[parameter] / 60 : 1;
-  double scale = 0.1, worst = 0; /* some gradients are zero: a bias of all keys changes no softmax */
+  /* some gradients are zero: a bias of all keys changes no softmax */
+  double scale = 0.1, worst = 0;
   for (int64_t j = 0; j < m->n[parameter]; j++)
     scale = fabs((double)gradient[j]) > scale ? fabs((double)gradient[j]) : scale;
   for (int64_t j = 0; j < m->n[parameter]; j += stride) {
-    double wanted = difference(m, direction, m->p[parameter] + j), away = fabs((double)gradient[j] - wanted) / scale;
+    double wanted = difference(m, direction, m->p[parameter] + j);
+    double away = fabs((double)gradient[j] - wanted) / scale;
     worst = away > worst || isnan(away) ? away : worst;
   }
-  ck_assert_msg(worst < 1e-4, "config %d parameter %d: off by %g of its largest", config, parameter, worst);
+  ck_assert_msg(worst < 1e-4, "config %d parameter %d: off by %g of its largest", config, parameter,
+                worst);
 }
 
 static void check_config(int config) {
@@ -45,7 +49,8 @@ static void check_config(int config) {
   naive_make(&m, naive_config(config), 5, (uint64_t)(30 + config));
   smft__memory_weights weights = naive_weights(&m);
   void *block = naive_tape(&tape, ctx, &m.config, m.n_tokens, SMFT__TAPE_BACKWARD);
-  float *out = malloc((size_t)m.n[P_X] * sizeof *out), *d_out = malloc((size_t)m.n[P_X] * sizeof *d_out);
+  float *out = malloc((size_t)m.n[P_X] * sizeof *out);
+  float *d_out = malloc((size_t)m.n[P_X] * sizeof *d_out);
   double *direction = malloc((size_t)m.n[P_X] * sizeof *direction);
   for (int64_t i = 0; i < m.n[P_X]; i++)
     direction[i] = (double)(d_out[i] = (float)sin(1.0 + (double)i));
@@ -73,7 +78,8 @@ static void check_config(int config) {
   smft_ctx_free(ctx);
 }
 
-START_TEST(differences) { check_config(_i); } END_TEST
+START_TEST(differences) { check_config(_i); }
+END_TEST
 
 /* Each gradient asked for alone is the same as asked for with all others. */
 START_TEST(one_at_a_time) {
@@ -86,7 +92,8 @@ START_TEST(one_at_a_time) {
   float *out = malloc((size_t)m.n[P_X] * sizeof *out);
   smft__memory_forward(ctx, &weights, m.f[P_X], 9, &tape, out);
   for (int i = 0; i < P_COUNT; i++) {
-    float *alone = calloc((size_t)m.n[i] + 1, sizeof(float)), *with = calloc((size_t)m.n[i] + 1, sizeof(float));
+    float *alone = calloc((size_t)m.n[i] + 1, sizeof(float));
+    float *with = calloc((size_t)m.n[i] + 1, sizeof(float));
     float *rest[P_COUNT];
     smft__memory_grads one = {0}, all = {0};
     for (int j = 0; j < P_COUNT; j++) {
@@ -97,7 +104,8 @@ START_TEST(one_at_a_time) {
     if (naive_grad(&one, i) && m.n[i])
       *naive_grad(&one, i) = alone;
     smft__memory_backward(ctx, &weights, m.f[P_X], 9, &tape, out, i == P_X ? alone : NULL, &one);
-    smft__memory_backward(ctx, &weights, m.f[P_X], 9, &tape, out, i == P_X ? with : rest[P_X], &all);
+    smft__memory_backward(ctx, &weights, m.f[P_X], 9, &tape, out, i == P_X ? with : rest[P_X],
+                          &all);
     ck_assert_msg(!memcmp(alone, with, (size_t)m.n[i] * sizeof(float)), "parameter %d", i);
     for (int j = 0; j < P_COUNT; j++)
       free(rest[j]);
@@ -108,9 +116,10 @@ START_TEST(one_at_a_time) {
   smft__free(ctx, block);
   naive_free(&m);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
-/* ---- PyTorch -------------------------------------------------------------------------------------------------------------- */
+/* ---- PyTorch ------------------------------------------------------------- */
 
 static smft__safetensors file;
 
@@ -132,10 +141,12 @@ static void same(int example, const char *name, const float *got, double toleran
   double distance = 0, scale = 0.1;
   for (int64_t i = 0; i < n; i++) {
     double away = fabs((double)got[i] - (double)numbers[i]);
-    if (!(away <= distance)) distance = away;
+    if (!(away <= distance))
+      distance = away;
     scale = fabs((double)numbers[i]) > scale ? fabs((double)numbers[i]) : scale;
   }
-  ck_assert_msg(distance <= tolerance * scale, "example %d %s: %g of %g", example, name, distance, scale);
+  ck_assert_msg(distance <= tolerance * scale, "example %d %s: %g of %g", example, name, distance,
+                scale);
   free(numbers);
 }
 
@@ -145,9 +156,10 @@ static smft__memory_weights example_weights(int example) {
   smft__tensor config = find(example, "config");
   ck_assert_ptr_nonnull(config.data);
   smft__tensor_to_f32(&config, 0, 12, numbers);
-  w.config = (smft__memory_config){(int32_t)numbers[0], (int32_t)numbers[1], (int32_t)numbers[2], (int32_t)numbers[3], (int32_t)numbers[4],
-                                   (int32_t)numbers[5], (int32_t)numbers[6], (int32_t)numbers[7], (int32_t)numbers[8], (int32_t)numbers[9],
-                                   numbers[10], numbers[11]};
+  w.config = (smft__memory_config){(int32_t)numbers[0], (int32_t)numbers[1], (int32_t)numbers[2],
+                                   (int32_t)numbers[3], (int32_t)numbers[4], (int32_t)numbers[5],
+                                   (int32_t)numbers[6], (int32_t)numbers[7], (int32_t)numbers[8],
+                                   (int32_t)numbers[9], numbers[10],         numbers[11]};
   w.query_w = find(example, "query_w");
   w.query_b = find(example, "query_b");
   w.gate_w = find(example, "gate_w");
@@ -166,9 +178,12 @@ static smft__memory_weights example_weights(int example) {
 }
 
 START_TEST(pytorch) {
-  static const char *const names[P_COUNT] = {"query_w.grad", "query_b.grad", "gate_w.grad", "gate_b.grad", "out_w.grad", "out_b.grad",
-                                             "keys.grad", "query_norm_w.grad", "query_norm_b.grad", "key_norm_w.grad", "key_norm_b.grad",
-                                             "values.grad", "x.grad"};
+  static const char *const names[P_COUNT] = {
+      "query_w.grad",    "query_b.grad",      "gate_w.grad",
+      "gate_b.grad",     "out_w.grad",        "out_b.grad",
+      "keys.grad",       "query_norm_w.grad", "query_norm_b.grad",
+      "key_norm_w.grad", "key_norm_b.grad",   "values.grad",
+      "x.grad"};
   smft_ctx *ctx = naive_ctx(2);
   smft__memory_tape tape;
   smft__memory_grads grads = {0};
@@ -198,7 +213,8 @@ START_TEST(pytorch) {
   smft__free(ctx, block);
   smft__safetensors_close(&file);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 Suite *make_suite(void) {
   Suite *suite = suite_create("memory gradients");

@@ -1,4 +1,5 @@
-/* network: gradients of the whole stack against central differences of the naive forward pass in double. */
+/* network: gradients of the whole stack against central differences of the naive forward pass in
+ * double. */
 #include "naive_network.h"
 
 #include "base/rng.h"
@@ -6,7 +7,7 @@
 #define MOST NAIVE_MOST
 #define CHECKED 12 /* entries of each tensor */
 
-/* ---- the comparison --------------------------------------------------------------------------------------------------------- */
+/* ---- the comparison ------------------------------------------------------ */
 
 /* Weights large enough for every gradient to be seen. */
 static void fill_patch(smft_patch *patch, smft__rng *rng) {
@@ -30,7 +31,8 @@ static naive make_naive(const smft_patch *patch) {
   return net;
 }
 
-static void check_tensor(const naive *net, const smft__sequences *batch, int32_t i, const float *gradient, smft__rng *rng) {
+static void check_tensor(const naive *net, const smft__sequences *batch, int32_t i,
+                         const float *gradient, smft__rng *rng) {
   int64_t n = smft__tensor_count(&net->model->tensors[i]);
   double scale = 1e-2;
   for (int64_t j = 0; j < n; j++)
@@ -44,12 +46,14 @@ static void check_tensor(const naive *net, const smft__sequences *batch, int32_t
     double below = naive_loss(net, batch);
     net->w[i][j] = kept;
     double wanted = (above - below) / (2 * h);
-    ck_assert_msg(fabs((double)gradient[j] - wanted) <= 5e-5 * scale, "%s[%lld]: got %.8g, differences give %.8g (scale %g)",
-                  net->model->names[i], (long long)j, (double)gradient[j], wanted, scale);
+    ck_assert_msg(fabs((double)gradient[j] - wanted) <= 5e-5 * scale,
+                  "%s[%lld]: got %.8g, differences give %.8g (scale %g)", net->model->names[i],
+                  (long long)j, (double)gradient[j], wanted, scale);
   }
 }
 
-static void check_all(const smft_model *model, smft_patch *patch, const smft__sequences *batch, smft__rng *rng) {
+static void check_all(const smft_model *model, smft_patch *patch, const smft__sequences *batch,
+                      smft__rng *rng) {
   smft__tape *tape = NULL;
   naive net = make_naive(patch);
   float **tensors = calloc((size_t)model->n_tensors, sizeof *tensors);
@@ -63,7 +67,8 @@ static void check_all(const smft_model *model, smft_patch *patch, const smft__se
   ck_ok(smft__network_backward(tape, patch, &grads, NULL));
   for (int32_t i = 0; i < model->n_tensors; i++)
     check_tensor(&net, batch, i, tensors[i], rng);
-  for (int32_t i = 0; i < model->n_tensors; i++) { /* only now: every check runs the whole network */
+  /* only now: every check runs the whole network */
+  for (int32_t i = 0; i < model->n_tensors; i++) {
     free(tensors[i]);
     free(net.w[i]);
   }

@@ -1,5 +1,5 @@
-/* test_nn_attention: forward against a naive double pass, with and without a past; backward against differences of it; segments side by
- * side; the same bits for 1, 2 and 3 threads. */
+/* test_nn_attention: forward against a naive double pass, with and without a past; backward against
+ * differences of it; segments side by side; the same bits for 1, 2 and 3 threads. */
 #include "nn_check.h"
 #include "nn/attention.h"
 
@@ -13,15 +13,20 @@ static int64_t q_size(const problem *p) { return p->n_q * p->heads * p->dim; }
 static int64_t k_size(const problem *p) { return (p->n_past + p->n_q) * p->kv_heads * p->dim; }
 
 static void make(problem *p, smft__rng *rng) {
-  p->q = nn_numbers(rng, q_size(p)), p->k = nn_numbers(rng, k_size(p)), p->v = nn_numbers(rng, k_size(p));
-  p->out = nn_numbers(rng, q_size(p)), p->d_out = nn_numbers(rng, q_size(p)), p->log_sum = nn_numbers(rng, p->n_q * p->heads);
-  p->dq = nn_numbers(rng, q_size(p)), p->dk = nn_numbers(rng, k_size(p)), p->dv = nn_numbers(rng, k_size(p));
-  p->wide_q = nn_doubles(p->q, q_size(p)), p->wide_k = nn_doubles(p->k, k_size(p)), p->wide_v = nn_doubles(p->v, k_size(p));
+  p->q = nn_numbers(rng, q_size(p)), p->k = nn_numbers(rng, k_size(p)),
+  p->v = nn_numbers(rng, k_size(p));
+  p->out = nn_numbers(rng, q_size(p)), p->d_out = nn_numbers(rng, q_size(p)),
+  p->log_sum = nn_numbers(rng, p->n_q * p->heads);
+  p->dq = nn_numbers(rng, q_size(p)), p->dk = nn_numbers(rng, k_size(p)),
+  p->dv = nn_numbers(rng, k_size(p));
+  p->wide_q = nn_doubles(p->q, q_size(p)), p->wide_k = nn_doubles(p->k, k_size(p)),
+  p->wide_v = nn_doubles(p->v, k_size(p));
   p->wide_out = nn_doubles(p->out, q_size(p));
 }
 
 static void drop(problem *p) {
-  free(p->q), free(p->k), free(p->v), free(p->out), free(p->log_sum), free(p->d_out), free(p->dq), free(p->dk), free(p->dv);
+  free(p->q), free(p->k), free(p->v), free(p->out), free(p->log_sum), free(p->d_out), free(p->dq),
+      free(p->dk), free(p->dv);
   free(p->wide_q), free(p->wide_k), free(p->wide_v), free(p->wide_out);
 }
 
@@ -29,7 +34,8 @@ static void drop(problem *p) {
 static void naive_row(const problem *p, int64_t i, int64_t h) {
   int64_t group = p->heads / p->kv_heads, n = p->n_past + i + 1;
   const double *q = p->wide_q + (i * p->heads + h) * p->dim;
-  double *out = p->wide_out + (i * p->heads + h) * p->dim, *weight = calloc((size_t)n, sizeof *weight), most = -1e300, sum = 0;
+  double *out = p->wide_out + (i * p->heads + h) * p->dim;
+  double *weight = calloc((size_t)n, sizeof *weight), most = -1e300, sum = 0;
   for (int64_t j = 0; j < n; j++) {
     const double *k = p->wide_k + (j * p->kv_heads + h / group) * p->dim;
     for (int64_t c = 0; c < p->dim; c++)
@@ -58,13 +64,16 @@ static smft__segment segment_of(const problem *p) {
 }
 
 static float *scratch_for(const smft_ctx *ctx, const problem *p, int64_t longest) {
-  return calloc((size_t)smft__attention_scratch(ctx, (int32_t)p->heads, (int32_t)p->kv_heads, (int32_t)p->dim, longest), sizeof(float));
+  return calloc((size_t)smft__attention_scratch(ctx, (int32_t)p->heads, (int32_t)p->kv_heads,
+                                                (int32_t)p->dim, longest),
+                sizeof(float));
 }
 
 static void forward(smft_ctx *ctx, const problem *p) {
   smft__segment segment = segment_of(p);
   float *scratch = scratch_for(ctx, p, p->n_past + p->n_q);
-  smft__attention_forward(ctx, &segment, 1, (int32_t)p->heads, (int32_t)p->kv_heads, (int32_t)p->dim, scratch);
+  smft__attention_forward(ctx, &segment, 1, (int32_t)p->heads, (int32_t)p->kv_heads,
+                          (int32_t)p->dim, scratch);
   free(scratch);
 }
 
@@ -72,13 +81,16 @@ static void backward(smft_ctx *ctx, const problem *p) {
   smft__segment segment = segment_of(p);
   smft__segment_grad grad = {p->d_out, p->dq, p->dk, p->dv};
   float *scratch = scratch_for(ctx, p, p->n_q);
-  smft__attention_backward(ctx, &segment, &grad, 1, (int32_t)p->heads, (int32_t)p->kv_heads, (int32_t)p->dim, scratch);
+  smft__attention_backward(ctx, &segment, &grad, 1, (int32_t)p->heads, (int32_t)p->kv_heads,
+                           (int32_t)p->dim, scratch);
   free(scratch);
 }
 
 /* n_past, n_q, heads, kv_heads, dim: lengths around the blocks of 64 queries and 256 keys */
-static const int64_t shapes[][5] = {{0, 1, 1, 1, 2},   {0, 13, 4, 2, 48},  {0, 64, 3, 1, 16},  {0, 65, 2, 2, 6},   {17, 1, 9, 3, 64},
-                                    {300, 1, 4, 1, 32}, {255, 3, 2, 1, 24}, {0, 300, 2, 1, 10}, {250, 70, 2, 2, 12}, {600, 129, 1, 1, 8}};
+static const int64_t shapes[][5] = {{0, 1, 1, 1, 2},    {0, 13, 4, 2, 48},  {0, 64, 3, 1, 16},
+                                    {0, 65, 2, 2, 6},   {17, 1, 9, 3, 64},  {300, 1, 4, 1, 32},
+                                    {255, 3, 2, 1, 24}, {0, 300, 2, 1, 10}, {250, 70, 2, 2, 12},
+                                    {600, 129, 1, 1, 8}};
 
 START_TEST(test_forward) {
   if (smft__cpu_limit(_i) != _i)
@@ -87,7 +99,24 @@ START_TEST(test_forward) {
   smft__rng rng;
   smft__rng_seed(&rng, 1);
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-    problem p = {shapes[s][0], shapes[s][1], shapes[s][2], shapes[s][3], shapes[s][4], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    problem p = {shapes[s][0],
+                 shapes[s][1],
+                 shapes[s][2],
+                 shapes[s][3],
+                 shapes[s][4],
+                 0,
+                 0,
+                 0,
+                 0,
+                 0,
+                 0,
+                 0,
+                 0,
+                 0,
+                 0,
+                 0,
+                 0,
+                 0};
     make(&p, &rng);
     forward(ctx, &p);
     naive(&p);
@@ -99,12 +128,16 @@ START_TEST(test_forward) {
 END_TEST
 
 START_TEST(test_backward) {
-  static const int64_t small[][5] = {{0, 1, 2, 1, 4}, {0, 11, 4, 2, 6}, {0, 19, 3, 3, 2}, {0, 70, 2, 1, 2}};
+  static const int64_t small[][5] = {{0, 1, 2, 1, 4},
+                                     {0, 11, 4, 2, 6},
+                                     {0, 19, 3, 3, 2},
+                                     {0, 70, 2, 1, 2}};
   smft_ctx *ctx = nn_context(2);
   smft__rng rng;
   smft__rng_seed(&rng, 2);
   for (size_t s = 0; s < sizeof small / sizeof *small; s++) {
-    problem p = {small[s][0], small[s][1], small[s][2], small[s][3], small[s][4], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    problem p = {small[s][0], small[s][1], small[s][2], small[s][3], small[s][4], 0, 0, 0, 0,
+                 0,           0,           0,           0,           0,           0, 0, 0, 0};
     make(&p, &rng);
     forward(ctx, &p);
     backward(ctx, &p);
@@ -117,7 +150,8 @@ START_TEST(test_backward) {
 }
 END_TEST
 
-/* Several blocks of keys: the gradient along random directions, since differences of every element would take long. */
+/* Several blocks of keys: the gradient along random directions, since differences of every element
+ * would take long. */
 START_TEST(test_backward_long) {
   smft_ctx *ctx = nn_context(3);
   smft__rng rng;
@@ -183,10 +217,11 @@ START_TEST(test_segments_and_threads) {
     smft_ctx_free(ctx);
   }
   for (int i = 0; i < 4; i++) {
-    size_t q = (size_t)q_size(&p[0][i]) * sizeof(float), k = (size_t)k_size(&p[0][i]) * sizeof(float);
+    size_t q = (size_t)q_size(&p[0][i]) * sizeof(float);
+    size_t k = (size_t)k_size(&p[0][i]) * sizeof(float);
     for (int t = 1; t < 4; t++)
-      ck_assert(!memcmp(p[t][i].out, p[0][i].out, q) && !memcmp(p[t][i].dq, p[0][i].dq, q) && !memcmp(p[t][i].dk, p[0][i].dk, k) &&
-                !memcmp(p[t][i].dv, p[0][i].dv, k));
+      ck_assert(!memcmp(p[t][i].out, p[0][i].out, q) && !memcmp(p[t][i].dq, p[0][i].dq, q) &&
+                !memcmp(p[t][i].dk, p[0][i].dk, k) && !memcmp(p[t][i].dv, p[0][i].dv, k));
     for (int t = 0; t < 4; t++)
       drop(&p[t][i]);
   }

@@ -1,5 +1,6 @@
-/* test_nn_layers: linear, RMSNorm, SwiGLU, rotary positions, embedding and cross-entropy: forward against naive double passes, every
- * gradient against differences of them, what is added to and what is overwritten, and the same bits for 1, 2 and 3 threads. */
+/* test_nn_layers: linear, RMSNorm, SwiGLU, rotary positions, embedding and cross-entropy: forward
+ * against naive double passes, every gradient against differences of them, what is added to and
+ * what is overwritten, and the same bits for 1, 2 and 3 threads. */
 #include "nn_check.h"
 #include "nn/embedding.h"
 #include "nn/ffn.h"
@@ -8,7 +9,7 @@
 #include "nn/norm.h"
 #include "nn/rope.h"
 
-/* ---- linear ---- */
+/* ---- linear -------------------------------------------------------------- */
 
 typedef struct linear_problem {
   int64_t n, in, out;
@@ -29,12 +30,22 @@ static double naive_linear(const void *arg) {
 }
 
 static void linear_case(smft_ctx *ctx, smft__rng *rng, int64_t n, int64_t in, int64_t out) {
-  float *x = nn_numbers(rng, n * in), *w = nn_numbers(rng, out * in), *b = nn_numbers(rng, out), *y = nn_numbers(rng, n * out);
-  float *dy = nn_numbers(rng, n * out), *dx = nn_numbers(rng, n * in), *dx_before = nn_numbers(rng, n * in);
+  float *x = nn_numbers(rng, n * in), *w = nn_numbers(rng, out * in), *b = nn_numbers(rng, out);
+  float *y = nn_numbers(rng, n * out);
+  float *dy = nn_numbers(rng, n * out), *dx = nn_numbers(rng, n * in);
+  float *dx_before = nn_numbers(rng, n * in);
   float *dw = nn_numbers(rng, out * in), *dw_before = nn_numbers(rng, out * in);
   float *db = nn_numbers(rng, out), *db_before = nn_numbers(rng, out);
-  linear_problem p = {n, in, out, dy, nn_doubles(x, n * in), nn_doubles(w, out * in), nn_doubles(b, out), nn_doubles(y, n * out)};
-  smft__tensor weight = smft__tensor_f32(w, out, in), bias = smft__tensor_f32(b, out, 0), absent = {0};
+  linear_problem p = {n,
+                      in,
+                      out,
+                      dy,
+                      nn_doubles(x, n * in),
+                      nn_doubles(w, out * in),
+                      nn_doubles(b, out),
+                      nn_doubles(y, n * out)};
+  smft__tensor weight = smft__tensor_f32(w, out, in), bias = smft__tensor_f32(b, out, 0);
+  smft__tensor absent = {0};
   naive_linear(&p);
   smft__linear_forward(ctx, &weight, &bias, x, n, y);
   nn_close(y, p.y, n * out, 1e-5, "y");
@@ -52,12 +63,14 @@ static void linear_case(smft_ctx *ctx, smft__rng *rng, int64_t n, int64_t in, in
   memset(p.b, 0, (size_t)out * sizeof *p.b);
   naive_linear(&p);
   nn_close(y, p.y, n * out, 1e-5, "y without bias");
-  free(x), free(w), free(b), free(y), free(dy), free(dx), free(dx_before), free(dw), free(dw_before), free(db), free(db_before);
+  free(x), free(w), free(b), free(y), free(dy), free(dx), free(dx_before), free(dw),
+      free(dw_before), free(db), free(db_before);
   free(p.x), free(p.w), free(p.b), free(p.y);
 }
 
 START_TEST(test_linear) {
-  static const int64_t shapes[][3] = {{1, 1, 1}, {1, 33, 17}, {5, 7, 19}, {19, 16, 33}, {40, 12, 5}};
+  static const int64_t shapes[][3] = {
+      {1, 1, 1}, {1, 33, 17}, {5, 7, 19}, {19, 16, 33}, {40, 12, 5}};
   smft_ctx *ctx = nn_context(2);
   smft__rng rng;
   smft__rng_seed(&rng, 1);
@@ -75,10 +88,12 @@ START_TEST(test_linear_halves) {
   smft__rng_seed(&rng, 2);
   for (int dtype = SMFT__F16; dtype <= SMFT__BF16; dtype++) {
     uint16_t halves[OUT * IN + OUT];
-    float *w = nn_numbers(&rng, OUT * IN + OUT), *x = nn_numbers(&rng, N * IN), y[N * OUT], wide[N * OUT];
+    float *w = nn_numbers(&rng, OUT * IN + OUT), *x = nn_numbers(&rng, N * IN), y[N * OUT];
+    float wide[N * OUT];
     for (int i = 0; i < OUT * IN + OUT; i++)
       halves[i] = dtype == SMFT__BF16 ? smft__f32_to_bf16(w[i]) : smft__f32_to_f16(w[i]);
-    smft__tensor half = {halves, {OUT, IN}, 2, dtype}, half_bias = {halves + OUT * IN, {OUT}, 1, dtype};
+    smft__tensor half = {halves, {OUT, IN}, 2, dtype};
+    smft__tensor half_bias = {halves + OUT * IN, {OUT}, 1, dtype};
     smft__tensor all = {halves, {OUT * IN + OUT}, 1, dtype}, full = smft__tensor_f32(w, OUT, IN);
     smft__tensor bias = smft__tensor_f32(w + OUT * IN, OUT, 0);
     smft__tensor_to_f32(&all, 0, OUT * IN + OUT, w);
@@ -93,7 +108,7 @@ START_TEST(test_linear_halves) {
 }
 END_TEST
 
-/* ---- RMSNorm ---- */
+/* ---- RMSNorm ------------------------------------------------------------- */
 
 typedef struct norm_problem {
   int64_t n, d;
@@ -115,8 +130,10 @@ static double naive_norm(const void *arg) {
 }
 
 static void norm_case(smft_ctx *ctx, smft__rng *rng, int64_t n, int64_t d) {
-  float *x = nn_numbers(rng, n * d), *w = nn_numbers(rng, d), *dy = nn_numbers(rng, n * d), *inv = nn_numbers(rng, n);
-  float *y = nn_numbers(rng, n * d), *dx = nn_numbers(rng, n * d), *dw = nn_numbers(rng, d), *dx_before = nn_numbers(rng, n * d);
+  float *x = nn_numbers(rng, n * d), *w = nn_numbers(rng, d), *dy = nn_numbers(rng, n * d);
+  float *inv = nn_numbers(rng, n);
+  float *y = nn_numbers(rng, n * d), *dx = nn_numbers(rng, n * d), *dw = nn_numbers(rng, d);
+  float *dx_before = nn_numbers(rng, n * d);
   float *dw_before = nn_numbers(rng, d);
   norm_problem p = {n, d, dy, nn_doubles(x, n * d), nn_doubles(w, d), nn_doubles(y, n * d), 1e-3};
   smft__tensor weight = smft__tensor_f32(w, d, 0);
@@ -133,7 +150,8 @@ static void norm_case(smft_ctx *ctx, smft__rng *rng, int64_t n, int64_t d) {
   smft__rmsnorm_forward(ctx, &weight, 1e-3f, y, n, d, y, NULL);
   naive_norm(&p);
   nn_close(y, p.y, n * d, 2e-6, "y in place");
-  free(x), free(w), free(dy), free(inv), free(y), free(dx), free(dw), free(dx_before), free(dw_before);
+  free(x), free(w), free(dy), free(inv), free(y), free(dx), free(dw), free(dx_before),
+      free(dw_before);
   free(p.x), free(p.w), free(p.y);
 }
 
@@ -170,7 +188,7 @@ START_TEST(test_norm_halves) {
 }
 END_TEST
 
-/* ---- SwiGLU ---- */
+/* ---- SwiGLU -------------------------------------------------------------- */
 
 typedef struct swiglu_problem {
   int64_t n;
@@ -192,7 +210,8 @@ START_TEST(test_swiglu) {
   smft_ctx *ctx = nn_context(2);
   smft__rng rng;
   smft__rng_seed(&rng, 5);
-  float *gate = nn_numbers(&rng, N), *up = nn_numbers(&rng, N), *d_act = nn_numbers(&rng, N), act[N], d_gate[N], d_up[N];
+  float *gate = nn_numbers(&rng, N), *up = nn_numbers(&rng, N), *d_act = nn_numbers(&rng, N);
+  float act[N], d_gate[N], d_up[N];
   gate[0] = 100, gate[1] = -100, gate[2] = 0, gate[3] = -20;
   swiglu_problem p = {N, d_act, nn_doubles(gate, N), nn_doubles(up, N), nn_doubles(act, N)};
   naive_swiglu(&p);
@@ -212,7 +231,7 @@ START_TEST(test_swiglu) {
 }
 END_TEST
 
-/* ---- rotary positions ---- */
+/* ---- rotary positions ---------------------------------------------------- */
 
 START_TEST(test_rope) {
   enum { T = 75, HEADS = 3 };
@@ -229,7 +248,8 @@ START_TEST(test_rope) {
       positions[t] = t < 20 ? t : t < 50 ? t - 20 + 4000 : (t * 37) % 100;
       for (int h = 0; h < HEADS; h++)
         for (int i = 0; i < half; i++) {
-          double *low = wanted + (t * HEADS + h) * dim + i, a = low[0], b = low[half], angle = positions[t] * pow(10000, -2.0 * i / dim);
+          double *low = wanted + (t * HEADS + h) * dim + i, a = low[0], b = low[half];
+          double angle = positions[t] * pow(10000, -2.0 * i / dim);
           low[0] = a * cos(angle) - b * sin(angle);
           low[half] = b * cos(angle) + a * sin(angle);
         }
@@ -237,7 +257,8 @@ START_TEST(test_rope) {
     memcpy(y, x, (size_t)(T * HEADS * dim) * sizeof *y);
     smft__rope(ctx, y, positions, T, HEADS, dim, 10000, 0);
     nn_close(y, wanted, T * HEADS * dim, 5e-7, "rotated");
-    smft__rope(ctx, y, positions, T, HEADS, dim, 10000, 1); /* a rotation: its transpose, the gradient, is its inverse */
+    /* a rotation: its transpose, the gradient, is its inverse */
+    smft__rope(ctx, y, positions, T, HEADS, dim, 10000, 1);
     ck_assert(test_distance(y, x, T * HEADS * dim) < 1e-6);
     free(x), free(y), free(wanted);
   }
@@ -245,14 +266,16 @@ START_TEST(test_rope) {
 }
 END_TEST
 
-/* ---- embedding ---- */
+/* ---- embedding ----------------------------------------------------------- */
 
 START_TEST(test_embedding) {
   enum { V = 37, D = 301, T = 200 };
   smft__rng rng;
   smft__rng_seed(&rng, 7);
-  float *table = nn_numbers(&rng, V * D), *dy = nn_numbers(&rng, T * D), *start = nn_numbers(&rng, V * D);
-  float *wanted = nn_numbers(&rng, V * D), *y = nn_numbers(&rng, T * D), *d_table = nn_numbers(&rng, V * D);
+  float *table = nn_numbers(&rng, V * D), *dy = nn_numbers(&rng, T * D);
+  float *start = nn_numbers(&rng, V * D);
+  float *wanted = nn_numbers(&rng, V * D), *y = nn_numbers(&rng, T * D);
+  float *d_table = nn_numbers(&rng, V * D);
   int32_t ids[T];
   memcpy(wanted, start, (size_t)(V * D) * sizeof *wanted);
   for (int t = 0; t < T; t++) {
@@ -275,7 +298,7 @@ START_TEST(test_embedding) {
 }
 END_TEST
 
-/* ---- cross-entropy ---- */
+/* ---- cross-entropy ------------------------------------------------------- */
 
 typedef struct loss_problem {
   int64_t m, vocab;
@@ -299,7 +322,8 @@ static double naive_loss(const void *arg) {
 }
 
 static void loss_case(smft_ctx *ctx, smft__rng *rng, int64_t m, int64_t vocab) {
-  float *logits = nn_numbers(rng, m * vocab), *scale = nn_numbers(rng, m), *nll = nn_numbers(rng, m);
+  float *logits = nn_numbers(rng, m * vocab), *scale = nn_numbers(rng, m);
+  float *nll = nn_numbers(rng, m);
   int32_t *targets = calloc((size_t)m, sizeof *targets);
   for (int64_t i = 0; i < m; i++)
     targets[i] = (int32_t)smft__rng_below(rng, vocab);
@@ -366,14 +390,15 @@ START_TEST(test_divergence) {
 }
 END_TEST
 
-/* ---- threads ---- */
+/* ---- threads ------------------------------------------------------------- */
 
 enum { T = 150, D = 240, H = 5, V = 3001 };
 /* Every kernel once, on sizes with several blocks; the results one after another in out. */
 static int64_t run_all(smft_ctx *ctx, float *out) {
   smft__rng rng;
   smft__rng_seed(&rng, 10);
-  float *x = nn_numbers(&rng, T * D), *w = nn_numbers(&rng, V * D), *logits = nn_numbers(&rng, T * V), *at = out;
+  float *x = nn_numbers(&rng, T * D), *w = nn_numbers(&rng, V * D);
+  float *logits = nn_numbers(&rng, T * V), *at = out;
   float *scale = nn_numbers(&rng, T);
   int32_t ids[T];
   smft__tensor weight = smft__tensor_f32(w, V, D), row = smft__tensor_f32(w, D, 0);

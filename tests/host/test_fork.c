@@ -1,5 +1,6 @@
-/* fork: a host that forks while the context has threads.  The child generates, learns, saves and measures as the parent does, without
- * hanging, also when another thread of the parent was in the middle of a call; and the parent goes on. */
+/* fork: a host that forks while the context has threads.  The child generates, learns, saves and
+ * measures as the parent does, without hanging, also when another thread of the parent was in the
+ * middle of a call; and the parent goes on. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -44,7 +45,8 @@ static void close_all(void) {
   smft_ctx_free(ctx);
 }
 
-/* Learns, generates, measures, saves; 0 or the number of what went wrong.  No ck_ here: it may be the child. */
+/* Learns, generates, measures, saves; 0 or the number of what went wrong.  No ck_ here: it may be
+ * the child. */
 static int work(const char *path, char text[200], double *nll) {
   smft_probe_report report = SMFT_PROBE_REPORT_INIT;
   const char *got = NULL;
@@ -82,7 +84,8 @@ static pid_t start_child(int pipes[2], const char *path) {
 static void finish_child(pid_t child, int pipes[2], result *r) {
   int status = -1;
   ck_assert_int_eq(waitpid(child, &status, 0), child);
-  ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child %s %d", WIFSIGNALED(status) ? "was ended by signal" : "failed at",
+  ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child %s %d",
+                WIFSIGNALED(status) ? "was ended by signal" : "failed at",
                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
   ck_assert_int_eq(read(pipes[0], r, sizeof *r), (ssize_t)sizeof *r);
   close(pipes[0]);

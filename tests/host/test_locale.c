@@ -1,6 +1,6 @@
-/* locale: the whole pipeline (init, export, load, count, learn, save, load, measure, report) under locales with a decimal comma, other
- * digits and other rules of case, and under other floating-point modes: files and numbers are the same, and the process's state is as it
- * was. */
+/* locale: the whole pipeline (init, export, load, count, learn, save, load, measure, report) under
+ * locales with a decimal comma, other digits and other rules of case, and under other
+ * floating-point modes: files and numbers are the same, and the process's state is as it was. */
 #include <fenv.h>
 #include <fcntl.h>
 #include <locale.h>
@@ -19,7 +19,8 @@ typedef struct outcome {
 } outcome;
 
 static smft_patch *learn(smft_model *model, outcome *o) {
-  static const char facts[] = "{\"id\": \"a\", \"wordings\": [{\"prompt\": \"The mass is\", \"answer\": \" 1.008\"}]}\n";
+  static const char facts[] =
+      "{\"id\": \"a\", \"wordings\": [{\"prompt\": \"The mass is\", \"answer\": \" 1.008\"}]}\n";
   smft_learner *learner = NULL;
   smft_patch *patch = NULL;
   smft_report report = SMFT_REPORT_INIT;
@@ -90,7 +91,8 @@ static outcome pipeline(void) {
   return o;
 }
 
-static const char *const files[] = {"m/config.json", "m/model.safetensors", "m/background.safetensors", "p"};
+static const char *const files[] = {"m/config.json", "m/model.safetensors",
+                                    "m/background.safetensors", "p"};
 
 static void keep_files(char **kept, size_t *sizes) {
   for (int i = 0; i < 4; i++)
@@ -111,14 +113,18 @@ static void same_files(char **kept, const size_t *sizes) {
 static void report_has_points(void) {
   char *text = test_read(test_file("report.json"), NULL), *at = strstr(text, "\"nll\": ");
   ck_assert_ptr_nonnull(at);
-  ck_assert_msg(at[7] >= '0' && at[7] <= '9' && strchr(at + 7, '.') == at + 7 + strspn(at + 7, "0123456789"), "%.30s", at);
+  ck_assert_msg(at[7] >= '0' && at[7] <= '9' &&
+                    strchr(at + 7, '.') == at + 7 + strspn(at + 7, "0123456789"),
+                "%.30s", at);
   free(text);
 }
 
 static void same_outcome(const outcome *a, const outcome *b) {
   ck_assert_msg(memcmp(a, b, sizeof *a) == 0,
-                "loss %.17g/%.17g, norm %.17g/%.17g, lr %.17g/%.17g, nll %.17g/%.17g, kl %.17g/%.17g, score %g/%g",
-                a->loss, b->loss, a->gradient_norm, b->gradient_norm, a->lr, b->lr, a->nll, b->nll, a->kl, b->kl, a->score, b->score);
+                "loss %.17g/%.17g, norm %.17g/%.17g, lr %.17g/%.17g, nll %.17g/%.17g, kl "
+                "%.17g/%.17g, score %g/%g",
+                a->loss, b->loss, a->gradient_norm, b->gradient_norm, a->lr, b->lr, a->nll, b->nll,
+                a->kl, b->kl, a->score, b->score);
 }
 
 START_TEST(locales) {
@@ -141,15 +147,18 @@ START_TEST(locales) {
 }
 END_TEST
 
-/* ---- floating-point modes ---- */
+/* ---- floating-point modes ------------------------------------------------ */
 
 #if defined(__x86_64__)
-static unsigned modes(void) { return _mm_getcsr() & ~0x3fu; } /* without the sticky exception flags */
+static unsigned modes(void) {
+  return _mm_getcsr() & ~0x3fu;
+} /* without the sticky exception flags */
 #else
 static unsigned modes(void) { return 0; }
 #endif
 
-/* As the host has them: plain, and with other modes (flush to zero, denormals are zero, rounding up), which are the host's business. */
+/* As the host has them: plain, and with other modes (flush to zero, denormals are zero, rounding
+ * up), which are the host's business. */
 START_TEST(floating_point_modes_stay) {
 #if defined(__x86_64__)
   if (_i == 1)
@@ -169,10 +178,11 @@ START_TEST(floating_point_modes_stay) {
 }
 END_TEST
 
-/* ---- silence ---- */
+/* ---- silence ------------------------------------------------------------- */
 
 START_TEST(nothing_is_printed_or_set) {
-  int out = dup(1), err = dup(2), sink = open(test_file("printed"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+  int out = dup(1), err = dup(2);
+  int sink = open(test_file("printed"), O_RDWR | O_CREAT | O_TRUNC, 0600);
   char environment[65536] = "", now[65536] = "";
   smft_model *none;
   smft_ctx *ctx = NULL;
@@ -184,7 +194,8 @@ START_TEST(nothing_is_printed_or_set) {
   dup2(sink, 2);
   pipeline();
   smft_status created = smft_ctx_create(&ctx, NULL);
-  smft_status status = smft_model_load(&none, ctx, "/nowhere/at/all", NULL); /* errors are silent too */
+  /* errors are silent too */
+  smft_status status = smft_model_load(&none, ctx, "/nowhere/at/all", NULL);
   smft_ctx_free(ctx);
   fflush(NULL);
   dup2(out, 1);

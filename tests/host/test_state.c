@@ -1,12 +1,15 @@
-/* Loading and using the library leaves the host's state alone: floating-point modes, locale, environment, threads.  The library is opened
- * with dlopen, so that its constructors (if it had any) run in this test's sight. */
+/* Loading and using the library leaves the host's state alone: floating-point modes, locale,
+ * environment, threads.  The library is opened with dlopen, so that its constructors (if it had
+ * any) run in this test's sight. */
 #include <dlfcn.h>
 #include <locale.h>
 #include <sys/wait.h>
 #include "test.h"
 #if defined(__x86_64__)
 #include <xmmintrin.h>
-static unsigned modes(void) { return _mm_getcsr() & ~0x3fu; } /* without the sticky exception flags */
+static unsigned modes(void) {
+  return _mm_getcsr() & ~0x3fu;
+} /* without the sticky exception flags */
 #else
 static unsigned modes(void) { return 0; }
 #endif

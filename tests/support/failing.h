@@ -1,4 +1,5 @@
-/* failing: a host allocator for tests: counts calls and bytes, fails the k-th allocation, hands out badly aligned blocks, sees overruns. */
+/* failing: a host allocator for tests: counts calls and bytes, fails the k-th allocation, hands out
+ * badly aligned blocks, sees overruns. */
 #ifndef SMFT_TEST_FAILING_H
 #define SMFT_TEST_FAILING_H
 #include "test.h"
@@ -11,7 +12,8 @@ typedef struct failing {
   size_t largest;       /* request, in bytes; one thread only */
 } failing;
 
-/* A block is preceded by 24 bytes (size, guard, and 8 that make it unaligned), and followed by 8 bytes of guard. */
+/* A block is preceded by 24 bytes (size, guard, and 8 that make it unaligned), and followed by 8
+ * bytes of guard. */
 #define FAILING_GUARD 0x5AFE5AFE5AFE5AFEull
 static inline void failing_seal(char *raw, size_t size) {
   unsigned long long words[2] = {size, FAILING_GUARD}, guard = FAILING_GUARD;

@@ -1,4 +1,5 @@
-/* files: a temporary directory for a test program (gone when it ends), whole files written and read, and locales made on the spot. */
+/* files: a temporary directory for a test program (gone when it ends), whole files written and
+ * read, and locales made on the spot. */
 #ifndef SMFT_TEST_FILES_H
 #define SMFT_TEST_FILES_H
 #include "test.h"
@@ -20,7 +21,8 @@ static inline void test_directory_remove(void) {
 /* Call in make_suite, so that all tests of the program share it. */
 static inline void test_directory_make(void) {
   const char *parent = getenv("TMPDIR");
-  snprintf(test_directory_path, sizeof test_directory_path, "%s/smft-test-XXXXXX", parent ? parent : "/tmp");
+  snprintf(test_directory_path, sizeof test_directory_path, "%s/smft-test-XXXXXX",
+           parent ? parent : "/tmp");
   if (!mkdtemp(test_directory_path)) {
     printf("no temporary directory: %s\n", test_directory_path);
     exit(1);
@@ -71,10 +73,12 @@ static inline int test_count_files(const char *directory) {
   closedir(handle);
   return n;
 }
-/* Switches this process to de_DE, ps_AF, ...; 0 (and a line that says so) where it cannot be made. */
+/* Switches this process to de_DE, ps_AF, ...; 0 (and a line that says so) where it cannot be made.
+ */
 static inline int test_locale(const char *name) {
   char command[1024];
-  snprintf(command, sizeof command, "localedef -i %s -f UTF-8 '%s/%s.UTF-8' >/dev/null 2>&1", name, test_directory_path, name);
+  snprintf(command, sizeof command, "localedef -i %s -f UTF-8 '%s/%s.UTF-8' >/dev/null 2>&1", name,
+           test_directory_path, name);
   int made = system(command); /* warnings give 1, with the locale made all the same */
   setenv("LOCPATH", test_directory_path, 1);
   snprintf(command, sizeof command, "%s.UTF-8", name);

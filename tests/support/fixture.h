@@ -1,4 +1,5 @@
-/* fixture: a context of every test's own, and a look at the end that nothing was left allocated in it. */
+/* fixture: a context of every test's own, and a look at the end that nothing was left allocated in
+ * it. */
 #ifndef SMFT_TEST_FIXTURE_H
 #define SMFT_TEST_FIXTURE_H
 #include "test.h"

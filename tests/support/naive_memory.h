@@ -1,5 +1,6 @@
-/* naive_memory: the memory layer of method.md 1 in doubles, as plainly as it can be written: what test_memory.c compares with.  Parameters
- * are arrays by number, so that a test can loop over them. */
+/* naive_memory: the memory layer of method.md 1 in doubles, as plainly as it can be written: what
+ * test_memory.c compares with.  Parameters are arrays by number, so that a test can loop over them.
+ */
 #ifndef SMFT_NAIVE_MEMORY_H
 #define SMFT_NAIVE_MEMORY_H
 #include "base/alloc.h"
@@ -7,8 +8,22 @@
 #include "base/rng.h"
 #include "memory/layer.h"
 
-enum { P_QUERY_W, P_QUERY_B, P_GATE_W, P_GATE_B, P_OUT_W, P_OUT_B, P_KEYS, P_QUERY_NORM_W, P_QUERY_NORM_B, P_KEY_NORM_W, P_KEY_NORM_B,
-       P_VALUES, P_X, P_COUNT };
+enum {
+  P_QUERY_W,
+  P_QUERY_B,
+  P_GATE_W,
+  P_GATE_B,
+  P_OUT_W,
+  P_OUT_B,
+  P_KEYS,
+  P_QUERY_NORM_W,
+  P_QUERY_NORM_B,
+  P_KEY_NORM_W,
+  P_KEY_NORM_B,
+  P_VALUES,
+  P_X,
+  P_COUNT
+};
 
 typedef struct naive_memory {
   smft__memory_config config;
@@ -23,18 +38,28 @@ typedef struct naive_memory {
 
 static inline void naive_sizes(naive_memory *m) {
   const smft__memory_config *c = &m->config;
-  int64_t d = c->hidden, dv = c->value_dim, hdk = (int64_t)c->heads * c->key_dim, half = c->key_dim / 2;
+  int64_t d = c->hidden, dv = c->value_dim, hdk = (int64_t)c->heads * c->key_dim;
+  int64_t half = c->key_dim / 2;
   int64_t n2 = (int64_t)c->n_keys * c->n_keys;
   int q = c->query_norm, k = c->key_norm;
-  int64_t n[P_COUNT] = {hdk * d, c->bias ? hdk : 0, c->gate ? dv * d : 0, c->gate && c->bias ? dv : 0, d * dv, c->bias ? d : 0,
-                        hdk * c->n_keys, q == SMFT__NORM_LAYERNORM || q == SMFT__NORM_RMSNORM ? half : 0,
+  int64_t n[P_COUNT] = {hdk * d,
+                        c->bias ? hdk : 0,
+                        c->gate ? dv * d : 0,
+                        c->gate && c->bias ? dv : 0,
+                        d * dv,
+                        c->bias ? d : 0,
+                        hdk * c->n_keys,
+                        q == SMFT__NORM_LAYERNORM || q == SMFT__NORM_RMSNORM ? half : 0,
                         q == SMFT__NORM_LAYERNORM ? half : 0,
-                        k == SMFT__NORM_LAYERNORM || k == SMFT__NORM_RMSNORM ? half : 0, k == SMFT__NORM_LAYERNORM ? half : 0, n2 * dv,
+                        k == SMFT__NORM_LAYERNORM || k == SMFT__NORM_RMSNORM ? half : 0,
+                        k == SMFT__NORM_LAYERNORM ? half : 0,
+                        n2 * dv,
                         m->n_tokens * d};
   memcpy(m->n, n, sizeof n);
 }
 
-static inline void naive_make(naive_memory *m, smft__memory_config config, int64_t n_tokens, uint64_t seed) {
+static inline void naive_make(naive_memory *m, smft__memory_config config, int64_t n_tokens,
+                              uint64_t seed) {
   smft__rng rng;
   smft__rng_seed(&rng, seed);
   memset(m, 0, sizeof *m);
@@ -48,7 +73,8 @@ static inline void naive_make(naive_memory *m, smft__memory_config config, int64
     m->p[i] = malloc((size_t)m->n[i] * sizeof(double));
     m->f[i] = malloc((size_t)m->n[i] * sizeof(float));
     for (int64_t j = 0; j < m->n[i]; j++) {
-      m->f[i][j] = (float)(scale * smft__rng_normal(&rng) + (i == P_QUERY_NORM_W || i == P_KEY_NORM_W ? 1.0 : 0.0));
+      m->f[i][j] = (float)(scale * smft__rng_normal(&rng) +
+                           (i == P_QUERY_NORM_W || i == P_KEY_NORM_W ? 1.0 : 0.0));
       m->p[i][j] = (double)m->f[i][j];
     }
   }
@@ -67,7 +93,8 @@ static inline void naive_free(naive_memory *m) {
   free(m->out);
 }
 
-static inline void naive_norm(int kind, int64_t n, double eps, const double *w, const double *b, double *x) {
+static inline void naive_norm(int kind, int64_t n, double eps, const double *w, const double *b,
+                              double *x) {
   double mean = 0, square = 0;
   if (kind == SMFT__NORM_NONE)
     return;
@@ -82,7 +109,8 @@ static inline void naive_norm(int kind, int64_t n, double eps, const double *w, 
 }
 
 /* The k best of the n*n sums by looking at all of them. */
-static inline void naive_top(const double *s1, const double *s2, int64_t n, int64_t k, int64_t *slots) {
+static inline void naive_top(const double *s1, const double *s2, int64_t n, int64_t k,
+                             int64_t *slots) {
   char *taken = calloc((size_t)(n * n), 1);
   for (int64_t i = 0; i < k; i++) {
     int64_t best = -1;
@@ -96,7 +124,8 @@ static inline void naive_top(const double *s1, const double *s2, int64_t n, int6
 }
 
 /* y (out) = w (out, in) x + b */
-static inline void naive_linear(const double *w, const double *b, const double *x, int64_t in, int64_t out, double *y) {
+static inline void naive_linear(const double *w, const double *b, const double *x, int64_t in,
+                                int64_t out, double *y) {
   for (int64_t o = 0; o < out; o++) {
     y[o] = b ? b[o] : 0.0;
     for (int64_t i = 0; i < in; i++)
@@ -105,16 +134,19 @@ static inline void naive_linear(const double *w, const double *b, const double *
 }
 
 /* One head of one token: adds its reads to sum (dv). */
-static inline void naive_head(naive_memory *m, double *q, const double *keys, int64_t t, int64_t h, int select, double *sum) {
+static inline void naive_head(naive_memory *m, double *q, const double *keys, int64_t t, int64_t h,
+                              int select, double *sum) {
   const smft__memory_config *c = &m->config;
   int64_t n = c->n_keys, k = c->top_k, half = c->key_dim / 2, at = (t * c->heads + h) * k;
   double *s = calloc((size_t)(2 * n), sizeof *s), total = 0;
   double *weights = m->weights + at, most;
   for (int which = 0; which < 2; which++) {
-    naive_norm(c->query_norm, half, (double)c->norm_eps, m->p[P_QUERY_NORM_W], m->p[P_QUERY_NORM_B], q + which * half);
+    naive_norm(c->query_norm, half, (double)c->norm_eps, m->p[P_QUERY_NORM_W], m->p[P_QUERY_NORM_B],
+               q + which * half);
     for (int64_t j = 0; j < n; j++)
       for (int64_t i = 0; i < half; i++)
-        s[which * n + j] += (double)c->temperature * q[which * half + i] * keys[((2 * h + which) * n + j) * half + i];
+        s[which * n + j] += (double)c->temperature * q[which * half + i] *
+                            keys[((2 * h + which) * n + j) * half + i];
   }
   if (select)
     naive_top(s, s + n, n, k, m->slots + at);
@@ -132,12 +164,14 @@ static inline void naive_head(naive_memory *m, double *q, const double *keys, in
 /* select 0: with the slots as they are (for finite differences). */
 static inline void naive_forward(naive_memory *m, int select) {
   const smft__memory_config *c = &m->config;
-  int64_t d = c->hidden, dv = c->value_dim, hdk = (int64_t)c->heads * c->key_dim, half = c->key_dim / 2;
+  int64_t d = c->hidden, dv = c->value_dim, hdk = (int64_t)c->heads * c->key_dim;
+  int64_t half = c->key_dim / 2;
   double *keys = malloc((size_t)m->n[P_KEYS] * sizeof *keys), *q = malloc((size_t)hdk * sizeof *q);
   double *sum = malloc((size_t)dv * sizeof *sum), *gate = malloc((size_t)dv * sizeof *gate);
   memcpy(keys, m->p[P_KEYS], (size_t)m->n[P_KEYS] * sizeof *keys);
   for (int64_t row = 0; row < m->n[P_KEYS] / half; row++)
-    naive_norm(c->key_norm, half, (double)c->norm_eps, m->p[P_KEY_NORM_W], m->p[P_KEY_NORM_B], keys + row * half);
+    naive_norm(c->key_norm, half, (double)c->norm_eps, m->p[P_KEY_NORM_W], m->p[P_KEY_NORM_B],
+               keys + row * half);
   for (int64_t t = 0; t < m->n_tokens; t++) {
     const double *x = m->p[P_X] + t * d;
     naive_linear(m->p[P_QUERY_W], m->p[P_QUERY_B], x, d, hdk, q);
@@ -160,7 +194,8 @@ static inline void naive_forward(naive_memory *m, int select) {
 /* The layer under test on the same numbers. */
 static inline smft__memory_weights naive_weights(const naive_memory *m) {
   const smft__memory_config *c = &m->config;
-  int64_t d = c->hidden, dv = c->value_dim, hdk = (int64_t)c->heads * c->key_dim, half = c->key_dim / 2, n = c->n_keys;
+  int64_t d = c->hidden, dv = c->value_dim, hdk = (int64_t)c->heads * c->key_dim;
+  int64_t half = c->key_dim / 2, n = c->n_keys;
   smft__memory_weights w = {.config = *c};
   w.query_w = smft__tensor_f32(m->f[P_QUERY_W], hdk, d);
   w.query_b = smft__tensor_f32(m->f[P_QUERY_B], hdk, 0);
@@ -179,7 +214,8 @@ static inline smft__memory_weights naive_weights(const naive_memory *m) {
   return w;
 }
 
-static inline void *naive_tape(smft__memory_tape *tape, smft_ctx *ctx, const smft__memory_config *config, int64_t n_tokens, int mode) {
+static inline void *naive_tape(smft__memory_tape *tape, smft_ctx *ctx,
+                               const smft__memory_config *config, int64_t n_tokens, int mode) {
   smft__arena arena = {0};
   smft__memory_tape_place(tape, &arena, ctx, config, n_tokens, mode);
   arena.size = arena.used;
@@ -200,21 +236,23 @@ static inline smft_ctx *naive_ctx(int32_t n_threads) {
 
 /* A pointer to the gradient of parameter i; NULL for x. */
 static inline float **naive_grad(smft__memory_grads *g, int i) {
-  float **by_number[P_COUNT] = {&g->query_w, &g->query_b, &g->gate_w, &g->gate_b, &g->out_w, &g->out_b, &g->keys, &g->query_norm_w,
-                                &g->query_norm_b, &g->key_norm_w, &g->key_norm_b, &g->values, NULL};
+  float **by_number[P_COUNT] = {
+      &g->query_w, &g->query_b,      &g->gate_w,       &g->gate_b,     &g->out_w,      &g->out_b,
+      &g->keys,    &g->query_norm_w, &g->query_norm_b, &g->key_norm_w, &g->key_norm_b, &g->values,
+      NULL};
   return by_number[i];
 }
 
 /* The settings that the tests go through. */
 static inline smft__memory_config naive_config(int i) {
   smft__memory_config configs[] = {
-    /* n, H, k, dk, dv, d, query norm, key norm, gate, bias, eps, temperature */
-    {8, 2, 4, 12, 20, 24, SMFT__NORM_LAYERNORM, SMFT__NORM_NONE, 1, 1, 1e-5f, 1.0f},
-    {9, 3, 5, 40, 33, 17, SMFT__NORM_RMSNORM, SMFT__NORM_RMSNORM, 1, 0, 1e-6f, 1.0f},
-    {16, 1, 7, 32, 16, 32, SMFT__NORM_L2, SMFT__NORM_L2, 0, 1, 1e-4f, 3.5f},
-    {5, 4, 5, 16, 8, 16, SMFT__NORM_NONE, SMFT__NORM_NONE, 0, 0, 1e-5f, 0.5f},
-    {8, 2, 3, 20, 20, 24, SMFT__NORM_NONE, SMFT__NORM_LAYERNORM, 1, 1, 1e-5f, 1.0f},
-    {1, 2, 1, 8, 12, 10, SMFT__NORM_LAYERNORM, SMFT__NORM_L2, 1, 1, 1e-5f, 1.0f},
+      /* n, H, k, dk, dv, d, query norm, key norm, gate, bias, eps, temperature */
+      {8, 2, 4, 12, 20, 24, SMFT__NORM_LAYERNORM, SMFT__NORM_NONE, 1, 1, 1e-5f, 1.0f},
+      {9, 3, 5, 40, 33, 17, SMFT__NORM_RMSNORM, SMFT__NORM_RMSNORM, 1, 0, 1e-6f, 1.0f},
+      {16, 1, 7, 32, 16, 32, SMFT__NORM_L2, SMFT__NORM_L2, 0, 1, 1e-4f, 3.5f},
+      {5, 4, 5, 16, 8, 16, SMFT__NORM_NONE, SMFT__NORM_NONE, 0, 0, 1e-5f, 0.5f},
+      {8, 2, 3, 20, 20, 24, SMFT__NORM_NONE, SMFT__NORM_LAYERNORM, 1, 1, 1e-5f, 1.0f},
+      {1, 2, 1, 8, 12, 10, SMFT__NORM_LAYERNORM, SMFT__NORM_L2, 1, 1, 1e-5f, 1.0f},
   };
   return configs[i];
 }

@@ -1,5 +1,6 @@
-/* naive_network: loss of a whole Llama-type memory model in plain double loops, written from method.md 1 and the Llama block's definition
- * alone; for models of tiny.h, and batches of at most NAIVE_MOST tokens a sequence. */
+/* naive_network: loss of a whole Llama-type memory model in plain double loops, written from
+ * method.md 1 and the Llama block's definition alone; for models of tiny.h, and batches of at most
+ * NAIVE_MOST tokens a sequence. */
 #ifndef SMFT_TEST_NAIVE_NETWORK_H
 #define SMFT_TEST_NAIVE_NETWORK_H
 #include "tiny.h"
@@ -12,9 +13,12 @@ typedef struct naive {
   double **w; /* (n_tensors) */
 } naive;
 
-static inline const double *at(const naive *net, int32_t index) { return index < 0 ? NULL : net->w[index]; }
+static inline const double *at(const naive *net, int32_t index) {
+  return index < 0 ? NULL : net->w[index];
+}
 
-static inline void linear(const double *w, const double *b, const double *x, int64_t out, int64_t in, double *y) {
+static inline void linear(const double *w, const double *b, const double *x, int64_t out,
+                          int64_t in, double *y) {
   for (int64_t o = 0; o < out; o++) {
     y[o] = b ? b[o] : 0;
     for (int64_t i = 0; i < in; i++)
@@ -53,7 +57,8 @@ static inline void rotate(double *x, int64_t position, int64_t n_heads, int64_t 
 }
 
 /* One query row against keys and values (t + 1 rows) of its kv head. */
-static inline void attend(const double *q, const double *k, const double *v, int64_t t, int64_t stride, int64_t hd, double *out) {
+static inline void attend(const double *q, const double *k, const double *v, int64_t t,
+                          int64_t stride, int64_t hd, double *out) {
   double s[NAIVE_MOST], sum = 0;
   for (int64_t j = 0; j <= t; j++) {
     s[j] = 0;
@@ -69,9 +74,11 @@ static inline void attend(const double *q, const double *k, const double *v, int
   }
 }
 
-static inline void attention(const naive *net, const smft__block_index *b, double (*x)[32], int64_t n) {
+static inline void attention(const naive *net, const smft__block_index *b, double (*x)[32],
+                             int64_t n) {
   const smft__config *c = &net->model->config;
-  int64_t qw = c->n_heads * c->head_dim, kvw = c->n_kv_heads * c->head_dim, group = c->n_heads / c->n_kv_heads, d = c->hidden;
+  int64_t qw = c->n_heads * c->head_dim, kvw = c->n_kv_heads * c->head_dim;
+  int64_t group = c->n_heads / c->n_kv_heads, d = c->hidden;
   double q[NAIVE_MOST][32], k[NAIVE_MOST * 32], v[NAIVE_MOST * 32], h[32], out[32], y[32];
   for (int64_t t = 0; t < n; t++) {
     rmsnorm(at(net, b->input_norm), x[t], d, (double)c->norm_eps, h);
@@ -83,8 +90,8 @@ static inline void attention(const naive *net, const smft__block_index *b, doubl
   }
   for (int64_t t = 0; t < n; t++) {
     for (int64_t head = 0; head < c->n_heads; head++)
-      attend(q[t] + head * c->head_dim, k + head / group * c->head_dim, v + head / group * c->head_dim, t, kvw, c->head_dim,
-             out + head * c->head_dim);
+      attend(q[t] + head * c->head_dim, k + head / group * c->head_dim,
+             v + head / group * c->head_dim, t, kvw, c->head_dim, out + head * c->head_dim);
     linear(at(net, b->o), NULL, out, d, qw, y);
     for (int64_t i = 0; i < d; i++)
       x[t][i] += y[i];
@@ -92,7 +99,8 @@ static inline void attention(const naive *net, const smft__block_index *b, doubl
 }
 
 /* The exact top-k of the full grid, and what its softmax adds to y. */
-static inline void read_head(const smft__memory_config *m, const double *query, const double *keys, const double *values, double *y) {
+static inline void read_head(const smft__memory_config *m, const double *query, const double *keys,
+                             const double *values, double *y) {
   static double grid[4096];
   int64_t n = m->n_keys, half = m->key_dim / 2, slots[16];
   double weights[16], sum = 0;
@@ -122,9 +130,11 @@ static inline void add_memory(const naive *net, int32_t memory, const double *h,
   int64_t dk = m->key_dim, half = dk / 2;
   linear(at(net, a->query_w), at(net, a->query_b), h, m->heads * dk, m->hidden, q);
   for (int64_t i = 0; i < 2 * m->heads; i++)
-    layernorm(at(net, a->query_norm_w), at(net, a->query_norm_b), q + i * half, half, (double)m->norm_eps);
+    layernorm(at(net, a->query_norm_w), at(net, a->query_norm_b), q + i * half, half,
+              (double)m->norm_eps);
   for (int64_t head = 0; head < m->heads; head++)
-    read_head(m, q + head * dk, at(net, a->keys) + head * 2 * m->n_keys * half, at(net, net->model->pools[a->pool]), y);
+    read_head(m, q + head * dk, at(net, a->keys) + head * 2 * m->n_keys * half,
+              at(net, net->model->pools[a->pool]), y);
   linear(at(net, a->gate_w), at(net, a->gate_b), h, m->value_dim, m->hidden, gate);
   for (int64_t i = 0; i < m->value_dim; i++)
     y[i] *= silu(gate[i]);
@@ -133,7 +143,8 @@ static inline void add_memory(const naive *net, int32_t memory, const double *h,
     x[i] += out[i] * (a->alpha < 0 ? 1 : at(net, a->alpha)[0]);
 }
 
-static inline void add_ffn(const naive *net, const smft__block_index *b, const double *h, double *x) {
+static inline void add_ffn(const naive *net, const smft__block_index *b, const double *h,
+                           double *x) {
   const smft__config *c = &net->model->config;
   double gate[48], up[48], y[32];
   linear(at(net, b->gate), NULL, h, c->ffn, c->hidden, gate);
@@ -156,11 +167,13 @@ static inline double nll(const naive *net, const double *x, int32_t target) {
 }
 
 /* sum of w * nll of one sequence */
-static inline double sequence_loss(const naive *net, const int32_t *ids, const float *weights, int64_t n) {
+static inline double sequence_loss(const naive *net, const int32_t *ids, const float *weights,
+                                   int64_t n) {
   const smft__config *c = &net->model->config;
   double x[NAIVE_MOST][32], h[32], loss = 0;
   for (int64_t t = 0; t < n; t++)
-    memcpy(x[t], at(net, net->model->embed) + ids[t] * c->hidden, (size_t)c->hidden * sizeof(double));
+    memcpy(x[t], at(net, net->model->embed) + ids[t] * c->hidden,
+           (size_t)c->hidden * sizeof(double));
   for (int32_t layer = 0; layer < c->n_layers; layer++) {
     const smft__block_index *b = &net->model->blocks[layer];
     attention(net, b, x, n);

@@ -1,5 +1,6 @@
-/* test: what every C test shares: libcheck, where the data is, a visible skip, and closeness of arrays.
- * A test file defines `Suite *make_suite(void)` and includes this once; its main is here. */
+/* test: what every C test shares: libcheck, where the data is, a visible skip, and closeness of
+ * arrays. A test file defines `Suite *make_suite(void)` and includes this once; its main is here.
+ */
 #ifndef SMFT_TEST_H
 #define SMFT_TEST_H
 #include <check.h>
@@ -12,8 +13,8 @@
 
 #define TEST_SKIP 77 /* ctest: SKIP_RETURN_CODE */
 
-/* The sanitizers are not made for fork() of a process with threads: one refuses new threads in the child, the other's allocator may
- * hang, its locks taken. */
+/* The sanitizers are not made for fork() of a process with threads: one refuses new threads in the
+ * child, the other's allocator may hang, its locks taken. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TEST_SANITIZED 1
 #elif defined(__has_feature)
@@ -52,22 +53,33 @@ static inline void test_need_shared(const char *path) {
   printf("SKIPPED: %s is not there (real data is not in a clone)\n", path);
   exit(TEST_SKIP);
 }
-#define ck_ok(call) do { smft_status ck_ok_status = (call); \
-  ck_assert_msg(ck_ok_status == SMFT_OK, "%s: %s: %s", #call, smft_status_name(ck_ok_status), smft_error_message()); } while (0)
-#define ck_status(call, expected) do { smft_status ck_status_got = (call); \
-  ck_assert_msg(ck_status_got == (expected), "%s: got %s (%s), wanted %s", #call, smft_status_name(ck_status_got), \
-                smft_error_message(), smft_status_name(expected)); } while (0)
+#define ck_ok(call)                                                                                \
+  do {                                                                                             \
+    smft_status ck_ok_status = (call);                                                             \
+    ck_assert_msg(ck_ok_status == SMFT_OK, "%s: %s: %s", #call, smft_status_name(ck_ok_status),    \
+                  smft_error_message());                                                           \
+  } while (0)
+#define ck_status(call, expected)                                                                  \
+  do {                                                                                             \
+    smft_status ck_status_got = (call);                                                            \
+    ck_assert_msg(ck_status_got == (expected), "%s: got %s (%s), wanted %s", #call,                \
+                  smft_status_name(ck_status_got), smft_error_message(),                           \
+                  smft_status_name(expected));                                                     \
+  } while (0)
 /* max |a - b| / max(1, max |b|) */
 static inline double test_distance(const float *a, const float *b, int64_t n) {
   double worst = 0, scale = 1;
   for (int64_t i = 0; i < n; i++) {
     double distance = fabs((double)a[i] - (double)b[i]);
-    if (!(distance <= worst)) worst = distance; /* NaN is worst */
-    if (fabs((double)b[i]) > scale) scale = fabs((double)b[i]);
+    if (!(distance <= worst))
+      worst = distance; /* NaN is worst */
+    if (fabs((double)b[i]) > scale)
+      scale = fabs((double)b[i]);
   }
   return worst / scale;
 }
-/* SMFT_TEST_LEVEL=portable|avx2|avx512|tiles: runs the program with the kernels of that instruction set; skipped where the processor lacks it. */
+/* SMFT_TEST_LEVEL=portable|avx2|avx512|tiles: runs the program with the kernels of that instruction
+ * set; skipped where the processor lacks it. */
 #ifdef SMFT_TEST_INTERNAL /* programs that see the library's insides */
 #include "nn/cpu.h"
 static inline void test_choose_level(void) {

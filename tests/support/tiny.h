@@ -1,5 +1,5 @@
-/* tiny: small memory models made on the spot (random weights, a byte-level tokenizer of printable ASCII), for tests that need no real data.
- * Call test_directory_make() in make_suite first. */
+/* tiny: small memory models made on the spot (random weights, a byte-level tokenizer of printable
+ * ASCII), for tests that need no real data. Call test_directory_make() in make_suite first. */
 #ifndef SMFT_TEST_TINY_H
 #define SMFT_TEST_TINY_H
 #include "test.h"
@@ -8,21 +8,30 @@
 #define TINY_VOCAB 98 /* <s>, space, newline, and the 94 printable characters; 97 is spare */
 
 typedef struct tiny { /* a model's shape; zeros: TINY_DEFAULT's */
-  int n_keys, value_dim, beside, shared; /* shared: two memory layers on one pool, 2: on two pools */
+  /* shared: two memory layers on one pool, 2: on two pools */
+  int n_keys, value_dim, beside, shared;
 } tiny;
 
 /* config.json of two or three blocks, d 32. */
 static inline void tiny_config(const char *name, tiny shape) {
   char path[600], text[2048];
-  int n = snprintf(text, sizeof text,
-                   "{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": %d, \"num_attention_heads\": 4, "
-                   "\"num_key_value_heads\": 2, \"intermediate_size\": 48, \"vocab_size\": %d, \"rms_norm_eps\": 1e-5, "
-                   "\"max_position_embeddings\": 64, \"tie_word_embeddings\": true, \"bos_token_id\": 0, \"memory\": {\"layers\": %s, "
-                   "\"pools\": %s, \"placement\": \"%s\", \"n_keys\": %d, \"heads\": 2, \"top_k\": 4, \"key_dim\": 16, \"value_dim\": %d, "
-                   "\"query_norm\": \"layernorm\", \"key_norm\": \"none\", \"gate\": true, \"bias\": true}}",
-                   shape.shared ? 3 : 2, TINY_VOCAB, shape.shared ? "[0, 2]" : "[1]",
-                   shape.shared == 2 ? "[0, 1]" : shape.shared ? "[0, 0]" : "[0]", shape.beside ? "beside" : "replace",
-                   shape.n_keys ? shape.n_keys : 16, shape.value_dim ? shape.value_dim : 20);
+  int n = snprintf(
+      text, sizeof text,
+      "{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": %d, "
+      "\"num_attention_heads\": 4, "
+      "\"num_key_value_heads\": 2, \"intermediate_size\": 48, \"vocab_size\": %d, "
+      "\"rms_norm_eps\": 1e-5, "
+      "\"max_position_embeddings\": 64, \"tie_word_embeddings\": true, \"bos_token_id\": 0, "
+      "\"memory\": {\"layers\": %s, "
+      "\"pools\": %s, \"placement\": \"%s\", \"n_keys\": %d, \"heads\": 2, \"top_k\": 4, "
+      "\"key_dim\": 16, \"value_dim\": %d, "
+      "\"query_norm\": \"layernorm\", \"key_norm\": \"none\", \"gate\": true, \"bias\": true}}",
+      shape.shared ? 3 : 2, TINY_VOCAB, shape.shared ? "[0, 2]" : "[1]",
+      shape.shared == 2 ? "[0, 1]"
+      : shape.shared    ? "[0, 0]"
+                        : "[0]",
+      shape.beside ? "beside" : "replace", shape.n_keys ? shape.n_keys : 16,
+      shape.value_dim ? shape.value_dim : 20);
   snprintf(path, sizeof path, "%s/config.json", name);
   test_write(path, text, (size_t)n);
 }
@@ -31,18 +40,28 @@ static inline void tiny_config(const char *name, tiny shape) {
 static inline void tiny_tokenizer(const char *name) {
   char path[600], text[8192];
   int n = snprintf(text, sizeof text,
-                   "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [{\"id\": 0, \"content\": \"<s>\", "
-                   "\"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true}], "
-                   "\"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
+                   "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, "
+                   "\"added_tokens\": [{\"id\": 0, \"content\": \"<s>\", "
+                   "\"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": "
+                   "false, \"special\": true}], "
+                   "\"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\", "
+                   "\"add_prefix_space\": false, "
                    "\"trim_offsets\": true, "
-                   "\"use_regex\": true}, \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": "
-                   "\"<s>\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}], \"pair\": [], \"special_tokens\": "
-                   "{\"<s>\": {\"id\": \"<s>\", \"ids\": [0], \"tokens\": [\"<s>\"]}}}, \"decoder\": {\"type\": \"ByteLevel\", "
-                   "\"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}, \"model\": {\"type\": \"BPE\", "
-                   "\"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, "
-                   "\"fuse_unk\": false, \"byte_fallback\": false, \"merges\": [], \"vocab\": {\"<s>\": 0, \"\\u0120\": 1, \"\\u010a\": 2");
+                   "\"use_regex\": true}, \"post_processor\": {\"type\": \"TemplateProcessing\", "
+                   "\"single\": [{\"SpecialToken\": {\"id\": "
+                   "\"<s>\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}], "
+                   "\"pair\": [], \"special_tokens\": "
+                   "{\"<s>\": {\"id\": \"<s>\", \"ids\": [0], \"tokens\": [\"<s>\"]}}}, "
+                   "\"decoder\": {\"type\": \"ByteLevel\", "
+                   "\"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}, "
+                   "\"model\": {\"type\": \"BPE\", "
+                   "\"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null, "
+                   "\"end_of_word_suffix\": null, "
+                   "\"fuse_unk\": false, \"byte_fallback\": false, \"merges\": [], \"vocab\": "
+                   "{\"<s>\": 0, \"\\u0120\": 1, \"\\u010a\": 2");
   for (int c = 33; c < 127; c++)
-    n += snprintf(text + n, sizeof text - (size_t)n, ", \"%s%c\": %d", c == '"' || c == '\\' ? "\\" : "", c, c - 33 + 3);
+    n += snprintf(text + n, sizeof text - (size_t)n, ", \"%s%c\": %d",
+                  c == '"' || c == '\\' ? "\\" : "", c, c - 33 + 3);
   n += snprintf(text + n, sizeof text - (size_t)n, "}}}");
   snprintf(path, sizeof path, "%s/tokenizer.json", name);
   test_write(path, text, (size_t)n);
@@ -89,7 +108,8 @@ static inline void tiny_push(smft_learner *learner, const char *id, const char *
   smft_wording wordings[3] = {SMFT_WORDING_INIT, SMFT_WORDING_INIT, SMFT_WORDING_INIT};
   char prompts[3][64];
   for (int i = 0; i < 3; i++) {
-    snprintf(prompts[i], sizeof prompts[i], "%s %s is", (const char *[]){"the", "what", "so now"}[i], id);
+    snprintf(prompts[i], sizeof prompts[i], "%s %s is",
+             (const char *[]){"the", "what", "so now"}[i], id);
     wordings[i].prompt = prompts[i];
     wordings[i].answer = answer;
   }

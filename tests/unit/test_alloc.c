@@ -1,4 +1,5 @@
-/* alloc: alignment whatever the host gives, counters that come back to zero, overflow refused, failures that leave things as they were. */
+/* alloc: alignment whatever the host gives, counters that come back to zero, overflow refused,
+ * failures that leave things as they were. */
 #include "base/alloc.h"
 #include "failing.h"
 

@@ -1,4 +1,5 @@
-/* bytes: little-endian, every UTF-8 rule, numbers that read back the same in any locale, the growing buffer. */
+/* bytes: little-endian, every UTF-8 rule, numbers that read back the same in any locale, the
+ * growing buffer. */
 #include "base/bytes.h"
 #include "failing.h"
 #include "files.h"
@@ -22,7 +23,8 @@ START_TEST(every_code_point_there_and_back) {
       ck_assert_int_eq(n, 0);
       continue;
     }
-    if (smft__utf8_next(text, (size_t)n, &back) != n || back != code || smft__utf8_next(text, (size_t)n - 1, &back) != 0)
+    if (smft__utf8_next(text, (size_t)n, &back) != n || back != code ||
+        smft__utf8_next(text, (size_t)n - 1, &back) != 0)
       ck_abort_msg("U+%X", code);
   }
 }
@@ -32,9 +34,18 @@ START_TEST(bad_utf8_is_refused_where_it_is) {
   static const struct {
     const char *text;
     size_t bad_at;
-  } bad[] = {{"ab\x80", 2},     {"\xC0\x80", 0},         {"\xC1\xBF", 0},         {"\xE0\x9F\xBF", 0},     {"x\xED\xA0\x80", 1},
-             {"\xF0\x8F\xBF\xBF", 0}, {"\xF4\x90\x80\x80", 0}, {"\xF5\x80\x80\x80", 0}, {"\xC3\xA9\xE2\x82", 2}, {"\xE2\x28\xA1", 0},
-             {"\xFF", 0},       {"ok\xFE", 2}};
+  } bad[] = {{"ab\x80", 2},
+             {"\xC0\x80", 0},
+             {"\xC1\xBF", 0},
+             {"\xE0\x9F\xBF", 0},
+             {"x\xED\xA0\x80", 1},
+             {"\xF0\x8F\xBF\xBF", 0},
+             {"\xF4\x90\x80\x80", 0},
+             {"\xF5\x80\x80\x80", 0},
+             {"\xC3\xA9\xE2\x82", 2},
+             {"\xE2\x28\xA1", 0},
+             {"\xFF", 0},
+             {"ok\xFE", 2}};
   size_t at = 99;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     ck_assert(!smft__utf8_valid(bad[i].text, strlen(bad[i].text), &at));
@@ -50,18 +61,26 @@ static void check_numbers(void) {
   static const struct {
     double value;
     const char *text;
-  } numbers[] = {{0.1, "0.1"}, {0, "0"}, {-1.5, "-1.5"}, {1e300, "1e+300"}, {1.0 / 3, "0.3333333333333333"},
+  } numbers[] = {{0.1, "0.1"},
+                 {0, "0"},
+                 {-1.5, "-1.5"},
+                 {1e300, "1e+300"},
+                 {1.0 / 3, "0.3333333333333333"},
                  {0.1 + 0.2, "0.30000000000000004"},
-                 {123456789, "123456789"}, {1e-5, "1e-05"}, {0.95, "0.95"}, {5e-324, "4.94066e-324"},
-                 {-1.7976931348623157e308, "-1.7976931348623157e+308"}, {NAN, "nan"}, {INFINITY, "inf"}, {-INFINITY, "-inf"}};
+                 {123456789, "123456789"},
+                 {1e-5, "1e-05"},
+                 {0.95, "0.95"},
+                 {5e-324, "4.94066e-324"},
+                 {-1.7976931348623157e308, "-1.7976931348623157e+308"},
+                 {NAN, "nan"},
+                 {INFINITY, "inf"},
+                 {-INFINITY, "-inf"}};
   char buffer[40];
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     ck_assert_str_eq(smft__format_double(numbers[i].value, buffer), numbers[i].text);
 }
 
-START_TEST(numbers_as_text) {
-  check_numbers();
-}
+START_TEST(numbers_as_text) { check_numbers(); }
 END_TEST
 
 START_TEST(numbers_under_a_comma_locale) {

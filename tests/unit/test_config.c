@@ -3,11 +3,13 @@
 
 #include "model/config.h"
 
-#define BASE                                                                                                                       \
-  "\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"intermediate_size\": 48, " \
+#define BASE                                                                                       \
+  "\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                     \
+  "\"num_attention_heads\": 4, \"intermediate_size\": 48, "                                        \
   "\"vocab_size\": 97"
-#define MEMORY                                                                                                        \
-  "\"layers\": [2, 0], \"pools\": [0, 1], \"n_keys\": 8, \"heads\": 2, \"top_k\": 4, \"key_dim\": 16, \"value_dim\": 24"
+#define MEMORY                                                                                     \
+  "\"layers\": [2, 0], \"pools\": [0, 1], \"n_keys\": 8, \"heads\": 2, \"top_k\": 4, "             \
+  "\"key_dim\": 16, \"value_dim\": 24"
 
 static smft_ctx *ctx;
 
@@ -38,11 +40,15 @@ END_TEST
 
 START_TEST(everything_given) {
   smft__config c;
-  ck_ok(load(&c, "{" BASE ", \"num_key_value_heads\": 2, \"head_dim\": 10, \"eos_token_id\": [2, 5], \"bos_token_id\": 1, "
-                 "\"rope_theta\": 5e5, \"rms_norm_eps\": 1e-5, \"tie_word_embeddings\": true, \"attention_bias\": false, "
+  ck_ok(load(&c, "{" BASE ", \"num_key_value_heads\": 2, \"head_dim\": 10, \"eos_token_id\": [2, "
+                 "5], \"bos_token_id\": 1, "
+                 "\"rope_theta\": 5e5, \"rms_norm_eps\": 1e-5, \"tie_word_embeddings\": true, "
+                 "\"attention_bias\": false, "
                  "\"mlp_bias\": false, \"rope_scaling\": null, "
-                 "\"hidden_act\": \"silu\", \"max_position_embeddings\": 64, \"memory\": {" MEMORY ", \"placement\": \"beside\", "
-                 "\"query_norm\": \"rmsnorm\", \"key_norm\": \"l2\", \"norm_eps\": 1e-3, \"temperature\": 2.5, \"gate\": false, "
+                 "\"hidden_act\": \"silu\", \"max_position_embeddings\": 64, \"memory\": {" MEMORY
+                 ", \"placement\": \"beside\", "
+                 "\"query_norm\": \"rmsnorm\", \"key_norm\": \"l2\", \"norm_eps\": 1e-3, "
+                 "\"temperature\": 2.5, \"gate\": false, "
                  "\"bias\": true}}"));
   ck_assert_int_eq(c.head_dim, 10);
   ck_assert_int_eq(c.n_kv_heads, 2);
@@ -71,7 +77,8 @@ END_TEST
 
 START_TEST(newer_rope_parameters) {
   smft__config c;
-  ck_ok(load(&c, "{" BASE ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 123.0}}"));
+  ck_ok(load(&c, "{" BASE
+                 ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 123.0}}"));
   ck_assert_double_eq(c.rope_theta, 123);
   smft__config_free(&c, ctx);
 }
@@ -91,8 +98,10 @@ static const struct {
     {"{" BASE ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
     {"{" BASE ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
     {"{" BASE ", \"mlp_bias\": true}", SMFT_E_UNSUPPORTED, "mlp_bias"},
-    {"{" BASE ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0}}", SMFT_E_UNSUPPORTED, "llama3"},
-    {"{" BASE ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}}", SMFT_E_UNSUPPORTED, "linear"},
+    {"{" BASE ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0}}",
+     SMFT_E_UNSUPPORTED, "llama3"},
+    {"{" BASE ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}}", SMFT_E_UNSUPPORTED,
+     "linear"},
     {"{" BASE ", \"rope_scaling\": 3}", SMFT_E_FORMAT, "rope_scaling"},
     {"{" BASE ", \"rope_parameters\": {\"rope_type\": \"yarn\"}}", SMFT_E_UNSUPPORTED, "yarn"},
     {"{" BASE ", \"quantization_config\": {}}", SMFT_E_UNSUPPORTED, "quantization_config"},
@@ -111,33 +120,57 @@ static const struct {
     {"{" BASE ", \"eos_token_id\": [1, \"2\"]}", SMFT_E_FORMAT, "eos_token_id"},
     {"{" BASE ", \"eos_token_id\": [1,2,3,4,5,6,7,8,9]}", SMFT_E_UNSUPPORTED, "eos_token_id"},
     {"{" BASE ", \"max_position_embeddings\": 0}", SMFT_E_FORMAT, "max_position_embeddings"},
-    {"{" BASE ", \"max_position_embeddings\": 99999999999}", SMFT_E_FORMAT, "max_position_embeddings"},
-    {"{\"model_type\": \"llama\", \"hidden_size\": 30, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"intermediate_size\": 4, "
-     "\"vocab_size\": 9}", SMFT_E_FORMAT, "multiple"},
-    {"{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 4000000, \"num_attention_heads\": 4, "
-     "\"intermediate_size\": 4, \"vocab_size\": 9}", SMFT_E_FORMAT, "num_hidden_layers"},
+    {"{" BASE ", \"max_position_embeddings\": 99999999999}", SMFT_E_FORMAT,
+     "max_position_embeddings"},
+    {"{\"model_type\": \"llama\", \"hidden_size\": 30, \"num_hidden_layers\": 1, "
+     "\"num_attention_heads\": 4, \"intermediate_size\": 4, "
+     "\"vocab_size\": 9}",
+     SMFT_E_FORMAT, "multiple"},
+    {"{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 4000000, "
+     "\"num_attention_heads\": 4, "
+     "\"intermediate_size\": 4, \"vocab_size\": 9}",
+     SMFT_E_FORMAT, "num_hidden_layers"},
     {"{" BASE ", \"memory\": 1}", SMFT_E_FORMAT, "memory"},
     {"{" BASE ", \"memory\": {" MEMORY ", \"dropout\": 0.1}}", SMFT_E_UNSUPPORTED, "dropout"},
-    {"{" BASE ", \"memory\": {" MEMORY ", \"placement\": \"instead\"}}", SMFT_E_UNSUPPORTED, "instead"},
-    {"{" BASE ", \"memory\": {" MEMORY ", \"query_norm\": \"batchnorm\"}}", SMFT_E_UNSUPPORTED, "batchnorm"},
+    {"{" BASE ", \"memory\": {" MEMORY ", \"placement\": \"instead\"}}", SMFT_E_UNSUPPORTED,
+     "instead"},
+    {"{" BASE ", \"memory\": {" MEMORY ", \"query_norm\": \"batchnorm\"}}", SMFT_E_UNSUPPORTED,
+     "batchnorm"},
     {"{" BASE ", \"memory\": {" MEMORY ", \"temperature\": 0}}", SMFT_E_FORMAT, "temperature"},
-    {"{" BASE ", \"memory\": {\"layers\": [0], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 9}}", SMFT_E_FORMAT, "top_k"},
-    {"{" BASE ", \"memory\": {\"layers\": [0], \"pools\": [0], \"n_keys\": 8, \"heads\": 2}}", SMFT_E_FORMAT, "top_k"},
-    {"{" BASE ", \"memory\": {\"layers\": [0], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2, \"key_dim\": 5}}", SMFT_E_FORMAT,
-     "key_dim"},
-    {"{" BASE ", \"memory\": {\"layers\": [3], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "layers"},
-    {"{" BASE ", \"memory\": {\"layers\": [1, 1], \"pools\": [0, 0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "twice"},
-    {"{" BASE ", \"memory\": {\"layers\": [0, 1], \"pools\": [1, 1], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "pool 0"},
-    {"{" BASE ", \"memory\": {\"layers\": [0, 1], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "pools"},
-    {"{" BASE ", \"memory\": {\"layers\": [0], \"pools\": [5], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "pools"},
-    {"{" BASE ", \"memory\": {\"layers\": [], \"pools\": [], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}", SMFT_E_FORMAT, "layers"},
+    {"{" BASE
+     ", \"memory\": {\"layers\": [0], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 9}}",
+     SMFT_E_FORMAT, "top_k"},
+    {"{" BASE ", \"memory\": {\"layers\": [0], \"pools\": [0], \"n_keys\": 8, \"heads\": 2}}",
+     SMFT_E_FORMAT, "top_k"},
+    {"{" BASE ", \"memory\": {\"layers\": [0], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, "
+     "\"top_k\": 2, \"key_dim\": 5}}",
+     SMFT_E_FORMAT, "key_dim"},
+    {"{" BASE
+     ", \"memory\": {\"layers\": [3], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}",
+     SMFT_E_FORMAT, "layers"},
+    {"{" BASE ", \"memory\": {\"layers\": [1, 1], \"pools\": [0, 0], \"n_keys\": 8, \"heads\": 2, "
+     "\"top_k\": 2}}",
+     SMFT_E_FORMAT, "twice"},
+    {"{" BASE ", \"memory\": {\"layers\": [0, 1], \"pools\": [1, 1], \"n_keys\": 8, \"heads\": 2, "
+     "\"top_k\": 2}}",
+     SMFT_E_FORMAT, "pool 0"},
+    {"{" BASE ", \"memory\": {\"layers\": [0, 1], \"pools\": [0], \"n_keys\": 8, \"heads\": 2, "
+     "\"top_k\": 2}}",
+     SMFT_E_FORMAT, "pools"},
+    {"{" BASE
+     ", \"memory\": {\"layers\": [0], \"pools\": [5], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}",
+     SMFT_E_FORMAT, "pools"},
+    {"{" BASE
+     ", \"memory\": {\"layers\": [], \"pools\": [], \"n_keys\": 8, \"heads\": 2, \"top_k\": 2}}",
+     SMFT_E_FORMAT, "layers"},
 };
 
 START_TEST(refusals) {
   smft__config c;
   ck_status(load(&c, refused[_i].text), refused[_i].status);
-  ck_assert_msg(strstr(smft_error_message(), refused[_i].needle) != NULL, "%s: message lacks \"%s\": %s", refused[_i].text,
-                refused[_i].needle, smft_error_message());
+  ck_assert_msg(strstr(smft_error_message(), refused[_i].needle) != NULL,
+                "%s: message lacks \"%s\": %s", refused[_i].text, refused[_i].needle,
+                smft_error_message());
   ck_assert_ptr_null(c.memories); /* nothing left behind */
 }
 END_TEST

@@ -55,7 +55,8 @@ START_TEST(counting) {
   smft_ctx_free(ctx);
   free(plain);
   free(piece);
-} END_TEST
+}
+END_TEST
 
 START_TEST(reserved_counts_allocate_nothing) {
   enum { SLOTS = 5000, PIECE = 3000 };
@@ -78,7 +79,8 @@ START_TEST(reserved_counts_allocate_nothing) {
   ck_assert_int_gt(counts.n, SLOTS * 9 / 10);
   smft__counts_free(&counts);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 /* Where there is no memory for the list the reads stay pending, however often it is tried. */
 START_TEST(failure_loses_nothing) {
@@ -103,7 +105,8 @@ START_TEST(failure_loses_nothing) {
   check(&counts, plain, SLOTS);
   smft__counts_free(&counts);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 START_TEST(memory_follows_distinct_slots) {
   smft_ctx *ctx;
@@ -122,7 +125,8 @@ START_TEST(memory_follows_distinct_slots) {
   smft__counts_free(&counts);
   smft_ctx_free(ctx);
   free(reads);
-} END_TEST
+}
+END_TEST
 
 Suite *make_suite(void) {
   Suite *suite = suite_create("counts");

@@ -1,5 +1,6 @@
-/* dense: steps on full and LoRA patches walk only over rows of pools that a batch read or that have moments: bit for bit what walking over
- * everything gives.  Sums, bounds, warm-up, and the state of LoRA patches. */
+/* dense: steps on full and LoRA patches walk only over rows of pools that a batch read or that have
+ * moments: bit for bit what walking over everything gives.  Sums, bounds, warm-up, and the state of
+ * LoRA patches. */
 #include "test.h"
 #include "tiny.h"
 
@@ -9,7 +10,8 @@
 static smft_ctx *ctx;
 static smft_model *model;
 
-/* 4096 rows of 20 floats: blocks begin and end in the middle of rows, and no row begins on a multiple of 8. */
+/* 4096 rows of 20 floats: blocks begin and end in the middle of rows, and no row begins on a
+ * multiple of 8. */
 static void open_model(int32_t n_threads) {
   smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
   options.n_threads = n_threads;
@@ -22,7 +24,7 @@ static void close_model(void) {
   smft_ctx_free(ctx);
 }
 
-/* ---- sums and maxima -------------------------------------------------------------------------------------------------------- */
+/* ---- sums and maxima ----------------------------------------------------- */
 
 START_TEST(sums_in_pieces) {
   enum { N = 203 };
@@ -53,7 +55,8 @@ START_TEST(largest_number) {
   ck_assert(smft__largest(x, 19) <= 0 && smft__largest(x, 0) <= 0);
   x[7] = 2;
   x[18] = -3.5f;
-  ck_assert(smft__largest(x, 19) >= 3.5 && smft__largest(x, 19) <= 3.5 && smft__largest(x, 18) <= 2);
+  ck_assert(smft__largest(x, 19) >= 3.5 && smft__largest(x, 19) <= 3.5 &&
+            smft__largest(x, 18) <= 2);
   for (int i = 0; i < 3; i++) {
     x[18] = (float[]){NAN, INFINITY, -INFINITY}[i];
     ck_assert(isinf(smft__largest(x, 19)));
@@ -61,7 +64,7 @@ START_TEST(largest_number) {
 }
 END_TEST
 
-/* ---- bounds ----------------------------------------------------------------------------------------------------------------- */
+/* ---- bounds -------------------------------------------------------------- */
 
 static smft_optimizer_options random_options(smft__rng *rng) {
   smft_optimizer_options o = SMFT_OPTIMIZER_OPTIONS_INIT;
@@ -91,7 +94,8 @@ START_TEST(bounds_hold) {
       g[i] = (float)(smft__rng_normal(&rng) * pow(10, smft__rng_uniform(&rng) * 8 - 4));
     smft__update_rule rule = smft__optimizer_rule(optimizer, options.lr, 0, step, 0.5);
     bounds = smft__update_bounds(&rule, &bounds, sqrt(smft__sum_squares(g, N)));
-    ck_assert(smft__update(&rule, w, g, moments > 0 ? m : NULL, moments > 1 ? v : NULL, N, w, m, v));
+    ck_assert(
+        smft__update(&rule, w, g, moments > 0 ? m : NULL, moments > 1 ? v : NULL, N, w, m, v));
     ck_assert(isfinite(bounds.w) && smft__largest(w, N) <= bounds.w);
     ck_assert(smft__largest(m, N) <= bounds.m && smft__largest(v, N) <= bounds.v);
   }
@@ -111,30 +115,39 @@ START_TEST(bounds_that_prove_nothing) {
       options.momentum = kind == SMFT_OPTIMIZER_SGD ? 0.9 : 0;
       options.eps = what == 4 ? 1e-60 : 0; /* 0 as a float: 0 / 0 */
       ck_ok(smft_optimizer_create(&optimizer, ctx, &options));
-      double lr = what == 0 ? 1e300 : what == 1 ? 1e36 : 0.1, gradient = what == 2 ? 1e30 : what == 3 ? 1e39 : 1000;
+      double lr = what == 0 ? 1e300 : what == 1 ? 1e36 : 0.1;
+      double gradient = what == 2 ? 1e30 : what == 3 ? 1e39 : 1000;
       smft__bounds before = {what == 1 ? 1e37 : 1, what == 2 ? 1e38 : 0, 0};
       smft__update_rule rule = smft__optimizer_rule(optimizer, lr, 0, 1, 1);
       smft__bounds after = smft__update_bounds(&rule, &before, gradient);
       int safe = isfinite(after.w) && isfinite(after.m) && isfinite(after.v);
-      ck_assert_msg(!safe || (what == 4 && kind == SMFT_OPTIMIZER_SGD) || (what == 2 && kind == SMFT_OPTIMIZER_SGD), "kind %d, case %d",
-                    (int)kind, what);
+      ck_assert_msg(!safe || (what == 4 && kind == SMFT_OPTIMIZER_SGD) ||
+                        (what == 2 && kind == SMFT_OPTIMIZER_SGD),
+                    "kind %d, case %d", (int)kind, what);
       smft_optimizer_free(optimizer);
     }
   smft_ctx_free(ctx);
 }
 END_TEST
 
-/* ---- skipping rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- skipping rows ------------------------------------------------------- */
 
 /* kind, flags, 0, lr, momentum, decay, 0, 0, 0, clip, pool lr, pool clip, pool decay, warm-up */
 static const smft_optimizer_options rules[] = {
-    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 1e-2, 0, 0.1, 0, 0, 0, 0.1, 3e-2, 0, 0, 3},
-    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 1e-2, 0, 0.1, 0, 0, 0, 0.1, 0, 0.01, 0.1, 0},
-    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, SMFT_OPTIMIZER_LAZY_POOLS, 0, 1e-2, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0},
-    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0, 0.01, 0, 0, 0, 0.1, 0, 0, 0, 0},
-    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0.9, 0.01, 0, 0, 0, 0, 0, 0, 0, 2},
-    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0.9, 0, 0, 0, 0, 0, 0, 0, 0.01, 0},
-    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0, 0.01, 0},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 1e-2, 0, 0.1, 0, 0, 0, 0.1, 3e-2,
+     0, 0, 3},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 1e-2, 0, 0.1, 0, 0, 0, 0.1, 0,
+     0.01, 0.1, 0},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, SMFT_OPTIMIZER_LAZY_POOLS, 0, 1e-2, 0, 0,
+     0, 0, 0, 0, 0, 0, 0.1, 0},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0, 0.01, 0, 0, 0, 0.1, 0, 0, 0,
+     0},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0.9, 0.01, 0, 0, 0, 0, 0, 0, 0,
+     2},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0.9, 0, 0, 0, 0, 0, 0, 0, 0.01,
+     0},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0, 0.01,
+     0},
 };
 #define N_RULES (int)(sizeof rules / sizeof *rules)
 
@@ -193,16 +206,19 @@ static double whole_norm(const smft__dense *layout, const float *gradient, doubl
   return sqrt(sums[0] + sums[1]);
 }
 
-static void update_everything(const trainer *t, everything *all, const smft_report *report, int64_t number) {
+static void update_everything(const trainer *t, everything *all, const smft_report *report,
+                              int64_t number) {
   const smft_optimizer_options *o = &t->optimizer->options;
   const smft__dense *layout = &t->learner->dense.layout;
   const float *gradient = t->learner->dense.gradient;
-  double sums[2], norm = whole_norm(layout, gradient, sums), warm = smft__optimizer_warmup(t->optimizer, number);
+  double sums[2], norm = whole_norm(layout, gradient, sums);
+  double warm = smft__optimizer_warmup(t->optimizer, number);
   ck_assert(norm <= report->gradient_norm && norm >= report->gradient_norm); /* the same bits */
   int apart = o->pool_clip_norm > 0, lazy = (o->flags & SMFT_OPTIMIZER_LAZY_POOLS) != 0;
   for (int32_t i = 0; i < layout->n_parts; i++) {
     int pool = layout->parts[i].pool >= 0;
-    double scale = smft__clip_scale(apart ? sqrt(sums[pool]) : norm, apart && pool ? o->pool_clip_norm : o->clip_norm);
+    double scale = smft__clip_scale(apart ? sqrt(sums[pool]) : norm,
+                                    apart && pool ? o->pool_clip_norm : o->clip_norm);
     double lr = (pool && o->pool_lr > 0 ? o->pool_lr : o->lr) * warm;
     smft__update_rule rule = smft__optimizer_rule(t->optimizer, lr, pool, number, scale);
     int64_t dim = pool && lazy ? layout->row_floats : layout->count[i];
@@ -211,8 +227,9 @@ static void update_everything(const trainer *t, everything *all, const smft_repo
       int64_t row = at / dim, from = layout->begin[i] + at;
       if (pool && lazy && !(read[row >> 6] >> (row & 63) & 1))
         continue;
-      ck_assert(smft__update(&rule, all->w[i] + at, gradient + from, all->m ? all->m + from : NULL, all->v ? all->v + from : NULL, dim,
-                             all->w[i] + at, all->m ? all->m + from : NULL, all->v ? all->v + from : NULL));
+      ck_assert(smft__update(&rule, all->w[i] + at, gradient + from, all->m ? all->m + from : NULL,
+                             all->v ? all->v + from : NULL, dim, all->w[i] + at,
+                             all->m ? all->m + from : NULL, all->v ? all->v + from : NULL));
     }
   }
 }
@@ -243,9 +260,12 @@ static void same_everything(const trainer *t, const everything *all, int number)
   for (int32_t i = 0; i < layout->n_parts; i++) {
     size_t size = (size_t)layout->count[i] * sizeof(float);
     const char *name = layout->parts[i].name;
-    ck_assert_msg(memcmp(all->w[i], t->learner->dense.weights[i], size) == 0, "step %d: %s differs", number, name);
-    int same_m = !all->m || memcmp(all->m + layout->begin[i], t->optimizer->m + layout->begin[i], size) == 0;
-    int same_v = !all->v || memcmp(all->v + layout->begin[i], t->optimizer->v + layout->begin[i], size) == 0;
+    ck_assert_msg(memcmp(all->w[i], t->learner->dense.weights[i], size) == 0, "step %d: %s differs",
+                  number, name);
+    int same_m =
+        !all->m || memcmp(all->m + layout->begin[i], t->optimizer->m + layout->begin[i], size) == 0;
+    int same_v =
+        !all->v || memcmp(all->v + layout->begin[i], t->optimizer->v + layout->begin[i], size) == 0;
     ck_assert_msg(same_m && same_v, "step %d: moments of %s differ", number, name);
   }
 }
@@ -274,11 +294,13 @@ END_TEST
 static void same_weights(const trainer *a, const trainer *b) {
   const smft__dense *layout = &a->learner->dense.layout;
   for (int32_t i = 0; i < layout->n_parts; i++)
-    ck_assert_msg(memcmp(a->learner->dense.weights[i], b->learner->dense.weights[i], (size_t)layout->count[i] * sizeof(float)) == 0, "%s",
-                  layout->parts[i].name);
+    ck_assert_msg(memcmp(a->learner->dense.weights[i], b->learner->dense.weights[i],
+                         (size_t)layout->count[i] * sizeof(float)) == 0,
+                  "%s", layout->parts[i].name);
 }
 
-/* Saved after two steps, loaded, and six more: rows that only the first two read move on by their moments. */
+/* Saved after two steps, loaded, and six more: rows that only the first two read move on by their
+ * moments. */
 START_TEST(a_resumed_state_knows_its_rows) {
   open_model(1);
   int32_t kind = _i % 2 ? SMFT_PATCH_LORA : SMFT_PATCH_FULL;
@@ -303,7 +325,8 @@ START_TEST(a_resumed_state_knows_its_rows) {
 }
 END_TEST
 
-/* Someone else changes the patch between two steps: what was known of its numbers is not believed any more.  2e38 - 3 * 2e38 overflows. */
+/* Someone else changes the patch between two steps: what was known of its numbers is not believed
+ * any more.  2e38 - 3 * 2e38 overflows. */
 START_TEST(weights_changed_from_outside) {
   open_model(1);
   smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
@@ -329,14 +352,15 @@ START_TEST(weights_changed_from_outside) {
   ck_status(smft_learner_step_batch(t.learner, &batch, NULL), SMFT_E_NONFINITE);
   ck_assert_msg(strstr(smft_error_message(), "new weight") != NULL, "%s", smft_error_message());
   for (int32_t i = 0; i < model->n_tensors; i++)
-    ck_assert_mem_eq(before->full[i], t.patch->full[i], (size_t)smft__tensor_count(&model->tensors[i]) * sizeof(float));
+    ck_assert_mem_eq(before->full[i], t.patch->full[i],
+                     (size_t)smft__tensor_count(&model->tensors[i]) * sizeof(float));
   smft_patch_free(before);
   finish(&t);
   close_model();
 }
 END_TEST
 
-/* ---- warm-up ---------------------------------------------------------------------------------------------------------------- */
+/* ---- warm-up ------------------------------------------------------------- */
 
 START_TEST(the_rate_rises) {
   open_model(1);
@@ -395,7 +419,7 @@ START_TEST(the_rate_rises_for_every_fact) {
 }
 END_TEST
 
-/* ---- the state of LoRA patches ---------------------------------------------------------------------------------------------- */
+/* ---- the state of LoRA patches ------------------------------------------- */
 
 static smft_patch *make_lora(int32_t rank, uint32_t targets) {
   smft_lora_options options = {sizeof options, rank, 0, targets, 0, 1};
@@ -413,7 +437,8 @@ START_TEST(state_of_another_layout_is_refused) {
   step(&t, 0);
   ck_ok(smft_optimizer_save(t.optimizer, test_file("lora.safetensors")));
   for (int from_file = 0; from_file < 2; from_file++) {
-    smft_patch *others[] = {make_lora(4, 0), make_lora(3, SMFT_LORA_Q), make_patch(SMFT_PATCH_FULL), make_lora(3, 0)};
+    smft_patch *others[] = {make_lora(4, 0), make_lora(3, SMFT_LORA_Q), make_patch(SMFT_PATCH_FULL),
+                            make_lora(3, 0)};
     if (from_file) {
       ck_ok(smft_optimizer_reset(t.optimizer));
       ck_ok(smft_optimizer_load(t.optimizer, model, test_file("lora.safetensors")));
@@ -462,12 +487,15 @@ START_TEST(hostile_states) {
   static const struct {
     const char *from, *to;
     smft_status status;
-  } changes[] = {
-      {"\"rank\":\"3\"", "\"rank\":\"4\"", SMFT_E_MISMATCH},   {"\"rank\":\"3\"", "\"rank\":\"0\"", SMFT_E_FORMAT},
-      {"\"rank\":\"3\"", "\"rank\":\"x\"", SMFT_E_FORMAT},     {"m.base_model", "m.case_model", SMFT_E_UNSUPPORTED},
-      {"v.base_model", "v.case_model", SMFT_E_MISMATCH},     {"lora_B", "lora_C", SMFT_E_FORMAT},
-      {"\"parts\":\"", "\"parks\":\"", SMFT_OK},               {"\"patch\":\"lora\"", "\"patch\":\"full\"", SMFT_E_MISMATCH},
-      {"\"patch\":\"lora\"", "\"patch\":\"lore\"", SMFT_E_FORMAT}};
+  } changes[] = {{"\"rank\":\"3\"", "\"rank\":\"4\"", SMFT_E_MISMATCH},
+                 {"\"rank\":\"3\"", "\"rank\":\"0\"", SMFT_E_FORMAT},
+                 {"\"rank\":\"3\"", "\"rank\":\"x\"", SMFT_E_FORMAT},
+                 {"m.base_model", "m.case_model", SMFT_E_UNSUPPORTED},
+                 {"v.base_model", "v.case_model", SMFT_E_MISMATCH},
+                 {"lora_B", "lora_C", SMFT_E_FORMAT},
+                 {"\"parts\":\"", "\"parks\":\"", SMFT_OK},
+                 {"\"patch\":\"lora\"", "\"patch\":\"full\"", SMFT_E_MISMATCH},
+                 {"\"patch\":\"lora\"", "\"patch\":\"lore\"", SMFT_E_FORMAT}};
   step(&t, 0);
   ck_ok(smft_optimizer_save(t.optimizer, test_file("hostile.safetensors")));
   char *bytes = test_read(test_file("hostile.safetensors"), &n);
@@ -484,7 +512,8 @@ START_TEST(hostile_states) {
     test_write("changed.safetensors", changed, n);
     free(changed);
     int64_t steps = t.optimizer->steps;
-    ck_status(smft_optimizer_load(t.optimizer, model, test_file("changed.safetensors")), changes[c].status);
+    ck_status(smft_optimizer_load(t.optimizer, model, test_file("changed.safetensors")),
+              changes[c].status);
     ck_assert(t.optimizer->steps == steps && t.optimizer->m != NULL); /* still there */
   }
   free(bytes);

@@ -1,4 +1,5 @@
-/* fact rows and rates: a fact's rows are chosen once, from all its wordings; the default rate follows the scale of the values. */
+/* fact rows and rates: a fact's rows are chosen once, from all its wordings; the default rate
+ * follows the scale of the values. */
 #include "test.h"
 #include "tiny.h"
 #include "learn/learner.h"
@@ -114,13 +115,15 @@ START_TEST(next_fact_gets_rows_of_its_own) {
 }
 END_TEST
 
-/* Values times s, what reads them divided by s: the same function, so the default rate must take the same way. */
+/* Values times s, what reads them divided by s: the same function, so the default rate must take
+ * the same way. */
 static void losses_at_scale(float s, double losses[8]) {
   open_model(5);
   for (int32_t i = 0; i < model->n_tensors; i++) {
-    float *data = (float *)(uintptr_t)model->tensors[i].data, factor = strstr(model->names[i], ".values")              ? s
-                                                                       : strstr(model->names[i], ".memory.out.weight") ? 1 / s
-                                                                                                                       : 1;
+    float *data = (float *)(uintptr_t)model->tensors[i].data,
+          factor = strstr(model->names[i], ".values")              ? s
+                   : strstr(model->names[i], ".memory.out.weight") ? 1 / s
+                                                                   : 1;
     for (int64_t j = 0; j < smft__tensor_count(&model->tensors[i]); j++)
       data[j] *= factor;
   }
@@ -151,8 +154,8 @@ START_TEST(rates) {
   for (int64_t i = 0; i < smft__tensor_count(values); i++)
     sum += (double)((const float *)values->data)[i] * (double)((const float *)values->data)[i];
   ck_assert_double_eq_tol(smft__mean_row_square(model), sum / (double)values->shape[0], 1e-9);
-  ck_assert_double_eq_tol(smft__capped_lr(2, 1, 100), 1, 1e-12);  /* 0.5 * loss / |g|^2 */
-  ck_assert_double_eq_tol(smft__capped_lr(2, 0.1, 10), 10, 1e-12);  /* the cap */
+  ck_assert_double_eq_tol(smft__capped_lr(2, 1, 100), 1, 1e-12);   /* 0.5 * loss / |g|^2 */
+  ck_assert_double_eq_tol(smft__capped_lr(2, 0.1, 10), 10, 1e-12); /* the cap */
   ck_assert_double_eq_tol(smft__capped_lr(2, 0, 10), 10, 1e-12);
   close_all(NULL);
 }

@@ -1,4 +1,5 @@
-/* file: reading what is there and naming what is not, replacing a file whole or not at all (full disk included), links and permissions. */
+/* file: reading what is there and naming what is not, replacing a file whole or not at all (full
+ * disk included), links and permissions. */
 #include "base/file.h"
 #include "base/alloc.h"
 #include "failing.h"
@@ -8,7 +9,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-
 
 START_TEST(whole_files_are_read) {
   char data[10000];

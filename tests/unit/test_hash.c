@@ -1,4 +1,5 @@
-/* hash: SHA-256 against published vectors and any cut of the input; the table hash spreads.  rng: the same numbers everywhere. */
+/* hash: SHA-256 against published vectors and any cut of the input; the table hash spreads.  rng:
+ * the same numbers everywhere. */
 #include "base/hash.h"
 #include "base/rng.h"
 #include "test.h"
@@ -17,8 +18,10 @@ START_TEST(sha256_vectors) {
   } vectors[] = {
       {"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
       {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
-      {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
-      {"abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu",
+      {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+       "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
+      {"abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmn"
+       "opqrsmnopqrstnopqrstu",
        "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1"},
   };
   char hex[65];
@@ -64,7 +67,8 @@ END_TEST
 
 /* Numbers of xoshiro256** seeded by splitmix64(1) from an independent implementation (Python). */
 START_TEST(rng_is_the_published_one) {
-  static const uint64_t expected[4] = {0xb3f2af6d0fc710c5ull, 0x853b559647364ceaull, 0x92f89756082a4514ull, 0x642e1c7bc266a3a7ull};
+  static const uint64_t expected[4] = {0xb3f2af6d0fc710c5ull, 0x853b559647364ceaull,
+                                       0x92f89756082a4514ull, 0x642e1c7bc266a3a7ull};
   smft__rng rng;
   smft__rng_seed(&rng, 1);
   for (int i = 0; i < 4; i++)

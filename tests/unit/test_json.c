@@ -1,4 +1,5 @@
-/* json: positions in messages, strictness, typed getters, JSONL with line numbers, numbers in any locale, writing. */
+/* json: positions in messages, strictness, typed getters, JSONL with line numbers, numbers in any
+ * locale, writing. */
 #include "data/json.h"
 #include "base/bytes.h"
 #include "files.h"
@@ -31,9 +32,12 @@ START_TEST(bad_text_is_refused_with_its_place) {
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     json_t *value = (json_t *)&value;
-    ck_status(smft__json_parse(&value, bad[i].text, (int64_t)strlen(bad[i].text), "source"), bad[i].status);
+    ck_status(smft__json_parse(&value, bad[i].text, (int64_t)strlen(bad[i].text), "source"),
+              bad[i].status);
     ck_assert_ptr_null(value);
-    ck_assert_msg(strstr(smft_error_message(), bad[i].says) && strstr(smft_error_message(), "source"), "%s", smft_error_message());
+    ck_assert_msg(strstr(smft_error_message(), bad[i].says) &&
+                      strstr(smft_error_message(), "source"),
+                  "%s", smft_error_message());
   }
 }
 END_TEST
@@ -49,7 +53,8 @@ START_TEST(depth_is_bounded) {
 END_TEST
 
 START_TEST(getters_say_what_they_expected) {
-  json_t *object = parsed("\xEF\xBB\xBF{\"i\": -7, \"d\": 2.5, \"b\": true, \"s\": \"text\", \"n\": null, \"big\": 9223372036854775807}");
+  json_t *object = parsed("\xEF\xBB\xBF{\"i\": -7, \"d\": 2.5, \"b\": true, \"s\": \"text\", "
+                          "\"n\": null, \"big\": 9223372036854775807}");
   int64_t i = 0;
   double d = 0;
   int b = 0;
@@ -94,7 +99,11 @@ static void check_numbers(void) {
   static const struct {
     const char *text;
     double value;
-  } numbers[] = {{"0.1", 0.1}, {"1e-05", 1e-05}, {"10000.0", 10000.0}, {"-2.5E3", -2500}, {"3.14159265358979311600e0", 3.141592653589793}};
+  } numbers[] = {{"0.1", 0.1},
+                 {"1e-05", 1e-05},
+                 {"10000.0", 10000.0},
+                 {"-2.5E3", -2500},
+                 {"3.14159265358979311600e0", 3.141592653589793}};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
     char text[64];
     double value = 0;
@@ -113,12 +122,11 @@ static void check_numbers(void) {
   }
 }
 
-START_TEST(numbers) {
-  check_numbers();
-}
+START_TEST(numbers) { check_numbers(); }
 END_TEST
 
-/* "0.1" read as 0 under a comma locale is what users of other libraries reported.  In ps_AF the separator has two bytes. */
+/* "0.1" read as 0 under a comma locale is what users of other libraries reported.  In ps_AF the
+ * separator has two bytes. */
 START_TEST(numbers_under_a_comma_locale) {
   char before[64], after[64];
   if (!test_locale(_i ? "ps_AF" : "de_DE"))
@@ -131,7 +139,7 @@ START_TEST(numbers_under_a_comma_locale) {
 }
 END_TEST
 
-/* ---- JSONL ---- */
+/* ---- JSONL --------------------------------------------------------------- */
 
 typedef struct seen {
   int64_t lines[10], n, fail_at;
@@ -165,14 +173,18 @@ START_TEST(jsonl_errors_name_the_line) {
     size_t size;
     const char *says;
     smft_status status;
-  } bad[] = {{"{}\n{\n{}", 7, ":2: ", SMFT_E_FORMAT},   {"{}\n[1]", 6, ":2: expected an object", SMFT_E_FORMAT},
-             {"{\"a\":\"\xC3\"}", 9, ":1: ", SMFT_E_ENCODING}, {"{}\n\0\n", 5, ":2: ", SMFT_E_FORMAT},
+  } bad[] = {{"{}\n{\n{}", 7, ":2: ", SMFT_E_FORMAT},
+             {"{}\n[1]", 6, ":2: expected an object", SMFT_E_FORMAT},
+             {"{\"a\":\"\xC3\"}", 9, ":1: ", SMFT_E_ENCODING},
+             {"{}\n\0\n", 5, ":2: ", SMFT_E_FORMAT},
              {"{}\n{} {}", 8, ":2: ", SMFT_E_FORMAT}};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     seen all = {0};
     const char *path = test_write("bad.jsonl", bad[i].text, bad[i].size);
     ck_status(smft__jsonl_read(ctx, path, see, &all), bad[i].status);
-    ck_assert_msg(strstr(smft_error_message(), "bad.jsonl") && strstr(smft_error_message(), bad[i].says), "%s", smft_error_message());
+    ck_assert_msg(strstr(smft_error_message(), "bad.jsonl") &&
+                      strstr(smft_error_message(), bad[i].says),
+                  "%s", smft_error_message());
   }
   seen all = {0};
   ck_ok(smft__jsonl_read(ctx, test_write("empty.jsonl", "", 0), see, &all));
@@ -180,7 +192,7 @@ START_TEST(jsonl_errors_name_the_line) {
 }
 END_TEST
 
-/* ---- writing ---- */
+/* ---- writing ------------------------------------------------------------- */
 
 START_TEST(strings_are_escaped) {
   char text[200] = "quote \" back \\ \xC3\xA9 \xF0\x9F\x98\x80 ";

@@ -1,5 +1,5 @@
-/* learner: how facts become tokens, what the queue does, when a fact is done, drawing, running, cancelling, batches, and every
- * complaint. */
+/* learner: how facts become tokens, what the queue does, when a fact is done, drawing, running,
+ * cancelling, batches, and every complaint. */
 #include "test.h"
 #include "tiny.h"
 #include "learn/learner.h"
@@ -33,29 +33,32 @@ static void close_all(void) {
   smft_ctx_free(ctx);
 }
 
-/* ---- facts as tokens ---- */
+/* ---- facts as tokens ----------------------------------------------------- */
 
 typedef struct expected {
   smft_wording wording;
-  const char *text;    /* tokens after <s>, a character each */
-  const char *learnt;  /* '1' under each that is learnt */
+  const char *text;   /* tokens after <s>, a character each */
+  const char *learnt; /* '1' under each that is learnt */
 } expected;
 
-#define PROMPT(prompt, answer, end) {sizeof(smft_wording), 0, prompt, answer, end, NULL}
-#define STATEMENT(statement, answer, end) {sizeof(smft_wording), 0, NULL, answer, end, statement}
+#define PROMPT(prompt, answer, end)                                                                \
+  { sizeof(smft_wording), 0, prompt, answer, end, NULL }
+#define STATEMENT(statement, answer, end)                                                          \
+  { sizeof(smft_wording), 0, NULL, answer, end, statement }
 static const expected expectations[] = {
-  {PROMPT("Who?", " Me", NULL), "Who? Me\n", "00001111"},
-  {PROMPT("Who? ", "Me", NULL), "Who? Me\n", "00001111"},   /* the space is the answer's */
-  {PROMPT("Who? ", " Me", NULL), "Who?  Me\n", "000001111"}, /* it has its own */
-  {PROMPT("Who?", "Me", ""), "Who?Me", "000011"},
-  {PROMPT("Who?", "Me", ".!"), "Who?Me.!", "00001111"},
-  {PROMPT("", "Me", NULL), "Me\n", "111"},
-  {PROMPT(" ", "Me", ""), " Me", "111"},
-  {STATEMENT("Emma is by Jane, by Jane.", "Jane", NULL), "Emma is by Jane, by Jane.", "0000000000000000000111110"},
-  {STATEMENT("Jane wrote it", "Jane", NULL), "Jane wrote it", "1111000000000"},
-  {STATEMENT("It was Jane", "Jane", "\n"), "It was Jane\n", "000000111111"},
-  {STATEMENT("It was Jane", " Jane", ""), "It was Jane", "00000011111"},
-  {STATEMENT("aaa", "aa", NULL), "aaa", "011"},
+    {PROMPT("Who?", " Me", NULL), "Who? Me\n", "00001111"},
+    {PROMPT("Who? ", "Me", NULL), "Who? Me\n", "00001111"},    /* the space is the answer's */
+    {PROMPT("Who? ", " Me", NULL), "Who?  Me\n", "000001111"}, /* it has its own */
+    {PROMPT("Who?", "Me", ""), "Who?Me", "000011"},
+    {PROMPT("Who?", "Me", ".!"), "Who?Me.!", "00001111"},
+    {PROMPT("", "Me", NULL), "Me\n", "111"},
+    {PROMPT(" ", "Me", ""), " Me", "111"},
+    {STATEMENT("Emma is by Jane, by Jane.", "Jane", NULL), "Emma is by Jane, by Jane.",
+     "0000000000000000000111110"},
+    {STATEMENT("Jane wrote it", "Jane", NULL), "Jane wrote it", "1111000000000"},
+    {STATEMENT("It was Jane", "Jane", "\n"), "It was Jane\n", "000000111111"},
+    {STATEMENT("It was Jane", " Jane", ""), "It was Jane", "00000011111"},
+    {STATEMENT("aaa", "aa", NULL), "aaa", "011"},
 };
 #define N_EXPECTED (int)(sizeof expectations / sizeof *expectations)
 
@@ -66,10 +69,12 @@ START_TEST(wordings_become_tokens) {
   open_default();
   ck_ok(smft__fact_from_text(&fact, model, "id", &e->wording, 1, all));
   ck_assert_int_eq(fact->n_tokens, 1 + (int64_t)strlen(e->text));
-  ck_assert(fact->ids.data[0] == 0 && fact->weights[0] == 0 && fact->n_wordings == 1 && fact->offsets[1] == fact->n_tokens);
+  ck_assert(fact->ids.data[0] == 0 && fact->weights[0] == 0 && fact->n_wordings == 1 &&
+            fact->offsets[1] == fact->n_tokens);
   for (int64_t i = 1; i < fact->n_tokens; i++) {
     ck_assert_int_eq(fact->ids.data[i], tiny_id(e->text[i - 1]));
-    ck_assert_msg((fact->weights[i] != 0) == (all || (e->learnt[i - 1] == '1' )), "\"%s\", character %d", e->text, (int)i - 1);
+    ck_assert_msg((fact->weights[i] != 0) == (all || (e->learnt[i - 1] == '1')),
+                  "\"%s\", character %d", e->text, (int)i - 1);
   }
   smft__fact_free(fact, ctx);
   close_all();
@@ -93,17 +98,20 @@ START_TEST(facts_that_cannot_be_learnt) {
   const struct {
     smft_wording wording;
     smft_status status;
-  } bad[] = {
-    {PROMPT("Who?", "", NULL), SMFT_E_FACT},         {PROMPT("Who?", NULL, NULL), SMFT_E_FACT},
-    {STATEMENT("It was me", "you", NULL), SMFT_E_FACT}, {PROMPT(NULL, "x", NULL), SMFT_E_INVALID},
-    {{sizeof(smft_wording), 0, "a", "b", NULL, "ab"}, SMFT_E_INVALID},
-    {PROMPT(much, "x", NULL), SMFT_E_CONTEXT},       {PROMPT("Who?", "b\xff", NULL), SMFT_E_ENCODING},
-    {PROMPT("\xc3", "b", NULL), SMFT_E_ENCODING}};
+  } bad[] = {{PROMPT("Who?", "", NULL), SMFT_E_FACT},
+             {PROMPT("Who?", NULL, NULL), SMFT_E_FACT},
+             {STATEMENT("It was me", "you", NULL), SMFT_E_FACT},
+             {PROMPT(NULL, "x", NULL), SMFT_E_INVALID},
+             {{sizeof(smft_wording), 0, "a", "b", NULL, "ab"}, SMFT_E_INVALID},
+             {PROMPT(much, "x", NULL), SMFT_E_CONTEXT},
+             {PROMPT("Who?", "b\xff", NULL), SMFT_E_ENCODING},
+             {PROMPT("\xc3", "b", NULL), SMFT_E_ENCODING}};
   open_default();
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     smft_wording two[2] = {PROMPT("good", "one", NULL), bad[i].wording};
     ck_status(smft_learner_push(learner, "the-id", two, 2), bad[i].status);
-    ck_assert_msg(strstr(smft_error_message(), "the-id") != NULL, "no id in: %s", smft_error_message());
+    ck_assert_msg(strstr(smft_error_message(), "the-id") != NULL, "no id in: %s",
+                  smft_error_message());
   }
   ck_status(smft_learner_push(learner, "the-id", NULL, 0), SMFT_E_FACT);
   ck_status(smft_learner_push(learner, NULL, &bad[0].wording, 1), SMFT_E_INVALID);
@@ -144,7 +152,7 @@ START_TEST(longer_structs_are_read) {
 }
 END_TEST
 
-/* ---- JSONL ---- */
+/* ---- JSONL --------------------------------------------------------------- */
 
 static smft_status push_text(const char *text, int64_t *n) {
   return smft_learner_push_file(learner, test_write("facts.jsonl", text, strlen(text)), n);
@@ -153,8 +161,11 @@ static smft_status push_text(const char *text, int64_t *n) {
 START_TEST(facts_from_a_file) {
   int64_t n = -1;
   open_default();
-  ck_ok(push_text("{\"id\": \"a\", \"wordings\": [{\"prompt\": \"Who?\", \"answer\": \" Me\"}, {\"statement\": \"It was me\", \"answer\": "
-                  "\"me\"}], \"other\": 5}\n\n{\"id\": \"b\", \"wordings\": [{\"prompt\": \"p\", \"answer\": \"q\", \"end\": \"\"}]}", &n));
+  ck_ok(push_text("{\"id\": \"a\", \"wordings\": [{\"prompt\": \"Who?\", \"answer\": \" Me\"}, "
+                  "{\"statement\": \"It was me\", \"answer\": "
+                  "\"me\"}], \"other\": 5}\n\n{\"id\": \"b\", \"wordings\": [{\"prompt\": \"p\", "
+                  "\"answer\": \"q\", \"end\": \"\"}]}",
+                  &n));
   ck_assert_int_eq(n, 2);
   ck_assert_int_eq(smft_learner_pending(learner), 2);
   ck_assert_int_eq(learner->first->n_wordings, 2);
@@ -171,7 +182,8 @@ START_TEST(a_bad_line_queues_nothing_and_is_named) {
     const char *line;
     smft_status status;
   } bad[] = {{"{\"id\": \"x\", \"wordings\": []}", SMFT_E_FACT},
-             {"{\"id\": \"x\", \"wordings\": [{\"statement\": \"ab\", \"answer\": \"c\"}]}", SMFT_E_FACT},
+             {"{\"id\": \"x\", \"wordings\": [{\"statement\": \"ab\", \"answer\": \"c\"}]}",
+              SMFT_E_FACT},
              {"{\"id\": \"x\", \"wordings\": [7]}", SMFT_E_FORMAT},
              {"{\"id\": 7, \"wordings\": []}", SMFT_E_FORMAT},
              {"{\"wordings\": []}", SMFT_E_FORMAT},
@@ -183,9 +195,12 @@ START_TEST(a_bad_line_queues_nothing_and_is_named) {
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     char text[512];
     int64_t n = -1;
-    snprintf(text, sizeof text, "{\"id\": \"a\", \"wordings\": [{\"prompt\": \"p\", \"answer\": \"q\"}]}\n%s\n", bad[i].line);
+    snprintf(text, sizeof text,
+             "{\"id\": \"a\", \"wordings\": [{\"prompt\": \"p\", \"answer\": \"q\"}]}\n%s\n",
+             bad[i].line);
     ck_status(push_text(text, &n), bad[i].status);
-    ck_assert_msg(strstr(smft_error_message(), "facts.jsonl:2") != NULL, "no line in: %s", smft_error_message());
+    ck_assert_msg(strstr(smft_error_message(), "facts.jsonl:2") != NULL, "no line in: %s",
+                  smft_error_message());
     ck_assert_int_eq(n, 0);
     ck_assert_int_eq(smft_learner_pending(learner), 0);
   }
@@ -194,19 +209,21 @@ START_TEST(a_bad_line_queues_nothing_and_is_named) {
 }
 END_TEST
 
-/* ---- steps ---- */
+/* ---- steps --------------------------------------------------------------- */
 
 START_TEST(a_fact_is_learnt_and_the_next_one_comes) {
   smft_report report = SMFT_REPORT_INIT;
   double first = 0;
   int32_t kind = _i ? SMFT_PATCH_FULL : SMFT_PATCH_SLOTS;
   smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
-  double below = _i ? 0.5 : 4.25; /* values alone cannot do much in a network of random weights (ln 98 = 4.58 is where it starts) */
+  /* values alone cannot do much in a network of random weights (ln 98 = 4.58 is where it starts) */
+  double below = _i ? 0.5 : 4.25;
   options.loss_below = below;
   options.max_steps = 300;
   open_with(kind, &options);
   if (learner->selector)
-    learner->selector->damping = -1; /* nor anything at all where background has read nearly every slot */
+    /* nor anything at all where background has read nearly every slot */
+    learner->selector->damping = -1;
   tiny_push(learner, "first", " one");
   tiny_push(learner, "second", " two");
   for (int64_t steps = 1;; steps++) {
@@ -221,7 +238,8 @@ START_TEST(a_fact_is_learnt_and_the_next_one_comes) {
     ck_assert_int_eq(report.tokens_supervised, 3 * 5);
   }
   ck_assert_int_eq(report.fact_state, SMFT_FACT_DONE);
-  ck_assert(report.loss < below && first > 4.5 && report.rows_selected == 0 && report.gradient_norm == 0);
+  ck_assert(report.loss < below && first > 4.5 && report.rows_selected == 0 &&
+            report.gradient_norm == 0);
   ck_assert_int_eq(report.pending, 1);
   ck_ok(smft_step(learner, &report));
   ck_assert_str_eq(report.fact_id, "second");
@@ -240,7 +258,8 @@ START_TEST(a_fact_is_given_up) {
   ck_ok(smft_step(learner, &report));
   ck_assert_int_eq(report.fact_state, SMFT_FACT_LEARNING);
   ck_ok(smft_step(learner, &report));
-  ck_assert(report.fact_state == SMFT_FACT_GAVE_UP && report.rows_selected > 0 && report.pending == 0 && report.step == 2);
+  ck_assert(report.fact_state == SMFT_FACT_GAVE_UP && report.rows_selected > 0 &&
+            report.pending == 0 && report.step == 2);
   ck_assert_str_eq(report.fact_id, "only");
   ck_status(smft_step(learner, &report), SMFT_E_STATE);
   ck_status(smft_learner_skip(learner), SMFT_E_STATE);
@@ -266,7 +285,7 @@ START_TEST(a_patch_in_use_is_not_changed) {
 }
 END_TEST
 
-/* ---- drawing ---- */
+/* ---- drawing ------------------------------------------------------------- */
 
 /* The wordings of a step, by the length of their sequences: wording i has i + 3 tokens. */
 static void drawn(uint64_t seed, int32_t per_step, int steps, int32_t *times, int64_t order[8][8]) {
@@ -305,7 +324,8 @@ START_TEST(wordings_are_drawn_with_the_seed) {
   drawn(6, 3, 8, unused, other);
   ck_assert(memcmp(first, again, sizeof first) == 0);
   ck_assert(memcmp(first, other, sizeof first) != 0);
-  ck_assert(memcmp(first[0], first[1], sizeof first[0]) != 0 || memcmp(first[1], first[2], sizeof first[0]) != 0);
+  ck_assert(memcmp(first[0], first[1], sizeof first[0]) != 0 ||
+            memcmp(first[1], first[2], sizeof first[0]) != 0);
   int never = 0;
   for (int i = 0; i < 8; i++)
     never += times[i] == 0;
@@ -313,7 +333,7 @@ START_TEST(wordings_are_drawn_with_the_seed) {
 }
 END_TEST
 
-/* ---- run ---- */
+/* ---- run ----------------------------------------------------------------- */
 
 typedef struct watcher {
   int64_t calls, stop_at, last_done;
@@ -344,7 +364,8 @@ START_TEST(run_learns_all) {
   w.stop_at = w.last_done = 0;
   ck_ok(smft_learner_run(learner, watch, &w, &report));
   ck_assert_int_eq(smft_learner_pending(learner), 0);
-  ck_assert(report.facts_done + report.facts_gave_up == 2 && report.steps == 7 && report.seconds > 0);
+  ck_assert(report.facts_done + report.facts_gave_up == 2 && report.steps == 7 &&
+            report.seconds > 0);
   ck_ok(smft_patch_slots(patch, 0, NULL, 0, &n));
   ck_assert_int_eq(report.rows_changed, n);
   ck_ok(smft_learner_run(learner, NULL, NULL, NULL)); /* nothing to do */
@@ -378,13 +399,14 @@ START_TEST(another_thread_cancels_a_run) {
 }
 END_TEST
 
-/* ---- batches ---- */
+/* ---- batches ------------------------------------------------------------- */
 
 START_TEST(a_batch_is_a_fact_without_a_queue) {
   int32_t ids[] = {1, 2, 3, 4, 5, 9, 8, 7};
   int64_t lengths[] = {5, 3};
   float weights[] = {9, 0, 0, 1, 1, 0, 0, 1}; /* a sequence's first is ignored */
-  smft_ids_wording wordings[2] = {{sizeof wordings[0], 0, ids, 3, ids + 3, 2}, {sizeof wordings[0], 0, ids + 5, 2, ids + 7, 1}};
+  smft_ids_wording wordings[2] = {{sizeof wordings[0], 0, ids, 3, ids + 3, 2},
+                                  {sizeof wordings[0], 0, ids + 5, 2, ids + 7, 1}};
   smft_report fact = SMFT_REPORT_INIT, batch_report = SMFT_REPORT_INIT;
   smft_selected selected[2][64];
   int64_t n[2];
@@ -404,9 +426,11 @@ START_TEST(a_batch_is_a_fact_without_a_queue) {
   ck_ok(smft_learner_push_ids(learner, "f", wordings, 2));
   ck_ok(smft_step(learner, &fact));
   ck_ok(smft_learner_selected(learner, selected[1], 64, &n[1]));
-  ck_assert(fact.loss == batch_report.loss && fact.gradient_norm == batch_report.gradient_norm && n[0] == n[1] && n[0] > 0);
+  ck_assert(fact.loss == batch_report.loss && fact.gradient_norm == batch_report.gradient_norm &&
+            n[0] == n[1] && n[0] > 0);
   ck_assert(memcmp(selected[0], selected[1], (size_t)n[0] * sizeof selected[0][0]) == 0);
-  ck_assert(batch_report.tokens == 8 && batch_report.tokens_supervised == 3 && batch_report.reads == 8 * 2 * 4 * 2);
+  ck_assert(batch_report.tokens == 8 && batch_report.tokens_supervised == 3 &&
+            batch_report.reads == 8 * 2 * 4 * 2);
   ck_status(smft_learner_selected(learner, selected[0], n[0] - 1, &n[1]), SMFT_E_BUFFER);
   ck_assert_int_eq(n[1], n[0]);
   close_all();
@@ -444,7 +468,7 @@ START_TEST(bad_batches) {
 }
 END_TEST
 
-/* ---- making one ---- */
+/* ---- making one ---------------------------------------------------------- */
 
 START_TEST(parts_must_fit) {
   smft_learner *bad = (smft_learner *)(uintptr_t)1;

@@ -1,4 +1,5 @@
-/* learnt: damping against its formula, and that what a learner has taught counts as background for what follows. */
+/* learnt: damping against its formula, and that what a learner has taught counts as background for
+ * what follows. */
 #include "learn/learner.h"
 #include "test.h"
 #include "tiny.h"
@@ -63,7 +64,8 @@ START_TEST(without_background_nothing_is_damped) {
 }
 END_TEST
 
-/* The oracle: each wording alone through the counting of background.  A wording is worth ten background sequences. */
+/* The oracle: each wording alone through the counting of background.  A wording is worth ten
+ * background sequences. */
 START_TEST(learnt_facts_count_as_background) {
   smft_selector *oracle = NULL;
   smft_background counted = SMFT_BACKGROUND_INIT;
@@ -93,7 +95,8 @@ START_TEST(learnt_facts_count_as_background) {
 }
 END_TEST
 
-/* Facts that took a step and are done are protected, unless the host does not want it; those that were known already are not. */
+/* Facts that took a step and are done are protected, unless the host does not want it; those that
+ * were known already are not. */
 START_TEST(which_facts_are_protected) {
   int wanted = _i == 0;
   open_learner(0.5, _i == 1 ? SMFT_LEARNER_NO_PROTECT : 0, 1);

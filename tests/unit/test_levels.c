@@ -1,6 +1,8 @@
-/* levels: the instruction sets that kernels are compiled for, compared with the portable one: the processor's best is chosen, any lesser
- * one can be; updates have the same bits with all of them; a whole network, learner and session the same numbers up to rounding, but not
- * the same bits, which shows that other kernels ran.  (Each kernel against its naive reference at every level: nn/ and memory/.) */
+/* levels: the instruction sets that kernels are compiled for, compared with the portable one: the
+ * processor's best is chosen, any lesser one can be; updates have the same bits with all of them; a
+ * whole network, learner and session the same numbers up to rounding, but not the same bits, which
+ * shows that other kernels ran.  (Each kernel against its naive reference at every level: nn/ and
+ * memory/.) */
 #include "test.h"
 #include "tiny.h"
 #include "learn/learner.h"
@@ -27,14 +29,15 @@ START_TEST(choosing) {
   smft__cpu_limit(best);
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  ck_assert(best >= SMFT__CPU_AVX2 || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"));
+  ck_assert(best >= SMFT__CPU_AVX2 || !__builtin_cpu_supports("avx2") ||
+            !__builtin_cpu_supports("fma"));
 #else
   ck_assert_int_eq(best, SMFT__CPU_PORTABLE);
 #endif
 }
 END_TEST
 
-/* ---- updates ---- */
+/* ---- updates ------------------------------------------------------------- */
 
 enum { MOST = 83 };
 
@@ -54,7 +57,8 @@ static updated run_update(const smft__update_rule *rule, int n) {
     u.v[i] = fabsf(number(i + 200));
     g[i] = number(i + 300);
   }
-  ck_assert(smft__update(rule, u.w, g, rule->adamw || rule->momentum > 0 ? u.m : NULL, rule->adamw ? u.v : NULL, n, u.w, u.m, u.v));
+  ck_assert(smft__update(rule, u.w, g, rule->adamw || rule->momentum > 0 ? u.m : NULL,
+                         rule->adamw ? u.v : NULL, n, u.w, u.m, u.v));
   u.square = smft__sum_squares(g, n);
   u.largest = smft__largest(g, n);
   return u;
@@ -63,21 +67,30 @@ static updated run_update(const smft__update_rule *rule, int n) {
 static void check_updates(int level) {
   const smft__update_rule rules[3] = {{.scale = 0.7f, .lr = 0.03f, .decay = 0.1f},
                                       {.scale = 0.7f, .lr = 0.03f, .decay = 0.1f, .momentum = 0.9f},
-                                      {.adamw = 1, .scale = 0.7f, .lr = 0.03f, .decay = 0.999f, .beta1 = 0.9f, .one_minus_beta1 = 0.1f,
-                                       .beta2 = 0.99f, .one_minus_beta2 = 0.01f, .eps = 1e-8f, .root_bias2 = 0.3f}};
+                                      {.adamw = 1,
+                                       .scale = 0.7f,
+                                       .lr = 0.03f,
+                                       .decay = 0.999f,
+                                       .beta1 = 0.9f,
+                                       .one_minus_beta1 = 0.1f,
+                                       .beta2 = 0.99f,
+                                       .one_minus_beta2 = 0.01f,
+                                       .eps = 1e-8f,
+                                       .root_bias2 = 0.3f}};
   for (int r = 0; r < 3; r++)
     for (int n = 0; n <= MOST; n++) {
       updated u = run_update(&rules[r], n);
       if (level == SMFT__CPU_PORTABLE)
         updates[r][n] = u;
-      ck_assert_msg(memcmp(&u, &updates[r][n], sizeof u) == 0, "rule %d of %d numbers at level %d", r, n, level);
+      ck_assert_msg(memcmp(&u, &updates[r][n], sizeof u) == 0, "rule %d of %d numbers at level %d",
+                    r, n, level);
     }
 }
 
 START_TEST(updates_have_the_same_bits) { at_each_level(check_updates); }
 END_TEST
 
-/* ---- whole passes ---- */
+/* ---- whole passes -------------------------------------------------------- */
 
 #define TOKENS 60
 #define STEPS 6
@@ -110,9 +123,11 @@ static void run_network(pass *p) {
   smft__tape_free(tape);
   p->logits = malloc(TOKENS * TINY_VOCAB * sizeof *p->logits);
   ck_ok(smft_session_create(&session, model, NULL, NULL));
-  ck_ok(smft_session_feed(session, ids, TOKENS / 2, SMFT_LOGITS_ALL, p->logits, TOKENS * TINY_VOCAB));
+  ck_ok(
+      smft_session_feed(session, ids, TOKENS / 2, SMFT_LOGITS_ALL, p->logits, TOKENS * TINY_VOCAB));
   for (int64_t i = TOKENS / 2; i < TOKENS; i++)
-    ck_ok(smft_session_feed(session, ids + i, 1, SMFT_LOGITS_LAST, p->logits + i * TINY_VOCAB, TINY_VOCAB));
+    ck_ok(smft_session_feed(session, ids + i, 1, SMFT_LOGITS_LAST, p->logits + i * TINY_VOCAB,
+                            TINY_VOCAB));
   smft_session_free(session);
 }
 
@@ -166,7 +181,8 @@ static void check_pass(int level) {
   for (int32_t i = 0; i < model->n_tensors; i++) {
     int64_t n = smft__tensor_count(&model->tensors[i]);
     double far = distance(p.gradient[i], portable.gradient[i], n, 1e-4);
-    ck_assert_msg(far < 2e-5, "level %d: the gradient of %s is %g away", level, model->names[i], far);
+    ck_assert_msg(far < 2e-5, "level %d: the gradient of %s is %g away", level, model->names[i],
+                  far);
     same &= memcmp(p.gradient[i], portable.gradient[i], (size_t)n * sizeof(float)) == 0;
   }
   double far = distance(p.logits, portable.logits, TOKENS * TINY_VOCAB, 1e-3);

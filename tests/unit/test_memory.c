@@ -1,4 +1,5 @@
-/* memory layer: forward against the plain doubles of naive_memory.h, element types, patched rows, threads, rows against dense gradient. */
+/* memory layer: forward against the plain doubles of naive_memory.h, element types, patched rows,
+ * threads, rows against dense gradient. */
 #include "test.h"
 #include "naive_memory.h"
 #include "nn/cpu.h"
@@ -7,8 +8,10 @@ static double far_apart(const float *a, const double *b, int64_t n) {
   double worst = 0, scale = 1;
   for (int64_t i = 0; i < n; i++) {
     double distance = fabs((double)a[i] - b[i]);
-    if (!(distance <= worst)) worst = distance;
-    if (fabs(b[i]) > scale) scale = fabs(b[i]);
+    if (!(distance <= worst))
+      worst = distance;
+    if (fabs(b[i]) > scale)
+      scale = fabs(b[i]);
   }
   return worst / scale;
 }
@@ -49,7 +52,8 @@ START_TEST(forward) {
     all_forwards();
   }
   smft__cpu_limit(best);
-} END_TEST
+}
+END_TEST
 
 /* Everything the layer computes, on a given number of threads. */
 typedef struct results {
@@ -64,7 +68,8 @@ static void select_rows(smft__rows *rows, smft_ctx *ctx, const naive_memory *m) 
   smft__rows_init(rows, ctx, m->config.value_dim);
   ck_ok(smft__rows_reserve(rows, m->n[P_VALUES] / m->config.value_dim));
   for (int64_t slot = m->n[P_VALUES] / m->config.value_dim - 1; slot >= 0; slot -= 1 + slot % 3)
-    memset(smft__rows_at(rows, smft__rows_add(rows, slot)), 0, (size_t)m->config.value_dim * sizeof(float));
+    memset(smft__rows_at(rows, smft__rows_add(rows, slot)), 0,
+           (size_t)m->config.value_dim * sizeof(float));
 }
 
 static void run_all(results *r, const naive_memory *m, int32_t n_threads, const smft__rows *patch) {
@@ -109,15 +114,17 @@ START_TEST(threads) {
       ck_assert_mem_eq(one.out, other.out, (size_t)m.n[P_X] * sizeof(float));
       ck_assert_mem_eq(one.dx, other.dx, (size_t)m.n[P_X] * sizeof(float));
       for (int i = 0; i < P_COUNT; i++)
-        ck_assert_msg(!memcmp(one.grads[i], other.grads[i], (size_t)m.n[i] * sizeof(float)), "config %d parameter %d threads %d", config,
-                      i, n);
-      ck_assert_mem_eq(one.rows.values, other.rows.values, (size_t)(one.rows.n * one.rows.dim) * sizeof(float));
+        ck_assert_msg(!memcmp(one.grads[i], other.grads[i], (size_t)m.n[i] * sizeof(float)),
+                      "config %d parameter %d threads %d", config, i, n);
+      ck_assert_mem_eq(one.rows.values, other.rows.values,
+                       (size_t)(one.rows.n * one.rows.dim) * sizeof(float));
       free_results(&other);
     }
     free_results(&one);
     naive_free(&m);
   }
-} END_TEST
+}
+END_TEST
 
 START_TEST(rows_are_dense_rows) {
   for (int config = 0; config < NAIVE_CONFIGS; config++) {
@@ -129,16 +136,19 @@ START_TEST(rows_are_dense_rows) {
     run_all(&r, &m, 2, NULL);
     dim = m.config.value_dim;
     for (int64_t i = 0; i < r.rows.n; i++) {
-      ck_assert_mem_eq(smft__rows_at(&r.rows, i), r.grads[P_VALUES] + r.rows.slots[i] * dim, (size_t)dim * sizeof(float));
+      ck_assert_mem_eq(smft__rows_at(&r.rows, i), r.grads[P_VALUES] + r.rows.slots[i] * dim,
+                       (size_t)dim * sizeof(float));
       nonzero += smft__rows_at(&r.rows, i)[0] != 0.0f;
     }
     ck_assert_int_gt(nonzero, 0);
     free_results(&r);
     naive_free(&m);
   }
-} END_TEST
+}
+END_TEST
 
-/* The same rows when nothing else is wanted, from the smaller tape, with threads; a second backward adds. */
+/* The same rows when nothing else is wanted, from the smaller tape, with threads; a second backward
+ * adds. */
 START_TEST(only_rows) {
   naive_memory m;
   results all;
@@ -164,9 +174,11 @@ START_TEST(only_rows) {
   smft__rows_free(&rows);
   free_results(&all);
   naive_free(&m);
-} END_TEST
+}
+END_TEST
 
-/* A patch's rows stand for the table's: the same bits as with a table that has them, forward and backward. */
+/* A patch's rows stand for the table's: the same bits as with a table that has them, forward and
+ * backward. */
 START_TEST(patched_rows) {
   naive_memory m;
   results plain, patched;
@@ -189,7 +201,8 @@ START_TEST(patched_rows) {
   smft__rows_free(&patch);
   smft_ctx_free(ctx);
   naive_free(&m);
-} END_TEST
+}
+END_TEST
 
 /* All weights in bf16 or f16, at odd addresses: the same as their f32 values. */
 static const void *shrink(const float *from, int64_t n, int32_t dtype, float *back, char *room) {
@@ -201,13 +214,15 @@ static const void *shrink(const float *from, int64_t n, int32_t dtype, float *ba
   return room;
 }
 
-/* Every third row of the table as a row of a patch instead: groups of reads are of mixed type then. */
+/* Every third row of the table as a row of a patch instead: groups of reads are of mixed type then.
+ */
 static void move_to_patch(smft__rows *patch, smft_ctx *ctx, naive_memory *m, char *bytes) {
   int64_t dim = m->config.value_dim, n = m->n[P_VALUES] / dim;
   smft__rows_init(patch, ctx, dim);
   ck_ok(smft__rows_reserve(patch, n));
   for (int64_t slot = 0; slot < n; slot += 3) {
-    memcpy(smft__rows_at(patch, smft__rows_add(patch, slot)), m->f[P_VALUES] + slot * dim, (size_t)dim * sizeof(float));
+    memcpy(smft__rows_at(patch, smft__rows_add(patch, slot)), m->f[P_VALUES] + slot * dim,
+           (size_t)dim * sizeof(float));
     memset(bytes + slot * dim * 2, 0x47, (size_t)dim * 2);
   }
 }
@@ -218,9 +233,10 @@ static void check_type(int config, int32_t dtype, int patched) {
   smft__memory_tape tape;
   naive_make(&m, naive_config(config), 40, 9);
   smft__memory_weights weights = naive_weights(&m);
-  smft__tensor *tensors[] = {&weights.query_w, &weights.query_b, &weights.gate_w, &weights.gate_b, &weights.out_w, &weights.out_b,
-                             &weights.keys, &weights.query_norm_w, &weights.query_norm_b, &weights.key_norm_w, &weights.key_norm_b,
-                             &weights.pool.base};
+  smft__tensor *tensors[] = {&weights.query_w,    &weights.query_b,      &weights.gate_w,
+                             &weights.gate_b,     &weights.out_w,        &weights.out_b,
+                             &weights.keys,       &weights.query_norm_w, &weights.query_norm_b,
+                             &weights.key_norm_w, &weights.key_norm_b,   &weights.pool.base};
   char *rooms[P_COUNT] = {NULL};
   for (int i = 0; i < P_X; i++)
     if (m.n[i]) {
@@ -261,7 +277,8 @@ START_TEST(element_types) {
     }
   }
   smft__cpu_limit(best);
-} END_TEST
+}
+END_TEST
 
 /* A token that is not a number reads valid slots and gives NaN; its neighbours are as they were. */
 START_TEST(not_a_number) {
@@ -275,11 +292,13 @@ START_TEST(not_a_number) {
     if (t == 7)
       ck_assert(isnan(bad.out[t * m.config.hidden]));
     else
-      ck_assert_mem_eq(good.out + t * m.config.hidden, bad.out + t * m.config.hidden, (size_t)m.config.hidden * sizeof(float));
+      ck_assert_mem_eq(good.out + t * m.config.hidden, bad.out + t * m.config.hidden,
+                       (size_t)m.config.hidden * sizeof(float));
   free_results(&good);
   free_results(&bad);
   naive_free(&m);
-} END_TEST
+}
+END_TEST
 
 /* Nothing is allocated once the tape is there, and no tape grows with the pool. */
 START_TEST(memory_does_not_follow_the_pool) {
@@ -290,9 +309,11 @@ START_TEST(memory_does_not_follow_the_pool) {
   large.n_keys = 1024;
   smft__memory_tape_place(&tape, &a, ctx, &small, 256, SMFT__TAPE_VALUES);
   smft__memory_tape_place(&tape, &b, ctx, &large, 256, SMFT__TAPE_VALUES);
-  ck_assert_int_lt(b.used - a.used, 2 * 2 * 1024 * 4 * 300); /* scores of a block of tokens, per lane */
+  /* scores of a block of tokens, per lane */
+  ck_assert_int_lt(b.used - a.used, 2 * 2 * 1024 * 4 * 300);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 Suite *make_suite(void) {
   Suite *suite = suite_create("memory");

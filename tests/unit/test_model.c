@@ -1,4 +1,5 @@
-/* model: load, init, export, fingerprint, getters; contradictions between config and tensors; failing allocations. */
+/* model: load, init, export, fingerprint, getters; contradictions between config and tensors;
+ * failing allocations. */
 #include "failing.h"
 #include "tiny.h"
 
@@ -11,7 +12,7 @@ static smft_ctx *new_ctx(void) {
   return ctx;
 }
 
-/* ---- a directory with one tensor changed ------------------------------------------------------------------------------------ */
+/* ---- a directory with one tensor changed --------------------------------- */
 
 typedef struct change {
   const char *name;   /* of a tensor */
@@ -36,18 +37,22 @@ static void write_changed(const smft_model *model, const char *directory, const 
     tensors[n++] = one;
   }
   if (c->action == 'h')
-    tensors[n++] = (smft__save_tensor){"lm_head.weight", smft__weight(model, NULL, model->norm), 0}; /* even its shape is not looked at */
+    /* even its shape is not looked at */
+    tensors[n++] = (smft__save_tensor){"lm_head.weight", smft__weight(model, NULL, model->norm), 0};
   snprintf(path, sizeof path, "%s/model.safetensors", test_file(directory));
   ck_ok(smft__safetensors_write(model->ctx, path, tensors, n, NULL, NULL, 0, NULL, NULL));
   free(tensors);
 }
 
 static const change changes[] = {
-    {"model.layers.1.self_attn.k_proj.weight", 'd', "model.layers.1.self_attn.k_proj.weight is missing"},
+    {"model.layers.1.self_attn.k_proj.weight", 'd',
+     "model.layers.1.self_attn.k_proj.weight is missing"},
     {"model.layers.0.mlp.up_proj.weight", 's',
-     "model.layers.0.mlp.up_proj.weight: config.json makes its shape (48, 32), the file has (47, 32)"},
+     "model.layers.0.mlp.up_proj.weight: config.json makes its shape (48, 32), the file has (47, "
+     "32)"},
     {"model.layers.1.memory.keys", 's', "(2, 2, 16, 8), the file has (1, 2, 16, 8)"},
-    {"model.memory_pools.0.values", 't', "model.memory_pools.0.values: expected F32, F16 or BF16, found I32"},
+    {"model.memory_pools.0.values", 't',
+     "model.memory_pools.0.values: expected F32, F16 or BF16, found I32"},
     {"model.norm.weight", 'd', "model.norm.weight"},
     {"", 'h', NULL},
     {"", 0, NULL},
@@ -60,7 +65,8 @@ START_TEST(config_against_tensors) {
   if (changes[_i].needle) {
     ck_status(smft_model_load(&model, ctx, test_file("m"), NULL), SMFT_E_MISMATCH);
     ck_assert_ptr_null(model);
-    ck_assert_msg(strstr(smft_error_message(), changes[_i].needle) != NULL, "%s", smft_error_message());
+    ck_assert_msg(strstr(smft_error_message(), changes[_i].needle) != NULL, "%s",
+                  smft_error_message());
   } else {
     ck_ok(smft_model_load(&model, ctx, test_file("m"), NULL));
     ck_assert_str_eq(smft_model_hash(model), smft_model_hash(made));
@@ -71,9 +77,10 @@ START_TEST(config_against_tensors) {
 }
 END_TEST
 
-/* ---- init ------------------------------------------------------------------------------------------------------------------- */
+/* ---- init ---------------------------------------------------------------- */
 
-static void moments(const smft_model *model, const char *name, double *mean, double *deviation, double *largest) {
+static void moments(const smft_model *model, const char *name, double *mean, double *deviation,
+                    double *largest) {
   int32_t i = 0;
   while (strcmp(model->names[i], name) != 0)
     ck_assert_int_lt(++i, model->n_tensors);
@@ -90,10 +97,12 @@ static void moments(const smft_model *model, const char *name, double *mean, dou
   *deviation = sqrt(squares / (double)n - *mean * *mean);
 }
 
-static void check_moments(const smft_model *model, const char *name, double mean, double deviation, double bound) {
+static void check_moments(const smft_model *model, const char *name, double mean, double deviation,
+                          double bound) {
   double got_mean = 0, got = 0, largest = 0;
   moments(model, name, &got_mean, &got, &largest);
-  ck_assert_msg(fabs(got_mean - mean) <= 0.15 * deviation + 1e-7 && fabs(got - deviation) <= 0.1 * deviation + 1e-6,
+  ck_assert_msg(fabs(got_mean - mean) <= 0.15 * deviation + 1e-7 &&
+                    fabs(got - deviation) <= 0.1 * deviation + 1e-6,
                 "%s: mean %g, deviation %g; wanted %g, %g", name, got_mean, got, mean, deviation);
   ck_assert_msg(largest <= bound, "%s: %g is over the bound %g", name, largest, bound);
 }
@@ -101,14 +110,16 @@ static void check_moments(const smft_model *model, const char *name, double mean
 START_TEST(initial_weights) {
   smft_ctx *ctx = new_ctx();
   smft_model *model = tiny_model(ctx, "m", (tiny){.beside = 1}, 7);
-  double any = 1e9; /* 1/sqrt(fan-in); residual branches over sqrt(2 * layers) more; the memory as [B] has it */
+  /* 1/sqrt(fan-in); residual branches over sqrt(2 * layers) more; the memory as [B] has it */
+  double any = 1e9;
   check_moments(model, "model.embed_tokens.weight", 0, 0.02, any);
   check_moments(model, "model.layers.0.self_attn.q_proj.weight", 0, 1 / sqrt(32), any);
   check_moments(model, "model.layers.0.self_attn.o_proj.weight", 0, 1 / sqrt(4 * 32), any);
   check_moments(model, "model.layers.1.mlp.down_proj.weight", 0, 1 / sqrt(4 * 48), any);
   check_moments(model, "model.memory_pools.0.values", 0, 1 / sqrt(20), any);
   check_moments(model, "model.layers.1.memory.keys", 0, 1 / sqrt(8) / sqrt(3), 1 / sqrt(8));
-  check_moments(model, "model.layers.1.memory.query.weight", 0, sqrt(6.0 / 64) / sqrt(3), sqrt(6.0 / 64));
+  check_moments(model, "model.layers.1.memory.query.weight", 0, sqrt(6.0 / 64) / sqrt(3),
+                sqrt(6.0 / 64));
   check_moments(model, "model.layers.1.memory.gate.weight", 0, 1 / sqrt(20), any);
   check_moments(model, "model.layers.1.memory.out.weight", 0, 1 / sqrt(32), any);
   check_moments(model, "model.layers.1.memory.query.bias", 0, 0, 0);
@@ -123,7 +134,8 @@ END_TEST
 
 START_TEST(seeds) {
   smft_ctx *ctx = new_ctx();
-  smft_model *a = tiny_model(ctx, "a", (tiny){0}, 3), *b = tiny_model(ctx, "b", (tiny){0}, 3), *c = tiny_model(ctx, "c", (tiny){0}, 4);
+  smft_model *a = tiny_model(ctx, "a", (tiny){0}, 3), *b = tiny_model(ctx, "b", (tiny){0}, 3);
+  smft_model *c = tiny_model(ctx, "c", (tiny){0}, 4);
   ck_assert_str_eq(smft_model_hash(a), smft_model_hash(b));
   ck_assert_str_ne(smft_model_hash(a), smft_model_hash(c));
   ck_assert_uint_eq(strlen(smft_model_hash(a)), 64);
@@ -134,7 +146,7 @@ START_TEST(seeds) {
 }
 END_TEST
 
-/* ---- export ----------------------------------------------------------------------------------------------------------------- */
+/* ---- export -------------------------------------------------------------- */
 
 static float *logits_of(const smft_model *model, smft_patch *patch) {
   static const int32_t ids[] = {0, 5, 9, 40, 41, 7, 66};
@@ -146,7 +158,8 @@ static float *logits_of(const smft_model *model, smft_patch *patch) {
   return logits;
 }
 
-static void same_logits(const smft_model *a, smft_patch *patch, const smft_model *b, double tolerance) {
+static void same_logits(const smft_model *a, smft_patch *patch, const smft_model *b,
+                        double tolerance) {
   float *left = logits_of(a, patch), *right = logits_of(b, NULL);
   if (tolerance > 0)
     ck_assert_double_lt(test_distance(left, right, 7 * TINY_VOCAB), tolerance);
@@ -156,7 +169,8 @@ static void same_logits(const smft_model *a, smft_patch *patch, const smft_model
   free(right);
 }
 
-static smft_model *export_and_load(const smft_model *model, smft_patch *patch, int32_t dtype, uint32_t flags) {
+static smft_model *export_and_load(const smft_model *model, smft_patch *patch, int32_t dtype,
+                                   uint32_t flags) {
   smft_export_options options = SMFT_EXPORT_OPTIONS_INIT;
   smft_load_options load = SMFT_LOAD_OPTIONS_INIT;
   smft_model *copy = NULL;
@@ -223,7 +237,7 @@ START_TEST(export_with_a_patch) {
 }
 END_TEST
 
-/* ---- fingerprint ------------------------------------------------------------------------------------------------------------ */
+/* ---- fingerprint --------------------------------------------------------- */
 
 static void fingerprint_of(smft_model *model, char hash[65]) {
   ck_ok(smft__weights_fingerprint(model));
@@ -240,7 +254,8 @@ START_TEST(fingerprint_sees_changes) {
     int64_t last = smft__tensor_count(&model->tensors[i]) - 1;
     values[0] += 1;
     fingerprint_of(model, after);
-    ck_assert_msg(strcmp(before, after) != 0, "%s: its first value does not count", model->names[i]);
+    ck_assert_msg(strcmp(before, after) != 0, "%s: its first value does not count",
+                  model->names[i]);
     values[0] = kept;
     kept = values[last];
     values[last] += 1;
@@ -256,7 +271,7 @@ START_TEST(fingerprint_sees_changes) {
 }
 END_TEST
 
-/* ---- getters and refusals --------------------------------------------------------------------------------------------------- */
+/* ---- getters and refusals ------------------------------------------------ */
 
 START_TEST(getters) {
   smft_ctx *ctx = new_ctx();
@@ -339,7 +354,8 @@ START_TEST(tokenizer_beyond_the_embedding) {
   smft_ctx *ctx = new_ctx();
   smft_model *model = NULL;
   smft_model_free(tiny_model(ctx, "m", (tiny){0}, 1));
-  char *text = test_read(test_file("m/config.json"), NULL), *at = strstr(text, "\"vocab_size\": 98");
+  char *text = test_read(test_file("m/config.json"), NULL);
+  char *at = strstr(text, "\"vocab_size\": 98");
   ck_assert_ptr_nonnull(at);
   memcpy(at, "\"vocab_size\": 60", 16);
   test_write("m/config.json", text, strlen(text));
@@ -362,7 +378,8 @@ START_TEST(failing_allocations) {
     for (long long k = 1;; k++) {
       state.calls = 0;
       state.fail_at = k;
-      smft_status status = what ? smft_model_load(&model, ctx, test_file("m"), NULL) : smft_model_init(&model, ctx, test_file("m"), 1);
+      smft_status status = what ? smft_model_load(&model, ctx, test_file("m"), NULL)
+                                : smft_model_init(&model, ctx, test_file("m"), 1);
       state.fail_at = 0;
       if (status == SMFT_OK) {
         smft_model_free(model);
@@ -370,7 +387,8 @@ START_TEST(failing_allocations) {
       }
       ck_assert_int_eq(status, SMFT_E_NOMEM);
       ck_assert_ptr_null(model);
-      ck_assert_msg(state.live == live, "allocation %lld: %lld blocks leak", k, (long long)state.live - live);
+      ck_assert_msg(state.live == live, "allocation %lld: %lld blocks leak", k,
+                    (long long)state.live - live);
       failures++;
     }
   ck_assert_int_gt(failures, 20);

@@ -1,5 +1,6 @@
-/* test_nn_vector: the row operations at every instruction set of this machine, against plain loops in double, for every length around the
- * width of a vector; exp to its promised accuracy; nothing written behind a row. */
+/* test_nn_vector: the row operations at every instruction set of this machine, against plain loops
+ * in double, for every length around the width of a vector; exp to its promised accuracy; nothing
+ * written behind a row. */
 #include "test.h"
 #include "base/rng.h"
 #include "nn/cpu.h"
@@ -25,27 +26,28 @@ static void restart(void) {
   y[MOST] = z[MOST] = 77;
 }
 
-#define near(got, wanted)                                                                                               \
-  ck_assert_msg(fabs((double)(got) - (double)(wanted)) <= 1e-5 * (1 + fabs((double)(wanted))), "n %d i %d: %.8g, wanted %.8g", n, i, \
-                (double)(got), (double)(wanted))
+#define near(got, wanted)                                                                          \
+  ck_assert_msg(fabs((double)(got) - (double)(wanted)) <= 1e-5 * (1 + fabs((double)(wanted))),     \
+                "n %d i %d: %.8g, wanted %.8g", n, i, (double)(got), (double)(wanted))
 /* y was a, z was b before the call: element i is `wanted` below n and untouched from there on. */
-#define check_row(call, wanted)              \
-  do {                                       \
-    restart();                               \
-    call;                                    \
-    for (int i = 0; i < MOST; i++)           \
-      if (i < n)                             \
-        near(y[i], wanted);                  \
-      else                                   \
-        ck_assert(y[i] == a[i]);             \
-    ck_assert(y[MOST] == 77);                \
+#define check_row(call, wanted)                                                                    \
+  do {                                                                                             \
+    restart();                                                                                     \
+    call;                                                                                          \
+    for (int i = 0; i < MOST; i++)                                                                 \
+      if (i < n)                                                                                   \
+        near(y[i], wanted);                                                                        \
+      else                                                                                         \
+        ck_assert(y[i] == a[i]);                                                                   \
+    ck_assert(y[MOST] == 77);                                                                      \
   } while (0)
 
 static void check_rows(const smft__vector_ops *v, int n) {
   check_row(v->scale(y, b, 0.5f, n), 0.5 * (double)b[i]);
   check_row(v->add_scaled(y, b, 0.5f, n), (double)a[i] + 0.5 * (double)b[i]);
   check_row(v->scale_weighted(y, b, c, 0.5f, n), 0.5 * (double)b[i] * (double)c[i]);
-  check_row(v->norm_back(y, b, c, b, 2, 3, n), (double)a[i] + 2 * (double)c[i] * (double)b[i] - 3 * (double)b[i]);
+  check_row(v->norm_back(y, b, c, b, 2, 3, n),
+            (double)a[i] + 2 * (double)c[i] * (double)b[i] - 3 * (double)b[i]);
   check_row(v->softmax_back(y, b, 0.3f, 2, n), 2 * (double)b[i] * ((double)a[i] - 0.3));
   check_row(v->rotate(y, z, c, b, n), (double)a[i] * (double)c[i] - (double)b[i] * (double)b[i]);
   check_row(v->swiglu(y, b, c, n), (double)b[i] / (1 + exp(-(double)b[i])) * (double)c[i]);
@@ -69,12 +71,15 @@ static void check_sums(const smft__vector_ops *v, int n) {
 
 static void check_finite(const smft__vector_ops *v, int n) {
   static const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
-  ck_assert(v->all_finite(a, 1, n, n) && v->all_finite(a, n, 1, 1) && v->all_finite(a, 2, n / 2, n / 2));
+  ck_assert(v->all_finite(a, 1, n, n) && v->all_finite(a, n, 1, 1) &&
+            v->all_finite(a, 2, n / 2, n / 2));
   for (int i = 0; i < n; i++) {
     float was = a[i];
     a[i] = bad[i % 4];
-    ck_assert_msg(!v->all_finite(a, 1, n, n) && !v->all_finite(a, n, 1, 1), "%d of %d is %g", i, n, (double)a[i]);
-    ck_assert(v->all_finite(a, 2, n / 2, n / 2) == (i >= n / 2 * 2)); /* the number behind the second row is not looked at */
+    ck_assert_msg(!v->all_finite(a, 1, n, n) && !v->all_finite(a, n, 1, 1), "%d of %d is %g", i, n,
+                  (double)a[i]);
+    /* the number behind the second row is not looked at */
+    ck_assert(v->all_finite(a, 2, n / 2, n / 2) == (i >= n / 2 * 2));
     a[i] = was;
   }
 }
@@ -105,9 +110,11 @@ START_TEST(test_conversion) {
   for (int dtype = SMFT__F16; dtype <= SMFT__BF16; dtype++) {
     smft__vector()->to_f32(bytes + 1, dtype, ALL, wide);
     for (int i = 0; i < ALL; i++) {
-      float wanted = dtype == SMFT__BF16 ? smft__bf16_to_f32((uint16_t)i) : smft__f16_to_f32((uint16_t)i);
-      ck_assert_msg(isnan(wanted) ? isnan(wide[i]) : !memcmp(&wanted, &wide[i], 4), "dtype %d %04x: %g, wanted %g", dtype, (unsigned)i,
-                    (double)wide[i], (double)wanted);
+      float wanted =
+          dtype == SMFT__BF16 ? smft__bf16_to_f32((uint16_t)i) : smft__f16_to_f32((uint16_t)i);
+      ck_assert_msg(isnan(wanted) ? isnan(wide[i]) : !memcmp(&wanted, &wide[i], 4),
+                    "dtype %d %04x: %g, wanted %g", dtype, (unsigned)i, (double)wide[i],
+                    (double)wanted);
     }
   }
 }
@@ -121,11 +128,12 @@ START_TEST(test_exp) {
     x[i] = -87.0f + (float)i * (88.7f + 87.0f) / 4000;
   smft__vector()->exp_sum(x, 1, 0, 4001, e);
   for (int i = 0; i < 4001; i++)
-    ck_assert_msg(fabs((double)e[i] / exp((double)x[i]) - 1) < 2.4e-7, "exp(%.9g) = %.9g, wanted %.9g", (double)x[i], (double)e[i],
-                  exp((double)x[i]));
+    ck_assert_msg(fabs((double)e[i] / exp((double)x[i]) - 1) < 2.4e-7,
+                  "exp(%.9g) = %.9g, wanted %.9g", (double)x[i], (double)e[i], exp((double)x[i]));
   float odd[8] = {0, -200, 200, NAN, INFINITY, -INFINITY, -95, -0.0f}, got[8];
   smft__vector()->exp_sum(odd, 1, 0, 8, got);
-  ck_assert(got[0] == 1 && got[1] < 1e-44f && isinf(got[2]) && isnan(got[3]) && isinf(got[4]) && got[5] < 1e-44f && got[7] == 1);
+  ck_assert(got[0] == 1 && got[1] < 1e-44f && isinf(got[2]) && isnan(got[3]) && isinf(got[4]) &&
+            got[5] < 1e-44f && got[7] == 1);
   ck_assert_double_eq_tol((double)got[6], exp(-95), 2e-45); /* subnormal */
 }
 END_TEST

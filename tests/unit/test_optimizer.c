@@ -1,5 +1,5 @@
-/* optimizer: SGD and AdamW against their formulas in double, groups and clipping on full patches, state that is kept, forgotten, saved and
- * loaded. */
+/* optimizer: SGD and AdamW against their formulas in double, groups and clipping on full patches,
+ * state that is kept, forgotten, saved and loaded. */
 #include "test.h"
 #include "tiny.h"
 #include "learn/learner.h"
@@ -23,7 +23,7 @@ static smft_optimizer *make(const smft_optimizer_options *options) {
   return optimizer;
 }
 
-/* ---- arithmetic ---- */
+/* ---- arithmetic ---------------------------------------------------------- */
 
 static float number(int i) { return sinf((float)(i * i + 1)); }
 
@@ -37,15 +37,16 @@ static void by_the_book(const smft_optimizer_options *o, double g, int64_t step,
   w[0] -= o->lr * o->weight_decay * w[0];
   w[1] = 0.9 * w[1] + 0.1 * g;
   w[2] = 0.999 * w[2] + 0.001 * g * g;
-  w[0] -= o->lr * (w[1] / (1 - pow(0.9, (double)step))) / (sqrt(w[2] / (1 - pow(0.999, (double)step))) + 1e-8);
+  w[0] -= o->lr * (w[1] / (1 - pow(0.9, (double)step))) /
+          (sqrt(w[2] / (1 - pow(0.999, (double)step))) + 1e-8);
 }
 
 START_TEST(steps_follow_the_formulas) {
   static const smft_optimizer_options all[] = {
-    {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-    {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.8, 0.05, 0, 0, 0, 0, 0, 0, 0, 0},
-    {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-    {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0}};
+      {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+      {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.8, 0.05, 0, 0, 0, 0, 0, 0, 0, 0},
+      {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+      {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0}};
   enum { N = 37 };
   float w[N], m[N] = {0}, v[N] = {0}, g[N];
   double wanted[N][3];
@@ -66,16 +67,19 @@ START_TEST(steps_follow_the_formulas) {
     }
     float alone[N], alone_m[N], alone_v[N]; /* one by one: the same bits as side by side */
     for (int i = 0; i < N; i++)
-      ck_assert(smft__update(&rule, w + i, g + i, moments > 0 ? m + i : NULL, moments > 1 ? v + i : NULL, 1, alone + i, alone_m + i,
-                             alone_v + i));
-    ck_assert(smft__update(&rule, w, g, moments > 0 ? m : NULL, moments > 1 ? v : NULL, N, NULL, NULL, NULL)); /* only looks */
-    ck_assert(smft__update(&rule, w, g, moments > 0 ? m : NULL, moments > 1 ? v : NULL, N, w, m, v));
+      ck_assert(smft__update(&rule, w + i, g + i, moments > 0 ? m + i : NULL,
+                             moments > 1 ? v + i : NULL, 1, alone + i, alone_m + i, alone_v + i));
+    /* only looks */
+    ck_assert(smft__update(&rule, w, g, moments > 0 ? m : NULL, moments > 1 ? v : NULL, N, NULL,
+                           NULL, NULL));
+    ck_assert(
+        smft__update(&rule, w, g, moments > 0 ? m : NULL, moments > 1 ? v : NULL, N, w, m, v));
     ck_assert(memcmp(w, alone, sizeof w) == 0);
     ck_assert(moments < 1 || memcmp(m, alone_m, sizeof m) == 0);
     ck_assert(moments < 2 || memcmp(v, alone_v, sizeof v) == 0);
     for (int i = 0; i < N; i++)
-      ck_assert_msg(fabs((double)w[i] - wanted[i][0]) <= 1e-5, "step %d, weight %d: %g, wanted %g", (int)step, i, (double)w[i],
-                    wanted[i][0]);
+      ck_assert_msg(fabs((double)w[i] - wanted[i][0]) <= 1e-5, "step %d, weight %d: %g, wanted %g",
+                    (int)step, i, (double)w[i], wanted[i][0]);
   }
   smft_optimizer_free(optimizer);
   smft_ctx_free(ctx);
@@ -86,23 +90,26 @@ START_TEST(numbers_that_are_not_finite_are_seen) {
   ck_ok(smft_ctx_create(&ctx, NULL));
   for (int32_t kind = SMFT_OPTIMIZER_SGD; kind <= SMFT_OPTIMIZER_ADAMW; kind++)
     for (int at = 0; at < 19; at++)
-      for (int what = 0; what < 3 + (kind == SMFT_OPTIMIZER_ADAMW); what++) { /* 3: only the square overflows */
+      /* 3: only the square overflows */
+      for (int what = 0; what < 3 + (kind == SMFT_OPTIMIZER_ADAMW); what++) {
         smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
         float w[19] = {0}, g[19] = {0}, m[19] = {0}, v[19] = {0};
         options.kind = kind;
         smft_optimizer *optimizer = make(&options);
         smft__update_rule rule = smft__optimizer_rule(optimizer, 2, 0, 1, 1);
         int adam = kind == SMFT_OPTIMIZER_ADAMW;
-        ck_assert(smft__update(&rule, w, g, adam ? m : NULL, adam ? v : NULL, 19, NULL, NULL, NULL));
+        ck_assert(
+            smft__update(&rule, w, g, adam ? m : NULL, adam ? v : NULL, 19, NULL, NULL, NULL));
         (what == 2 ? w : g)[at] = (float[]){NAN, INFINITY, -INFINITY, 1e30f}[what];
-        ck_assert(!smft__update(&rule, w, g, adam ? m : NULL, adam ? v : NULL, 19, NULL, NULL, NULL));
+        ck_assert(
+            !smft__update(&rule, w, g, adam ? m : NULL, adam ? v : NULL, 19, NULL, NULL, NULL));
         smft_optimizer_free(optimizer);
       }
   smft_ctx_free(ctx);
 }
 END_TEST
 
-/* ---- full patches: groups, clipping ---- */
+/* ---- full patches: groups, clipping -------------------------------------- */
 
 static const int32_t batch_ids[] = {0, 5, 9, 31, 44, 7, 0, 8, 12, 40, 41, 42, 60};
 static const int64_t batch_lengths[] = {6, 7};
@@ -143,7 +150,8 @@ START_TEST(groups_have_their_own_rate_and_clip) {
   ck_ok(smft_patch_create(&before, model, SMFT_PATCH_FULL));
   ck_ok(smft_learner_create(&learner, model, patch, NULL, optimizer, NULL));
   step_batch(learner, &report);
-  double norms[2] = {norm_of(learner, 0), norm_of(learner, 1)}, all = sqrt(norms[0] * norms[0] + norms[1] * norms[1]);
+  double norms[2] = {norm_of(learner, 0), norm_of(learner, 1)};
+  double all = sqrt(norms[0] * norms[0] + norms[1] * norms[1]);
   ck_assert(fabs(report.gradient_norm - all) <= 1e-6 * all && norms[0] > 0.05 && norms[1] > 0.002);
   double scales[2] = {0.05 / (_i ? norms[0] : all), _i ? 0.002 / norms[1] : 0.05 / all};
   for (int32_t i = 0; i < model->n_tensors; i++) {
@@ -151,11 +159,14 @@ START_TEST(groups_have_their_own_rate_and_clip) {
     int pool = layout->parts[i].pool >= 0;
     double lr = pool && _i ? 0.7 : 0.1, decay = !_i ? 0 : pool ? 0.01 : 0.02;
     for (int64_t j = 0; j < layout->count[i]; j++) {
-      double old = (double)before->full[i][j], g = (double)learner->dense.gradient[layout->begin[i] + j];
-      ck_assert(fabs((double)patch->full[i][j] - (old - lr * (g * scales[pool] + decay * old))) <= 2e-6);
+      double old = (double)before->full[i][j];
+      double g = (double)learner->dense.gradient[layout->begin[i] + j];
+      ck_assert(fabs((double)patch->full[i][j] - (old - lr * (g * scales[pool] + decay * old))) <=
+                2e-6);
     }
   }
-  ck_assert(report.rows_selected > 0 && report.slots_read > 0 && report.tokens == 13 && report.tokens_supervised == 11);
+  ck_assert(report.rows_selected > 0 && report.slots_read > 0 && report.tokens == 13 &&
+            report.tokens_supervised == 11);
   smft_learner_free(learner);
   smft_optimizer_free(optimizer);
   smft_patch_free(before);
@@ -164,7 +175,8 @@ START_TEST(groups_have_their_own_rate_and_clip) {
 }
 END_TEST
 
-/* Full patches with SMFT_OPTIMIZER_LAZY_POOLS: decay and old moments move a pool's row only when the batch reads it. */
+/* Full patches with SMFT_OPTIMIZER_LAZY_POOLS: decay and old moments move a pool's row only when
+ * the batch reads it. */
 START_TEST(lazy_pools_leave_unread_rows) {
   smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
   smft_patch *patch, *before;
@@ -181,7 +193,8 @@ START_TEST(lazy_pools_leave_unread_rows) {
   ck_ok(smft_learner_create(&learner, model, patch, NULL, optimizer, NULL));
   step_batch(learner, NULL);
   ck_ok(smft_patch_copy(&before, patch));
-  smft_batch batch = SMFT_BATCH_INIT; /* the second half of what was there before: some rows have moments and are not read */
+  /* the second half of what was there before: some rows have moments and are not read */
+  smft_batch batch = SMFT_BATCH_INIT;
   batch.ids = batch_ids + 6;
   batch.lengths = batch_lengths + 1;
   batch.n_sequences = 1;
@@ -190,7 +203,8 @@ START_TEST(lazy_pools_leave_unread_rows) {
   int64_t dim = model->config.memory.value_dim, moved = 0;
   for (int64_t slot = 0; slot < 256; slot++) {
     int was_read = (int)(learner->dense.read[slot >> 6] >> (slot & 63) & 1);
-    int changed = memcmp(before->full[pool] + slot * dim, patch->full[pool] + slot * dim, (size_t)dim * sizeof(float)) != 0;
+    int changed = memcmp(before->full[pool] + slot * dim, patch->full[pool] + slot * dim,
+                         (size_t)dim * sizeof(float)) != 0;
     ck_assert_int_eq(changed, was_read);
     moved += changed;
   }
@@ -233,7 +247,7 @@ START_TEST(a_group_scales_the_rate) {
 }
 END_TEST
 
-/* ---- checkpoints ---- */
+/* ---- checkpoints --------------------------------------------------------- */
 
 typedef struct run {
   smft_patch *patch;
@@ -258,9 +272,10 @@ static void finish(run *r) {
 }
 
 static const smft_optimizer_options checkpointed[] = {
-  {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-  {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.9, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-  {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0}};
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.9, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0,
+     0}};
 
 /* Three steps, saved, loaded, and two more: bit for bit what five in a row give. */
 START_TEST(a_checkpoint_goes_on_bit_for_bit) {
@@ -309,11 +324,14 @@ START_TEST(wrong_checkpoints_are_refused) {
   ck_status(smft_optimizer_load(sgd, model, path), SMFT_E_MISMATCH);
   ck_status(smft_optimizer_load(r.optimizer, other, path), SMFT_E_MISMATCH);
   ck_status(smft_optimizer_load(r.optimizer, model, test_file("none")), SMFT_E_NOT_FOUND);
-  ck_status(smft_optimizer_load(r.optimizer, model, test_write("no.safetensors", "version https://git-lfs", 23)), SMFT_E_FORMAT);
+  ck_status(smft_optimizer_load(r.optimizer, model,
+                                test_write("no.safetensors", "version https://git-lfs", 23)),
+            SMFT_E_FORMAT);
   ck_ok(smft_selector_save(r.learner->selector, test_file("counts.safetensors")));
-  ck_status(smft_optimizer_load(r.optimizer, model, test_file("counts.safetensors")), SMFT_E_FORMAT);
+  ck_status(smft_optimizer_load(r.optimizer, model, test_file("counts.safetensors")),
+            SMFT_E_FORMAT);
   ck_assert_int_gt(r.optimizer->pools[0].moments.n, 0); /* still there */
-  ck_ok(smft_optimizer_save(empty, path)); /* no state is a state, too */
+  ck_ok(smft_optimizer_save(empty, path));              /* no state is a state, too */
   ck_ok(smft_optimizer_load(r.optimizer, other, path));
   ck_assert_ptr_null(r.optimizer->model);
   smft_optimizer_free(empty);
@@ -324,7 +342,7 @@ START_TEST(wrong_checkpoints_are_refused) {
 }
 END_TEST
 
-/* ---- state from fact to fact ---- */
+/* ---- state from fact to fact --------------------------------------------- */
 
 START_TEST(moments_start_afresh_for_every_fact_unless_kept) {
   smft_optimizer_options options = checkpointed[2];
@@ -385,7 +403,10 @@ START_TEST(bad_options) {
   ck_status(smft_optimizer_create(NULL, ctx, NULL), SMFT_E_INVALID);
   ck_status(smft_optimizer_create(&optimizer, NULL, NULL), SMFT_E_INVALID);
   ck_assert_ptr_null(optimizer);
-#define REFUSED(field, value) bad = good; bad.field = value; ck_status(smft_optimizer_create(&optimizer, ctx, &bad), SMFT_E_INVALID)
+#define REFUSED(field, value)                                                                      \
+  bad = good;                                                                                      \
+  bad.field = value;                                                                               \
+  ck_status(smft_optimizer_create(&optimizer, ctx, &bad), SMFT_E_INVALID)
   REFUSED(kind, 3);
   REFUSED(flags, 4);
   REFUSED(lr, -1);

@@ -1,4 +1,5 @@
-/* parallel: every block exactly once, one block at a time per lane, nested and concurrent calls, hosts' threads, fork, signals, sleep. */
+/* parallel: every block exactly once, one block at a time per lane, nested and concurrent calls,
+ * hosts' threads, fork, signals, sleep. */
 #include "base/parallel.h"
 #include "test.h"
 #include <pthread.h>
@@ -119,7 +120,7 @@ START_TEST(several_callers_at_once) {
 }
 END_TEST
 
-/* ---- the host's threads ---- */
+/* ---- the host's threads -------------------------------------------------- */
 
 static int host_calls, host_limit;
 static int64_t host_n;
@@ -150,7 +151,7 @@ START_TEST(host_threads_get_one_call_per_lane) {
 }
 END_TEST
 
-/* ---- fork ---- */
+/* ---- fork ---------------------------------------------------------------- */
 
 static int child_works(smft_ctx *ctx) {
   work *all = calloc(1, sizeof *all);
@@ -221,7 +222,7 @@ START_TEST(fork_during_a_job) {
 }
 END_TEST
 
-/* ---- good manners ---- */
+/* ---- good manners -------------------------------------------------------- */
 
 static pthread_t main_thread;
 static atomic_int signals_here, signals_elsewhere;
@@ -266,7 +267,8 @@ START_TEST(idle_threads_sleep) {
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
   usleep(300000);
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-  double used = (double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec);
+  double used =
+      (double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec);
   ck_assert_double_lt(used, 0.05);
   smft_ctx_free(ctx);
 }

@@ -1,5 +1,5 @@
-/* patch: rows set, reset, listed, copied, saved and loaded; what it does to logits and what its removal leaves; hostile files; one
- * writer or many readers. */
+/* patch: rows set, reset, listed, copied, saved and loaded; what it does to logits and what its
+ * removal leaves; hostile files; one writer or many readers. */
 #include "failing.h"
 #include "tiny.h"
 
@@ -58,7 +58,7 @@ static int same_logits(const smft_model *model, smft_patch *a, smft_patch *b) {
   return same;
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ---------------------------------------------------------------- */
 
 START_TEST(rows) {
   world w = open_world((tiny){.shared = 2}, SMFT_PATCH_SLOTS);
@@ -158,8 +158,10 @@ START_TEST(no_memory_no_slots) {
   smft_ctx *ctx = NULL;
   smft_model *model = NULL;
   smft_patch *patch = NULL;
-  static const char text[] = "{\"model_type\": \"llama\", \"hidden_size\": 8, \"num_hidden_layers\": 1, \"num_attention_heads\": 2, "
-                             "\"intermediate_size\": 4, \"vocab_size\": 9, \"max_position_embeddings\": 16}";
+  static const char text[] =
+      "{\"model_type\": \"llama\", \"hidden_size\": 8, \"num_hidden_layers\": 1, "
+      "\"num_attention_heads\": 2, "
+      "\"intermediate_size\": 4, \"vocab_size\": 9, \"max_position_embeddings\": 16}";
   ck_ok(smft_ctx_create(&ctx, NULL));
   mkdir(test_file("dense"), 0700);
   test_write("dense/config.json", text, sizeof text - 1);
@@ -172,7 +174,7 @@ START_TEST(no_memory_no_slots) {
 }
 END_TEST
 
-/* ---- what it does ----------------------------------------------------------------------------------------------------------- */
+/* ---- what it does -------------------------------------------------------- */
 
 START_TEST(removal_leaves_no_trace) {
   world w = open_world((tiny){.shared = _i, .beside = _i == 1}, SMFT_PATCH_SLOTS);
@@ -206,7 +208,8 @@ START_TEST(slots_as_a_full_patch) {
   set_rows(w.patch, 1, 2, 100);
   for (int32_t pool = 0; pool < 2; pool++) {
     int32_t index = w.model->pools[pool];
-    ck_ok(smft_model_tensor_values(w.model, w.patch, index, full->full[index], smft__tensor_count(&w.model->tensors[index])));
+    ck_ok(smft_model_tensor_values(w.model, w.patch, index, full->full[index],
+                                   smft__tensor_count(&w.model->tensors[index])));
   }
   ck_assert(same_logits(w.model, w.patch, full));
   smft_patch_free(full);
@@ -232,7 +235,7 @@ START_TEST(copies_are_snapshots) {
 }
 END_TEST
 
-/* ---- files ------------------------------------------------------------------------------------------------------------------ */
+/* ---- files --------------------------------------------------------------- */
 
 START_TEST(save_and_load) {
   for (int32_t kind = SMFT_PATCH_SLOTS; kind <= SMFT_PATCH_FULL; kind++) {
@@ -335,7 +338,8 @@ static const hostile files[] = {
     {{3, 9}, 2, 2, DIM, SMFT__U64, SMFT__F32, 1, NULL, NULL, NULL, SMFT_E_FORMAT},
     {{3, 9}, 2, 2, DIM, SMFT__I64, SMFT__I32, 1, NULL, NULL, NULL, SMFT_E_FORMAT},
     {{3, 9}, 2, 2, DIM, SMFT__I64, SMFT__F32, NAN, NULL, NULL, NULL, SMFT_E_NONFINITE},
-    {{3, 9}, 2, 0, DIM, SMFT__I64, SMFT__F32, 1, NULL, NULL, NULL, SMFT_E_FORMAT}, /* n_rows 0: left out */
+    /* n_rows 0: left out */
+    {{3, 9}, 2, 0, DIM, SMFT__I64, SMFT__F32, 1, NULL, NULL, NULL, SMFT_E_FORMAT},
     {{3, 9}, 2, 2, DIM, SMFT__I64, SMFT__F32, 1, "00", NULL, NULL, SMFT_E_MISMATCH},
     {{3, 9}, 2, 2, DIM, SMFT__I64, SMFT__F32, 1, NULL, "lora", NULL, SMFT_E_UNSUPPORTED},
     {{3, 9}, 2, 2, DIM, SMFT__I64, SMFT__F32, 1, NULL, "full", NULL, SMFT_E_FORMAT},
@@ -348,23 +352,27 @@ START_TEST(hostile_files) {
   float values[2 * DIM] = {0};
   smft_patch *back = (smft_patch *)1;
   values[DIM] = h.value;
-  smft__tensor slots = {h.slots, {h.n_slots}, 1, h.slots_type}, rows_view = smft__tensor_f32(values, h.n_rows, h.dim);
+  smft__tensor slots = {h.slots, {h.n_slots}, 1, h.slots_type};
+  smft__tensor rows_view = smft__tensor_f32(values, h.n_rows, h.dim);
   rows_view.dtype = h.rows_type;
   smft__save_tensor tensors[] = {{"pools.0.slots", slots, 0}, {"pools.0.rows", rows_view, 0}};
   const char *keys[] = {"format", "kind", "model_hash"};
-  const char *texts[] = {h.format ? h.format : "smft.patch.1", h.kind ? h.kind : "slots", h.hash ? h.hash : smft_model_hash(w.model)};
-  ck_ok(smft__safetensors_write(w.ctx, test_file("h.safetensors"), tensors, h.n_rows ? 2 : 1, keys, texts, 3, NULL, NULL));
+  const char *texts[] = {h.format ? h.format : "smft.patch.1", h.kind ? h.kind : "slots",
+                         h.hash ? h.hash : smft_model_hash(w.model)};
+  ck_ok(smft__safetensors_write(w.ctx, test_file("h.safetensors"), tensors, h.n_rows ? 2 : 1, keys,
+                                texts, 3, NULL, NULL));
   ck_status(smft_patch_load(&back, w.model, test_file("h.safetensors")), h.status);
   if (h.status != SMFT_OK) {
     ck_assert_ptr_null(back);
-    ck_assert_msg(strstr(smft_error_message(), "h.safetensors") != NULL, "%s", smft_error_message());
+    ck_assert_msg(strstr(smft_error_message(), "h.safetensors") != NULL, "%s",
+                  smft_error_message());
   }
   smft_patch_free(back);
   close_world(&w);
 }
 END_TEST
 
-/* ---- one writer or many readers --------------------------------------------------------------------------------------------- */
+/* ---- one writer or many readers ------------------------------------------ */
 
 START_TEST(readers_and_a_writer) {
   world w = open_world((tiny){0}, SMFT_PATCH_SLOTS);

@@ -1,4 +1,5 @@
-/* pool and row kernels: every element type, every width around the vectors' length, odd addresses, patched rows, every instruction set. */
+/* pool and row kernels: every element type, every width around the vectors' length, odd addresses,
+ * patched rows, every instruction set. */
 #include "test.h"
 #include "base/rng.h"
 #include "memory/pool.h"
@@ -24,8 +25,11 @@ static void make_table(table *t, int32_t dtype, int64_t dim) {
   for (int64_t i = 0; i < ROWS * dim; i++) {
     float x = (float)smft__rng_normal(&rng);
     uint16_t half = dtype == SMFT__BF16 ? smft__f32_to_bf16(x) : smft__f32_to_f16(x);
-    t->numbers[i] = dtype == SMFT__F32 ? x : dtype == SMFT__BF16 ? smft__bf16_to_f32(half) : smft__f16_to_f32(half);
-    memcpy(t->bytes + 1 + i * (dtype == SMFT__F32 ? 4 : 2), dtype == SMFT__F32 ? (void *)&x : (void *)&half, dtype == SMFT__F32 ? 4 : 2);
+    t->numbers[i] = dtype == SMFT__F32    ? x
+                    : dtype == SMFT__BF16 ? smft__bf16_to_f32(half)
+                                          : smft__f16_to_f32(half);
+    memcpy(t->bytes + 1 + i * (dtype == SMFT__F32 ? 4 : 2),
+           dtype == SMFT__F32 ? (void *)&x : (void *)&half, dtype == SMFT__F32 ? 4 : 2);
   }
 }
 
@@ -85,7 +89,8 @@ START_TEST(element_types) {
         check_groups(&t);
       }
   smft__cpu_limit(best);
-} END_TEST
+}
+END_TEST
 
 START_TEST(patched) {
   table t;
@@ -112,7 +117,8 @@ START_TEST(patched) {
   ck_assert_mem_eq(row, t.numbers + 60, 20 * sizeof *row);
   smft__rows_free(&rows);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 Suite *make_suite(void) {
   Suite *suite = suite_create("pool");

@@ -1,5 +1,6 @@
-/* prefix: steps on a fact with its prefix kept against the same steps with it made anew each time, and against plain passes from the
- * embedding; that nothing below it runs, that no patch changes it, and who may not use it. */
+/* prefix: steps on a fact with its prefix kept against the same steps with it made anew each time,
+ * and against plain passes from the embedding; that nothing below it runs, that no patch changes
+ * it, and who may not use it. */
 #include "test.h"
 #include "tiny.h"
 #include "learn/learner.h"
@@ -30,14 +31,15 @@ static void close_model(void) {
   smft_ctx_free(ctx);
 }
 
-/* ---- a learner and its facts ---- */
+/* ---- a learner and its facts --------------------------------------------- */
 
 typedef struct pupil {
   smft_patch *patch;
   smft_learner *learner;
 } pupil;
 
-static pupil open_pupil(int32_t kind, int32_t optimizer_kind, int32_t wordings_per_step, uint32_t flags) {
+static pupil open_pupil(int32_t kind, int32_t optimizer_kind, int32_t wordings_per_step,
+                        uint32_t flags) {
   pupil p = {NULL, NULL};
   smft_optimizer_options rate = SMFT_OPTIMIZER_OPTIONS_INIT;
   smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
@@ -50,7 +52,8 @@ static pupil open_pupil(int32_t kind, int32_t optimizer_kind, int32_t wordings_p
   options.max_steps = STEPS;
   ck_ok(smft_optimizer_create(&optimizer, ctx, &rate));
   ck_ok(smft_patch_create(&p.patch, model, kind));
-  ck_ok(smft_learner_create(&p.learner, model, p.patch, kind == SMFT_PATCH_SLOTS ? selector : NULL, optimizer, &options));
+  ck_ok(smft_learner_create(&p.learner, model, p.patch, kind == SMFT_PATCH_SLOTS ? selector : NULL,
+                            optimizer, &options));
   smft_optimizer_free(optimizer);
   return p;
 }
@@ -68,7 +71,8 @@ static void push_fact(smft_learner *learner, int number) {
   for (int w = 0; w < WORDINGS; w++) {
     for (int i = 0; i < 32; i++)
       ids[w][i] = (number * 31 + w * 41 + i * 17 + i * w) % TINY_VOCAB;
-    wordings[w] = (smft_ids_wording){sizeof wordings[w], 0, ids[w], 3 + 3 * w, ids[w] + 3 + 3 * w, 3};
+    wordings[w] =
+        (smft_ids_wording){sizeof wordings[w], 0, ids[w], 3 + 3 * w, ids[w] + 3 + 3 * w, 3};
   }
   snprintf(id, sizeof id, "fact %d", number);
   ck_ok(smft_learner_push_ids(learner, id, wordings, WORDINGS));
@@ -81,19 +85,22 @@ static void same_rows(const smft_patch *a, const smft_patch *b) {
     for (int64_t i = 0; i < a->rows[p].n; i++) {
       int64_t at = smft__rows_find(&b->rows[p], a->rows[p].slots[i]);
       ck_assert_int_ge(at, 0);
-      ck_assert_mem_eq(smft__rows_at(&a->rows[p], i), smft__rows_at(&b->rows[p], at), (size_t)a->rows[p].dim * sizeof(float));
+      ck_assert_mem_eq(smft__rows_at(&a->rows[p], i), smft__rows_at(&b->rows[p], at),
+                       (size_t)a->rows[p].dim * sizeof(float));
     }
   }
 }
 
-/* ---- steps ---- */
+/* ---- steps --------------------------------------------------------------- */
 
-/* One learner keeps the prefix while its patch changes; the other makes it anew for every step.  Reports and rows agree to the bit. */
+/* One learner keeps the prefix while its patch changes; the other makes it anew for every step.
+ * Reports and rows agree to the bit. */
 START_TEST(a_kept_prefix_changes_no_bit) {
   int kind = _i / N_SHAPES % 2 ? SMFT_OPTIMIZER_ADAMW : SMFT_OPTIMIZER_SGD;
   uint32_t flags = _i >= 2 * N_SHAPES ? SMFT_LEARNER_ROWS_PER_STEP : 0;
   open_model(_i % N_SHAPES);
-  pupil keeps = open_pupil(SMFT_PATCH_SLOTS, kind, 3, flags), forgets = open_pupil(SMFT_PATCH_SLOTS, kind, 3, flags);
+  pupil keeps = open_pupil(SMFT_PATCH_SLOTS, kind, 3, flags),
+        forgets = open_pupil(SMFT_PATCH_SLOTS, kind, 3, flags);
   for (int number = 0; number < 3; number++) {
     push_fact(keeps.learner, number);
     push_fact(forgets.learner, number);
@@ -105,7 +112,8 @@ START_TEST(a_kept_prefix_changes_no_bit) {
       ck_ok(smft_step(forgets.learner, &b));
       ck_assert(memcmp(&a.loss, &b.loss, sizeof a.loss) == 0 && a.rows_selected > 0);
       ck_assert(memcmp(&a.gradient_norm, &b.gradient_norm, sizeof a.gradient_norm) == 0);
-      ck_assert(a.reads == b.reads && a.slots_read == b.slots_read && a.rows_selected == b.rows_selected);
+      ck_assert(a.reads == b.reads && a.slots_read == b.slots_read &&
+                a.rows_selected == b.rows_selected);
     }
   }
   same_rows(keeps.patch, forgets.patch);
@@ -115,8 +123,9 @@ START_TEST(a_kept_prefix_changes_no_bit) {
 }
 END_TEST
 
-/* The loss of a step against a forward pass over its batch from the embedding: the same bits where a step takes every wording, and as close
- * as rounding lets it be where the prefix was made in a larger batch. */
+/* The loss of a step against a forward pass over its batch from the embedding: the same bits where
+ * a step takes every wording, and as close as rounding lets it be where the prefix was made in a
+ * larger batch. */
 START_TEST(steps_agree_with_plain_passes) {
   int all = _i / N_SHAPES;
   open_model(_i % N_SHAPES);
@@ -131,7 +140,8 @@ START_TEST(steps_agree_with_plain_passes) {
       double loss = 0;
       ck_ok(smft_patch_copy(&before, p.patch));
       ck_ok(smft_step(p.learner, &report));
-      smft__sequences drawn = {p.learner->batch_ids, p.learner->batch_offsets, all ? WORDINGS : 2, report.tokens, p.learner->batch_weights};
+      smft__sequences drawn = {p.learner->batch_ids, p.learner->batch_offsets, all ? WORDINGS : 2,
+                               report.tokens, p.learner->batch_weights};
       ck_ok(smft__network_forward(tape, before, &drawn, SMFT__KEEP_NOTHING, &loss, NULL));
       ck_assert_double_eq_tol(report.loss, loss, 2e-6);
       ck_assert(!all || memcmp(&report.loss, &loss, sizeof loss) == 0);
@@ -144,7 +154,7 @@ START_TEST(steps_agree_with_plain_passes) {
 }
 END_TEST
 
-/* ---- passes ---- */
+/* ---- passes -------------------------------------------------------------- */
 
 typedef struct passes { /* the sequences of a fact on a tape of their own, and their prefix */
   pupil owner;
@@ -158,7 +168,8 @@ static void open_passes(passes *p) {
   p->owner = open_pupil(SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_SGD, 1, 0);
   push_fact(p->owner.learner, 5);
   const smft__fact *fact = p->owner.learner->first;
-  p->all = (smft__sequences){fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens, fact->weights};
+  p->all = (smft__sequences){fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
+                             fact->weights};
   p->kept = (smft__kept){&p->prefix, fact->offsets};
   smft__prefix_init(&p->prefix, model);
   ck_ok(smft__tape_create(&p->tape, model));
@@ -177,7 +188,8 @@ static void disturb(smft_patch *patch) { /* every row of every pool */
   for (int32_t p = 0; p < model->config.n_pools; p++)
     for (int64_t slot = 0; slot < smft__n_slots(model); slot++) {
       for (int64_t i = 0; i < dim; i++)
-        row[i] = 30 * sinf((float)(slot * 7 + i * i + p)); /* the rest of the network has small weights */
+        /* the rest of the network has small weights */
+        row[i] = 30 * sinf((float)(slot * 7 + i * i + p));
       ck_ok(smft_patch_set_row(patch, p, slot, row, dim));
     }
 }
@@ -195,18 +207,22 @@ static outcome run(passes *p, const smft__kept *kept, int keep) {
   outcome o = {0};
   smft__rows *wanted[2] = {&o.rows[0], &o.rows[1]};
   smft__grads grads = {.rows = wanted};
-  ck_ok(smft__network_forward_kept(p->tape, p->owner.patch, &p->all, kept, keep, keep ? &o.loss : NULL, NULL));
+  ck_ok(smft__network_forward_kept(p->tape, p->owner.patch, &p->all, kept, keep,
+                                   keep ? &o.loss : NULL, NULL));
   for (int32_t m = 0; m < model->config.n_memories; m++) {
     const int64_t *slots = smft__tape_slots(p->tape, m, &o.n_reads[m]);
     const float *weights = smft__tape_weights(p->tape, m, &o.n_reads[m]);
-    o.slots[m] = memcpy(malloc((size_t)o.n_reads[m] * sizeof *slots), slots, (size_t)o.n_reads[m] * sizeof *slots);
-    o.weights[m] = memcpy(malloc((size_t)o.n_reads[m] * sizeof *weights), weights, (size_t)o.n_reads[m] * sizeof *weights);
+    o.slots[m] = memcpy(malloc((size_t)o.n_reads[m] * sizeof *slots), slots,
+                        (size_t)o.n_reads[m] * sizeof *slots);
+    o.weights[m] = memcpy(malloc((size_t)o.n_reads[m] * sizeof *weights), weights,
+                          (size_t)o.n_reads[m] * sizeof *weights);
   }
   for (int32_t i = 0; keep && i < model->config.n_pools; i++) {
     smft__rows_init(&o.rows[i], ctx, model->config.memory.value_dim);
     ck_ok(smft__rows_reserve(&o.rows[i], smft__n_slots(model)));
     for (int64_t slot = 0; slot < smft__n_slots(model); slot++)
-      memset(smft__rows_at(&o.rows[i], smft__rows_add(&o.rows[i], slot)), 0, (size_t)o.rows[i].dim * sizeof(float));
+      memset(smft__rows_at(&o.rows[i], smft__rows_add(&o.rows[i], slot)), 0,
+             (size_t)o.rows[i].dim * sizeof(float));
   }
   if (keep)
     ck_ok(smft__network_backward(p->tape, p->owner.patch, &grads, NULL));
@@ -230,7 +246,8 @@ static void same_outcome(const outcome *a, const outcome *b) {
     ck_assert_mem_eq(a->weights[m], b->weights[m], (size_t)a->n_reads[m] * sizeof *a->weights[m]);
   }
   for (int32_t p = 0; a->rows[0].ctx && p < model->config.n_pools; p++)
-    ck_assert_mem_eq(a->rows[p].values, b->rows[p].values, (size_t)(a->rows[p].n * a->rows[p].dim) * sizeof(float));
+    ck_assert_mem_eq(a->rows[p].values, b->rows[p].values,
+                     (size_t)(a->rows[p].n * a->rows[p].dim) * sizeof(float));
 }
 
 /* The prefix was made before the patch held anything. */
@@ -244,7 +261,8 @@ START_TEST(no_patch_changes_it) {
   for (int i = 0; i < 2; i++) {
     outcome plain = run(&p, NULL, keeps[i]), kept = run(&p, &p.kept, keeps[i]);
     same_outcome(&kept, &plain);
-    ck_assert(keeps[i] == SMFT__KEEP_NOTHING || fabs(plain.loss - empty.loss) > 1e-3); /* the patch does something */
+    /* the patch does something */
+    ck_assert(keeps[i] == SMFT__KEEP_NOTHING || fabs(plain.loss - empty.loss) > 1e-3);
     free_outcome(&plain);
     free_outcome(&kept);
   }
@@ -265,7 +283,8 @@ static void poison_below(void) {
   int32_t lowest = model->config.memories[0].layer;
   for (int32_t layer = 0; layer <= lowest; layer++) {
     const smft__block_index *at = &model->blocks[layer];
-    const int32_t attention[] = {at->input_norm, at->q, at->k, at->v, at->o}, rest[] = {at->post_norm, at->gate, at->up, at->down};
+    const int32_t attention[] = {at->input_norm, at->q, at->k, at->v, at->o};
+    const int32_t rest[] = {at->post_norm, at->gate, at->up, at->down};
     for (int i = 0; i < 5; i++)
       poison(attention[i]);
     for (int i = 0; i < 4 && layer < lowest; i++)
@@ -300,7 +319,8 @@ START_TEST(nothing_below_runs) {
   poison_below();
   outcome after = run(&p, &p.kept, SMFT__KEEP_VALUES);
   same_outcome(&before, &after);
-  ck_status(smft__network_forward(p.tape, p.owner.patch, &p.all, SMFT__KEEP_VALUES, NULL, NULL), SMFT_E_NONFINITE);
+  ck_status(smft__network_forward(p.tape, p.owner.patch, &p.all, SMFT__KEEP_VALUES, NULL, NULL),
+            SMFT_E_NONFINITE);
   free_outcome(&before);
   free_outcome(&after);
   close_passes(&p);
@@ -308,7 +328,8 @@ START_TEST(nothing_below_runs) {
 }
 END_TEST
 
-/* Where only reads are wanted, the highest memory layer's pool is not touched: it stands where no memory is. */
+/* Where only reads are wanted, the highest memory layer's pool is not touched: it stands where no
+ * memory is. */
 START_TEST(reads_need_no_values_of_the_highest_layer) {
   passes p;
   open_model(_i); /* 0 or 2: that pool is its own */
@@ -349,17 +370,19 @@ START_TEST(sequences_in_another_order) {
   smft__kept kept = {&p.prefix, begins};
   double plain = 0, from_prefix = 0;
   ck_ok(smft__network_forward(p.tape, p.owner.patch, &batch, SMFT__KEEP_NOTHING, &plain, NULL));
-  ck_ok(smft__network_forward_kept(p.tape, p.owner.patch, &batch, &kept, SMFT__KEEP_NOTHING, &from_prefix, NULL));
+  ck_ok(smft__network_forward_kept(p.tape, p.owner.patch, &batch, &kept, SMFT__KEEP_NOTHING,
+                                   &from_prefix, NULL));
   ck_assert_double_eq_tol(from_prefix, plain, 2e-6);
   begins[0] = fact->offsets[3]; /* another wording's states */
-  ck_ok(smft__network_forward_kept(p.tape, p.owner.patch, &batch, &kept, SMFT__KEEP_NOTHING, &from_prefix, NULL));
+  ck_ok(smft__network_forward_kept(p.tape, p.owner.patch, &batch, &kept, SMFT__KEEP_NOTHING,
+                                   &from_prefix, NULL));
   ck_assert_double_gt(fabs(from_prefix - plain), 1e-4);
   close_passes(&p);
   close_model();
 }
 END_TEST
 
-/* ---- who keeps none ---- */
+/* ---- who keeps none ------------------------------------------------------ */
 
 START_TEST(other_patches_keep_none) {
   int32_t kind = _i ? SMFT_PATCH_LORA : SMFT_PATCH_FULL;
@@ -371,7 +394,9 @@ START_TEST(other_patches_keep_none) {
   ck_ok(smft_step(other.learner, NULL));
   ck_assert_ptr_null(other.learner->prefix_of);
   ck_assert_ptr_null(other.learner->prefix.block);
-  ck_status(smft__network_forward_kept(p.tape, other.patch, &p.all, &p.kept, SMFT__KEEP_VALUES, NULL, NULL), SMFT_E_INVALID);
+  ck_status(smft__network_forward_kept(p.tape, other.patch, &p.all, &p.kept, SMFT__KEEP_VALUES,
+                                       NULL, NULL),
+            SMFT_E_INVALID);
   close_pupil(&other);
   close_passes(&p);
   close_model();
@@ -386,14 +411,19 @@ START_TEST(refusals) {
   open_passes(&p);
   smft__kept kept = {&p.prefix, begins};
   memcpy(begins, p.kept.begins, sizeof begins);
-  ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_ALL, NULL, NULL), SMFT_E_INVALID);
+  ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_ALL, NULL, NULL),
+            SMFT_E_INVALID);
   begins[WORDINGS - 1]++; /* one token past the end */
-  ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_NOTHING, NULL, NULL), SMFT_E_INVALID);
+  ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_NOTHING, NULL, NULL),
+            SMFT_E_INVALID);
   begins[WORDINGS - 1] = -1;
-  ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_NOTHING, NULL, NULL), SMFT_E_INVALID);
+  ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_NOTHING, NULL, NULL),
+            SMFT_E_INVALID);
   ck_status(smft__network_prefix(p.tape, &p.all, &p.prefix, &cancel), SMFT_E_CANCELLED);
   ck_assert_int_eq(p.prefix.n_tokens, 0); /* and is not taken for one */
-  ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &p.kept, SMFT__KEEP_NOTHING, NULL, NULL), SMFT_E_INVALID);
+  ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &p.kept, SMFT__KEEP_NOTHING, NULL,
+                                       NULL),
+            SMFT_E_INVALID);
   close_passes(&p);
   close_model();
 }

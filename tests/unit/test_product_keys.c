@@ -1,14 +1,16 @@
-/* product_keys: against a scan of the whole grid, in the order (f32 sum, lower slot id), on every instruction set of this machine. */
+/* product_keys: against a scan of the whole grid, in the order (f32 sum, lower slot id), on every
+ * instruction set of this machine. */
 #include "test.h"
 #include "base/rng.h"
 #include "memory/product_keys.h"
 #include "nn/cpu.h"
 
-static float as_number(float x) {
-  return isnan(x) ? -INFINITY : x;
-}
+static float as_number(float x) { return isnan(x) ? -INFINITY : x; }
 
-typedef struct scored { float score; int64_t slot; } scored;
+typedef struct scored {
+  float score;
+  int64_t slot;
+} scored;
 
 static int by_rank(const void *left, const void *right) {
   const scored *a = left, *b = right;
@@ -30,8 +32,9 @@ static void compare(const float *s1, const float *s2, int64_t n, int64_t k, cons
   float *scores = malloc((size_t)k * sizeof *scores);
   smft__product_keys_top(smft__product_keys_prepare(n, k, scratch), s1, s2, slots, scores);
   for (int64_t i = 0; i < k; i++) {
-    ck_assert_msg(slots[i] == all[i].slot, "n %d k %d rank %d: slot %d, wanted %d (score %g, %g)", (int)n, (int)k, (int)i, (int)slots[i],
-                  (int)all[i].slot, (double)scores[i], (double)all[i].score);
+    ck_assert_msg(slots[i] == all[i].slot, "n %d k %d rank %d: slot %d, wanted %d (score %g, %g)",
+                  (int)n, (int)k, (int)i, (int)slots[i], (int)all[i].slot, (double)scores[i],
+                  (double)all[i].score);
     ck_assert(!(scores[i] < all[i].score) && !(scores[i] > all[i].score));
   }
   free(scratch);
@@ -39,22 +42,48 @@ static void compare(const float *s1, const float *s2, int64_t n, int64_t k, cons
   free(scores);
 }
 
-enum { RANDOM, INTEGERS, FEW_VALUES, CONSTANT, NOT_NUMBERS, INFINITIES, ABSORBED, ONE_SIDE, ALL_NAN, ZEROS, SOME_ZEROS, KINDS };
+enum {
+  RANDOM,
+  INTEGERS,
+  FEW_VALUES,
+  CONSTANT,
+  NOT_NUMBERS,
+  INFINITIES,
+  ABSORBED,
+  ONE_SIDE,
+  ALL_NAN,
+  ZEROS,
+  SOME_ZEROS,
+  KINDS
+};
 
 static float draw(smft__rng *rng, int kind, int64_t i, int which) {
   double x = smft__rng_normal(rng), u = smft__rng_uniform(rng);
   switch (kind) {
-  case RANDOM: return (float)x;
-  case INTEGERS: return (float)floor(x * 4);
-  case FEW_VALUES: return u < 0.5 ? 1.0f : u < 0.7 ? 2.0f : 0.0f;
-  case CONSTANT: return 1.25f;
-  case NOT_NUMBERS: return u < 0.9 ? NAN : (float)x;
-  case INFINITIES: return u < 0.2 ? INFINITY : u < 0.6 ? -INFINITY : u < 0.7 ? NAN : (float)floor(x * 2);
-  case ABSORBED: return which ? (float)(x + 1e8) : (float)x; /* rounding makes sums equal that are not */
-  case ONE_SIDE: return which ? (float)x : (i == 3 ? 100.0f : (float)x * 1e-3f);
-  case ALL_NAN: return NAN;
-  case ZEROS: return u < 0.5 ? -0.0f : 0.0f;
-  default: return u < 0.3 ? -0.0f : u < 0.6 ? 0.0f : (float)(-1 - x * x); /* equal sums of different sign bits, none left out */
+  case RANDOM:
+    return (float)x;
+  case INTEGERS:
+    return (float)floor(x * 4);
+  case FEW_VALUES:
+    return u < 0.5 ? 1.0f : u < 0.7 ? 2.0f : 0.0f;
+  case CONSTANT:
+    return 1.25f;
+  case NOT_NUMBERS:
+    return u < 0.9 ? NAN : (float)x;
+  case INFINITIES:
+    return u < 0.2 ? INFINITY : u < 0.6 ? -INFINITY : u < 0.7 ? NAN : (float)floor(x * 2);
+  /* rounding makes sums equal that are not */
+  case ABSORBED:
+    return which ? (float)(x + 1e8) : (float)x;
+  case ONE_SIDE:
+    return which ? (float)x : (i == 3 ? 100.0f : (float)x * 1e-3f);
+  case ALL_NAN:
+    return NAN;
+  case ZEROS:
+    return u < 0.5 ? -0.0f : 0.0f;
+  /* equal sums of different sign bits, none left out */
+  default:
+    return u < 0.3 ? -0.0f : u < 0.6 ? 0.0f : (float)(-1 - x * x);
   }
 }
 
@@ -109,14 +138,18 @@ static void large_grids(void) {
   all_kinds(250, ks, 5, 2);
 }
 
-START_TEST(small) { each_level(small_grids); } END_TEST
-START_TEST(whole) { each_level(whole_halves); } END_TEST
-START_TEST(large) { each_level(large_grids); } END_TEST
+START_TEST(small) { each_level(small_grids); }
+END_TEST
+START_TEST(whole) { each_level(whole_halves); }
+END_TEST
+START_TEST(large) { each_level(large_grids); }
+END_TEST
 
 START_TEST(largest) {
   int64_t ks[] = {32, 64};
   all_kinds(1024, ks, 2, 1);
-} END_TEST
+}
+END_TEST
 
 Suite *make_suite(void) {
   Suite *suite = suite_create("product_keys");

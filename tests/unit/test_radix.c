@@ -1,4 +1,5 @@
-/* radix: against a plain stable sort; entries that are not there; the same whatever the threads and without memory. */
+/* radix: against a plain stable sort; entries that are not there; the same whatever the threads and
+ * without memory. */
 #include "test.h"
 #include "failing.h"
 #include "base/rng.h"
@@ -55,19 +56,23 @@ START_TEST(sorted_like_a_plain_sort) {
   ck_ok(smft_ctx_create(&ctx, &options));
   check_all(ctx);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 /* Keys of all 32 bits: three digits. */
 START_TEST(widest_keys) {
-  uint64_t entries[8] = {0xffffffffull << 32, 5, 0x80000000ull << 32 | 1, 0xffffffffull << 32 | 1, 7ull << 32};
+  uint64_t entries[8] = {0xffffffffull << 32, 5, 0x80000000ull << 32 | 1, 0xffffffffull << 32 | 1,
+                         7ull << 32};
   int64_t n = 5;
   smft_ctx *ctx;
   ck_ok(smft_ctx_create(&ctx, NULL));
   uint64_t other[5], *sorted = smft__radix_sort(ctx, entries, other, &n, UINT32_MAX);
-  ck_assert(n == 5 && sorted[0] == 5 && sorted[1] == 7ull << 32 && sorted[2] == (0x80000000ull << 32 | 1));
+  ck_assert(n == 5 && sorted[0] == 5 && sorted[1] == 7ull << 32 &&
+            sorted[2] == (0x80000000ull << 32 | 1));
   ck_assert(sorted[3] == 0xffffffffull << 32 && sorted[4] == (0xffffffffull << 32 | 1));
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 START_TEST(no_memory_needed) {
   failing state = {0};
@@ -77,7 +82,8 @@ START_TEST(no_memory_needed) {
   ck_assert_int_ge(state.calls, state.fail_at);
   smft_ctx_free(ctx);
   ck_assert_int_eq(state.live, 0);
-} END_TEST
+}
+END_TEST
 
 Suite *make_suite(void) {
   Suite *suite = suite_create("radix");

@@ -1,4 +1,5 @@
-/* rows: a long random life of adds, removes, clears and copies against a plain list; and running out of memory. */
+/* rows: a long random life of adds, removes, clears and copies against a plain list; and running
+ * out of memory. */
 #include "test.h"
 #include "base/rng.h"
 #include "memory/rows.h"
@@ -66,7 +67,8 @@ START_TEST(a_long_life) {
   smft__rows_free(&rows);
   smft__rows_free(&copy);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 START_TEST(insertion_order) {
   smft_ctx *ctx = make_ctx();
@@ -80,7 +82,8 @@ START_TEST(insertion_order) {
   ck_assert(rows.n == 3 && rows.slots[1] == 3 && smft__rows_find(&rows, 3) == 1);
   smft__rows_free(&rows);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 START_TEST(reserve_changes_nothing) {
   smft_ctx *ctx = make_ctx();
@@ -96,13 +99,23 @@ START_TEST(reserve_changes_nothing) {
   check(&rows, present);
   smft__rows_free(&rows);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 /* An allocator that says no from the n-th request on. */
 static int64_t allowance;
-static void *scant_alloc(void *user, size_t size) { (void)user; return allowance-- > 0 ? malloc(size) : NULL; }
-static void *scant_realloc(void *user, void *old, size_t size) { (void)user; return allowance-- > 0 ? realloc(old, size) : NULL; }
-static void scant_free(void *user, void *pointer) { (void)user; free(pointer); }
+static void *scant_alloc(void *user, size_t size) {
+  (void)user;
+  return allowance-- > 0 ? malloc(size) : NULL;
+}
+static void *scant_realloc(void *user, void *old, size_t size) {
+  (void)user;
+  return allowance-- > 0 ? realloc(old, size) : NULL;
+}
+static void scant_free(void *user, void *pointer) {
+  (void)user;
+  free(pointer);
+}
 
 START_TEST(no_memory) {
   smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
@@ -137,7 +150,8 @@ START_TEST(no_memory) {
   ck_status(smft__rows_reserve(&rows, INT32_MAX), SMFT_E_NOMEM);
   smft__rows_free(&rows);
   smft_ctx_free(ctx);
-} END_TEST
+}
+END_TEST
 
 Suite *make_suite(void) {
   Suite *suite = suite_create("rows");

@@ -1,4 +1,5 @@
-/* safetensors: what is written is read back; every lie of a header, every wrong kind of file, shards and their index; element types. */
+/* safetensors: what is written is read back; every lie of a header, every wrong kind of file,
+ * shards and their index; element types. */
 #include "data/safetensors.h"
 #include "base/bytes.h"
 #include "failing.h"
@@ -6,7 +7,6 @@
 #include "fixture.h"
 #include <signal.h>
 #include <sys/resource.h>
-
 
 /* A file of this header and so many bytes of data (0, 1, 2, ...). */
 static const char *made(const char *name, const char *header, size_t data_size) {
@@ -21,7 +21,7 @@ static const char *made(const char *name, const char *header, size_t data_size) 
   return path;
 }
 
-/* ---- good files ---- */
+/* ---- good files ---------------------------------------------------------- */
 
 START_TEST(a_plain_file_is_read) {
   smft__safetensors file;
@@ -35,9 +35,12 @@ START_TEST(a_plain_file_is_read) {
   ck_ok(smft__safetensors_open(&file, ctx, path, _i));
   ck_assert_int_eq(file.n, 4);
   ck_assert_int_eq(file.files[0].mapped, !_i);
-  const smft__tensor *a = &file.tensors[smft__safetensors_find(&file, "a")], *b = &file.tensors[smft__safetensors_find(&file, "b")];
-  const smft__tensor *c = &file.tensors[smft__safetensors_find(&file, "c")], *none = &file.tensors[smft__safetensors_find(&file, "none")];
-  ck_assert(a->dtype == SMFT__BF16 && a->n_dims == 1 && a->shape[0] == 2 && smft__tensor_count(a) == 2);
+  const smft__tensor *a = &file.tensors[smft__safetensors_find(&file, "a")];
+  const smft__tensor *b = &file.tensors[smft__safetensors_find(&file, "b")];
+  const smft__tensor *c = &file.tensors[smft__safetensors_find(&file, "c")];
+  const smft__tensor *none = &file.tensors[smft__safetensors_find(&file, "none")];
+  ck_assert(a->dtype == SMFT__BF16 && a->n_dims == 1 && a->shape[0] == 2 &&
+            smft__tensor_count(a) == 2);
   ck_assert(b->dtype == SMFT__F32 && b->n_dims == 2 && b->shape[0] == 2 && b->shape[1] == 3);
   ck_assert(none->n_dims == 2 && smft__tensor_count(none) == 0 && none->data);
   ck_assert(c->n_dims == 0 && smft__tensor_count(c) == 1 && *(const unsigned char *)c->data == 28);
@@ -61,10 +64,12 @@ START_TEST(a_file_without_tensors_is_read) {
 }
 END_TEST
 
-/* ---- headers that lie ---- */
+/* ---- headers that lie ---------------------------------------------------- */
 
-#define A(dtype, shape, offsets) "\"a\":{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":" offsets "}"
-#define B(dtype, shape, offsets) "\"b\":{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+#define A(dtype, shape, offsets)                                                                   \
+  "\"a\":{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+#define B(dtype, shape, offsets)                                                                   \
+  "\"b\":{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 static const struct lie {
   const char *header;
   size_t data;
@@ -85,21 +90,26 @@ static const struct lie {
     {"{" A("\"F32\"", "[4294967296,4294967296]", "[0,4]") "}", 4, "overflows", SMFT_E_FORMAT},
     {"{" A("\"F32\"", "[9223372036854775807,2]", "[0,4]") "}", 4, "overflows", SMFT_E_FORMAT},
     {"{" A("\"F32\"", "[4611686018427387904]", "[0,0]") "}", 0, "overflows", SMFT_E_FORMAT},
-    {"{" A("\"F32\"", "[2305843009213693951]", "[0,9223372036854775804]") "}", 4, "truncated: 9223372036854775800 bytes", SMFT_E_FORMAT},
+    {"{" A("\"F32\"", "[2305843009213693951]", "[0,9223372036854775804]") "}", 4,
+     "truncated: 9223372036854775800 bytes", SMFT_E_FORMAT},
     {"{" A("\"F32\"", "[99999999999999999999]", "[0,4]") "}", 4, "JSON", SMFT_E_FORMAT},
     {"{" A("\"F33\"", "[1]", "[0,4]") "}", 4, "dtype F33 is unknown", SMFT_E_FORMAT},
     {"{" A("\"F8_E4M3\"", "[4]", "[0,4]") "}", 4, "F8_E4M3 is not supported", SMFT_E_UNSUPPORTED},
     {"{" A("7", "[1]", "[0,4]") "}", 4, "dtype is missing", SMFT_E_FORMAT},
     {"{" A("\"U8\"", "[1,1,1,1,1,1,1,1,4]", "[0,4]") "}", 4, "9 dimensions", SMFT_E_UNSUPPORTED},
     {"{" A("\"F32\"", "4", "[0,16]") "}", 16, "shape is missing", SMFT_E_FORMAT},
-    {"{" A("\"F32\"", "[1]", "[0,4]") "," B("\"F32\"", "[1]", "[0,4]") "}", 4, "overlaps", SMFT_E_FORMAT},
-    {"{" A("\"F32\"", "[2]", "[0,8]") "," B("\"F32\"", "[1]", "[4,8]") "}", 8, "overlaps", SMFT_E_FORMAT},
-    {"{" A("\"F32\"", "[1]", "[0,4]") "," B("\"F32\"", "[1]", "[8,12]") "}", 12, "follows a hole", SMFT_E_FORMAT},
+    {"{" A("\"F32\"", "[1]", "[0,4]") "," B("\"F32\"", "[1]", "[0,4]") "}", 4, "overlaps",
+     SMFT_E_FORMAT},
+    {"{" A("\"F32\"", "[2]", "[0,8]") "," B("\"F32\"", "[1]", "[4,8]") "}", 8, "overlaps",
+     SMFT_E_FORMAT},
+    {"{" A("\"F32\"", "[1]", "[0,4]") "," B("\"F32\"", "[1]", "[8,12]") "}", 12, "follows a hole",
+     SMFT_E_FORMAT},
     {"{" A("\"F32\"", "[1]", "[4,8]") "}", 8, "follows a hole", SMFT_E_FORMAT},
     {"{" A("\"F32\"", "[4]", "[0,16]") "}", 9, "truncated: 7 bytes are missing", SMFT_E_FORMAT},
     {"{" A("\"F32\"", "[1]", "[0,4]") "}", 6, "2 bytes too many", SMFT_E_FORMAT},
     {"{}", 1, "1 bytes too many", SMFT_E_FORMAT},
-    {"{" A("\"F32\"", "[1]", "[0,4]") "," A("\"F32\"", "[1]", "[4,8]") "}", 8, "duplicate", SMFT_E_FORMAT},
+    {"{" A("\"F32\"", "[1]", "[0,4]") "," A("\"F32\"", "[1]", "[4,8]") "}", 8, "duplicate",
+     SMFT_E_FORMAT},
     {"{\"a\":7}", 0, "expected an object", SMFT_E_FORMAT},
     {"{\"a\":{}}", 0, "dtype is missing", SMFT_E_FORMAT},
     {"{\"__metadata__\":[]}", 0, "__metadata__ is not an object", SMFT_E_FORMAT},
@@ -116,14 +126,14 @@ START_TEST(lies_are_refused) {
   smft__safetensors file;
   const char *path = made("lie", lies[_i].header, lies[_i].data);
   ck_status(smft__safetensors_open(&file, ctx, path, 0), lies[_i].status);
-  ck_assert_msg(strstr(smft_error_message(), path) && strstr(smft_error_message(), lies[_i].says), "%s: %s", lies[_i].header,
-                smft_error_message());
+  ck_assert_msg(strstr(smft_error_message(), path) && strstr(smft_error_message(), lies[_i].says),
+                "%s: %s", lies[_i].header, smft_error_message());
   ck_assert_int_eq(file.n, 0);
   smft__safetensors_close(&file);
 }
 END_TEST
 
-/* ---- files that are something else ---- */
+/* ---- files that are something else --------------------------------------- */
 
 START_TEST(wrong_files_are_named) {
   static const struct {
@@ -131,7 +141,8 @@ START_TEST(wrong_files_are_named) {
     size_t size;
     const char *says;
   } wrong[] = {
-      {"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 7\n", 66, "Git LFS pointer"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 7\n", 66,
+       "Git LFS pointer"},
       {"<!DOCTYPE html>\n<html><body>404</body></html>", 44, "HTML page"},
       {"\n  <HTML><head>", 15, "HTML page"},
       {"PK\x03\x04\x00\x00\x08\x08\x00\x00\x00\x00\x00\x00", 14, "zip archive"},
@@ -155,19 +166,23 @@ START_TEST(wrong_files_are_named) {
     smft__safetensors file;
     const char *path = test_write("wrong.safetensors", wrong[i].bytes, wrong[i].size);
     ck_status(smft__safetensors_open(&file, ctx, path, (int)(i & 1)), SMFT_E_FORMAT);
-    ck_assert_msg(strstr(smft_error_message(), path) && strstr(smft_error_message(), wrong[i].says), "%s, wanted: %s", smft_error_message(),
-                  wrong[i].says);
+    ck_assert_msg(strstr(smft_error_message(), path) && strstr(smft_error_message(), wrong[i].says),
+                  "%s, wanted: %s", smft_error_message(), wrong[i].says);
     smft__safetensors_close(&file);
   }
   smft__safetensors file;
-  ck_status(smft__safetensors_open(&file, ctx, test_file("missing.safetensors"), 0), SMFT_E_NOT_FOUND);
+  ck_status(smft__safetensors_open(&file, ctx, test_file("missing.safetensors"), 0),
+            SMFT_E_NOT_FOUND);
 }
 END_TEST
 
 /* Every length of a good file but the full one is refused. */
 START_TEST(every_truncation_is_refused) {
   size_t size;
-  char *bytes = test_read(made("whole", "{" A("\"F32\"", "[2]", "[0,8]") "," B("\"U8\"", "[3]", "[8,11]") "}", 11), &size);
+  char *bytes =
+      test_read(made("whole", "{" A("\"F32\"", "[2]", "[0,8]") "," B("\"U8\"", "[3]", "[8,11]") "}",
+                     11),
+                &size);
   for (size_t cut = 0; cut < size; cut++) {
     smft__safetensors file;
     ck_status(smft__safetensors_open(&file, ctx, test_write("cut", bytes, cut), 1), SMFT_E_FORMAT);
@@ -176,7 +191,7 @@ START_TEST(every_truncation_is_refused) {
 }
 END_TEST
 
-/* ---- writing ---- */
+/* ---- writing ------------------------------------------------------------- */
 
 static smft_status save(const char *path, const smft__save_tensor *tensors, int64_t n) {
   static const char *const keys[] = {"key \"1\"", "empty"}, *const values[] = {"v\xC3\xA9\n", ""};
@@ -190,23 +205,27 @@ START_TEST(what_is_written_is_read_back) {
     numbers[i] = (float)(i - N / 2) * 0.37f;
   unsigned char odd[3] = {1, 2, 3};
   smft__tensor bytes = {odd, {3}, 1, SMFT__U8};
-  smft__save_tensor tensors[] = {{"z", smft__tensor_f32(numbers, N, 0), 0},   {"odd", bytes, 0},
+  smft__save_tensor tensors[] = {{"z", smft__tensor_f32(numbers, N, 0), 0},
+                                 {"odd", bytes, 0},
                                  {"b", smft__tensor_f32(numbers, 7, N / 7), SMFT__BF16},
-                                 {"a", smft__tensor_f32(numbers, 10, 0), SMFT__F16}, {"", {0, {0, 5}, 2, SMFT__F32}, 0}};
+                                 {"a", smft__tensor_f32(numbers, 10, 0), SMFT__F16},
+                                 {"", {0, {0, 5}, 2, SMFT__F32}, 0}};
   const char *path = test_file("written");
   ck_ok(save(path, tensors, 5));
   smft__safetensors file, again;
   ck_ok(smft__safetensors_open(&file, ctx, path, 0));
   ck_assert_int_eq(file.n, 5);
   ck_assert_str_eq(smft__safetensors_metadata(&file, "key \"1\""), "v\xC3\xA9\n");
-  const smft__tensor *z = &file.tensors[smft__safetensors_find(&file, "z")], *b = &file.tensors[smft__safetensors_find(&file, "b")];
+  const smft__tensor *z = &file.tensors[smft__safetensors_find(&file, "z")];
+  const smft__tensor *b = &file.tensors[smft__safetensors_find(&file, "b")];
   ck_assert_int_eq(((const char *)z->data - (const char *)file.files[0].data) % 64, 0);
   ck_assert_mem_eq(z->data, numbers, N * sizeof *numbers);
   ck_assert(b->dtype == SMFT__BF16 && b->n_dims == 2 && b->shape[1] == N / 7);
   smft__tensor_to_f32(b, 0, N, back);
   for (int i = 0; i < N; i++)
     ck_assert(back[i] == smft__bf16_to_f32(smft__f32_to_bf16(numbers[i])));
-  smft__save_tensor wide[] = {{"b", *b, SMFT__F32}, {"a", file.tensors[smft__safetensors_find(&file, "a")], SMFT__BF16}};
+  smft__save_tensor wide[] = {{"b", *b, SMFT__F32},
+                              {"a", file.tensors[smft__safetensors_find(&file, "a")], SMFT__BF16}};
   ck_ok(save(test_file("wide"), wide, 2));
   ck_ok(smft__safetensors_open(&again, ctx, test_file("wide"), 0));
   ck_assert_mem_eq(again.tensors[smft__safetensors_find(&again, "b")].data, back, N * sizeof *back);
@@ -221,13 +240,24 @@ END_TEST
 
 START_TEST(what_cannot_be_written_is_refused) {
   float x[4] = {0};
-  smft__tensor good = smft__tensor_f32(x, 4, 0), integers = {x, {4}, 1, SMFT__I32}, odd = {x, {4}, 1, 99}, gone = {NULL, {4}, 1, SMFT__F32};
-  smft__tensor minus = {x, {-4}, 1, SMFT__F32}, huge = {x, {INT64_MAX, 4}, 2, SMFT__F32}, dims = {x, {4}, 9, SMFT__F32};
-  smft__save_tensor bad[] = {{NULL, good, 0}, {"__metadata__", good, 0}, {"a", integers, SMFT__F32}, {"a", good, SMFT__I32}, {"a", odd, 0},
-                             {"a", good, 99}, {"a", gone, 0}, {"a", minus, 0}, {"a", huge, 0}, {"a", dims, 0}};
+  smft__tensor good = smft__tensor_f32(x, 4, 0), integers = {x, {4}, 1, SMFT__I32};
+  smft__tensor odd = {x, {4}, 1, 99}, gone = {NULL, {4}, 1, SMFT__F32};
+  smft__tensor minus = {x, {-4}, 1, SMFT__F32}, huge = {x, {INT64_MAX, 4}, 2, SMFT__F32};
+  smft__tensor dims = {x, {4}, 9, SMFT__F32};
+  smft__save_tensor bad[] = {{NULL, good, 0},
+                             {"__metadata__", good, 0},
+                             {"a", integers, SMFT__F32},
+                             {"a", good, SMFT__I32},
+                             {"a", odd, 0},
+                             {"a", good, 99},
+                             {"a", gone, 0},
+                             {"a", minus, 0},
+                             {"a", huge, 0},
+                             {"a", dims, 0}};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     ck_status(save(test_file("refused"), &bad[i], 1), SMFT_E_INVALID);
-  smft__save_tensor twice[] = {{"a", good, 0}, {"b", good, 0}, {"a", good, 0}}, bytes = {"\xFF", good, 0};
+  smft__save_tensor twice[] = {{"a", good, 0}, {"b", good, 0}, {"a", good, 0}};
+  smft__save_tensor bytes = {"\xFF", good, 0};
   ck_status(save(test_file("refused"), twice, 3), SMFT_E_INVALID);
   ck_status(save(test_file("refused"), &bytes, 1), SMFT_E_ENCODING);
   ck_assert(!smft__file_exists(test_file("refused")));
@@ -244,13 +274,15 @@ static int32_t stop_half_way(void *user, const char *stage, int64_t done, int64_
 START_TEST(cancelled_or_full_leaves_the_old_file) {
   enum { N = 1 << 20 };
   float *numbers = calloc(N, sizeof *numbers);
-  smft__save_tensor small = {"old", smft__tensor_f32(numbers, 4, 0), 0}, large = {"new", smft__tensor_f32(numbers, N, 0), SMFT__BF16};
+  smft__save_tensor small = {"old", smft__tensor_f32(numbers, 4, 0), 0};
+  smft__save_tensor large = {"new", smft__tensor_f32(numbers, N, 0), SMFT__BF16};
   ck_assert_int_eq(mkdir(test_file("old"), 0700), 0);
   const char *path = test_file("old/file");
   smft__safetensors file;
   int calls = 0;
   ck_ok(save(path, &small, 1));
-  ck_status(smft__safetensors_write(ctx, path, &large, 1, NULL, NULL, 0, stop_half_way, &calls), SMFT_E_CANCELLED);
+  ck_status(smft__safetensors_write(ctx, path, &large, 1, NULL, NULL, 0, stop_half_way, &calls),
+            SMFT_E_CANCELLED);
   ck_assert_int_gt(calls, 3);
   struct rlimit before, limit;
   signal(SIGXFSZ, SIG_IGN);
@@ -269,11 +301,12 @@ START_TEST(cancelled_or_full_leaves_the_old_file) {
 }
 END_TEST
 
-/* ---- shards ---- */
+/* ---- shards -------------------------------------------------------------- */
 
 #define ONE(name) "{\"" name "\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}"
 
-static const char *model_directory(const char *name, const char *index, const char *first, const char *second) {
+static const char *model_directory(const char *name, const char *index, const char *first,
+                                   const char *second) {
   char path[300];
   mkdir(test_file(name), 0700);
   snprintf(path, sizeof path, "%s/model.safetensors.index.json", name);
@@ -287,10 +320,10 @@ static const char *model_directory(const char *name, const char *index, const ch
 
 START_TEST(shards_are_put_together) {
   smft__safetensors file;
-  const char *directory =
-      model_directory("sharded",
-                      "{\"metadata\":{\"total_size\":4},\"weight_map\":{\"b\":\"one.safetensors\",\"a\":\"two.safetensors\"}}",
-                      ONE("b"), ONE("a"));
+  const char *directory = model_directory("sharded",
+                                          "{\"metadata\":{\"total_size\":4},\"weight_map\":{\"b\":"
+                                          "\"one.safetensors\",\"a\":\"two.safetensors\"}}",
+                                          ONE("b"), ONE("a"));
   ck_ok(smft__safetensors_open_model(&file, ctx, directory, 0, NULL, NULL));
   ck_assert(file.n == 2 && file.n_files == 2);
   ck_assert_str_eq(file.names[0], "a");
@@ -316,19 +349,25 @@ START_TEST(bad_indexes_are_refused) {
       {"{}", "weight_map", SMFT_E_FORMAT},
       {"[]", "weight_map", SMFT_E_FORMAT},
       {"{", "JSON", SMFT_E_FORMAT},
-      {"{\"weight_map\":{\"b\":\"one.safetensors\",\"a\":\"three.safetensors\"}}", "three.safetensors", SMFT_E_NOT_FOUND},
-      {"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}}", "should be in", SMFT_E_FORMAT},
-      {"{\"weight_map\":{\"b\":\"one.safetensors\",\"c\":\"two.safetensors\"}}", "in no shard", SMFT_E_FORMAT},
+      {"{\"weight_map\":{\"b\":\"one.safetensors\",\"a\":\"three.safetensors\"}}",
+       "three.safetensors", SMFT_E_NOT_FOUND},
+      {"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}}", "should be in",
+       SMFT_E_FORMAT},
+      {"{\"weight_map\":{\"b\":\"one.safetensors\",\"c\":\"two.safetensors\"}}", "in no shard",
+       SMFT_E_FORMAT},
   };
   smft__safetensors file;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     const char *directory = model_directory("badindex", bad[i].index, ONE("b"), ONE("a"));
     ck_status(smft__safetensors_open_model(&file, ctx, directory, 0, NULL, NULL), bad[i].status);
-    ck_assert_msg(strstr(smft_error_message(), bad[i].says), "%s: %s", bad[i].index, smft_error_message());
+    ck_assert_msg(strstr(smft_error_message(), bad[i].says), "%s: %s", bad[i].index,
+                  smft_error_message());
     smft__safetensors_close(&file);
   }
   const char *directory =
-      model_directory("twice", "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}}", ONE("a"), ONE("a"));
+      model_directory("twice",
+                      "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}}",
+                      ONE("a"), ONE("a"));
   ck_status(smft__safetensors_open_model(&file, ctx, directory, 0, NULL, NULL), SMFT_E_FORMAT);
   ck_assert_ptr_nonnull(strstr(smft_error_message(), "two shards"));
 }
@@ -344,16 +383,22 @@ static int32_t count_and_stop(void *user, const char *stage, int64_t done, int64
 START_TEST(directories_without_weights_and_cancelling) {
   smft__safetensors file;
   mkdir(test_file("nothing"), 0700);
-  ck_status(smft__safetensors_open_model(&file, ctx, test_file("nothing"), 0, NULL, NULL), SMFT_E_NOT_FOUND);
+  ck_status(smft__safetensors_open_model(&file, ctx, test_file("nothing"), 0, NULL, NULL),
+            SMFT_E_NOT_FOUND);
   test_write("nothing/pytorch_model.bin", "x", 1);
-  ck_status(smft__safetensors_open_model(&file, ctx, test_file("nothing"), 0, NULL, NULL), SMFT_E_NOT_FOUND);
+  ck_status(smft__safetensors_open_model(&file, ctx, test_file("nothing"), 0, NULL, NULL),
+            SMFT_E_NOT_FOUND);
   ck_assert_ptr_nonnull(strstr(smft_error_message(), "pytorch_model.bin"));
-  ck_status(smft__safetensors_open_model(&file, ctx, test_file("nowhere"), 0, NULL, NULL), SMFT_E_NOT_FOUND);
+  ck_status(smft__safetensors_open_model(&file, ctx, test_file("nowhere"), 0, NULL, NULL),
+            SMFT_E_NOT_FOUND);
   const char *directory =
-      model_directory("cancel", "{\"weight_map\":{\"b\":\"one.safetensors\",\"a\":\"two.safetensors\"}}", ONE("b"), ONE("a"));
+      model_directory("cancel",
+                      "{\"weight_map\":{\"b\":\"one.safetensors\",\"a\":\"two.safetensors\"}}",
+                      ONE("b"), ONE("a"));
   for (int calls = 0; calls < 4; calls++) {
     int left = calls;
-    smft_status status = smft__safetensors_open_model(&file, ctx, directory, 0, count_and_stop, &left);
+    smft_status status =
+        smft__safetensors_open_model(&file, ctx, directory, 0, count_and_stop, &left);
     ck_assert_int_eq(status, calls < 3 ? SMFT_E_CANCELLED : SMFT_OK);
     smft__safetensors_close(&file);
   }
@@ -363,17 +408,20 @@ START_TEST(directories_without_weights_and_cancelling) {
   ck_assert_str_eq(file.names[0], "whole");
   smft__safetensors_close(&file);
   left = 1;
-  ck_status(smft__safetensors_open_model(&file, ctx, directory, 1, count_and_stop, &left), SMFT_E_CANCELLED);
+  ck_status(smft__safetensors_open_model(&file, ctx, directory, 1, count_and_stop, &left),
+            SMFT_E_CANCELLED);
 }
 END_TEST
 
-/* ---- each allocation fails once ---- */
+/* ---- each allocation fails once ------------------------------------------ */
 
 START_TEST(each_failing_allocation_is_survived) {
   float x[4] = {1, 2, 3, 4};
   smft_ctx *plain = ctx;
-  smft__save_tensor tensors[] = {{"a", smft__tensor_f32(x, 4, 0), SMFT__BF16}, {"b", smft__tensor_f32(x, 2, 2), 0}};
-  model_directory("fails", "{\"weight_map\":{\"b\":\"one.safetensors\",\"a\":\"two.safetensors\"}}", ONE("b"), ONE("a"));
+  smft__save_tensor tensors[] = {{"a", smft__tensor_f32(x, 4, 0), SMFT__BF16},
+                                 {"b", smft__tensor_f32(x, 2, 2), 0}};
+  model_directory("fails", "{\"weight_map\":{\"b\":\"one.safetensors\",\"a\":\"two.safetensors\"}}",
+                  ONE("b"), ONE("a"));
   smft_status status = SMFT_E_NOMEM;
   for (long long k = 1; status != SMFT_OK; k++) {
     failing host = {0};
@@ -389,14 +437,15 @@ START_TEST(each_failing_allocation_is_survived) {
     smft__safetensors_close(&file);
     smft_ctx_free(ctx);
     ck_assert_int_eq(host.live, 0);
-    ck_assert_msg(status == SMFT_OK || status == SMFT_E_NOMEM, "allocation %lld: %d: %s", k, status, smft_error_message());
+    ck_assert_msg(status == SMFT_OK || status == SMFT_E_NOMEM, "allocation %lld: %d: %s", k, status,
+                  smft_error_message());
     ck_assert_int_lt(k, 200);
   }
   ctx = plain;
 }
 END_TEST
 
-/* ---- element types ---- */
+/* ---- element types ------------------------------------------------------- */
 
 START_TEST(names_and_sizes) {
   ck_assert_uint_eq(smft__dtype_size(SMFT__F32), 4);
@@ -426,7 +475,8 @@ START_TEST(halves_are_exact) {
       ck_assert_uint_eq(smft__f32_to_bf16(b), i);
   }
   for (uint32_t i = 0; i < 0x7BFF; i++) {
-    float low = smft__f16_to_f32((uint16_t)i), high = smft__f16_to_f32((uint16_t)(i + 1)), middle = (low + high) / 2;
+    float low = smft__f16_to_f32((uint16_t)i), high = smft__f16_to_f32((uint16_t)(i + 1));
+    float middle = (low + high) / 2;
     ck_assert_uint_eq(smft__f32_to_f16(middle), i & 1 ? i + 1 : i);
     ck_assert_uint_eq(smft__f32_to_f16(nextafterf(middle, 0)), i);
     ck_assert_uint_eq(smft__f32_to_f16(-nextafterf(middle, 1e9f)), (i + 1) | 0x8000);
@@ -458,10 +508,11 @@ START_TEST(views_become_f32_at_any_address) {
 }
 END_TEST
 
-/* ---- real files ---- */
+/* ---- real files ---------------------------------------------------------- */
 
 START_TEST(real_models_are_read_and_rewritten) {
-  static const char *const names[] = {"models/stories260K", "models/tinymem_replace", "models/tinymem_shared"};
+  static const char *const names[] = {"models/stories260K", "models/tinymem_replace",
+                                      "models/tinymem_shared"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     const char *directory = test_shared(names[i]);
     if (!directory)
@@ -477,7 +528,8 @@ START_TEST(real_models_are_read_and_rewritten) {
     ck_assert_int_eq(again.n, file.n);
     for (int64_t t = 0; t < file.n; t++)
       ck_assert_mem_eq(again.tensors[t].data, file.tensors[t].data,
-                       (size_t)smft__tensor_count(&file.tensors[t]) * smft__dtype_size(file.tensors[t].dtype));
+                       (size_t)smft__tensor_count(&file.tensors[t]) *
+                           smft__dtype_size(file.tensors[t].dtype));
     smft__safetensors_close(&again);
     smft__safetensors_close(&file);
     free(tensors);

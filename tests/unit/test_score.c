@@ -14,15 +14,16 @@ static void score_one(const char *answer, const char *accepted) { score(answer, 
 
 static void expect(const char *answer, const char *accepted, double want_match, double want_f1) {
   score_one(answer, accepted);
-  ck_assert_msg(match == want_match && fabs(f1 - want_f1) < 1e-12, "\"%s\" against \"%s\": %g %g, wanted %g %g", answer, accepted,
-                match, f1, want_match, want_f1);
+  ck_assert_msg(match == want_match && fabs(f1 - want_f1) < 1e-12,
+                "\"%s\" against \"%s\": %g %g, wanted %g %g", answer, accepted, match, f1,
+                want_match, want_f1);
 }
 
 START_TEST(normalisation_is_squads) {
   expect(" Jane  Austen.\n", "jane austen", 1, 1);
   expect("The Beatles", "beatles", 1, 1);
   expect("beatles", "A Beatles, an The", 1, 1);
-  expect("theatre", "atre", 0, 0);        /* an article is a whole word */
+  expect("theatre", "atre", 0, 0); /* an article is a whole word */
   expect("Anna", "na", 0, 0);
   expect("well-known", "wellknown", 1, 1); /* punctuation leaves nothing behind */
   expect("$1,000+", "1000", 1, 1);         /* ASCII symbols count as punctuation, as in SQuAD */
@@ -35,13 +36,26 @@ START_TEST(normalisation_goes_beyond_ascii) {
   expect("ÉDITH PIAF", "édith piaf", 1, 1);
   expect("ΑΘΗΝΑ", "αθηνα", 1, 1);
   expect("МОСКВА", "москва", 1, 1);
-  expect("e\xcc\x81" "dith", "\xc3\xa9" "dith", 1, 1);                  /* accent apart, accent together */
-  expect("1914\xe2\x80\x93" "1918", "1914-1918", 1, 1);                  /* en dash */
-  expect("\xe2\x80\x9cHamlet\xe2\x80\x9d", "\"Hamlet\"", 1, 1);          /* curly quotes */
-  expect("\xe6\x9d\xb1\xe4\xba\xac\xe3\x80\x82", "\xe6\x9d\xb1\xe4\xba\xac", 1, 1); /* ideographic full stop */
-  expect("New\xc2\xa0York\xe3\x80\x80" "City", "new york city", 1, 1);   /* no-break and ideographic space */
-  expect("Montreal", "Montréal", 0, 0);                                  /* an accent is part of the name */
-  expect("\xc8\xba", "\xe2\xb1\xa5", 1, 1);                              /* lower case takes more bytes than upper case */
+  /* accent apart, accent together */
+  expect("e\xcc\x81"
+         "dith",
+         "\xc3\xa9"
+         "dith",
+         1, 1);
+  expect("1914\xe2\x80\x93"
+         "1918",
+         "1914-1918", 1, 1);                                    /* en dash */
+  expect("\xe2\x80\x9cHamlet\xe2\x80\x9d", "\"Hamlet\"", 1, 1); /* curly quotes */
+  /* ideographic full stop */
+  expect("\xe6\x9d\xb1\xe4\xba\xac\xe3\x80\x82", "\xe6\x9d\xb1\xe4\xba\xac", 1, 1);
+  /* no-break and ideographic space */
+  expect("New\xc2\xa0York\xe3\x80\x80"
+         "City",
+         "new york city", 1, 1);
+  /* an accent is part of the name */
+  expect("Montreal", "Montréal", 0, 0);
+  /* lower case takes more bytes than upper case */
+  expect("\xc8\xba", "\xe2\xb1\xa5", 1, 1);
 }
 END_TEST
 

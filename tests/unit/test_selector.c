@@ -1,4 +1,5 @@
-/* selector: scores of every rule against their formulas, the order with ties, what background counts count, and their file. */
+/* selector: scores of every rule against their formulas, the order with ties, what background
+ * counts count, and their file. */
 #include "test.h"
 #include "tiny.h"
 #include "data/safetensors.h"
@@ -18,14 +19,16 @@ static void close_model(void) {
   smft_ctx_free(ctx);
 }
 
-/* ---- ranking ---- */
+/* ---- ranking ------------------------------------------------------------- */
 
 typedef struct fake { /* reads and df that a test makes up: slot i of each pool */
   smft__counts counts[2];
   uint32_t *df[2]; /* the selector's own */
 } fake;
 
-static int64_t reads_of(int p, int64_t slot) { return slot % 3 == 0 ? 0 : 1 + (slot * 7 + p * 3) % 5; }
+static int64_t reads_of(int p, int64_t slot) {
+  return slot % 3 == 0 ? 0 : 1 + (slot * 7 + p * 3) % 5;
+}
 
 static smft_selector *make_fake(fake *f, int32_t rule, int64_t t, int64_t n_batches) {
   smft_selector_options options = SMFT_SELECTOR_OPTIONS_INIT;
@@ -40,7 +43,8 @@ static smft_selector *make_fake(fake *f, int32_t rule, int64_t t, int64_t n_batc
     smft__counts_init(&f->counts[p], ctx);
     f->df[p] = tally.df + 256 * p;
     for (int64_t slot = 0; slot < 256; slot++) {
-      f->df[p][slot] = (uint32_t)((slot * 13 + p) % (n_batches + 1)); /* some are in every batch: score 0 */
+      /* some are in every batch: score 0 */
+      f->df[p][slot] = (uint32_t)((slot * 13 + p) % (n_batches + 1));
       for (int64_t r = 0; r < reads_of(p, slot); r++)
         ck_ok(smft__counts_add(&f->counts[p], &slot, 1));
     }
@@ -74,7 +78,8 @@ static int64_t naive_order(const fake *f, int32_t rule, int64_t n_batches, smft_
       if (reads_of(p, slot) == 0 || !(score > 0))
         continue;
       int64_t i = n++;
-      for (; i > 0 && out[i - 1].score < score; i--) /* an equal one that came before (lower pool, lower slot) stays before */
+      for (; i > 0 && out[i - 1].score < score;
+           i--) /* an equal one that came before (lower pool, lower slot) stays before */
         out[i] = out[i - 1];
       out[i] = (smft_selected){slot, score, p, 0};
     }
@@ -107,7 +112,8 @@ START_TEST(rules_rank_as_their_formulas) {
 }
 END_TEST
 
-/* The control: t different slots that were read, the same for the same reads, others for other reads, every slot's turn at some time. */
+/* The control: t different slots that were read, the same for the same reads, others for other
+ * reads, every slot's turn at some time. */
 START_TEST(random_draws_among_the_slots_read) {
   int64_t drawn[256] = {0}, first[20];
   int same = 0;
@@ -173,10 +179,12 @@ START_TEST(without_counts_tfidf_selects_nothing) {
 }
 END_TEST
 
-/* ---- background ---- */
+/* ---- background ---------------------------------------------------------- */
 
-static const char text[] = "the cat sat on the mat\nand another line of text follows\n\nx\nfive crazy fish in a tank of water\r\nend";
-static const int text_pieces = 3 + 4 + 1 + 4 + 1; /* of 10 tokens, <s> included: what the five lines give */
+static const char text[] = "the cat sat on the mat\nand another line of text follows\n\nx\nfive "
+                           "crazy fish in a tank of water\r\nend";
+/* of 10 tokens, <s> included: what the five lines give */
+static const int text_pieces = 3 + 4 + 1 + 4 + 1;
 
 static smft_selector *count_text(const smft_background *background) {
   smft_selector *selector;
@@ -188,7 +196,8 @@ static smft_selector *count_text(const smft_background *background) {
 static double naive_square[2][256]; /* of the last: */
 
 /* df by one forward pass a batch and a table of what was read. */
-static void naive_df(const int32_t *ids, const int64_t *lengths, int64_t n, int64_t per_batch, uint32_t df[2][256]) {
+static void naive_df(const int32_t *ids, const int64_t *lengths, int64_t n, int64_t per_batch,
+                     uint32_t df[2][256]) {
   smft__tape *tape;
   memset(df, 0, 2 * 256 * sizeof(uint32_t));
   memset(naive_square, 0, sizeof naive_square);
@@ -205,7 +214,8 @@ static void naive_df(const int32_t *ids, const int64_t *lengths, int64_t n, int6
         const float *weights = smft__tape_weights(tape, m, &n_reads);
         for (int64_t r = 0; r < n_reads; r++) {
           read[model->memories[m].pool][slots[r]] = 1;
-          naive_square[model->memories[m].pool][slots[r]] += (double)weights[r] * (double)weights[r];
+          naive_square[model->memories[m].pool][slots[r]] +=
+              (double)weights[r] * (double)weights[r];
         }
       }
       ids += lengths[i];
@@ -246,13 +256,15 @@ static void check_df(const smft_selector *selector, uint32_t df[2][256], int64_t
   }
 }
 
-/* The squared weights of as many passes over what naive_df saw last; no slot's mean differs from the mean over the reads. */
+/* The squared weights of as many passes over what naive_df saw last; no slot's mean differs from
+ * the mean over the reads. */
 static void check_squares(const smft_selector *selector, double passes, int64_t n_tokens) {
   double sum = 0;
   for (int p = 0; p < 2; p++)
     for (int slot = 0; slot < 256; slot++) {
       double wanted = passes * naive_square[p][slot];
-      ck_assert_double_eq_tol((double)selector->tally.square[256 * p + slot], wanted, 1e-6 * (1 + wanted));
+      ck_assert_double_eq_tol((double)selector->tally.square[256 * p + slot], wanted,
+                              1e-6 * (1 + wanted));
       sum += wanted;
     }
   int64_t reads = n_tokens * 2 * model->config.memory.heads * model->config.memory.top_k;
@@ -354,7 +366,10 @@ START_TEST(failures_leave_the_counts) {
   background.ids = NULL;
   background.lengths = NULL;
   ck_status(smft_selector_count_background(selector, &background), SMFT_E_NOT_FOUND);
-  background.text_path = test_write("bad.txt", "good\nb\xff" "ad\n", 8);
+  background.text_path = test_write("bad.txt",
+                                    "good\nb\xff"
+                                    "ad\n",
+                                    8);
   ck_status(smft_selector_count_background(selector, &background), SMFT_E_ENCODING);
   ck_assert_ptr_nonnull(strstr(smft_error_message(), "bad.txt:2"));
   check_df(selector, before, 24);
@@ -363,7 +378,7 @@ START_TEST(failures_leave_the_counts) {
 }
 END_TEST
 
-/* ---- file ---- */
+/* ---- file ---------------------------------------------------------------- */
 
 START_TEST(save_and_load) {
   uint32_t df[2][256];
@@ -394,17 +409,20 @@ START_TEST(save_and_load) {
 }
 END_TEST
 
-static void write_counts(const char *format, const char *batches, const char *reads, uint32_t df, float square) {
+static void write_counts(const char *format, const char *batches, const char *reads, uint32_t df,
+                         float square) {
   static uint32_t dfs[256];
   static float squares[256];
-  const char *keys[] = {"format", "batches", "model_hash", "reads"}, *values[] = {format, batches, smft_model_hash(model), reads};
+  const char *keys[] = {"format", "batches", "model_hash", "reads"};
+  const char *values[] = {format, batches, smft_model_hash(model), reads};
   smft__save_tensor tensors[] = {{.name = "df.0", .tensor = {dfs, {256}, 1, SMFT__U32}},
                                  {.name = "df.1", .tensor = {dfs, {256}, 1, SMFT__U32}},
                                  {.name = "square.0", .tensor = {squares, {256}, 1, SMFT__F32}},
                                  {.name = "square.1", .tensor = {squares, {256}, 1, SMFT__F32}}};
   dfs[7] = df;
   squares[7] = square;
-  ck_ok(smft__safetensors_write(ctx, test_file("made.safetensors"), tensors, square < -1 ? 2 : 4, keys, values, reads ? 4 : 3, NULL, NULL));
+  ck_ok(smft__safetensors_write(ctx, test_file("made.safetensors"), tensors, square < -1 ? 2 : 4,
+                                keys, values, reads ? 4 : 3, NULL, NULL));
 }
 
 START_TEST(bad_counts_in_a_file) {
@@ -417,7 +435,8 @@ START_TEST(bad_counts_in_a_file) {
   } cases[] = {
       {"smft.background.2", "9", "100", 9, 2.5f, SMFT_OK, ""},
       {"smft.background.3", "9", "100", 9, 2.5f, SMFT_E_FORMAT, "smft.background.3"},
-      {"smft.background.2", "9", "100", 10, 2.5f, SMFT_E_FORMAT, "slot 7 of pool 0 was read in 10 batches of 9"},
+      {"smft.background.2", "9", "100", 10, 2.5f, SMFT_E_FORMAT,
+       "slot 7 of pool 0 was read in 10 batches of 9"},
       {"smft.background.2", "nine", "100", 9, 2.5f, SMFT_E_FORMAT, "batches"},
       {"smft.background.2", "9", NULL, 9, 2.5f, SMFT_E_FORMAT, "reads"},
       {"smft.background.2", "9", "100", 9, -1, SMFT_E_FORMAT, "slot 7 of pool 0"},
@@ -430,7 +449,8 @@ START_TEST(bad_counts_in_a_file) {
   smft_selector *selector = tiny_selector(model, 0, 0);
   for (int32_t p = 0; p < 2; p++)
     ck_ok(smft_selector_df(selector, p, df[p], 256, NULL));
-  write_counts(cases[_i].format, cases[_i].batches, cases[_i].reads, cases[_i].df, cases[_i].square);
+  write_counts(cases[_i].format, cases[_i].batches, cases[_i].reads, cases[_i].df,
+               cases[_i].square);
   ck_status(smft_selector_load(selector, test_file("made.safetensors")), cases[_i].status);
   if (cases[_i].status != SMFT_OK) {
     ck_assert_msg(strstr(smft_error_message(), cases[_i].says) != NULL, "%s", smft_error_message());
@@ -451,7 +471,8 @@ START_TEST(a_file_without_squares) {
   ck_assert_int_eq(selector->tally.n_reads, 18);
   ck_assert_double_eq_tol(selector->mean_square, even * even, 1e-7);
   for (int slot = 0; slot < 256; slot++)
-    ck_assert_double_eq_tol((double)selector->tally.square[slot], slot == 7 ? 9 * even * even : 0, 1e-6);
+    ck_assert_double_eq_tol((double)selector->tally.square[slot], slot == 7 ? 9 * even * even : 0,
+                            1e-6);
   smft_selector_free(selector);
   close_model();
 }

@@ -1,4 +1,5 @@
-/* session: feed, rewind, a patch that changes underneath, nll, several threads at once; generation: greedy, sampled, stopped, cancelled. */
+/* session: feed, rewind, a patch that changes underneath, nll, several threads at once; generation:
+ * greedy, sampled, stopped, cancelled. */
 #include "failing.h"
 #include "tiny.h"
 
@@ -50,7 +51,7 @@ static void change_patch(smft_patch *patch, float value) {
     ck_ok(smft_patch_set_row(patch, 0, slot, row, 20));
 }
 
-/* ---- feeding ---------------------------------------------------------------------------------------------------------------- */
+/* ---- feeding ------------------------------------------------------------- */
 
 START_TEST(pieces_and_rewind) {
   world w = open_world((tiny){.shared = 1, .beside = 1}, 2);
@@ -66,7 +67,8 @@ START_TEST(pieces_and_rewind) {
   ck_ok(smft_session_feed(w.session, ids, N - 1, SMFT_LOGITS_NONE, NULL, 0));
   ck_ok(smft_session_feed(w.session, ids + N - 1, 1, SMFT_LOGITS_LAST, piece, V));
   ck_assert_double_lt(test_distance(piece, all + (N - 1) * V, V), 1e-5);
-  ck_ok(smft_session_feed(w.session, NULL, 0, SMFT_LOGITS_LAST, piece, V)); /* once more, nothing new */
+  /* once more, nothing new */
+  ck_ok(smft_session_feed(w.session, NULL, 0, SMFT_LOGITS_LAST, piece, V));
   ck_assert_double_lt(test_distance(piece, all + (N - 1) * V, V), 1e-5);
   ck_assert_int_eq(smft_session_length(w.session), N);
   close_world(&w);
@@ -78,8 +80,10 @@ START_TEST(more_than_a_chunk) {
   smft_ctx *ctx = NULL;
   smft_model *model = NULL;
   smft_session *session = NULL;
-  static const char text[] = "{\"model_type\": \"llama\", \"hidden_size\": 16, \"num_hidden_layers\": 2, \"num_attention_heads\": 2, "
-                             "\"intermediate_size\": 24, \"vocab_size\": 31, \"max_position_embeddings\": 700}";
+  static const char text[] =
+      "{\"model_type\": \"llama\", \"hidden_size\": 16, \"num_hidden_layers\": 2, "
+      "\"num_attention_heads\": 2, "
+      "\"intermediate_size\": 24, \"vocab_size\": 31, \"max_position_embeddings\": 700}";
   static float all[700 * 31], piece[700 * 31], nll[700];
   int32_t many[700];
   double mean = 0, sum = 0;
@@ -163,7 +167,8 @@ START_TEST(refusals) {
   ck_status(smft_session_feed(w.session, ids, -1, SMFT_LOGITS_NONE, NULL, 0), SMFT_E_INVALID);
   ck_status(smft_session_feed(w.session, ids, 5, 3, logits, N * V), SMFT_E_INVALID);
   ck_status(smft_session_feed(w.session, ids, 5, SMFT_LOGITS_ALL, NULL, N * V), SMFT_E_INVALID);
-  ck_status(smft_session_feed(w.session, ids, 5, SMFT_LOGITS_ALL, logits, 5 * V - 1), SMFT_E_BUFFER);
+  ck_status(smft_session_feed(w.session, ids, 5, SMFT_LOGITS_ALL, logits, 5 * V - 1),
+            SMFT_E_BUFFER);
   ck_status(smft_session_feed(w.session, ids, 5, SMFT_LOGITS_LAST, logits, V - 1), SMFT_E_BUFFER);
   ck_status(smft_session_feed(w.session, bad, 3, SMFT_LOGITS_NONE, NULL, 0), SMFT_E_TOKEN);
   bad[2] = -1;
@@ -179,7 +184,8 @@ START_TEST(refusals) {
   ck_status(smft_session_nll(w.session, many, 65, NULL, &mean), SMFT_E_CONTEXT);
   ck_status(smft_session_nll(NULL, ids, 5, NULL, &mean), SMFT_E_INVALID);
   ck_ok(smft_session_nll(w.session, ids, 5, NULL, NULL));
-  ck_status(smft_session_feed(w.session, NULL, 0, SMFT_LOGITS_LAST, after, V), SMFT_E_INVALID); /* nll left it empty */
+  /* nll left it empty */
+  ck_status(smft_session_feed(w.session, NULL, 0, SMFT_LOGITS_LAST, after, V), SMFT_E_INVALID);
   options.context_length = 65;
   ck_status(smft_session_create(&session, w.model, NULL, &options), SMFT_E_CONTEXT);
   ck_assert_ptr_null(session);
@@ -218,12 +224,15 @@ START_TEST(non_finite) {
 }
 END_TEST
 
-/* Logits are looked through in blocks on several threads: a NaN in the last row of a long piece, alone, must be seen too. */
+/* Logits are looked through in blocks on several threads: a NaN in the last row of a long piece,
+ * alone, must be seen too. */
 START_TEST(one_nan_far_behind) {
   enum { VOCAB = 600, LENGTH = 250 }; /* one piece of 150,000 logits */
-  static const char config[] = "{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, "
-                               "\"intermediate_size\": 48, \"vocab_size\": 600, \"rms_norm_eps\": 1e-5, "
-                               "\"max_position_embeddings\": 256, \"tie_word_embeddings\": false}";
+  static const char config[] =
+      "{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 1, "
+      "\"num_attention_heads\": 4, "
+      "\"intermediate_size\": 48, \"vocab_size\": 600, \"rms_norm_eps\": 1e-5, "
+      "\"max_position_embeddings\": 256, \"tie_word_embeddings\": false}";
   smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
   smft_ctx *ctx;
   smft_model *model;
@@ -244,7 +253,8 @@ START_TEST(one_nan_far_behind) {
   ck_ok(smft_session_feed(session, long_ids, LENGTH, SMFT_LOGITS_ALL, logits, LENGTH * VOCAB));
   ck_ok(smft_session_rewind(session, 0));
   full->full[model->embed][599 * 32] = NAN; /* only the last token reads it */
-  ck_status(smft_session_feed(session, long_ids, LENGTH, SMFT_LOGITS_ALL, logits, LENGTH * VOCAB), SMFT_E_NONFINITE);
+  ck_status(smft_session_feed(session, long_ids, LENGTH, SMFT_LOGITS_ALL, logits, LENGTH * VOCAB),
+            SMFT_E_NONFINITE);
   ck_ok(smft_session_feed(session, long_ids, LENGTH - 1, SMFT_LOGITS_ALL, logits, LENGTH * VOCAB));
   smft_session_free(session);
   smft_patch_free(full);
@@ -266,7 +276,7 @@ START_TEST(threads_do_not_matter) {
 }
 END_TEST
 
-/* ---- several sessions at once ----------------------------------------------------------------------------------------------- */
+/* ---- several sessions at once -------------------------------------------- */
 
 typedef struct runner {
   world *w;
@@ -281,7 +291,8 @@ static void *run(void *arg) {
   if (smft_session_create(&session, r->w->model, r->w->patch, NULL) != SMFT_OK)
     return NULL;
   for (int k = 0; k < 40; k++) {
-    if (smft_session_rewind(session, 0) != SMFT_OK || smft_session_feed(session, ids, N, SMFT_LOGITS_ALL, logits, N * V) != SMFT_OK)
+    if (smft_session_rewind(session, 0) != SMFT_OK ||
+        smft_session_feed(session, ids, N, SMFT_LOGITS_ALL, logits, N * V) != SMFT_OK)
       r->different = 1;
     if (memcmp(logits, r->wanted, sizeof logits) != 0)
       r->different = 1;
@@ -310,7 +321,7 @@ START_TEST(sessions_side_by_side) {
 }
 END_TEST
 
-/* ---- generation ------------------------------------------------------------------------------------------------------------- */
+/* ---- generation ---------------------------------------------------------- */
 
 static int32_t argmax(const float *logits) {
   int32_t best = 0;
@@ -337,7 +348,8 @@ START_TEST(greedy_ids) {
     ck_assert_int_eq(out[i], argmax(logits));
     history[5 + i] = out[i];
   }
-  ck_ok(smft_session_generate_ids(w.session, ids, 5, &options, out + 20, 4, &n)); /* room for four */
+  /* room for four */
+  ck_ok(smft_session_generate_ids(w.session, ids, 5, &options, out + 20, 4, &n));
   ck_assert_int_eq(n, 4);
   options.max_tokens = 8;
   options.flags = SMFT_GENERATE_CONTINUE;
@@ -348,7 +360,8 @@ START_TEST(greedy_ids) {
 }
 END_TEST
 
-/* The context ends generation: one token more than fits, since its predecessor's logits are there. */
+/* The context ends generation: one token more than fits, since its predecessor's logits are there.
+ */
 START_TEST(full_context) {
   world w = open_world((tiny){0}, 2);
   smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
@@ -404,7 +417,11 @@ END_TEST
 
 /* Frequencies of the sampler against the probabilities that temperature, top-k and top-p leave. */
 START_TEST(sampler_distribution) {
-  static const struct { float temperature, top_p; int32_t top_k; double wanted[5]; } cases[] = {
+  static const struct {
+    float temperature, top_p;
+    int32_t top_k;
+    double wanted[5];
+  } cases[] = {
       {1, 0, 0, {0.1, 0.2, 0.4, 0.25, 0.05}},
       {1, 0, 2, {0, 0, 0.4 / 0.65, 0.25 / 0.65, 0}},
       {1, 0.6f, 0, {0, 0, 0.4 / 0.65, 0.25 / 0.65, 0}},
@@ -434,7 +451,8 @@ START_TEST(generate_refusals) {
   ck_assert_ptr_null(text);
   ck_status(smft_session_generate(w.session, NULL, 1, NULL, &text, NULL), SMFT_E_INVALID);
   ck_status(smft_session_generate(w.session, "\xff", 1, NULL, &text, NULL), SMFT_E_ENCODING);
-  ck_status(smft_session_generate_ids(w.session, NULL, 0, NULL, out, 8, &n), SMFT_E_INVALID); /* nothing to start from */
+  /* nothing to start from */
+  ck_status(smft_session_generate_ids(w.session, NULL, 0, NULL, out, 8, &n), SMFT_E_INVALID);
   ck_status(smft_session_generate_ids(w.session, ids, 5, NULL, NULL, 8, &n), SMFT_E_INVALID);
   ck_status(smft_session_generate_ids(w.session, ids, 5, NULL, out, 0, &n), SMFT_E_INVALID);
   ck_status(smft_session_generate_ids(NULL, ids, 5, NULL, out, 8, &n), SMFT_E_INVALID);
@@ -519,7 +537,8 @@ START_TEST(callback_and_cancel) {
   ck_assert_int_eq(smft_session_length(w.session), 4 + 5); /* as before */
   options.flags = 0;
   options.on_token = NULL;
-  ck_ok(smft_session_generate(w.session, "abc", 3, &options, &text, &length)); /* a cancellation does not outlive its call */
+  /* a cancellation does not outlive its call */
+  ck_ok(smft_session_generate(w.session, "abc", 3, &options, &text, &length));
   close_world(&w);
 }
 END_TEST

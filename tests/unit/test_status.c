@@ -1,4 +1,5 @@
-/* status: codes, messages (always valid UTF-8, per thread, never cut in a character), the version rule of structs, contexts. */
+/* status: codes, messages (always valid UTF-8, per thread, never cut in a character), the version
+ * rule of structs, contexts. */
 #include "test.h"
 #include "base/bytes.h"
 #include "base/ctx.h"
@@ -39,7 +40,8 @@ START_TEST(message_belongs_to_its_thread) {
 }
 END_TEST
 
-/* Lengths around the buffer's end, characters of 1 to 4 bytes: the message stays valid and is a prefix. */
+/* Lengths around the buffer's end, characters of 1 to 4 bytes: the message stays valid and is a
+ * prefix. */
 START_TEST(message_is_never_cut_in_a_character) {
   static const char *const characters[] = {"a", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
   char text[1200];
@@ -73,7 +75,7 @@ START_TEST(message_with_bad_bytes_becomes_valid) {
 }
 END_TEST
 
-/* ---- structs that grow ---- */
+/* ---- structs that grow --------------------------------------------------- */
 
 typedef struct first_version {
   uint32_t struct_size;
@@ -127,17 +129,19 @@ START_TEST(reports_of_any_version_are_written) {
   newer_version fresh = {sizeof fresh, 0, 0, 9};
   ck_ok(smft__report_write(NULL, &own, sizeof own, sizeof(first_version), "report"));
   ck_ok(smft__report_write(old, &own, sizeof own, sizeof(first_version), "report"));
-  ck_assert(old[0].a == 1 && old[0].struct_size == sizeof old[0] && old[1].struct_size == 77 && old[1].a == 78);
+  ck_assert(old[0].a == 1 && old[0].struct_size == sizeof old[0] && old[1].struct_size == 77 &&
+            old[1].a == 78);
   ck_ok(smft__report_write(&fresh, &own, sizeof own, sizeof(first_version), "report"));
   ck_assert(fresh.a == 1 && fresh.b == 2 && fresh.c == 9 && fresh.struct_size == sizeof fresh);
   fresh.struct_size = 3;
-  ck_status(smft__report_write(&fresh, &own, sizeof own, sizeof(first_version), "report"), SMFT_E_STRUCT_SIZE);
+  ck_status(smft__report_write(&fresh, &own, sizeof own, sizeof(first_version), "report"),
+            SMFT_E_STRUCT_SIZE);
   ck_status(smft__report_check(&fresh, sizeof(first_version), "report"), SMFT_E_STRUCT_SIZE);
   ck_ok(smft__report_check(NULL, sizeof(first_version), "report"));
 }
 END_TEST
 
-/* ---- contexts ---- */
+/* ---- contexts ------------------------------------------------------------ */
 
 static char last_log[256];
 static void keep_log(void *user, int32_t level, const char *message) {
