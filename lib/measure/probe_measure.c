@@ -3,15 +3,17 @@
  *
  * Questions  greedy generation, scored by score.h.
  * Texts      NLL of every token after the first, and KL(base || patched) of the same distributions;
- * the base runs beside in a session of its own that lives as long as the call.  Logits are held for
- * a chunk of positions, never for a whole text. A text longer than the session's context is cut
- * into windows, each predicted from its own beginning: a window starts with begin-of-text where the
- * tokenizer adds one, else with the last token of the window before, so that every token is still
- * predicted exactly once. Choices    mean log-likelihood per token of each ending after the prompt;
- * the highest wins, the first of equals.  A space at the prompt's end belongs to the endings
- * (unless one of them begins with its own), as for facts. Text in items is ordinary text: special
- * tokens written in it are not parsed. A failed or cancelled pass leaves the values of before: all
- * results go into a list of their own, which takes their place at the end. */
+ *            the base runs beside in a session of its own that lives as long as the call.  Logits
+ *            are held for a chunk of positions, never for a whole text.  A text longer than the
+ *            session's context is cut into windows, each predicted from its own beginning: a window
+ *            starts with begin-of-text where the tokenizer adds one, else with the last token of
+ *            the window before, so that every token is still predicted exactly once.
+ * Choices    mean log-likelihood per token of each ending after the prompt; the highest wins, the
+ *            first of equals.  A space at the prompt's end belongs to the endings (unless one of
+ *            them begins with its own), as for facts.
+ * Text in items is ordinary text: special tokens written in it are not parsed.
+ * A failed or cancelled pass leaves the values of before: all results go into a list of their own,
+ * which takes their place at the end. */
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/clock.h"

@@ -5,8 +5,8 @@
  *   1. NFC, so that a letter and its accent written apart are the same text as the two in one;
  *   2. lower-case, every script (simple mapping, one code point to one);
  *   3. punctuation goes, nothing takes its place ("well-known" -> "wellknown"): ASCII's 32
- * punctuation and symbol characters, as SQuAD does, and Unicode's categories P* as well, since
- * answers have quotes and dashes of all kinds;
+ *      punctuation and symbol characters, as SQuAD does, and Unicode's categories P* as well,
+ *      since answers have quotes and dashes of all kinds;
  *   4. the words a, an, the go; 5. white space (Unicode's) separates words, no matter how much.
  * A text of which nothing is left ("The!") is empty; empty against empty is a match. */
 #include "measure/score.h"

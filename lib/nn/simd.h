@@ -1,15 +1,19 @@
 /* simd: one vocabulary of vector operations for each instruction set; deliberately without an
- * include guard.  nn/levels.h includes it with SMFT__LEVEL = 0 (portable, 4 lanes), 1 (AVX2 + FMA +
+ * include guard.  levels.h includes it with SMFT__LEVEL = 0 (portable, 4 lanes), 1 (AVX2 + FMA +
  * F16C, 8 lanes), 2 (AVX-512, 16 lanes), each time followed by a body of kernels.
  *
- *   SMFT__FN(name)  the name of a function of this level        SMFT__TARGET   the attribute it
- * must carry SMFT__INLINE    for helpers (always inlined)                SMFT__UNROLL   before a
- * loop with a constant count VEC, LANES      LOAD(p) STORE(p, v) SPLAT(x) FMA(a, b, c) = a * b + c
- * VMAX(a, b), VMIN(a, b): b where a is NaN or b is LOAD_BF16(p), LOAD_F16(p): LANES elements as f32
- * BITS(v), FLOATS(v): the same bits as integers or floats SHUFFLE(a, b, i...): the lanes i of a and
- * b end to end    ZIP_LOW(a, b), ZIP_HIGH(a, b): lower or upper halves, interleaved Pointers need
- * no alignment at all.  Explicit FMA everywhere: with -std=c11 gcc does not contract on its own,
- * and clang would. */
+ *   SMFT__FN(name)   the name of a function of this level
+ *   SMFT__TARGET     the attribute it must carry
+ *   SMFT__INLINE     for helpers (always inlined)
+ *   SMFT__UNROLL     before a loop with a constant count
+ *   VEC, LANES       LOAD(p) STORE(p, v) SPLAT(x) FMA(a, b, c) = a * b + c
+ *   VMAX(a, b), VMIN(a, b)        b where a is NaN or b is
+ *   LOAD_BF16(p), LOAD_F16(p)     LANES elements as f32
+ *   BITS(v), FLOATS(v)            the same bits as integers or floats
+ *   SHUFFLE(a, b, i...)           the lanes i of a and b end to end
+ *   ZIP_LOW(a, b), ZIP_HIGH(a, b) lower or upper halves, interleaved
+ * Pointers need no alignment at all.  Explicit FMA everywhere: with -std=c11 gcc does not contract
+ * on its own, and clang would. */
 #undef SMFT__FN
 #undef SMFT__TARGET
 #undef SMFT__INLINE

@@ -1,11 +1,13 @@
 /* bench: what every benchmark program shares: one question a line on standard input, one JSON
- * object a line as the answer; the clock; how disturbed a timing was; memory.  bench.py asks. Every
- * time is by the clock on the wall. NAME [WORD]...  one of the program's tasks; asked again at once
- * it goes on with what it prepared peak            most memory that the process has had so far, and
- * what it has now, in MB An answer is {"rate": units a second, "unit": seconds of one piece of
- * work, "others": cores that other processes had meanwhile}, or what the task says, or {"error":
- * text}, after which the program ends. SMFT_BENCH_SECONDS: how long a timing takes at least (0.5),
- * after half as long of warming up. */
+ * object a line as the answer; the clock; how disturbed a timing was; memory.  bench.py asks.
+ * Every time is by the clock on the wall.
+ *   NAME [WORD]...  one of the program's tasks; asked again at once it goes on with what it
+ *                   prepared
+ *   peak            most memory that the process has had so far, and what it has now, in MB
+ * An answer is {"rate": units a second, "unit": seconds of one piece of work, "others": cores that
+ * other processes had meanwhile}, or what the task says, or {"error": text}, after which the
+ * program ends.  SMFT_BENCH_SECONDS: how long a timing takes at least (0.5), after half as long of
+ * warming up. */
 #ifndef SMFT_BENCH_H
 #define SMFT_BENCH_H
 #include <stdarg.h>

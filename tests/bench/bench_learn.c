@@ -1,15 +1,19 @@
 /* bench_learn: training a whole model through smft.h alone.  Owns the workloads; bench.h times
- * them, peer_model.py does the same work. usage: bench_learn MODEL_DIRECTORY THREADS train AdamW
- * step of every weight on a sequence of 256 (pools too, each row of them) train_lazy       the
- * same, pool rows that were not read left alone lora             AdamW step of adapters of rank 8
- * on all matrices of attention and FFN, on a sequence of 256 step ANSWER N    a fact's first
- * smft_step: N tokens (256), loss on the last ANSWER of them (255) again ANSWER N   further
- * smft_steps of one fact losses           of four AdamW steps of every weight at a rate of 1e-3:
- * {"numbers": [4]} losses_lora DIR  the same of adapters at 1e-2, saved in DIR as they were before
- * the first step hash_train, hash_lora, hash_step   of the weights after three steps, all bits
- *   resident         {"cached_mb": pages of the model's file that an smft_step brought into memory,
- * "file_mb": growth of the process's RssFile, "rows": slots it read, "row_mb": of a slot's pages}
- */
+ * them, peer_model.py does the same work.
+ * usage: bench_learn MODEL_DIRECTORY THREADS
+ *   train            AdamW step of every weight on a sequence of 256 (pools too, each row of them)
+ *   train_lazy       the same, pool rows that were not read left alone
+ *   lora             AdamW step of adapters of rank 8 on all matrices of attention and FFN, on a
+ *                    sequence of 256
+ *   step ANSWER N    a fact's first smft_step: N tokens (256), loss on the last ANSWER of them
+ *                    (255)
+ *   again ANSWER N   further smft_steps of one fact
+ *   losses           of four AdamW steps of every weight at a rate of 1e-3: {"numbers": [4]}
+ *   losses_lora DIR  the same of adapters at 1e-2, saved in DIR as they were before the first step
+ *   hash_train, hash_lora, hash_step   of the weights after three steps, all bits
+ *   resident         {"cached_mb": pages of the model's file that an smft_step brought into
+ *                    memory, "file_mb": growth of the process's RssFile, "rows": slots it read,
+ *                    "row_mb": of a slot's pages} */
 #include "subject.h"
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -1,13 +1,18 @@
 /* bench_limits: what the machine can do: streaming reads, reads of random rows, sgemm of an
- * OpenBLAS that is loaded at run time. usage: bench_limits THREADS TABLE_MB [libopenblas.so]
- * TABLE_MB: of the table that rows are read from, and the most that is streamed stream         384
- * MiB, or four times the last cache if that is more, read and summed, eight pages side by side and
- * the next eight fetched meanwhile: nearly twice as fast as one after the other; bytes a second
+ * OpenBLAS that is loaded at run time.
+ * usage: bench_limits THREADS TABLE_MB [libopenblas.so]     TABLE_MB: of the table that rows are
+ * read from, and the most that is streamed
+ *   stream         384 MiB, or four times the last cache if that is more, read and summed, eight
+ *                  pages side by side and the next eight fetched meanwhile: nearly twice as fast
+ *                  as one after the other; bytes a second
  *   rows BYTES     rows of so many bytes read at random places of the table, the next four fetched
- * meanwhile; bytes a second sgemm M N K    (M, K) x (K, N); FLOP a second fma multiply-adds of the
- * widest vectors, in registers alone; FLOP a second amx            products of f32 in three pieces
- * of bf16 each (lib/nn/gemm_tiles.c), the tiles always at hand; FLOP a second blas {"config": what
- * OpenBLAS says of itself, "parallel": 0 one thread, 1 its own threads, 2 OpenMP} */
+ *                  meanwhile; bytes a second
+ *   sgemm M N K    (M, K) x (K, N); FLOP a second
+ *   fma            multiply-adds of the widest vectors, in registers alone; FLOP a second
+ *   amx            products of f32 in three pieces of bf16 each (lib/nn/gemm_tiles.c), the tiles
+ *                  always at hand; FLOP a second
+ *   blas           {"config": what OpenBLAS says of itself, "parallel": 0 one thread, 1 its own
+ *                  threads, 2 OpenMP} */
 #include "bench.h"
 #include <dlfcn.h>
 #include <pthread.h>

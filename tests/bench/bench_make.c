@@ -1,10 +1,12 @@
-/* bench_make: writes one of the benchmark's models as a Hugging Face directory: random weights, f32
- * and (DIRECTORY-bf16) bf16. usage: bench_make SHAPE DIRECTORY [N_KEYS]    N_KEYS: of the memory
- * layer, instead of the shape's A  6 layers, d 288,  6 heads, ffn  768, vocabulary 32,000       B
- * 12 layers, d 576, 9 heads, ffn 1536, vocabulary 8,192 M  B with a memory layer (256 keys, H 4, k
- * 32) instead of block 6's FFN       G  the same with value rows of 1,024 P  2 layers, d 64, memory
- * rows of 64: a small model in front of a large pool S, T  tiny, without and with a memory layer:
- * to try the benchmark itself */
+/* bench_make: writes one of the benchmark's models as a Hugging Face directory: random weights,
+ * f32 and (DIRECTORY-bf16) bf16.
+ * usage: bench_make SHAPE DIRECTORY [N_KEYS]    N_KEYS: of the memory layer, instead of the shape's
+ *   A     6 layers, d 288, 6 heads, ffn 768, vocabulary 32,000
+ *   B     12 layers, d 576, 9 heads, ffn 1536, vocabulary 8,192
+ *   M     B with a memory layer (256 keys, H 4, k 32) instead of block 6's FFN
+ *   G     the same with value rows of 1,024
+ *   P     2 layers, d 64, memory rows of 64: a small model in front of a large pool
+ *   S, T  tiny, without and with a memory layer: to try the benchmark itself */
 #include "subject.h"
 #include <sys/stat.h>
 

@@ -1,14 +1,17 @@
 /* bench_memory: the memory layer alone, 2048 tokens, H 4, k 32, dk = d/2, n_keys^2 slots of d
  * numbers: forward, and a sparse finetuning step (forward, backward to 10,000 chosen value rows,
- * SGD).  Owns the workloads; bench.h times them, peer_memory.py does the same work. usage:
- * bench_memory D N_KEYS THREADS [DIRECTORY]   DIRECTORY: the values are a mapped file there (zeros)
- * instead of memory forward, step   a piece of work is all 2048 tokens lookup          queries to
- * slots alone: scores, top-k, softmax gather          value rows to sums alone, bytes a second;
- * plain: the same rows, each number looked at once and nothing else done check DIR       writes the
- * inputs into DIR; {"numbers": 32 of the output, "rows": chosen, "gradient": 32 of the chosen rows'
- * gradient} memory          {"step_mb": most memory of two steps beside the table, the layer's
- * weights, the input and the output; "process_mb": of the whole process beside the table,
- * "library_mb": what the library's allocator had at most} */
+ * SGD).  Owns the workloads; bench.h times them, peer_memory.py does the same work.
+ * usage: bench_memory D N_KEYS THREADS [DIRECTORY]   DIRECTORY: the values are a mapped file there
+ * (zeros) instead of memory
+ *   forward, step   a piece of work is all 2048 tokens
+ *   lookup          queries to slots alone: scores, top-k, softmax
+ *   gather          value rows to sums alone, bytes a second; plain: the same rows, each number
+ *                   looked at once and nothing else done
+ *   check DIR       writes the inputs into DIR; {"numbers": 32 of the output, "rows": chosen,
+ *                   "gradient": 32 of the chosen rows' gradient}
+ *   memory          {"step_mb": most memory of two steps beside the table, the layer's weights,
+ *                   the input and the output; "process_mb": of the whole process beside the table,
+ *                   "library_mb": what the library's allocator had at most} */
 #include "bench.h"
 #include "base/alloc.h"
 #include "base/parallel.h"

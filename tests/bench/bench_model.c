@@ -1,13 +1,17 @@
 /* bench_model: inference with a whole model through smft.h alone.  Owns the workloads; bench.h
- * times them, peer_model.py and peer_llama.mjs do the same work. usage: bench_model MODEL_DIRECTORY
- * THREADS opened       what smft_model_load took, in ms forward      256 tokens through an empty
- * session, logits of all prefill N    N tokens through an empty session, logits of the last (N:
- * 256) decode       one token after another, positions 16 to 79 of the same 256 tokens (which token
- * comes next is not part of the work) sessions N   N sessions on the one model, each decoding in a
- * host thread of its own; tokens of all of them logits       of 256 tokens: {"numbers": 32 logits
- * of the last, "next": the largest, "spread": of the logits, "nll": the mean} hash         of the
- * logits of 256 tokens, all bits idle         processor time in ms that the process takes in a
- * second after a forward pass */
+ * times them, peer_model.py and peer_llama.mjs do the same work.
+ * usage: bench_model MODEL_DIRECTORY THREADS
+ *   opened       what smft_model_load took, in ms
+ *   forward      256 tokens through an empty session, logits of all
+ *   prefill N    N tokens through an empty session, logits of the last (N: 256)
+ *   decode       one token after another, positions 16 to 79 of the same 256 tokens (which token
+ *                comes next is not part of the work)
+ *   sessions N   N sessions on the one model, each decoding in a host thread of its own; tokens of
+ *                all of them
+ *   logits       of 256 tokens: {"numbers": 32 logits of the last, "next": the largest, "spread":
+ *                of the logits, "nll": the mean}
+ *   hash         of the logits of 256 tokens, all bits
+ *   idle         processor time in ms that the process takes in a second after a forward pass */
 #include "subject.h"
 #include <math.h>
 #include <pthread.h>

@@ -1,6 +1,7 @@
 /* bench_patch: what a patch costs that holds many facts: looking rows up, reading with it, saving,
- * loading.  Through smft.h alone. A fact here is 350 rows drawn at random, the number that a fact
- * changes by default; facts overlap, as they do in life. usage: bench_patch MODEL_DIRECTORY THREADS
+ * loading.  Through smft.h alone.  A fact here is 350 rows drawn at random, the number that a fact
+ * changes by default; facts overlap, as they do in life.
+ * usage: bench_patch MODEL_DIRECTORY THREADS
  *   rows N       {"rows": rows that N facts changed, "mb": their size}
  *   lookup N     rows of the pool a second, drawn at random, as N facts have left them
  *   forward N    256 tokens through a session with such a patch
