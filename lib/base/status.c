@@ -2,7 +2,7 @@
  * rule of options and report structs. Does not own: what the messages say (each caller does),
  * logging (ctx.c). */
 #include "base/status.h"
-#include "base/bytes.h"
+#include "base/utf8.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

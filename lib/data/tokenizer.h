@@ -3,6 +3,7 @@
 #ifndef SMFT__TOKENIZER_H
 #define SMFT__TOKENIZER_H
 #include "data/ids.h"
+#include "data/tokenizer/decode.h" /* smft__decode_work */
 smft_tokenizer *smft__tokenizer_retain(const smft_tokenizer *tokenizer);
 smft_ctx *smft__tokenizer_ctx(const smft_tokenizer *tokenizer);
 /* Appends to ids.  flags: SMFT_ENCODE_*. */
@@ -11,7 +12,7 @@ smft_status smft__tokenizer_encode(const smft_tokenizer *tokenizer, const char *
 /* Streaming decode: text of the ids so far is what smft_tokenizer_decode gives; this appends the
  * raw bytes that one more token adds (may end in the middle of a UTF-8 character; the caller holds
  * those back).  first: 1 for the first token after the prompt's start. work: the caller's
- * (tokenizer_decode.h), the same from token to token. */
+ * (tokenizer/decode.h), the same from token to token. */
 struct smft__buffer;
 struct smft__decode_work;
 smft_status smft__tokenizer_decode_bytes(const smft_tokenizer *tokenizer,

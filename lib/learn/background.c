@@ -1,9 +1,7 @@
-/* background: counts in how many batches of ordinary text each slot is read, and how much, and the
- * file that keeps the counts.  Owns batches, marks and background.safetensors; the counts
- * themselves are the selector's (tally.h). */
+/* background: counts in how many batches of ordinary text each slot is read, and how much.  Owns
+ * batches and marks; the counts themselves are the selector's (stats.h). */
 #include "base/bytes.h"
 #include "base/file.h"
-#include "data/safetensors.h"
 #include "learn/selector.h"
 #include "model/network.h"
 #include <math.h>
@@ -11,8 +9,6 @@
 
 /* sequences wait until they have so many tokens, then go through the network together */
 #define GROUP_TOKENS 1024
-#define FORMAT "smft.background.2"
-#define OLD_FORMAT "smft.background.1" /* without squares */
 
 typedef struct counter {
   smft_selector *selector;
@@ -20,7 +16,7 @@ typedef struct counter {
   smft_background options; /* with its defaults */
   smft_ctx *ctx;
   smft__tape *tape;
-  smft__tally tally; /* the counts before, plus what was counted; but for: */
+  smft__stats stats; /* the counts before, plus what was counted; but for: */
   /* (n_pools, n_slots): counted in this call; a float would lose the small reads of an often read
    * slot */
   double *square;
@@ -49,10 +45,10 @@ static void mark_reads(counter *c, int64_t sequence, int32_t memory) {
     c->square[at] += (double)weights[i] * (double)weights[i];
     if (c->last[at] != batch) {
       c->last[at] = batch;
-      c->tally.df[at]++;
+      c->stats.df[at]++;
     }
   }
-  c->tally.n_reads += (c->offsets[sequence + 1] - c->offsets[sequence]) * width;
+  c->stats.n_reads += (c->offsets[sequence + 1] - c->offsets[sequence]) * width;
 }
 
 static smft_status flush(counter *c) {
@@ -206,32 +202,33 @@ static smft_status read_options(counter *c, const smft_background *background) {
 }
 
 static smft_status prepare(counter *c) {
-  const smft__tally *before = &c->selector->tally;
+  const smft__stats *before = &c->selector->stats;
   int64_t n = smft__all_slots(c->model);
   SMFT__TRY(smft__tape_create(&c->tape, c->model));
-  SMFT__TRY(smft__tally_create(&c->tally, c->ctx, c->model));
+  SMFT__TRY(smft__stats_create(&c->stats, c->ctx, c->model));
   c->square = smft__calloc_array(c->ctx, n, sizeof *c->square);
   c->last = smft__calloc_array(c->ctx, n, sizeof *c->last);
   if (!c->square || !c->last)
     return SMFT_E_NOMEM;
   if (before->df) {
-    memcpy(c->tally.df, before->df, (size_t)n * sizeof *c->tally.df);
-    memcpy(c->tally.square, before->square, (size_t)n * sizeof *c->tally.square);
+    memcpy(c->stats.df, before->df, (size_t)n * sizeof *c->stats.df);
+    memcpy(c->stats.square, before->square, (size_t)n * sizeof *c->stats.square);
   }
-  c->tally.n_batches = before->n_batches;
-  c->tally.n_reads = before->n_reads;
+  c->stats.n_batches = before->n_batches;
+  c->stats.n_reads = before->n_reads;
+  c->stats.n_tokens = before->n_tokens;
   return SMFT_OK;
 }
 
 static void add_up(counter *c) {
   for (int64_t i = 0; i < smft__all_slots(c->model); i++)
-    c->tally.square[i] = (float)((double)c->tally.square[i] + c->square[i]);
-  c->tally.n_batches += c->n_batches;
+    c->stats.square[i] = (float)((double)c->stats.square[i] + c->square[i]);
+  c->stats.n_batches += c->n_batches;
 }
 
 static void release(counter *c) {
   smft__tape_free(c->tape);
-  smft__tally_free(&c->tally, c->ctx);
+  smft__stats_free(&c->stats, c->ctx);
   smft__free(c->ctx, c->square);
   smft__free(c->ctx, c->last);
   smft__ids_free(&c->ids);
@@ -241,12 +238,12 @@ static void release(counter *c) {
 
 /* What the file's metadata says of where the counts come from; a name that is too long or no UTF-8
  * is just "text". */
-static void remember_source(smft_selector *selector, const counter *c) {
+static void remember_source(counter *c) {
   const char *path = c->options.text_path, *name = path ? strrchr(path, '/') : NULL;
   name = name ? name + 1 : path ? path : "token ids";
-  size_t length = strlen(name), most = sizeof selector->corpus - 1;
-  strcpy(selector->corpus, smft__utf8_valid(name, length, NULL) && length <= most ? name : "text");
-  selector->n_tokens += c->n_tokens;
+  size_t length = strlen(name), most = sizeof c->stats.corpus - 1;
+  strcpy(c->stats.corpus, smft__utf8_valid(name, length, NULL) && length <= most ? name : "text");
+  c->stats.n_tokens += c->n_tokens;
 }
 
 smft_status smft_selector_count_background(smft_selector *selector,
@@ -262,178 +259,9 @@ smft_status smft_selector_count_background(smft_selector *selector,
     status = c.options.text_path ? count_text(&c) : count_ids(&c);
   if (status == SMFT_OK) {
     add_up(&c);
-    smft__selector_set(selector, &c.tally);
-    remember_source(selector, &c);
+    remember_source(&c);
+    smft__selector_set(selector, &c.stats);
   }
   release(&c);
-  return status;
-}
-
-/* ---- file: df.{pool} u32 (n_slots), square.{pool} f32 (n_slots), metadata format, batches, reads,
- * tokens, corpus, model_hash ---- */
-
-typedef char tensor_name[32];
-
-static void describe(const smft_selector *selector, const smft__tally *tally, tensor_name *names,
-                     smft__save_tensor *tensors) {
-  int64_t n_slots = smft__n_slots(selector->model);
-  for (int32_t p = 0; p < selector->model->config.n_pools; p++) {
-    smft__tensor df = {tally->df + p * n_slots, {n_slots}, 1, SMFT__U32};
-    smft__tensor square = {tally->square + p * n_slots, {n_slots}, 1, SMFT__F32};
-    snprintf(names[2 * p], sizeof *names, "df.%d", (int)p);
-    snprintf(names[2 * p + 1], sizeof *names, "square.%d", (int)p);
-    tensors[2 * p].name = names[2 * p];
-    tensors[2 * p].tensor = df;
-    tensors[2 * p + 1].name = names[2 * p + 1];
-    tensors[2 * p + 1].tensor = square;
-  }
-}
-
-static smft_status write_tally(const smft_selector *selector, const smft__tally *tally,
-                               const char *path) {
-  smft_ctx *ctx = selector->ctx;
-  int32_t n = 2 * selector->model->config.n_pools;
-  char batches[32], tokens[32], reads[32];
-  snprintf(batches, sizeof batches, "%lld", (long long)tally->n_batches);
-  snprintf(reads, sizeof reads, "%lld", (long long)tally->n_reads);
-  snprintf(tokens, sizeof tokens, "%lld", (long long)selector->n_tokens);
-  const char *keys[] = {"format", "batches", "reads", "tokens", "corpus", "model_hash"};
-  const char *values[] = {FORMAT, batches, reads, tokens, selector->corpus, selector->model->hash};
-  smft__save_tensor *tensors = smft__calloc_array(ctx, n, sizeof *tensors);
-  tensor_name *names = smft__calloc_array(ctx, n, sizeof *names);
-  smft_status status = tensors && names ? SMFT_OK : SMFT_E_NOMEM;
-  if (status == SMFT_OK) {
-    describe(selector, tally, names, tensors);
-    status = smft__safetensors_write(ctx, path, tensors, n, keys, values, 6, NULL, NULL);
-  }
-  smft__free(ctx, names);
-  smft__free(ctx, tensors);
-  return status;
-}
-
-smft_status smft_selector_save(smft_selector *selector, const char *path) {
-  SMFT__REQUIRE(selector && path, "smft_selector_save: a NULL argument");
-  if (selector->tally.df)
-    return write_tally(selector, &selector->tally, path);
-  smft__tally zero = {0};
-  SMFT__TRY(smft__tally_create(&zero, selector->ctx, selector->model));
-  smft_status status = write_tally(selector, &zero, path);
-  smft__tally_free(&zero, selector->ctx);
-  return status;
-}
-
-/* A whole number of up to 18 digits, or -1. */
-static int64_t whole_number(const char *text) {
-  int64_t value = 0;
-  int digits = 0;
-  for (; text && *text >= '0' && *text <= '9' && digits < 18; text++, digits++)
-    value = value * 10 + (*text - '0');
-  return text && digits > 0 && *text == 0 ? value : -1;
-}
-
-static smft_status read_number(const smft__safetensors *file, const char *path, const char *key,
-                               int64_t *value) {
-  *value = whole_number(smft__safetensors_metadata(file, key));
-  return *value >= 0 ? SMFT_OK
-                     : smft__fail(SMFT_E_FORMAT, "%s: its number of %s is missing or not a number",
-                                  path, key);
-}
-
-static smft_status check_file(const smft_selector *selector, const smft__safetensors *file,
-                              const char *path, int *is_old) {
-  const char *format = smft__safetensors_metadata(file, "format");
-  const char *hash = smft__safetensors_metadata(file, "model_hash");
-  *is_old = format && strcmp(format, OLD_FORMAT) == 0;
-  if (!format || (!*is_old && strcmp(format, FORMAT) != 0))
-    return smft__fail(SMFT_E_FORMAT,
-                      "%s: not background counts: its format is \"%s\", expected \"%s\"", path,
-                      format ? format : "", FORMAT);
-  if (!hash || strcmp(hash, selector->model->hash) != 0)
-    return smft__fail(SMFT_E_MISMATCH, "%s: counts of another model: made for %s, this model is %s",
-                      path, hash ? hash : "(unnamed)", selector->model->hash);
-  return SMFT_OK;
-}
-
-/* out (n_slots) of 4 bytes each. */
-static smft_status read_tensor(const smft__safetensors *file, const char *path, const char *kind,
-                               int32_t pool, int32_t dtype, int64_t n_slots, void *out) {
-  tensor_name name;
-  snprintf(name, sizeof name, "%s.%d", kind, (int)pool);
-  int64_t at = smft__safetensors_find(file, name);
-  const smft__tensor *tensor = at >= 0 ? &file->tensors[at] : NULL;
-  if (!tensor || tensor->dtype != dtype || tensor->n_dims != 1 || tensor->shape[0] != n_slots)
-    return smft__fail(SMFT_E_MISMATCH, "%s: expected a tensor \"%s\" of %lld numbers of type %s",
-                      path, name, (long long)n_slots, dtype == SMFT__U32 ? "U32" : "F32");
-  memcpy(out, tensor->data, (size_t)n_slots * 4);
-  return SMFT_OK;
-}
-
-/* A file without squares: as if every read had taken an even share of its head. */
-static void guess_squares(const smft_model *model, smft__tally *tally, int64_t first, int64_t n) {
-  float even = 1 / (float)model->config.memory.top_k;
-  for (int64_t i = first; i < first + n; i++) {
-    tally->square[i] = (float)tally->df[i] * even * even;
-    tally->n_reads += tally->df[i];
-  }
-}
-
-static smft_status check_counts(const smft__tally *tally, const char *path, int32_t pool,
-                                int64_t first, int64_t n) {
-  for (int64_t i = first; i < first + n; i++) {
-    if ((int64_t)tally->df[i] > tally->n_batches)
-      return smft__fail(SMFT_E_FORMAT, "%s: slot %lld of pool %d was read in %u batches of %lld",
-                        path, (long long)(i - first), (int)pool, (unsigned)tally->df[i],
-                        (long long)tally->n_batches);
-    if (!isfinite(tally->square[i]) || tally->square[i] < 0)
-      return smft__fail(
-          SMFT_E_FORMAT,
-          "%s: slot %lld of pool %d: the sum of its squared weights is not a number from 0 on",
-          path, (long long)(i - first), (int)pool);
-  }
-  return SMFT_OK;
-}
-
-static smft_status read_tally(const smft_selector *selector, const smft__safetensors *file,
-                              const char *path, int is_old, smft__tally *tally) {
-  int64_t n = smft__n_slots(selector->model);
-  SMFT__TRY(read_number(file, path, "batches", &tally->n_batches));
-  if (!is_old)
-    SMFT__TRY(read_number(file, path, "reads", &tally->n_reads));
-  for (int32_t p = 0; p < selector->model->config.n_pools; p++) {
-    SMFT__TRY(read_tensor(file, path, "df", p, SMFT__U32, n, tally->df + p * n));
-    if (is_old)
-      guess_squares(selector->model, tally, p * n, n);
-    else
-      SMFT__TRY(read_tensor(file, path, "square", p, SMFT__F32, n, tally->square + p * n));
-    SMFT__TRY(check_counts(tally, path, p, p * n, n));
-  }
-  return SMFT_OK;
-}
-
-static void remember_file(smft_selector *selector, const smft__safetensors *file) {
-  int64_t n_tokens = whole_number(smft__safetensors_metadata(file, "tokens"));
-  const char *corpus = smft__safetensors_metadata(file, "corpus");
-  selector->n_tokens = n_tokens > 0 ? n_tokens : 0;
-  snprintf(selector->corpus, sizeof selector->corpus, "%s",
-           corpus && strlen(corpus) < sizeof selector->corpus ? corpus : "");
-}
-
-smft_status smft_selector_load(smft_selector *selector, const char *path) {
-  SMFT__REQUIRE(selector && path, "smft_selector_load: a NULL argument");
-  smft__safetensors file = {0};
-  smft__tally tally = {0};
-  int is_old = 0;
-  SMFT__TRY(smft__safetensors_open(&file, selector->ctx, path, 0));
-  smft_status status = check_file(selector, &file, path, &is_old);
-  if (status == SMFT_OK)
-    status = smft__tally_create(&tally, selector->ctx, selector->model);
-  if (status == SMFT_OK)
-    status = read_tally(selector, &file, path, is_old, &tally);
-  if (status == SMFT_OK) {
-    smft__selector_set(selector, &tally);
-    remember_file(selector, &file);
-  }
-  smft__tally_free(&tally, selector->ctx);
-  smft__safetensors_close(&file);
   return status;
 }

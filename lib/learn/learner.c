@@ -74,7 +74,7 @@ static smft_status take_parts(smft_learner *learner, smft_selector *selector,
 
 static void warn_without_counts(const smft_learner *learner) {
   const smft_selector *selector = learner->selector;
-  if (selector && selector->tally.n_batches == 0 && selector->rule == SMFT_RULE_TFIDF)
+  if (selector && selector->stats.n_batches == 0 && selector->rule == SMFT_RULE_TFIDF)
     smft__log(learner->ctx, 2,
               "smft_learner_create: no background text was counted, so every slot's tf-idf score "
               "is 0 and no step will "

@@ -1,6 +1,6 @@
 /* selector: which slots a step may change.  Owns the background counts and the order of slots;
- * counting them over text and their file are background.c's, counting a batch's reads is
- * memory/counts.c's. */
+ * counting them over text is background.c's, their file stats_file.c's, counting a batch's
+ * reads memory/counts.c's. */
 #include "learn/selector.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -10,13 +10,13 @@
 #define DEFAULT_T 350 /* docs/method.md, and: */
 #define DEFAULT_DAMPING 0.0003
 
-void smft__selector_set(smft_selector *selector, smft__tally *tally) {
-  smft__tally none = {0};
-  smft__tally_free(&selector->tally, selector->ctx);
-  selector->tally = *tally;
-  selector->total = smft__tally_total(tally, selector->model);
-  selector->mean_square = smft__tally_mean_square(tally, selector->model);
-  *tally = none;
+void smft__selector_set(smft_selector *selector, smft__stats *stats) {
+  smft__stats none = {0};
+  smft__stats_free(&selector->stats, selector->ctx);
+  selector->stats = *stats;
+  selector->total = smft__stats_total(stats, selector->model);
+  selector->mean_square = smft__stats_mean_square(stats, selector->model);
+  *stats = none;
 }
 
 /* The counts that were shipped with the model.  A model made by smft_model_init shares only the
@@ -69,7 +69,7 @@ smft_status smft_selector_create(smft_selector **out, const smft_model *model,
   selector->rule = own.rule ? own.rule : SMFT_RULE_TFIDF;
   selector->t = own.t ? own.t : DEFAULT_T;
   selector->damping = own.damping == 0 ? DEFAULT_DAMPING : own.damping;
-  selector->total = smft__tally_total(&selector->tally, model);
+  selector->total = smft__stats_total(&selector->stats, model);
   smft_status status = own.flags & SMFT_SELECTOR_EMPTY ? SMFT_OK : load_shipped(selector);
   if (status != SMFT_OK)
     smft_selector_free(selector);
@@ -87,7 +87,7 @@ void smft_selector_free(smft_selector *selector) {
   if (!selector || atomic_fetch_sub(&selector->references, 1) != 1)
     return;
   smft_ctx *ctx = selector->ctx;
-  smft__tally_free(&selector->tally, ctx);
+  smft__stats_free(&selector->stats, ctx);
   smft_model_free(selector->model);
   smft__free(ctx, selector);
   smft__ctx_release(ctx);
@@ -104,12 +104,31 @@ smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32
     return smft__fail(SMFT_E_BUFFER,
                       "smft_selector_df: the pool has %lld slots, the buffer holds %lld",
                       (long long)expected, (long long)n_slots);
-  if (df && selector->tally.df)
-    memcpy(df, selector->tally.df + pool * expected, (size_t)expected * sizeof *df);
+  if (df && selector->stats.df)
+    memcpy(df, selector->stats.df + pool * expected, (size_t)expected * sizeof *df);
   else if (df)
     memset(df, 0, (size_t)expected * sizeof *df);
   if (n_batches)
-    *n_batches = selector->tally.n_batches;
+    *n_batches = selector->stats.n_batches;
+  return SMFT_OK;
+}
+
+smft_status smft_selector_save(smft_selector *selector, const char *path) {
+  SMFT__REQUIRE(selector && path, "smft_selector_save: a NULL argument");
+  if (selector->stats.df)
+    return smft__stats_save(&selector->stats, selector->model, path);
+  smft__stats zero = {0};
+  SMFT__TRY(smft__stats_create(&zero, selector->ctx, selector->model));
+  smft_status status = smft__stats_save(&zero, selector->model, path);
+  smft__stats_free(&zero, selector->ctx);
+  return status;
+}
+
+smft_status smft_selector_load(smft_selector *selector, const char *path) {
+  SMFT__REQUIRE(selector && path, "smft_selector_load: a NULL argument");
+  smft__stats stats = {0};
+  SMFT__TRY(smft__stats_load(&stats, selector->model, path));
+  smft__selector_set(selector, &stats);
   return SMFT_OK;
 }
 
@@ -132,8 +151,8 @@ double smft__selector_restraint(const smft_selector *selector, int32_t pool, int
                                 double more_square, double more) {
   if (!smft__selector_restrains(selector))
     return 1;
-  double square = (double)selector->tally.square[slot_at(selector, pool, slot)] + more_square;
-  double use = square / selector->mean_square / ((double)selector->tally.n_batches + more);
+  double square = (double)selector->stats.square[slot_at(selector, pool, slot)] + more_square;
+  double use = square / selector->mean_square / ((double)selector->stats.n_batches + more);
   return 1 / (1 + use / selector->damping);
 }
 
@@ -158,9 +177,9 @@ static uint64_t draw_of(const smft_selector *selector, const smft__counts *count
 
 static double score_of(const smft_selector *selector, int32_t pool, int64_t slot, double share,
                        uint64_t draw) {
-  double df = selector->tally.df ? (double)selector->tally.df[slot_at(selector, pool, slot)] : 0;
+  double df = selector->stats.df ? (double)selector->stats.df[slot_at(selector, pool, slot)] : 0;
   if (selector->rule == SMFT_RULE_TFIDF)
-    return share * log(((double)selector->tally.n_batches + 1) / (df + 1));
+    return share * log(((double)selector->stats.n_batches + 1) / (df + 1));
   if (selector->rule == SMFT_RULE_KL)
     return share * log(share * selector->total / (df + 1));
   if (selector->rule == SMFT_RULE_RANDOM)

@@ -1,7 +1,7 @@
 /* selector: background counts, and the ranking of the slots that a batch read (method.md 2). */
 #ifndef SMFT__SELECTOR_H
 #define SMFT__SELECTOR_H
-#include "learn/tally.h"
+#include "learn/stats.h"
 #include "memory/counts.h"
 
 struct smft_selector {
@@ -11,11 +11,9 @@ struct smft_selector {
   int32_t rule;
   int64_t t;
   double damping;     /* negative: none */
-  smft__tally tally;  /* of background text */
-  int64_t n_tokens;   /* counted in it; for the file's metadata, as is: */
-  char corpus[256];   /* what was counted last: the name of a text file, or "token ids" */
-  double total;       /* smft__tally_total */
-  double mean_square; /* smft__tally_mean_square */
+  smft__stats stats;  /* of background text */
+  double total;       /* smft__stats_total */
+  double mean_square; /* smft__stats_mean_square */
 };
 smft_selector *smft__selector_retain(smft_selector *selector);
 /* What a row's learning rate is multiplied with, in (0, 1], when `more` batches that read it with
@@ -33,6 +31,6 @@ typedef struct smft__selection { /* the rows of a step, best first */
 smft_status smft__select(const smft_selector *selector, const smft__counts *counts,
                          smft__selection *selection);
 
-/* Takes the tally over in exchange for the one before. */
-void smft__selector_set(smft_selector *selector, smft__tally *tally);
+/* Takes the stats over in exchange for the one before. */
+void smft__selector_set(smft_selector *selector, smft__stats *stats);
 #endif

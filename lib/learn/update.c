@@ -2,13 +2,12 @@
  * arithmetic; knows nothing of tensors, rows or threads. The AVX2 kernels do per lane exactly what
  * the portable ones do (no fused multiply-add), so both give the same bits. */
 #include "learn/update.h"
-#include "nn/cpu.h"
+#include "nn/kernels/simd.h"
 #include <math.h>
 #include <string.h>
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define SMFT__UPDATE_AVX2 1
-#include <immintrin.h>
 #endif
 
 /* Finite means: the exponent is not all ones.  0 * x is NaN exactly when x is not finite, so a sum
@@ -52,18 +51,17 @@ static float sgd_portable(const smft__update_rule *r, const float *w, const floa
 }
 
 #ifdef SMFT__UPDATE_AVX2
-#define AVX2 __attribute__((target("avx2")))
 
 /* Sum over the lanes of the "bad" register: NaN as soon as one lane is. */
-AVX2 static float lanes_sum(__m256 x) {
+SMFT__AVX2 static float lanes_sum(__m256 x) {
   float lane[8];
   _mm256_storeu_ps(lane, x);
   return lane[0] + lane[1] + lane[2] + lane[3] + lane[4] + lane[5] + lane[6] + lane[7];
 }
 
-AVX2 static float adamw_avx2(const smft__update_rule *r, const float *w, const float *g,
-                             const float *m, const float *v, int64_t n, float *w_out, float *m_out,
-                             float *v_out) {
+SMFT__AVX2 static float adamw_avx2(const smft__update_rule *r, const float *w, const float *g,
+                                   const float *m, const float *v, int64_t n, float *w_out,
+                                   float *m_out, float *v_out) {
   const __m256 scale = _mm256_set1_ps(r->scale), lr = _mm256_set1_ps(r->lr),
                decay = _mm256_set1_ps(r->decay);
   const __m256 b1 = _mm256_set1_ps(r->beta1), c1 = _mm256_set1_ps(r->one_minus_beta1);
@@ -91,8 +89,8 @@ AVX2 static float adamw_avx2(const smft__update_rule *r, const float *w, const f
   return lanes_sum(bad);
 }
 
-AVX2 static float sgd_avx2(const smft__update_rule *r, const float *w, const float *g,
-                           const float *m, int64_t n, float *w_out, float *m_out) {
+SMFT__AVX2 static float sgd_avx2(const smft__update_rule *r, const float *w, const float *g,
+                                 const float *m, int64_t n, float *w_out, float *m_out) {
   const __m256 scale = _mm256_set1_ps(r->scale), lr = _mm256_set1_ps(r->lr),
                decay = _mm256_set1_ps(r->decay);
   const __m256 momentum = _mm256_set1_ps(r->momentum), zero = _mm256_setzero_ps();
@@ -191,7 +189,7 @@ smft__bounds smft__update_bounds(const smft__update_rule *r, const smft__bounds 
 
 #ifdef SMFT__UPDATE_AVX2
 /* n and the position in the sum are multiples of 8. */
-AVX2 static void add_squares_avx2(double sum[8], const float *x, int64_t n) {
+SMFT__AVX2 static void add_squares_avx2(double sum[8], const float *x, int64_t n) {
   __m256d low = _mm256_loadu_pd(sum), high = _mm256_loadu_pd(sum + 4);
   for (int64_t i = 0; i < n; i += 8) {
     __m256d a = _mm256_cvtps_pd(_mm_loadu_ps(x + i)), b = _mm256_cvtps_pd(_mm_loadu_ps(x + i + 4));

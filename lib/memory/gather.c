@@ -5,7 +5,7 @@
 #include "memory/gather.h"
 #include "base/parallel.h"
 #include "memory/radix.h"
-#include "memory/row_kernels.h"
+#include "memory/kernels/row.h"
 
 enum { GROUP = SMFT__ROW_GROUP, TOKENS = 16, ENTRIES = 2048, LOOKUPS = 16384, AHEAD = 2 };
 

@@ -15,8 +15,8 @@ static float share(const smft__half_norm *norm) {
   return norm->kind == SMFT__NORM_L2 ? 1.0f : 1.0f / (float)norm->size;
 }
 
-#define SMFT__BODY "memory/half_norm_body.h"
-#include "nn/levels.h"
+#define SMFT__BODY "memory/kernels/half_norm_body.h"
+#include "nn/kernels/levels.h"
 
 typedef struct norm_kernels {
   void (*forward)(const smft__half_norm *norm, const float *x, float *y);

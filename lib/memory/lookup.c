@@ -5,7 +5,7 @@
 #include "memory/lookup.h"
 #include "base/parallel.h"
 #include "memory/product_keys.h"
-#include "memory/row_kernels.h"
+#include "memory/kernels/row.h"
 #include "nn/gemm.h"
 #include "nn/vector.h"
 #include <math.h>

@@ -1,7 +1,7 @@
 /* pool: reads of single values through the patch's rows.
  * Owns nothing; the loops over many reads are gather.c's. */
 #include "memory/pool.h"
-#include "memory/row_kernels.h"
+#include "memory/kernels/row.h"
 
 const void *smft__pool_row(const smft__pool *pool, int64_t slot, int32_t *dtype) {
   int64_t position = pool->rows ? smft__rows_find(pool->rows, slot) : -1;

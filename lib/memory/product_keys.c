@@ -10,9 +10,9 @@
  * order of slot id.
  *
  * Owns the order (score, then lower slot id; NaN is minus infinity, -0 is 0) and the scratch.  The
- * vector loops are select_kernels.c's. */
+ * vector loops are kernels/select.c's. */
 #include "memory/product_keys.h"
-#include "memory/select_kernels.h"
+#include "memory/kernels/select.h"
 #include <math.h>
 #include <string.h>
 

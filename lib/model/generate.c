@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "data/tokenizer_decode.h"
 #include "model/sampler.h"
 #include "model/session.h"
 

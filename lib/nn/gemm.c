@@ -9,10 +9,10 @@
 #include "nn/gemm.h"
 #include "base/parallel.h"
 #include "base/room.h"
-#include "nn/gemm_tiles.h"
+#include "nn/kernels/gemm_tiles.h"
 #include "nn/vector.h"
-#define SMFT__BODY "nn/gemm_body.h"
-#include "nn/levels.h"
+#define SMFT__BODY "nn/kernels/gemm_body.h"
+#include "nn/kernels/levels.h"
 
 #define MOST_TILE (8 * 48) /* numbers of C in a tile */
 #define DEPTH 256          /* of k at a time */

@@ -1,8 +1,8 @@
 /* vector: the table of row operations for each instruction set.  The operations are
  * vector_body.h's. */
 #include "nn/vector.h"
-#define SMFT__BODY "nn/vector_body.h"
-#include "nn/levels.h"
+#define SMFT__BODY "nn/kernels/vector_body.h"
+#include "nn/kernels/levels.h"
 
 #define TABLE(level)                                                                               \
   {                                                                                                \

@@ -12,7 +12,7 @@ int main(void) {
 }
 #else
 #include "nn/gemm.h"
-#include "nn/cpu.h"
+#include "nn/kernels/cpu.h"
 #include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>

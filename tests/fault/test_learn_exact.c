@@ -279,7 +279,7 @@ END_TEST
 static double damped_rate(const smft_selector *counted, int32_t pool, int64_t slot, double lr) {
   int64_t at = pool * smft__n_slots(counted->model) + slot;
   double use =
-      (double)counted->tally.square[at] / counted->mean_square / (double)counted->tally.n_batches;
+      (double)counted->stats.square[at] / counted->mean_square / (double)counted->stats.n_batches;
   return lr / (1 + use / DAMPING);
 }
 

@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "data/json.h"
 #include "data/tokenizer.h"
-#include "data/tokenizer_decode.h"
+#include "data/tokenizer/decode.h"
 #include "support/test.h"
 
 static smft_ctx *ctx;

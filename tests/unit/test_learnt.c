@@ -45,7 +45,7 @@ START_TEST(damping_follows_its_formula) {
   open_learner(damping, 0, 1);
   const smft_selector *selector = learner->selector;
   for (int64_t slot = 0; slot < 256; slot++) {
-    double use = (double)selector->tally.square[slot] / selector->mean_square / 2; /* sequences */
+    double use = (double)selector->stats.square[slot] / selector->mean_square / 2; /* sequences */
     double wanted = damping < 0 ? 1 : 1 / (1 + use / used);
     ck_assert_double_eq_tol(smft__restraint(learner, 0, slot), wanted, 1e-12);
   }
@@ -80,7 +80,7 @@ START_TEST(learnt_facts_count_as_background) {
   counted.n_sequences = 3;
   ck_ok(smft_selector_create(&oracle, model, NULL));
   ck_ok(smft_selector_count_background(oracle, &counted));
-  const float *before = learner->selector->tally.square, *after = oracle->tally.square;
+  const float *before = learner->selector->stats.square, *after = oracle->stats.square;
   for (int64_t times = 1; times <= 2; times++) {
     ck_ok(smft__learnt_add(learner, fact));
     ck_assert_int_eq(learner->learnt.n_wordings, 3 * times);

@@ -3,8 +3,8 @@
 #include "test.h"
 #include "base/rng.h"
 #include "memory/pool.h"
-#include "memory/row_kernels.h"
-#include "nn/cpu.h"
+#include "memory/kernels/row.h"
+#include "nn/kernels/cpu.h"
 
 enum { ROWS = 6, WIDEST = 70 };
 

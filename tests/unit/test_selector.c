@@ -36,12 +36,12 @@ static smft_selector *make_fake(fake *f, int32_t rule, int64_t t, int64_t n_batc
   options.rule = rule;
   options.t = t;
   ck_ok(smft_selector_create(&selector, model, &options));
-  smft__tally tally;
-  ck_ok(smft__tally_create(&tally, ctx, model));
-  tally.n_batches = n_batches;
+  smft__stats stats;
+  ck_ok(smft__stats_create(&stats, ctx, model));
+  stats.n_batches = n_batches;
   for (int p = 0; p < 2; p++) {
     smft__counts_init(&f->counts[p], ctx);
-    f->df[p] = tally.df + 256 * p;
+    f->df[p] = stats.df + 256 * p;
     for (int64_t slot = 0; slot < 256; slot++) {
       /* some are in every batch: score 0 */
       f->df[p][slot] = (uint32_t)((slot * 13 + p) % (n_batches + 1));
@@ -50,7 +50,7 @@ static smft_selector *make_fake(fake *f, int32_t rule, int64_t t, int64_t n_batc
     }
     ck_ok(smft__counts_finish(&f->counts[p]));
   }
-  smft__selector_set(selector, &tally);
+  smft__selector_set(selector, &stats);
   return selector;
 }
 
@@ -263,12 +263,12 @@ static void check_squares(const smft_selector *selector, double passes, int64_t 
   for (int p = 0; p < 2; p++)
     for (int slot = 0; slot < 256; slot++) {
       double wanted = passes * naive_square[p][slot];
-      ck_assert_double_eq_tol((double)selector->tally.square[256 * p + slot], wanted,
+      ck_assert_double_eq_tol((double)selector->stats.square[256 * p + slot], wanted,
                               1e-6 * (1 + wanted));
       sum += wanted;
     }
   int64_t reads = n_tokens * 2 * model->config.memory.heads * model->config.memory.top_k;
-  ck_assert_int_eq(selector->tally.n_reads, (int64_t)passes * reads);
+  ck_assert_int_eq(selector->stats.n_reads, (int64_t)passes * reads);
   ck_assert_double_eq_tol(selector->mean_square, sum / (passes * (double)reads), 1e-6);
 }
 
@@ -392,7 +392,7 @@ START_TEST(save_and_load) {
   check_df(loaded, df, 24);
   ck_assert(loaded->total == selector->total);
   ck_assert(selector->mean_square > 0 && loaded->mean_square == selector->mean_square);
-  ck_assert(memcmp(loaded->tally.square, selector->tally.square, 512 * sizeof(float)) == 0);
+  ck_assert(memcmp(loaded->stats.square, selector->stats.square, 512 * sizeof(float)) == 0);
   smft_model *other = tiny_model(ctx, "other", (tiny){0, 0, 0, 2}, 4);
   smft_selector *others;
   ck_ok(smft_selector_create(&others, other, NULL));
@@ -468,10 +468,10 @@ START_TEST(a_file_without_squares) {
   double even = 1.0 / model->config.memory.top_k;
   write_counts("smft.background.1", "9", NULL, 9, -2);
   ck_ok(smft_selector_load(selector, test_file("made.safetensors")));
-  ck_assert_int_eq(selector->tally.n_reads, 18);
+  ck_assert_int_eq(selector->stats.n_reads, 18);
   ck_assert_double_eq_tol(selector->mean_square, even * even, 1e-7);
   for (int slot = 0; slot < 256; slot++)
-    ck_assert_double_eq_tol((double)selector->tally.square[slot], slot == 7 ? 9 * even * even : 0,
+    ck_assert_double_eq_tol((double)selector->stats.square[slot], slot == 7 ? 9 * even * even : 0,
                             1e-6);
   smft_selector_free(selector);
   close_model();

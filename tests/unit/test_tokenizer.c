@@ -2,9 +2,9 @@
  * texts, threads, failing memory. */
 #include "base/bytes.h"
 #include "data/tokenizer.h"
-#include "data/tokenizer_decode.h"
-#include "data/tokenizer_regex.h"
-#include "data/tokenizer_unicode.h"
+#include "data/tokenizer/decode.h"
+#include "data/tokenizer/regex.h"
+#include "data/tokenizer/unicode.h"
 #include "support/test.h"
 #include <pthread.h>
 #include <sys/stat.h>

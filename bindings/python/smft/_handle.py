@@ -58,6 +58,10 @@ def create(function: str, handle_type: Type[ctypes.Structure], *arguments: Any) 
     return out
 
 
+class Patch(Handle):
+    """What a model's methods know of a patch: that it is one.  patch.Patch is the rest."""
+
+
 def optional(handle: Optional[Handle], kind: type, what: str) -> Any:
     """The C handle, or NULL for None; another class is a TypeError that says so."""
     if handle is None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 import ctypes
 from ctypes import POINTER, c_float, c_int32, c_int64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 from . import _abi, _arrays
-from ._handle import Handle, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, utf8
+from ._handle import Handle, Patch, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, utf8
 from ._library import lib
 from .context import Context, context_handle
 from .errors import BufferTooSmallError, InvalidError, NotFoundError, check
-
-if TYPE_CHECKING:
-    from .patch import Patch
 
 DTYPES = {None: 0, "f32": _abi.CONSTANTS["DTYPE_F32"], "f16": _abi.CONSTANTS["DTYPE_F16"], "bf16": _abi.CONSTANTS["DTYPE_BF16"]}
 DTYPE_NAMES = {number: name for name, number in DTYPES.items() if name}
@@ -162,11 +159,9 @@ class Model(Handle):
         model._own(create("smft_model_init", _abi.Model, context_handle(context), c_path(directory), seed))
         return model
 
-    def export(self, directory: Path, patch: Optional["Patch"] = None, dtype: Optional[str] = "bf16",
+    def export(self, directory: Path, patch: Optional[Patch] = None, dtype: Optional[str] = "bf16",
                progress: Optional[Progress] = None) -> None:
         """Writes model + patch as a Hugging Face directory.  dtype: "f32", "f16", "bf16"; None: each tensor as it is."""
-        from .patch import Patch
-
         callback = progress_callback(progress)
         options = _abi.ExportOptions(dtype=dtype_number(dtype), progress=callback.pointer)
         handle = optional(patch, Patch, "patch")
@@ -223,10 +218,8 @@ class Model(Handle):
             yield Tensor(index, (name.value or b"").decode("utf-8"), DTYPE_NAMES.get(dtype.value, "?"), n.value)
             index += 1
 
-    def tensor(self, name: str, patch: Optional["Patch"] = None) -> Any:
+    def tensor(self, name: str, patch: Optional[Patch] = None) -> Any:
         """Values (n_elements) of a tensor as model + patch have it, as f32, row-major."""
-        from .patch import Patch
-
         for tensor in self.tensors():
             if tensor.name == name:
                 values, pointer = _arrays.new(c_float, tensor.n_elements)

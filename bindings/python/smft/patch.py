@@ -8,7 +8,7 @@ from ctypes import c_float, c_int64
 from dataclasses import dataclass
 from typing import Any, Callable, Generic, Iterable, List, Optional, Tuple, Type, TypeVar, Union, overload
 
-from . import _abi, _arrays
+from . import _abi, _arrays, _handle
 from ._handle import Handle, Path, c_path, create, required
 from ._library import lib
 from .errors import InvalidError, UnsupportedError, check
@@ -57,7 +57,7 @@ class LoraOptions:
         return self.alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
 
 
-class Patch(Handle):
+class Patch(_handle.Patch):
     """An empty patch.  Model + an empty patch gives exactly the model's logits.
 
     kind "slots": value rows of memory pools (sparse memory finetuning), "full": a private copy of every weight, "lora": low-rank adapters.

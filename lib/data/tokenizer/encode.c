@@ -1,0 +1,126 @@
+/* encode: text to ids: the order in which the parts of a tokenizer see a text.
+ * Does not own: any of the parts (parts.h names them). */
+#include "base/bytes.h"
+#include "data/tokenizer/parts.h"
+
+/* bytes; positions within a piece are 32-bit numbers, and normal forms grow text */
+#define TEXT_MOST (1 << 29)
+
+typedef struct encoding { /* scratch of one call */
+  const smft_tokenizer *tokenizer;
+  uint32_t flags;
+  smft__ids *ids;
+  smft__scan scan;
+  smft__bpe_work work;
+  smft__pieces pieces, spare;
+  smft__buffer normalized;
+} encoding;
+
+static int without_prefix(const encoding *run, int at_start) {
+  return at_start && (run->flags & SMFT_ENCODE_CONTINUE) != 0;
+}
+
+/* Normalized text without added tokens. */
+static smft_status encode_plain(encoding *run, const char *text, int64_t length, int at_start) {
+  const smft_tokenizer *tokenizer = run->tokenizer;
+  if (length == 0)
+    return SMFT_OK;
+  SMFT__TRY(smft__splitter_run(&tokenizer->splitter, &run->scan, text, length, at_start,
+                               without_prefix(run, at_start), &run->pieces, &run->spare));
+  for (int64_t i = 0; i < run->pieces.n; i++) {
+    const smft__piece *piece = &run->pieces.data[i];
+    if (piece->end - piece->start > INT32_MAX)
+      return smft__fail(SMFT_E_UNSUPPORTED,
+                        "a part of the text has %lld bytes, expected less than 2^31",
+                        (long long)(piece->end - piece->start));
+    SMFT__TRY(smft__bpe_encode(&tokenizer->bpe, &tokenizer->vocab, &run->work,
+                               run->pieces.text.data + piece->start, piece->end - piece->start,
+                               run->ids));
+  }
+  return SMFT_OK;
+}
+
+/* Finds the added tokens of one trie; what is between them goes to `between`. */
+static smft_status encode_added(encoding *run, const smft__trie *trie, const char *text,
+                                int64_t length, int at_start,
+                                smft_status (*between)(encoding *, const char *, int64_t, int)) {
+  smft__search search = {&run->tokenizer->added,
+                         trie,
+                         text,
+                         length,
+                         (run->flags & SMFT_ENCODE_NO_PARSE) != 0,
+                         0,
+                         0,
+                         0,
+                         0};
+  smft__found found;
+  int64_t done = 0;
+  do {
+    smft__search_next(&search, &found);
+    if (done < found.start)
+      SMFT__TRY(between(run, text + done, found.start - done, at_start && done == 0));
+    if (found.id >= 0)
+      SMFT__TRY(smft__ids_put(run->ids, found.id));
+    done = found.end;
+  } while (found.id >= 0);
+  return SMFT_OK;
+}
+
+/* Text between the added tokens that are looked for before the normalizer. */
+static smft_status encode_raw(encoding *run, const char *text, int64_t length, int at_start) {
+  run->normalized.length = 0;
+  SMFT__TRY(smft__normalizer_run(&run->tokenizer->normalizer, &run->scan, text, length,
+                                 without_prefix(run, at_start), &run->normalized));
+  return encode_added(run, &run->tokenizer->added.normalized, run->normalized.data,
+                      run->normalized.length, at_start, encode_plain);
+}
+
+static smft_status put_all(smft__ids *ids, const smft__ids *more) {
+  for (int64_t i = 0; i < more->n; i++)
+    SMFT__TRY(smft__ids_put(ids, more->data[i]));
+  return SMFT_OK;
+}
+
+static smft_status encode_whole(encoding *run, const char *text, int64_t length) {
+  int around = (run->flags & SMFT_ENCODE_SPECIAL) != 0 && (run->flags & SMFT_ENCODE_CONTINUE) == 0;
+  if (around)
+    SMFT__TRY(put_all(run->ids, &run->tokenizer->before));
+  if (length > 0)
+    SMFT__TRY(encode_added(run, &run->tokenizer->added.plain, text, length, 1, encode_raw));
+  return around ? put_all(run->ids, &run->tokenizer->after) : SMFT_OK;
+}
+
+static smft_status check_text(const char *text, size_t length, uint32_t flags) {
+  size_t bad_at = 0;
+  SMFT__REQUIRE(text || length == 0, "encode: text is NULL and length is %zu", length);
+  SMFT__REQUIRE((flags & ~(SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE | SMFT_ENCODE_CONTINUE)) == 0,
+                "encode: flags %u has unknown bits", (unsigned)flags);
+  if (length > TEXT_MOST)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      "encode: the text has %zu bytes, at most %d are encoded at once", length,
+                      TEXT_MOST);
+  if (!smft__utf8_valid(text, length, &bad_at))
+    return smft__fail(SMFT_E_ENCODING, "encode: the text is not valid UTF-8 at byte %zu of %zu",
+                      bad_at, length);
+  return SMFT_OK;
+}
+
+smft_status smft__tokenizer_encode(const smft_tokenizer *tokenizer, const char *text, size_t length,
+                                   uint32_t flags, smft__ids *ids) {
+  smft_ctx *ctx = tokenizer->ctx;
+  smft__buffer empty = {ctx, NULL, 0, 0};
+  encoding run = {
+      tokenizer,           flags, ids, {ctx, NULL, NULL, 0}, {.ctx = ctx}, {empty, NULL, 0, 0},
+      {empty, NULL, 0, 0}, empty};
+  int64_t before = ids->n;
+  SMFT__TRY(check_text(text, length, flags));
+  smft_status status = encode_whole(&run, text, (int64_t)length);
+  if (status != SMFT_OK)
+    ids->n = before;
+  smft__scan_free(&run.scan);
+  smft__bpe_work_free(&run.work);
+  smft__pieces_free(&run.pieces);
+  smft__pieces_free(&run.spare);
+  smft__buffer_free(&run.normalized);
+  return status;
+}

@@ -1,0 +1,211 @@
+/* tokenizer: the public functions of smft_tokenizer: loading, counting references, encoding and
+ * decoding into the caller's buffers. Does not own: how text becomes ids (encode.c) and
+ * ids become text (decode.c), what files say (json.c). */
+#include "data/tokenizer.h"
+#include "base/alloc.h"
+#include "base/file.h"
+#include "data/tokenizer/parts.h"
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- loading ------------------------------------------------------------- */
+
+/* *path is "directory/name"; *there says if there is such a file. */
+static smft_status look_for(smft_ctx *ctx, const char *directory, const char *name, char **path,
+                            int *there) {
+  *path = smft__path_join(ctx, directory, name);
+  *there = *path && smft__file_exists(*path);
+  return *path ? SMFT_OK : SMFT_E_NOMEM;
+}
+
+static smft_status read_gpt2_directory(smft_tokenizer *tokenizer, const char *directory) {
+  char *encoder = NULL, *merges = NULL;
+  int has_encoder = 0, has_merges = 0;
+  smft_status status = look_for(tokenizer->ctx, directory, "encoder.json", &encoder, &has_encoder);
+  if (status == SMFT_OK)
+    status = look_for(tokenizer->ctx, directory, "vocab.bpe", &merges, &has_merges);
+  if (status == SMFT_OK && !(has_encoder && has_merges))
+    status = smft__fail(SMFT_E_NOT_FOUND,
+                        "%s: neither tokenizer.json nor encoder.json and vocab.bpe are there",
+                        directory);
+  if (status == SMFT_OK)
+    status = smft__tokenizer_read_gpt2(tokenizer, encoder, merges);
+  smft__free(tokenizer->ctx, encoder);
+  smft__free(tokenizer->ctx, merges);
+  return status;
+}
+
+static smft_status read_directory(smft_tokenizer *tokenizer, const char *directory) {
+  char *path = NULL;
+  int there = 0;
+  smft_status status = look_for(tokenizer->ctx, directory, "tokenizer.json", &path, &there);
+  if (status == SMFT_OK)
+    status = there ? smft__tokenizer_read_json(tokenizer, path)
+                   : read_gpt2_directory(tokenizer, directory);
+  smft__free(tokenizer->ctx, path);
+  return status;
+}
+
+static void start_parts(smft_tokenizer *tokenizer, smft_ctx *ctx) {
+  atomic_init(&tokenizer->references, 1);
+  tokenizer->ctx = smft__ctx_retain(ctx);
+  tokenizer->before.ctx = tokenizer->after.ctx = ctx;
+}
+
+SMFT_API smft_status smft_tokenizer_load(smft_tokenizer **out, smft_ctx *ctx, const char *path) {
+  struct stat facts;
+  SMFT__REQUIRE(out, "smft_tokenizer_load: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(ctx && path, "smft_tokenizer_load: ctx or path is NULL");
+  smft_tokenizer *tokenizer = smft__calloc_array(ctx, 1, sizeof *tokenizer);
+  if (!tokenizer)
+    return SMFT_E_NOMEM;
+  start_parts(tokenizer, ctx);
+  int is_directory = stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
+  smft_status status =
+      is_directory ? read_directory(tokenizer, path) : smft__tokenizer_read_json(tokenizer, path);
+  if (status != SMFT_OK)
+    smft_tokenizer_free(tokenizer);
+  else
+    *out = tokenizer;
+  return status;
+}
+
+/* ---- references ---------------------------------------------------------- */
+
+smft_tokenizer *smft__tokenizer_retain(const smft_tokenizer *tokenizer) {
+  smft_tokenizer *shared = (smft_tokenizer *)tokenizer; /* only the count changes */
+  if (shared)
+    atomic_fetch_add_explicit(&shared->references, 1, memory_order_relaxed);
+  return shared;
+}
+
+SMFT_API void smft_tokenizer_free(smft_tokenizer *tokenizer) {
+  if (!tokenizer || atomic_fetch_sub_explicit(&tokenizer->references, 1, memory_order_acq_rel) > 1)
+    return;
+  smft_ctx *ctx = tokenizer->ctx;
+  smft__vocab_free(&tokenizer->vocab);
+  smft__added_free(&tokenizer->added);
+  smft__normalizer_free(&tokenizer->normalizer);
+  smft__splitter_free(&tokenizer->splitter);
+  smft__bpe_free(&tokenizer->bpe);
+  smft__decoder_free(&tokenizer->decoder);
+  smft__ids_free(&tokenizer->before);
+  smft__ids_free(&tokenizer->after);
+  smft__free(ctx, tokenizer);
+  smft__ctx_release(ctx);
+}
+
+smft_ctx *smft__tokenizer_ctx(const smft_tokenizer *tokenizer) { return tokenizer->ctx; }
+
+/* ---- encoding ------------------------------------------------------------ */
+
+static smft_status copy_ids(const smft__ids *from, int32_t *ids, int64_t capacity, int64_t *n_ids) {
+  *n_ids = from->n;
+  if (capacity == 0)
+    return SMFT_OK;
+  if (capacity < from->n)
+    return smft__fail(SMFT_E_BUFFER, "smft_tokenizer_encode: %lld ids, room for %lld",
+                      (long long)from->n, (long long)capacity);
+  if (from->n > 0)
+    memcpy(ids, from->data, (size_t)from->n * sizeof *ids);
+  return SMFT_OK;
+}
+
+SMFT_API smft_status smft_tokenizer_encode(const smft_tokenizer *tokenizer, const char *text,
+                                           size_t length, uint32_t flags, int32_t *ids,
+                                           int64_t capacity, int64_t *n_ids) {
+  SMFT__REQUIRE(tokenizer && n_ids, "smft_tokenizer_encode: tokenizer or n_ids is NULL");
+  SMFT__REQUIRE(capacity >= 0 && (ids || capacity == 0),
+                "smft_tokenizer_encode: ids is NULL or capacity negative");
+  smft__ids list = {tokenizer->ctx, NULL, 0, 0};
+  *n_ids = 0;
+  smft_status status = smft__tokenizer_encode(tokenizer, text, length, flags, &list);
+  if (status == SMFT_OK)
+    status = copy_ids(&list, ids, capacity, n_ids);
+  smft__ids_free(&list);
+  return status;
+}
+
+/* ---- decoding ------------------------------------------------------------ */
+
+static smft_status add_token(const smft_tokenizer *tokenizer, int32_t id, uint32_t flags,
+                             smft__strings *strings) {
+  int64_t length = 0;
+  const char *text = smft__vocab_text(&tokenizer->vocab, id, &length);
+  if (!text)
+    return smft__fail(SMFT_E_TOKEN,
+                      "decode: no token has the id %d; the vocabulary ends before %lld", (int)id,
+                      (long long)tokenizer->vocab.n_ids);
+  if ((flags & SMFT_DECODE_SKIP_SPECIAL) &&
+      (tokenizer->vocab.tokens[id].flags & SMFT__TOKEN_SPECIAL))
+    return SMFT_OK;
+  return smft__strings_add(strings, text, length);
+}
+
+static smft_status decode_all(const smft_tokenizer *tokenizer, const int32_t *ids, int64_t n_ids,
+                              uint32_t flags, smft__decode_work *work) {
+  for (int64_t i = 0; i < n_ids; i++)
+    SMFT__TRY(add_token(tokenizer, ids[i], flags, &work->strings));
+  return smft__decoder_run(&tokenizer->decoder, work, 0, 1);
+}
+
+static smft_status copy_text(const smft__buffer *from, char *text, size_t capacity,
+                             size_t *length) {
+  *length = (size_t)from->length;
+  if (capacity == 0)
+    return SMFT_OK;
+  if (capacity <= *length)
+    return smft__fail(SMFT_E_BUFFER, "smft_tokenizer_decode: %zu bytes and a NUL, room for %zu",
+                      *length, capacity);
+  if (*length > 0)
+    memcpy(text, from->data, *length);
+  text[*length] = '\0';
+  return SMFT_OK;
+}
+
+SMFT_API smft_status smft_tokenizer_decode(const smft_tokenizer *tokenizer, const int32_t *ids,
+                                           int64_t n_ids, uint32_t flags, char *text,
+                                           size_t capacity, size_t *length) {
+  SMFT__REQUIRE(tokenizer && length, "smft_tokenizer_decode: tokenizer or length is NULL");
+  *length = 0;
+  SMFT__REQUIRE(n_ids >= 0 && (ids || n_ids == 0),
+                "smft_tokenizer_decode: ids is NULL or n_ids negative");
+  SMFT__REQUIRE(text || capacity == 0, "smft_tokenizer_decode: text is NULL and capacity is %zu",
+                capacity);
+  SMFT__REQUIRE((flags & ~SMFT_DECODE_SKIP_SPECIAL) == 0,
+                "smft_tokenizer_decode: flags %u has unknown bits", (unsigned)flags);
+  smft__decode_work work;
+  smft__decode_work_init(&work, tokenizer->ctx);
+  smft_status status = decode_all(tokenizer, ids, n_ids, flags, &work);
+  if (status == SMFT_OK)
+    status = copy_text(&work.strings.text, text, capacity, length);
+  smft__decode_work_free(&work);
+  return status;
+}
+
+smft_status smft__tokenizer_decode_bytes(const smft_tokenizer *tokenizer, smft__decode_work *work,
+                                         int32_t id, uint32_t flags, int first, smft__buffer *out) {
+  smft__decode_work_clear(work);
+  SMFT__TRY(add_token(tokenizer, id, flags, &work->strings));
+  if (work->strings.n > 0)
+    SMFT__TRY(smft__decoder_run(&tokenizer->decoder, work, 1, first));
+  return smft__buffer_put(out, work->strings.text.data, work->strings.text.length);
+}
+
+/* ---- the vocabulary ------------------------------------------------------ */
+
+SMFT_API int32_t smft_tokenizer_vocab_size(const smft_tokenizer *tokenizer) {
+  return tokenizer ? (int32_t)tokenizer->vocab.n_ids : 0;
+}
+
+SMFT_API smft_status smft_tokenizer_token_id(const smft_tokenizer *tokenizer, const char *token,
+                                             int32_t *id) {
+  SMFT__REQUIRE(tokenizer && token && id, "smft_tokenizer_token_id: an argument is NULL");
+  int32_t found = smft__vocab_find(&tokenizer->vocab, token, (int64_t)strlen(token));
+  if (found < 0)
+    return smft__fail(SMFT_E_NOT_FOUND, "smft_tokenizer_token_id: no token is spelled \"%.60s\"",
+                      token);
+  *id = found;
+  return SMFT_OK;
+}
