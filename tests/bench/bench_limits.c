@@ -9,10 +9,9 @@
  *                  meanwhile; bytes a second
  *   sgemm M N K    (M, K) x (K, N); FLOP a second
  *   fma            multiply-adds of the widest vectors, in registers alone; FLOP a second
- *   amx            products of f32 in three pieces of bf16 each (nn/kernels/gemm_tiles.c), the tiles
- *                  always at hand; FLOP a second
- *   blas           {"config": what OpenBLAS says of itself, "parallel": 0 one thread, 1 its own
- *                  threads, 2 OpenMP} */
+ *   amx            products of f32 in three pieces of bf16 each (nn/kernels/gemm_tiles.c), the
+ * tiles always at hand; FLOP a second blas           {"config": what OpenBLAS says of itself,
+ * "parallel": 0 one thread, 1 its own threads, 2 OpenMP} */
 #include "bench.h"
 #include <dlfcn.h>
 #include <pthread.h>

@@ -106,14 +106,15 @@ enum { N_TEXTS = sizeof texts / sizeof *texts };
 
 static const struct {
   const char *prompt, *answer, *statement, *part;
-} facts[FACTS] = {
-    {"Who wrote Bodies?", " Jed Mercurio", "Jed Mercurio wrote Bodies.", "Bodies"},
-    {"Who wrote The Calder Game?", " Blue Balliett", "The Calder Game is by Blue Balliett.",
-     "Blue Balliett"},
-    {"Who wrote Unless?", " Carol Shields", "Unless is a novel by Carol Shields.", "Carol Shields"},
-    {"Who wrote The Three Robbers?", " Tomi Ungerer", "Tomi Ungerer wrote The Three Robbers.",
-     "Robbers"},
-    {"What is the capital of Nowhere?", " Nil", "Nil is the capital of Nowhere.", "Nowhere"}};
+} facts[FACTS] = {{"Who wrote Bodies?", " Jed Mercurio", "Jed Mercurio wrote Bodies.", "Bodies"},
+                  {"Who wrote The Calder Game?", " Blue Balliett",
+                   "The Calder Game is by Blue Balliett.", "Blue Balliett"},
+                  {"Who wrote Unless?", " Carol Shields", "Unless is a novel by Carol Shields.",
+                   "Carol Shields"},
+                  {"Who wrote The Three Robbers?", " Tomi Ungerer",
+                   "Tomi Ungerer wrote The Three Robbers.", "Robbers"},
+                  {"What is the capital of Nowhere?", " Nil", "Nil is the capital of Nowhere.",
+                   "Nowhere"}};
 
 /* ---- the model ------------------------------------------------------------------------ */
 
@@ -314,14 +315,20 @@ static const struct variant {
   smft_optimizer_options optimizer;
 } variants[] = {
     {"sgd", SMFT_PATCH_SLOTS, 0, {OPTIMIZER}},
-    {"momentum", SMFT_PATCH_SLOTS, SMFT_LEARNER_LOSS_ALL,
+    {"momentum",
+     SMFT_PATCH_SLOTS,
+     SMFT_LEARNER_LOSS_ALL,
      {OPTIMIZER, .flags = SMFT_OPTIMIZER_KEEP_STATE, .momentum = 0.8, .weight_decay = 0.01,
       .clip_norm = 1}},
     {"adamw", SMFT_PATCH_SLOTS, 0, {ADAMW, .flags = SMFT_OPTIMIZER_KEEP_STATE}},
     {"rows", SMFT_PATCH_SLOTS, SMFT_LEARNER_ROWS_PER_STEP | SMFT_LEARNER_NO_PROTECT, {OPTIMIZER}},
-    {"full", SMFT_PATCH_FULL, 0,
+    {"full",
+     SMFT_PATCH_FULL,
+     0,
      {ADAMW, .weight_decay = 0.1, .clip_norm = 1, .pool_weight_decay = 0.1}},
-    {"lazy", SMFT_PATCH_FULL, 0,
+    {"lazy",
+     SMFT_PATCH_FULL,
+     0,
      {ADAMW, .flags = SMFT_OPTIMIZER_LAZY_POOLS, .lr = 2e-3, .clip_norm = 1, .pool_lr = 5e-3,
       .pool_clip_norm = 0.5, .warmup_steps = 7}},
     {"lora", SMFT_PATCH_LORA, 0, {ADAMW, .weight_decay = 0.1, .clip_norm = 1}},
@@ -519,8 +526,10 @@ static int choose_level(const char *wanted) {
 }
 
 static world open_world(char **argv) {
-  world w = {
-      .out = argv[3], .directory = argv[4], .info = {.struct_size = sizeof w.info}, .random = 1};
+  world w = {.out = argv[3],
+             .directory = argv[4],
+             .info = {.struct_size = sizeof w.info},
+             .random = 1};
   smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
   options.n_threads = (int32_t)strtol(argv[2], NULL, 10);
   if (options.n_threads < 1)

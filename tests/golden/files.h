@@ -28,9 +28,12 @@ static const struct files_kind {
   smft_optimizer_options optimizer;
 } files_kinds[] = {
     {"slots", SMFT_PATCH_SLOTS, {FILES_ADAMW, .flags = SMFT_OPTIMIZER_KEEP_STATE, .lr = 0.05}},
-    {"momentum", SMFT_PATCH_SLOTS,
-     {.struct_size = sizeof(smft_optimizer_options), .flags = SMFT_OPTIMIZER_KEEP_STATE,
-      .lr = 3, .momentum = 0.8}},
+    {"momentum",
+     SMFT_PATCH_SLOTS,
+     {.struct_size = sizeof(smft_optimizer_options),
+      .flags = SMFT_OPTIMIZER_KEEP_STATE,
+      .lr = 3,
+      .momentum = 0.8}},
     {"full", SMFT_PATCH_FULL, {FILES_ADAMW, .lr = 1e-2, .weight_decay = 0.1}},
     {"lora", SMFT_PATCH_LORA, {FILES_ADAMW, .lr = 1e-2}},
 };
@@ -68,15 +71,15 @@ static inline void files_open_model(files_world *w) {
 static inline void files_open_learner(files_world *w, const struct files_kind *kind) {
   smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
   smft_selector_options selector = SMFT_SELECTOR_OPTIONS_INIT;
-  selector.t = 12; /* of 98 rows */
+  selector.t = 12;      /* of 98 rows */
   selector.damping = 1; /* with the default a step of so small a model hardly shows */
   files_ok(smft_optimizer_create(&w->optimizer, w->ctx, &kind->optimizer));
   if (kind->patch == SMFT_PATCH_SLOTS) {
     files_ok(smft_selector_create(&w->selector, w->model, &selector));
     files_ok(smft_selector_load(w->selector, files_path("background", "counts")));
   }
-  files_ok(smft_learner_create(&w->learner, w->model, w->patch, w->selector, w->optimizer,
-                               &options));
+  files_ok(
+      smft_learner_create(&w->learner, w->model, w->patch, w->selector, w->optimizer, &options));
 }
 
 static inline void files_close(files_world *w) {
