@@ -9,7 +9,7 @@
 #define HEADER_MOST 100000000 /* as in the reference implementation */
 #define METADATA_MOST 10000   /* pairs: they are looked up one by one */
 
-/* One tensor while files are read; split into the arrays of smft__safetensors at the end. */
+/* One tensor while files are read; split into the arrays of the source at the end. */
 typedef struct entry {
   char *name;
   smft__tensor tensor;
@@ -24,7 +24,7 @@ typedef struct span { /* of the data part, in bytes */
 /* All that grows while files are read. */
 typedef struct reading {
   smft_ctx *ctx;
-  smft__safetensors *out;
+  smft__source *out;
   entry *entries;
   int64_t n, capacity;
   int64_t keys_capacity, values_capacity;
@@ -125,7 +125,7 @@ static smft_status read_shape(const header *head, const char *name, const json_t
                       "%s: tensor %s: %llu dimensions; at most %d are supported", head->path, name,
                       (unsigned long long)json_array_size(shape), SMFT__MAX_DIMS);
   tensor->n_dims = (int32_t)json_array_size(shape);
-  *bytes = (int64_t)smft__dtype_size(tensor->dtype);
+  *bytes = smft__row_bytes(tensor->dtype, 1);
   for (int32_t i = 0; i < tensor->n_dims; i++) {
     const json_t *dimension = json_array_get(shape, (size_t)i);
     if (!json_is_integer(dimension) || json_integer_value(dimension) < 0)
@@ -236,8 +236,8 @@ static smft_status check_spans(const header *head, span *spans, int64_t n) {
 
 static smft_status add_metadata(reading *in, const header *head, const char *key,
                                 const char *value) {
-  smft__safetensors *out = in->out;
-  if (head->file_index > 0 && smft__safetensors_metadata(out, key)) /* the first shard's stays */
+  smft__source *out = in->out;
+  if (head->file_index > 0 && smft__source_metadata(out, key)) /* the first shard's stays */
     return SMFT_OK;
   if (out->n_metadata >= METADATA_MOST)
     return smft__fail(SMFT_E_UNSUPPORTED, "%s: __metadata__ has more than %d entries", head->path,
@@ -332,7 +332,7 @@ done:
 }
 
 static smft_status read_file(reading *in, const char *path, int copy) {
-  smft__safetensors *out = in->out;
+  smft__source *out = in->out;
   smft__file *file = &out->files[out->n_files];
   SMFT__TRY(smft__file_open(file, in->ctx, path, copy));
   header head = {path, file, out->n_files++, NULL, 0, NULL};
@@ -351,7 +351,7 @@ static int compare_entries(const void *a, const void *b) {
 
 /* Sorts, refuses a name that two shards have, and hands the names over. */
 static smft_status finish(reading *in, const char *path) {
-  smft__safetensors *out = in->out;
+  smft__source *out = in->out;
   if (in->n > 0)
     qsort(in->entries, (size_t)in->n, sizeof *in->entries, compare_entries);
   for (int64_t i = 1; i < in->n; i++)
@@ -372,7 +372,7 @@ static smft_status finish(reading *in, const char *path) {
   return SMFT_OK;
 }
 
-static smft_status begin(reading *in, smft__safetensors *out, smft_ctx *ctx, int64_t n_files) {
+static smft_status begin(reading *in, smft__source *out, smft_ctx *ctx, int64_t n_files) {
   memset(out, 0, sizeof *out);
   out->ctx = ctx;
   memset(in, 0, sizeof *in);
@@ -387,11 +387,10 @@ static void end(reading *in, smft_status status) {
     smft__free(in->ctx, in->entries[i].name);
   smft__free(in->ctx, in->entries);
   if (status != SMFT_OK)
-    smft__safetensors_close(in->out);
+    smft__source_close(in->out);
 }
 
-smft_status smft__safetensors_open(smft__safetensors *file, smft_ctx *ctx, const char *path,
-                                   int copy) {
+smft_status smft__safetensors_open(smft__source *file, smft_ctx *ctx, const char *path, int copy) {
   reading in;
   smft_status status = begin(&in, file, ctx, 1);
   if (status == SMFT_OK)
@@ -400,27 +399,6 @@ smft_status smft__safetensors_open(smft__safetensors *file, smft_ctx *ctx, const
     status = finish(&in, path);
   end(&in, status);
   return status;
-}
-
-void smft__safetensors_close(smft__safetensors *file) {
-  smft_ctx *ctx = file->ctx;
-  if (!ctx)
-    return;
-  for (int64_t i = 0; i < file->n; i++)
-    smft__free(ctx, file->names[i]);
-  for (int64_t i = 0; i < file->n_metadata; i++) {
-    smft__free(ctx, file->metadata_keys[i]);
-    smft__free(ctx, file->metadata_values[i]);
-  }
-  for (int32_t i = 0; i < file->n_files; i++)
-    smft__file_close(&file->files[i]);
-  smft__free(ctx, file->names);
-  smft__free(ctx, file->tensors);
-  smft__free(ctx, file->file_of);
-  smft__free(ctx, file->metadata_keys);
-  smft__free(ctx, file->metadata_values);
-  smft__free(ctx, file->files);
-  memset(file, 0, sizeof *file);
 }
 
 /* ---- shards -------------------------------------------------------------- */
@@ -471,11 +449,11 @@ static smft_status report(smft_progress_fn progress, void *user, int64_t done, i
 }
 
 /* Every tensor must be where the index says. */
-static smft_status check_index(const smft__safetensors *file, const shards *set) {
+static smft_status check_index(const smft__source *file, const shards *set) {
   const char *tensor;
   json_t *value;
   json_object_foreach((json_t *)(uintptr_t)set->map, tensor, value) {
-    int64_t at = smft__safetensors_find(file, tensor);
+    int64_t at = smft__source_find(file, tensor);
     const char *shard = json_string_value(value);
     if (at < 0 || strcmp(set->names[file->file_of[at]], shard) != 0)
       return smft__fail(SMFT_E_FORMAT, "%s: tensor %s should be in %s, but is %s", set->index_path,
@@ -500,7 +478,7 @@ static smft_status read_shards(reading *in, const shards *set, int copy, smft_pr
   return check_index(in->out, set);
 }
 
-static smft_status open_sharded(smft__safetensors *file, smft_ctx *ctx, const char *directory,
+static smft_status open_sharded(smft__source *file, smft_ctx *ctx, const char *directory,
                                 const char *index_path, int copy, smft_progress_fn progress,
                                 void *user) {
   json_t *index = NULL;
@@ -520,13 +498,13 @@ static smft_status open_sharded(smft__safetensors *file, smft_ctx *ctx, const ch
   return status;
 }
 
-static smft_status open_whole(smft__safetensors *file, smft_ctx *ctx, const char *path, int copy,
+static smft_status open_whole(smft__source *file, smft_ctx *ctx, const char *path, int copy,
                               smft_progress_fn progress, void *user) {
   SMFT__TRY(report(progress, user, 0, 1));
   SMFT__TRY(smft__safetensors_open(file, ctx, path, copy));
   smft_status status = report(progress, user, 1, 1);
   if (status != SMFT_OK)
-    smft__safetensors_close(file);
+    smft__source_close(file);
   return status;
 }
 
@@ -542,9 +520,8 @@ static smft_status fail_no_weights(smft_ctx *ctx, const char *directory) {
       there ? " (pytorch_model.bin is there, but must be converted to safetensors)" : "");
 }
 
-smft_status smft__safetensors_open_model(smft__safetensors *file, smft_ctx *ctx,
-                                         const char *directory, int copy, smft_progress_fn progress,
-                                         void *progress_user) {
+smft_status smft__safetensors_open_model(smft__source *file, smft_ctx *ctx, const char *directory,
+                                         int copy, smft_progress_fn progress, void *progress_user) {
   memset(file, 0, sizeof *file);
   char *whole = smft__path_join(ctx, directory, "model.safetensors");
   char *index = smft__path_join(ctx, directory, "model.safetensors.index.json");
@@ -560,28 +537,4 @@ smft_status smft__safetensors_open_model(smft__safetensors *file, smft_ctx *ctx,
   smft__free(ctx, whole);
   smft__free(ctx, index);
   return status;
-}
-
-/* ---- look-up ------------------------------------------------------------- */
-
-int64_t smft__safetensors_find(const smft__safetensors *file, const char *name) {
-  int64_t low = 0, high = file->n;
-  while (low < high) {
-    int64_t middle = low + (high - low) / 2;
-    int order = strcmp(name, file->names[middle]);
-    if (order == 0)
-      return middle;
-    if (order < 0)
-      high = middle;
-    else
-      low = middle + 1;
-  }
-  return -1;
-}
-
-const char *smft__safetensors_metadata(const smft__safetensors *file, const char *key) {
-  for (int64_t i = 0; i < file->n_metadata; i++)
-    if (strcmp(file->metadata_keys[i], key) == 0)
-      return file->metadata_values[i];
-  return NULL;
 }

@@ -20,10 +20,6 @@ typedef struct writing {
   float *piece;        /* (PIECE_ELEMENTS), made when first needed; behind it as many uint16_t */
 } writing;
 
-static int is_float(int32_t dtype) {
-  return dtype == SMFT__F32 || dtype == SMFT__F16 || dtype == SMFT__BF16;
-}
-
 static int32_t written_dtype(const smft__save_tensor *one) {
   return one->dtype ? one->dtype : one->tensor.dtype;
 }
@@ -35,15 +31,16 @@ static smft_status check_tensor(const smft__save_tensor *one, int64_t *bytes) {
   int32_t dtype = written_dtype(one);
   SMFT__REQUIRE(one->name && strcmp(one->name, "__metadata__") != 0,
                 "a tensor to be saved has no name, or the reserved name __metadata__");
-  SMFT__REQUIRE(smft__dtype_size(tensor->dtype) && smft__dtype_size(dtype),
+  SMFT__REQUIRE(smft__dtype_traits(tensor->dtype)->bytes && smft__dtype_traits(dtype)->bytes,
                 "tensor %s: element type %d cannot be saved as %d", one->name, tensor->dtype,
                 dtype);
-  SMFT__REQUIRE(dtype == tensor->dtype || (is_float(dtype) && is_float(tensor->dtype)),
+  SMFT__REQUIRE(dtype == tensor->dtype ||
+                    (smft__is_weight(dtype) && smft__is_weight(tensor->dtype)),
                 "tensor %s: %s cannot be converted to %s", one->name,
                 smft__dtype_name(tensor->dtype), smft__dtype_name(dtype));
   SMFT__REQUIRE(tensor->n_dims >= 0 && tensor->n_dims <= SMFT__MAX_DIMS, "tensor %s: %d dimensions",
                 one->name, tensor->n_dims);
-  *bytes = (int64_t)smft__dtype_size(dtype);
+  *bytes = smft__row_bytes(dtype, 1);
   for (int32_t i = 0; i < tensor->n_dims; i++)
     SMFT__REQUIRE(smft__mul_i64(*bytes, tensor->shape[i], bytes),
                   "tensor %s: its shape is negative or overflows", one->name);
@@ -99,7 +96,7 @@ static smft_status put_metadata(smft__buffer *text, const char *const *keys,
 static smft_status put_tensor(smft__buffer *text, const smft__save_tensor *one, int64_t *offset) {
   int32_t dtype = written_dtype(one);
   int64_t begin = *offset;
-  *offset += smft__tensor_count(&one->tensor) * (int64_t)smft__dtype_size(dtype);
+  *offset += smft__row_bytes(dtype, smft__tensor_count(&one->tensor));
   SMFT__TRY(smft__json_put_string(text, one->name));
   SMFT__TRY(smft__buffer_printf(text, ":{\"dtype\":\"%s\",\"shape\":[", smft__dtype_name(dtype)));
   for (int32_t i = 0; i < one->tensor.n_dims; i++)
@@ -141,7 +138,7 @@ static smft_status put_bytes(writing *out, const void *data, int64_t size) {
 }
 
 static smft_status write_as_it_is(writing *out, const smft__tensor *tensor) {
-  int64_t size = smft__tensor_count(tensor) * (int64_t)smft__dtype_size(tensor->dtype);
+  int64_t size = smft__tensor_bytes(tensor);
   for (int64_t at = 0; at < size; at += PIECE_BYTES)
     SMFT__TRY(put_bytes(out, (const char *)tensor->data + at,
                         size - at < PIECE_BYTES ? size - at : PIECE_BYTES));
@@ -162,7 +159,7 @@ static smft_status write_converted(writing *out, const smft__tensor *tensor, int
       halves[i] =
           dtype == SMFT__BF16 ? smft__f32_to_bf16(out->piece[i]) : smft__f32_to_f16(out->piece[i]);
     const void *piece = dtype == SMFT__F32 ? (const void *)out->piece : (const void *)halves;
-    SMFT__TRY(put_bytes(out, piece, n * (int64_t)smft__dtype_size(dtype)));
+    SMFT__TRY(put_bytes(out, piece, smft__row_bytes(dtype, n)));
   }
   return SMFT_OK;
 }

@@ -116,9 +116,9 @@ smft_status smft_optimizer_save(smft_optimizer *optimizer, const char *path) {
 /* ---- load: into a second optimizer, which takes the first one's place when all of it is right
  * ---- */
 
-static smft_status find(const smft__safetensors *file, const char *path, const char *name,
-                        int32_t dtype, const smft__tensor **out) {
-  int64_t at = smft__safetensors_find(file, name);
+static smft_status find(const smft__source *file, const char *path, const char *name, int32_t dtype,
+                        const smft__tensor **out) {
+  int64_t at = smft__source_find(file, name);
   *out = at >= 0 ? &file->tensors[at] : NULL;
   if (!*out || (*out)->dtype != dtype)
     return smft__fail(SMFT_E_MISMATCH, "%s: expected a tensor \"%s\" of type %s", path, name,
@@ -126,8 +126,8 @@ static smft_status find(const smft__safetensors *file, const char *path, const c
   return SMFT_OK;
 }
 
-static smft_status load_rows(smft__row_state *state, const smft__safetensors *file,
-                             const char *path, int32_t pool, int64_t n_slots) {
+static smft_status load_rows(smft__row_state *state, const smft__source *file, const char *path,
+                             int32_t pool, int64_t n_slots) {
   const smft__tensor *slots, *steps, *moments;
   char name[NAME];
   snprintf(name, sizeof name, "pools.%d.slots", (int)pool);
@@ -163,12 +163,12 @@ static smft_status load_rows(smft__row_state *state, const smft__safetensors *fi
 }
 
 static smft_status load_pools(smft_optimizer *loaded, const smft_model *model,
-                              const smft__safetensors *file, const char *path) {
+                              const smft__source *file, const char *path) {
   SMFT__TRY(smft__optimizer_bind_rows(loaded, model));
   for (int32_t p = 0; p < loaded->n_pools; p++) {
     char name[NAME];
     snprintf(name, sizeof name, "pools.%d.slots", (int)p);
-    int64_t at = smft__safetensors_find(file, name);
+    int64_t at = smft__source_find(file, name);
     if (at < 0)
       continue; /* no row of this pool was ever selected */
     SMFT__TRY(smft__optimizer_reserve_rows(loaded, p, smft__tensor_count(&file->tensors[at])));
@@ -188,7 +188,7 @@ static int64_t number_of(const char *text) { /* -1: not a whole number */
 
 /* A moment of every part. */
 static smft_status load_moments(smft_optimizer *loaded, char which, float *to,
-                                const smft__safetensors *file, const char *path, double *bound) {
+                                const smft__source *file, const char *path, double *bound) {
   for (int32_t i = 0; i < loaded->layout.n_parts; i++) {
     char name[NAME];
     const smft__tensor *tensor;
@@ -224,8 +224,8 @@ static void find_touched(smft_optimizer *loaded) {
 
 /* shape: a patch that has only its shape. */
 static smft_status load_dense(smft_optimizer *loaded, const smft_patch *shape,
-                              const smft__safetensors *file, const char *path) {
-  const char *parts = smft__safetensors_metadata(file, "parts");
+                              const smft__source *file, const char *path) {
+  const char *parts = smft__source_metadata(file, "parts");
   smft__dense layout;
   SMFT__TRY(smft__dense_create(&layout, shape));
   smft_status status = SMFT_OK;
@@ -245,15 +245,15 @@ static smft_status load_dense(smft_optimizer *loaded, const smft_patch *shape,
 }
 
 static smft_status load_full(smft_optimizer *loaded, const smft_model *model,
-                             const smft__safetensors *file, const char *path) {
+                             const smft__source *file, const char *path) {
   smft_patch shape = {.model = (smft_model *)(uintptr_t)model, .kind = SMFT_PATCH_FULL};
   return load_dense(loaded, &shape, file, path);
 }
 
 /* Plain SGD has steps only: which parts they were of is a hash. */
 static smft_status load_stateless_lora(smft_optimizer *loaded, const smft_model *model,
-                                       const smft__safetensors *file, const char *path) {
-  const char *parts = smft__safetensors_metadata(file, "parts");
+                                       const smft__source *file, const char *path) {
+  const char *parts = smft__source_metadata(file, "parts");
   if (!parts || strlen(parts) + 1 != sizeof loaded->parts)
     return smft__fail(SMFT_E_FORMAT, "%s: \"parts\" is missing or wrong", path);
   memcpy(loaded->parts, parts, sizeof loaded->parts);
@@ -264,12 +264,12 @@ static smft_status load_stateless_lora(smft_optimizer *loaded, const smft_model 
 
 /* Which adapters there are is what the first moments say. */
 static smft_status load_lora(smft_optimizer *loaded, const smft_model *model,
-                             const smft__safetensors *file, const char *path) {
+                             const smft__source *file, const char *path) {
   smft_patch shape = {.model = (smft_model *)(uintptr_t)model, .kind = SMFT_PATCH_LORA};
   smft_lora_options options = SMFT_LORA_OPTIONS_INIT, own;
   if (smft__optimizer_moments(loaded) == 0)
     return load_stateless_lora(loaded, model, file, path);
-  int64_t rank = number_of(smft__safetensors_metadata(file, "rank"));
+  int64_t rank = number_of(smft__source_metadata(file, "rank"));
   options.rank = rank > 0 && rank <= INT32_MAX ? (int32_t)rank : -1;
   smft_status status = smft__lora_options(&own, &options);
   if (status != SMFT_OK)
@@ -283,30 +283,30 @@ static smft_status load_lora(smft_optimizer *loaded, const smft_model *model,
 }
 
 static smft_status check_metadata(const smft_optimizer *optimizer, const smft_model *model,
-                                  const smft__safetensors *file, const char *path) {
+                                  const smft__source *file, const char *path) {
   const char *keys[] = {"format", "kind", "model_hash"};
   const char *expected[] = {FORMAT, kind_name(optimizer), model->hash};
-  const char *patch = smft__safetensors_metadata(file, "patch");
+  const char *patch = smft__source_metadata(file, "patch");
   int stateless = patch && strcmp(patch, "none") == 0;
   for (int i = 0; i < (stateless ? 2 : 3); i++) {
-    const char *got = smft__safetensors_metadata(file, keys[i]);
+    const char *got = smft__source_metadata(file, keys[i]);
     if (!got || strcmp(got, expected[i]) != 0)
       return smft__fail(i == 0 ? SMFT_E_FORMAT : SMFT_E_MISMATCH,
                         "%s: not this optimizer's state: \"%s\" is \"%s\", expected \"%s\"", path,
                         keys[i], got ? got : "", expected[i]);
   }
-  if (number_of(smft__safetensors_metadata(file, "moments")) != smft__optimizer_moments(optimizer))
+  if (number_of(smft__source_metadata(file, "moments")) != smft__optimizer_moments(optimizer))
     return smft__fail(SMFT_E_MISMATCH,
                       "%s: its number of moments is not this optimizer's (%d): momentum differs",
                       path, (int)smft__optimizer_moments(optimizer));
-  if (!patch || number_of(smft__safetensors_metadata(file, "steps")) < 0)
+  if (!patch || number_of(smft__source_metadata(file, "steps")) < 0)
     return smft__fail(SMFT_E_FORMAT, "%s: \"patch\" or \"steps\" is missing or wrong", path);
   return SMFT_OK;
 }
 
 static smft_status load_state(smft_optimizer *loaded, const smft_model *model,
-                              const smft__safetensors *file, const char *path) {
-  const char *patch = smft__safetensors_metadata(file, "patch");
+                              const smft__source *file, const char *path) {
+  const char *patch = smft__source_metadata(file, "patch");
   if (strcmp(patch, "slots") == 0)
     SMFT__TRY(load_pools(loaded, model, file, path));
   else if (strcmp(patch, "full") == 0)
@@ -315,7 +315,7 @@ static smft_status load_state(smft_optimizer *loaded, const smft_model *model,
     SMFT__TRY(load_lora(loaded, model, file, path));
   else if (strcmp(patch, "none") != 0)
     return smft__fail(SMFT_E_FORMAT, "%s: state of an unknown kind of patch: \"%s\"", path, patch);
-  loaded->steps = number_of(smft__safetensors_metadata(file, "steps"));
+  loaded->steps = number_of(smft__source_metadata(file, "steps"));
   return SMFT_OK;
 }
 
@@ -337,7 +337,7 @@ static void take_over(smft_optimizer *optimizer, const smft_optimizer *loaded) {
 smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_model *model,
                                 const char *path) {
   SMFT__REQUIRE(optimizer && model && path, "smft_optimizer_load: a NULL argument");
-  smft__safetensors file = {0};
+  smft__source file = {0};
   SMFT__TRY(smft__safetensors_open(&file, optimizer->ctx, path, 0));
   smft_optimizer loaded = {0};
   loaded.ctx = optimizer->ctx;
@@ -349,6 +349,6 @@ smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_model *mod
     take_over(optimizer, &loaded);
   else
     smft__optimizer_free_state(&loaded);
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
   return status;
 }

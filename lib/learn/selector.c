@@ -23,7 +23,7 @@ void smft__selector_set(smft_selector *selector, smft__stats *stats) {
  * directory with them. */
 static smft_status load_shipped(smft_selector *selector) {
   const smft_model *model = selector->model;
-  if (!model->directory || model->file.n_files == 0)
+  if (!model->directory || model->source.n_files == 0)
     return SMFT_OK;
   char *path = smft__path_join(selector->ctx, model->directory, "background.safetensors");
   if (!path)

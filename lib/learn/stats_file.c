@@ -57,18 +57,18 @@ static int64_t whole_number(const char *text) {
   return text && digits > 0 && *text == 0 ? value : -1;
 }
 
-static smft_status read_number(const smft__safetensors *file, const char *path, const char *key,
+static smft_status read_number(const smft__source *file, const char *path, const char *key,
                                int64_t *value) {
-  *value = whole_number(smft__safetensors_metadata(file, key));
+  *value = whole_number(smft__source_metadata(file, key));
   return *value >= 0 ? SMFT_OK
                      : smft__fail(SMFT_E_FORMAT, "%s: its number of %s is missing or not a number",
                                   path, key);
 }
 
-static smft_status check_file(const smft_model *model, const smft__safetensors *file,
-                              const char *path, int *is_old) {
-  const char *format = smft__safetensors_metadata(file, "format");
-  const char *hash = smft__safetensors_metadata(file, "model_hash");
+static smft_status check_file(const smft_model *model, const smft__source *file, const char *path,
+                              int *is_old) {
+  const char *format = smft__source_metadata(file, "format");
+  const char *hash = smft__source_metadata(file, "model_hash");
   *is_old = format && strcmp(format, OLD_FORMAT) == 0;
   if (!format || (!*is_old && strcmp(format, FORMAT) != 0))
     return smft__fail(SMFT_E_FORMAT,
@@ -81,11 +81,11 @@ static smft_status check_file(const smft_model *model, const smft__safetensors *
 }
 
 /* out (n_slots) of 4 bytes each. */
-static smft_status read_tensor(const smft__safetensors *file, const char *path, const char *kind,
+static smft_status read_tensor(const smft__source *file, const char *path, const char *kind,
                                int32_t pool, int32_t dtype, int64_t n_slots, void *out) {
   tensor_name name;
   snprintf(name, sizeof name, "%s.%d", kind, (int)pool);
-  int64_t at = smft__safetensors_find(file, name);
+  int64_t at = smft__source_find(file, name);
   const smft__tensor *tensor = at >= 0 ? &file->tensors[at] : NULL;
   if (!tensor || tensor->dtype != dtype || tensor->n_dims != 1 || tensor->shape[0] != n_slots)
     return smft__fail(SMFT_E_MISMATCH, "%s: expected a tensor \"%s\" of %lld numbers of type %s",
@@ -119,8 +119,8 @@ static smft_status check_counts(const smft__stats *stats, const char *path, int3
   return SMFT_OK;
 }
 
-static smft_status read_stats(const smft_model *model, const smft__safetensors *file,
-                              const char *path, int is_old, smft__stats *stats) {
+static smft_status read_stats(const smft_model *model, const smft__source *file, const char *path,
+                              int is_old, smft__stats *stats) {
   int64_t n = smft__n_slots(model);
   SMFT__TRY(read_number(file, path, "batches", &stats->n_batches));
   if (!is_old)
@@ -136,16 +136,16 @@ static smft_status read_stats(const smft_model *model, const smft__safetensors *
   return SMFT_OK;
 }
 
-static void read_source(const smft__safetensors *file, smft__stats *stats) {
-  int64_t n_tokens = whole_number(smft__safetensors_metadata(file, "tokens"));
-  const char *corpus = smft__safetensors_metadata(file, "corpus");
+static void read_source(const smft__source *file, smft__stats *stats) {
+  int64_t n_tokens = whole_number(smft__source_metadata(file, "tokens"));
+  const char *corpus = smft__source_metadata(file, "corpus");
   stats->n_tokens = n_tokens > 0 ? n_tokens : 0;
   snprintf(stats->corpus, sizeof stats->corpus, "%s",
            corpus && strlen(corpus) < sizeof stats->corpus ? corpus : "");
 }
 
 smft_status smft__stats_load(smft__stats *stats, const smft_model *model, const char *path) {
-  smft__safetensors file = {0};
+  smft__source file = {0};
   smft__stats made = {0};
   int is_old = 0;
   SMFT__TRY(smft__safetensors_open(&file, model->ctx, path, 0));
@@ -160,6 +160,6 @@ smft_status smft__stats_load(smft__stats *stats, const smft_model *model, const 
   } else {
     smft__stats_free(&made, model->ctx);
   }
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
   return status;
 }

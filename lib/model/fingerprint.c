@@ -53,8 +53,7 @@ static void add_tensor(smft__sha256 *hash, const char *name, const smft__tensor 
   add_u64(hash, (uint64_t)tensor->n_dims);
   for (int32_t i = 0; i < tensor->n_dims; i++)
     add_u64(hash, (uint64_t)tensor->shape[i]);
-  add_content(hash, tensor->data,
-              smft__tensor_count(tensor) * (int64_t)smft__dtype_size(tensor->dtype));
+  add_content(hash, tensor->data, smft__tensor_bytes(tensor));
 }
 
 smft_status smft__weights_fingerprint(smft_model *model) {

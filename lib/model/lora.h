@@ -55,6 +55,6 @@ smft_status smft__lora_load(smft__lora **out, const smft_model *model, const cha
 /* The adapters whose parts a file has under `prefix` and PEFT's names, with their values.  options:
  * the rank and all but the targets. SMFT_E_FORMAT names what does not fit. */
 smft_status smft__lora_from_tensors(smft__lora **out, const smft_model *model,
-                                    const smft_lora_options *options, const smft__safetensors *file,
+                                    const smft_lora_options *options, const smft__source *file,
                                     const char *prefix);
 #endif

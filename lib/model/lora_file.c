@@ -26,18 +26,18 @@ static metadata metadata_of(const smft_lora_options *o) {
   return texts;
 }
 
-static int differs(const smft__safetensors *file, const char *key, const char *wanted) {
-  const char *found = smft__safetensors_metadata(file, key);
+static int differs(const smft__source *file, const char *key, const char *wanted) {
+  const char *found = smft__source_metadata(file, key);
   return found && strcmp(found, wanted) != 0;
 }
 
-static smft_status check_metadata(const smft__safetensors *file, const smft_model *model,
+static smft_status check_metadata(const smft__source *file, const smft_model *model,
                                   const smft_lora_options *o) {
   metadata wanted = metadata_of(o);
   if (differs(file, "model_hash", model->hash))
     return smft__fail(SMFT_E_MISMATCH,
                       WEIGHTS ": adapters of another model: expected hash %.16s..., got %.16s...",
-                      model->hash, smft__safetensors_metadata(file, "model_hash"));
+                      model->hash, smft__source_metadata(file, "model_hash"));
   if (differs(file, "lora_alpha", wanted.alpha) || differs(file, "lora_flags", wanted.flags))
     return smft__fail(SMFT_E_MISMATCH, WEIGHTS
                       " and " CONFIG " were not saved together: lora_alpha or use_rslora differ");
@@ -45,8 +45,8 @@ static smft_status check_metadata(const smft__safetensors *file, const smft_mode
 }
 
 /* 0 where there is none, or no number. */
-static uint64_t seed_of(const smft__safetensors *file) {
-  const char *text = smft__safetensors_metadata(file, "seed");
+static uint64_t seed_of(const smft__source *file) {
+  const char *text = smft__source_metadata(file, "seed");
   uint64_t seed = 0;
   for (; text && *text; text++) {
     if (*text < '0' || *text > '9' || __builtin_mul_overflow(seed, (uint64_t)10, &seed) ||
@@ -291,7 +291,7 @@ static smft_status load_config(smft_ctx *ctx, const char *path, smft_lora_option
 
 typedef struct search { /* factors of a model's matrices in a file */
   const smft_model *model;
-  const smft__safetensors *file;
+  const smft__source *file;
   const char *prefix;
   int64_t rank;
   char *wanted; /* (n_tensors) */
@@ -301,14 +301,14 @@ typedef struct search { /* factors of a model's matrices in a file */
 /* The file's tensor for one factor of a matrix (0: A, 1: B), or -1. */
 static int64_t find_part(const search *s, int32_t tensor, int part, char name[SMFT__PART_NAME]) {
   smft__lora_factor_name(s->model, tensor, part, s->prefix, name);
-  return smft__safetensors_find(s->file, name);
+  return smft__source_find(s->file, name);
 }
 
 static smft_status check_part(const search *s, int32_t tensor, int part, const smft__tensor *found,
                               const char *name) {
   const int64_t *whole = s->model->tensors[tensor].shape;
   int64_t rows = part ? whole[0] : s->rank, columns = part ? s->rank : whole[1];
-  if (!smft__is_float(found->dtype))
+  if (!smft__is_weight(found->dtype))
     return smft__fail(SMFT_E_FORMAT, "tensor %s: expected floats, found %s", name,
                       smft__dtype_name(found->dtype));
   if (found->n_dims != 2 || found->shape[0] != rows || found->shape[1] != columns)
@@ -363,7 +363,7 @@ static smft_status read_parts(const search *s, smft__lora *lora) {
 }
 
 smft_status smft__lora_from_tensors(smft__lora **out, const smft_model *model,
-                                    const smft_lora_options *options, const smft__safetensors *file,
+                                    const smft_lora_options *options, const smft__source *file,
                                     const char *prefix) {
   search s = {model, file, prefix, options->rank, NULL, NULL};
   smft__lora *lora = NULL;
@@ -385,13 +385,13 @@ smft_status smft__lora_from_tensors(smft__lora **out, const smft_model *model,
 
 static smft_status load_weights(smft__lora **out, const smft_model *model,
                                 smft_lora_options *options, const char *path) {
-  smft__safetensors file = {0};
+  smft__source file = {0};
   SMFT__TRY(smft__safetensors_open(&file, model->ctx, path, 1));
   smft_status status = check_metadata(&file, model, options);
   options->seed = seed_of(&file);
   if (status == SMFT_OK)
     status = smft__lora_from_tensors(out, model, options, &file, "");
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
   return status;
 }
 

@@ -25,7 +25,7 @@ static void destroy(smft_model *model) {
   smft__free(ctx, model->tensors);
   smft__free(ctx, model->owned);
   smft__free(ctx, model->directory);
-  smft__safetensors_close(&model->file);
+  smft__source_close(&model->source);
   smft__config_free(&model->config, ctx);
   smft__free(ctx, model);
   smft__ctx_release(ctx);
@@ -97,9 +97,9 @@ static smft_status bind_file(smft_model *model, const smft__weight_plan *plan) {
 void smft__pools_expect(const smft_model *model, int how) {
   for (int32_t pool = 0; pool < model->config.n_pools; pool++) {
     const smft__tensor *values = &model->tensors[model->pools[pool]];
-    int64_t size = smft__tensor_count(values) * (int64_t)smft__dtype_size(values->dtype);
-    for (int32_t i = 0; size >= LARGE_POOL && i < model->file.n_files; i++)
-      smft__file_expect(&model->file.files[i], values->data, size, how);
+    int64_t size = smft__tensor_bytes(values);
+    for (int32_t i = 0; size >= LARGE_POOL && i < model->source.n_files; i++)
+      smft__file_expect(&model->source.files[i], values->data, size, how);
   }
 }
 
@@ -107,7 +107,7 @@ static smft_status open_weights(smft_model *model, const smft_load_options *opti
   smft__weight_plan plan;
   int copy = (options->flags & SMFT_LOAD_COPY) != 0;
   smft_status status = SMFT_OK;
-  SMFT__TRY(smft__safetensors_open_model(&model->file, model->ctx, model->directory, copy,
+  SMFT__TRY(smft__safetensors_open_model(&model->source, model->ctx, model->directory, copy,
                                          options->progress, options->progress_user));
   SMFT__TRY_GOTO(done, smft__weight_plan_make(&plan, model));
   SMFT__TRY_GOTO(done, smft__weights_reserve(model, &plan));

@@ -27,9 +27,9 @@ struct smft_model {
   smft_ctx *ctx;
   atomic_int references;
   smft__config config;
-  smft__safetensors file; /* owns the mapping; empty for smft_model_init */
-  void *owned;            /* weights of smft_model_init, or NULL */
-  int32_t n_tensors;      /* sorted by name; only those the model uses */
+  smft__source source; /* owns the mapping; empty for smft_model_init */
+  void *owned;         /* weights of smft_model_init, or NULL */
+  int32_t n_tensors;   /* sorted by name; only those the model uses */
   char **names;
   smft__tensor *tensors;
   int32_t embed, norm, head;    /* head == embed when tied */

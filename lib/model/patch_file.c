@@ -114,10 +114,10 @@ smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype) 
 
 /* ---- load ---------------------------------------------------------------- */
 
-static const smft__tensor *find(const smft__safetensors *file, int32_t pool, const char *part) {
+static const smft__tensor *find(const smft__source *file, int32_t pool, const char *part) {
   char name[64];
   snprintf(name, sizeof name, "pools.%d.%s", pool, part);
-  int64_t at = smft__safetensors_find(file, name);
+  int64_t at = smft__source_find(file, name);
   return at < 0 ? NULL : &file->tensors[at];
 }
 
@@ -128,7 +128,7 @@ static smft_status check_pair(const smft_patch *patch, int32_t pool, const smft_
     return smft__fail(SMFT_E_FORMAT, "pools.%d has slots or rows, not both", pool);
   if (slots->dtype != SMFT__I64 || slots->n_dims != 1)
     return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: expected I64 of one dimension", pool);
-  if (!smft__is_float(rows->dtype) || rows->n_dims != 2 || rows->shape[0] != slots->shape[0] ||
+  if (!smft__is_weight(rows->dtype) || rows->n_dims != 2 || rows->shape[0] != slots->shape[0] ||
       rows->shape[1] != dim)
     return smft__fail(SMFT_E_FORMAT, "pools.%d.rows: expected floats of shape (%lld, %lld)", pool,
                       (long long)slots->shape[0], (long long)dim);
@@ -152,7 +152,7 @@ static smft_status add_slots(smft__rows *to, int32_t pool, const smft__tensor *s
   return SMFT_OK;
 }
 
-static smft_status load_pool(smft_patch *patch, const smft__safetensors *file, int32_t pool) {
+static smft_status load_pool(smft_patch *patch, const smft__source *file, int32_t pool) {
   const smft__tensor *slots = find(file, pool, "slots"), *rows = find(file, pool, "rows");
   char name[64];
   if (!slots && !rows)
@@ -165,20 +165,20 @@ static smft_status load_pool(smft_patch *patch, const smft__safetensors *file, i
   return slots->shape[0] ? smft__tensor_read_finite(rows, name, patch->rows[pool].values) : SMFT_OK;
 }
 
-static smft_status load_slots(smft_patch *patch, const smft__safetensors *file) {
+static smft_status load_slots(smft_patch *patch, const smft__source *file) {
   for (int32_t pool = 0; pool < patch->model->config.n_pools; pool++)
     SMFT__TRY(load_pool(patch, file, pool));
   return SMFT_OK;
 }
 
-static smft_status load_full(smft_patch *patch, const smft__safetensors *file) {
+static smft_status load_full(smft_patch *patch, const smft__source *file) {
   const smft_model *model = patch->model;
   for (int32_t i = 0; i < model->n_tensors; i++) {
-    int64_t at = smft__safetensors_find(file, model->names[i]);
+    int64_t at = smft__source_find(file, model->names[i]);
     if (at < 0)
       return smft__fail(SMFT_E_FORMAT, "tensor %s is missing", model->names[i]);
     const smft__tensor *found = &file->tensors[at], *own = &model->tensors[i];
-    if (!smft__is_float(found->dtype) || found->n_dims != own->n_dims ||
+    if (!smft__is_weight(found->dtype) || found->n_dims != own->n_dims ||
         memcmp(found->shape, own->shape, (size_t)own->n_dims * sizeof *own->shape) != 0)
       return smft__fail(SMFT_E_FORMAT, "tensor %s: type or shape is not the model's",
                         model->names[i]);
@@ -187,11 +187,10 @@ static smft_status load_full(smft_patch *patch, const smft__safetensors *file) {
   return SMFT_OK;
 }
 
-static smft_status check_header(const smft__safetensors *file, const smft_model *model,
-                                int32_t *kind) {
-  const char *format = smft__safetensors_metadata(file, "format");
-  const char *kind_name = smft__safetensors_metadata(file, "kind");
-  const char *hash = smft__safetensors_metadata(file, "model_hash");
+static smft_status check_header(const smft__source *file, const smft_model *model, int32_t *kind) {
+  const char *format = smft__source_metadata(file, "format");
+  const char *kind_name = smft__source_metadata(file, "kind");
+  const char *hash = smft__source_metadata(file, "model_hash");
   if (!format || strcmp(format, FORMAT) != 0 || !kind_name || !hash)
     return smft__fail(SMFT_E_FORMAT, "not a patch: its metadata lacks \"format\": \"" FORMAT
                                      "\", \"kind\" or \"model_hash\"");
@@ -205,8 +204,7 @@ static smft_status check_header(const smft__safetensors *file, const smft_model 
   return SMFT_OK;
 }
 
-static smft_status load(smft_patch **patch, const smft_model *model,
-                        const smft__safetensors *file) {
+static smft_status load(smft_patch **patch, const smft_model *model, const smft__source *file) {
   int32_t kind = 0;
   SMFT__TRY(check_header(file, model, &kind));
   SMFT__TRY(smft_patch_create(patch, model, kind));
@@ -214,10 +212,10 @@ static smft_status load(smft_patch **patch, const smft_model *model,
 }
 
 static smft_status load_file(smft_patch **patch, const smft_model *model, const char *path) {
-  smft__safetensors file = {0};
+  smft__source file = {0};
   SMFT__TRY(smft__safetensors_open(&file, model->ctx, path, 1));
   smft_status status = load(patch, model, &file);
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
   return status == SMFT_OK ? SMFT_OK : smft__fail_within(status, "%s", path);
 }
 

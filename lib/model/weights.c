@@ -231,7 +231,7 @@ static void shape_text(const int64_t *dims, int32_t n, char *text, size_t size) 
 
 static smft_status check_found(const smft__weight_spec *spec, const smft__tensor *found) {
   char expected[128], got[256];
-  if (found->dtype != SMFT__F32 && found->dtype != SMFT__F16 && found->dtype != SMFT__BF16)
+  if (!smft__is_weight(found->dtype))
     return smft__fail(SMFT_E_MISMATCH, "tensor %s: expected F32, F16 or BF16, found %s", spec->name,
                       smft__dtype_name(found->dtype));
   if (found->n_dims == spec->n_dims &&
@@ -246,12 +246,12 @@ static smft_status check_found(const smft__weight_spec *spec, const smft__tensor
 smft_status smft__weights_bind(smft_model *model, const smft__weight_plan *plan) {
   for (int64_t i = 0; i < plan->n; i++) {
     const smft__weight_spec *spec = &plan->specs[i];
-    int64_t at = smft__safetensors_find(&model->file, spec->name);
+    int64_t at = smft__source_find(&model->source, spec->name);
     if (at < 0)
       return smft__fail(SMFT_E_MISMATCH, "tensor %s is missing: config.json asks for it",
                         spec->name);
-    SMFT__TRY(check_found(spec, &model->file.tensors[at]));
-    model->tensors[i] = model->file.tensors[at];
+    SMFT__TRY(check_found(spec, &model->source.tensors[at]));
+    model->tensors[i] = model->source.tensors[at];
   }
   return SMFT_OK;
 }

@@ -138,7 +138,7 @@ static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t l
   gemm_plan plan = {.ctx = ctx,
                     .args = args,
                     .use = &by_level[smft__cpu_level()],
-                    .b_size = args->b_dtype == SMFT__F32 ? 4 : 2};
+                    .b_size = smft__row_bytes(args->b_dtype, 1)};
   plan.few = args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
   plan.tiles = !plan.few && wants_tiles(ctx, args);
   plan.pack_a = args->trans_a && args->n >= PACKED_COLUMNS_LEAST;

@@ -15,14 +15,14 @@ static void give_up(const char *why) {
 }
 
 /* Every byte is read, and the sanitizer watches. */
-static void touch(const smft__safetensors *file) {
+static void touch(const smft__source *file) {
   volatile unsigned sum = 0;
   for (int64_t i = 0; i < file->n; i++) {
     const smft__tensor *tensor = &file->tensors[i];
-    int64_t bytes = smft__tensor_count(tensor) * (int64_t)smft__dtype_size(tensor->dtype);
+    int64_t bytes = smft__tensor_bytes(tensor);
     for (int64_t at = 0; at < bytes; at++)
       sum = sum + ((const unsigned char *)tensor->data)[at];
-    if (smft__safetensors_find(file, file->names[i]) != i)
+    if (smft__source_find(file, file->names[i]) != i)
       give_up("a name is not found where it is\n");
   }
 }
@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (fd < 0 || (size > 0 && write(fd, data, size) != (ssize_t)size))
     give_up("no memory file\n");
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  smft__safetensors file;
+  smft__source file;
   smft_ctx_memory(ctx, &before, NULL);
   smft_status status = smft__safetensors_open(&file, ctx, path, size % 2 == 0);
   if (status == SMFT_OK)
@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   else if (!strstr(smft_error_message(), path) ||
            !smft__utf8_valid(smft_error_message(), strlen(smft_error_message()), NULL))
     give_up("a message without the path, or not UTF-8\n");
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
   smft_ctx_memory(ctx, &after, NULL);
   if (before != after)
     give_up("memory was left behind\n");

@@ -8,7 +8,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 jansson=$(pkg-config --cflags --libs jansson)
 common="-std=c11 -D_GNU_SOURCE -g -I $source/lib -I $source/include"
-files="$source/lib/base/*.c $source/lib/data/tensor.c $source/lib/data/json.c $source/lib/data/safetensors.c"
+files="$source/lib/base/*.c $source/lib/data/dtype.c $source/lib/data/tensor.c $source/lib/data/json.c"
+files="$files $source/lib/data/source.c $source/lib/data/safetensors.c"
 sanitize=${SMFT_SANITIZE:+-fsanitize=${SMFT_SANITIZE//;/,}}
 for target in safetensors json; do
   # shellcheck disable=SC2086

@@ -14,7 +14,7 @@ static void files_check(smft_status status, const char *call) {
 }
 #define files_ok(call) files_check(call, #call)
 #define files_source(path) (path)
-#include "files.h"
+#include "old_files.h"
 
 static void make_counts(void) {
   int32_t ids[120];

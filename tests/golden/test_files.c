@@ -3,7 +3,7 @@
 #include "test.h"
 #define files_ok ck_ok
 #define files_source test_source
-#include "files.h"
+#include "old_files.h"
 
 #define LOADED_TOLERANCE 1e-5
 #define STEP_TOLERANCE 2e-5 /* AdamW makes much of the last bits of a small gradient */

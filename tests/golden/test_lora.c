@@ -36,25 +36,25 @@ typedef struct world {
   smft_ctx *ctx;
   smft_model *model;
   smft_patch *patch;
-  smft__safetensors expected;
+  smft__source expected;
   int32_t ids[64];
   int64_t offsets[8], lengths[8];
   float weights[64];
   int64_t n_sequences, n_tokens;
 } world;
 
-static const smft__tensor *tensor_of(const smft__safetensors *file, const char *prefix,
+static const smft__tensor *tensor_of(const smft__source *file, const char *prefix,
                                      const char *name) {
   char full[256];
   snprintf(full, sizeof full, "%s%s", prefix, name);
-  int64_t at = smft__safetensors_find(file, full);
+  int64_t at = smft__source_find(file, full);
   ck_assert_msg(at >= 0, "%s is not in the fixture", full);
   return &file->tensors[at];
 }
 
 static void read_batch(world *w) {
-  const smft__tensor *ids = tensor_of(&w->model->file, "reference.", "ids");
-  const smft__tensor *lengths = tensor_of(&w->model->file, "reference.", "lengths");
+  const smft__tensor *ids = tensor_of(&w->model->source, "reference.", "ids");
+  const smft__tensor *lengths = tensor_of(&w->model->source, "reference.", "lengths");
   w->n_tokens = ids->shape[0];
   w->n_sequences = lengths->shape[0];
   for (int64_t i = 0; i < w->n_tokens; i++) {
@@ -66,7 +66,7 @@ static void read_batch(world *w) {
     memcpy(&w->lengths[s], (const char *)lengths->data + 8 * s, 8);
     w->offsets[s + 1] = w->offsets[s] + w->lengths[s];
   }
-  smft__tensor_to_f32(tensor_of(&w->model->file, "reference.", "token_weights"), 0, w->n_tokens,
+  smft__tensor_to_f32(tensor_of(&w->model->source, "reference.", "token_weights"), 0, w->n_tokens,
                       w->weights);
 }
 
@@ -85,7 +85,7 @@ static world open_world(int i, int32_t n_threads) {
 }
 
 static void close_world(world *w) {
-  smft__safetensors_close(&w->expected);
+  smft__source_close(&w->expected);
   smft_patch_free(w->patch);
   smft_model_free(w->model);
   smft_ctx_free(w->ctx);
@@ -278,7 +278,7 @@ END_TEST
 START_TEST(saved_as_peft_saves_it) {
   world w = open_world(_i, 1);
   smft_patch *back = NULL;
-  smft__safetensors ours = {0}, theirs = {0};
+  smft__source ours = {0}, theirs = {0};
   char path[256];
   ck_ok(smft_patch_save(w.patch, test_file("saved"), 0));
   ck_ok(smft_patch_load(&back, w.model, test_file("saved")));
@@ -292,14 +292,14 @@ START_TEST(saved_as_peft_saves_it) {
   ck_ok(smft__safetensors_open(&ours, w.ctx, test_file("saved/adapter_model.safetensors"), 1));
   ck_ok(smft__safetensors_open(&theirs, w.ctx, test_source(path), 1));
   ck_assert_int_eq(ours.n, theirs.n);
-  ck_assert_str_eq(smft__safetensors_metadata(&ours, "format"),
-                   smft__safetensors_metadata(&theirs, "format"));
+  ck_assert_str_eq(smft__source_metadata(&ours, "format"),
+                   smft__source_metadata(&theirs, "format"));
   for (int64_t i = 0; i < ours.n; i++) {
     ck_assert_str_eq(ours.names[i], theirs.names[i]);
     ck_assert_mem_eq(ours.tensors[i].shape, theirs.tensors[i].shape, 2 * sizeof(int64_t));
   }
-  smft__safetensors_close(&theirs);
-  smft__safetensors_close(&ours);
+  smft__source_close(&theirs);
+  smft__source_close(&ours);
   smft_patch_free(back);
   close_world(&w);
 }

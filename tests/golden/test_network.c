@@ -22,9 +22,9 @@ typedef struct world {
 static const smft__tensor *reference(const world *w, const char *prefix, const char *name) {
   char full[200];
   snprintf(full, sizeof full, "%s%s", prefix, name);
-  int64_t at = smft__safetensors_find(&w->model->file, full);
+  int64_t at = smft__source_find(&w->model->source, full);
   ck_assert_msg(at >= 0, "%s is not in the fixture", full);
-  return &w->model->file.tensors[at];
+  return &w->model->source.tensors[at];
 }
 
 static int64_t read_i64(const smft__tensor *tensor, int64_t i) {

@@ -11,7 +11,7 @@
 #include "nn/rope.h"
 
 static smft_ctx *ctx;
-static smft__safetensors file;
+static smft__source file;
 static float y[16384], z[16384], u[16384];
 
 static void set_up(void) {
@@ -20,12 +20,12 @@ static void set_up(void) {
 }
 
 static void tear_down(void) {
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
   smft_ctx_free(ctx);
 }
 
 static const smft__tensor *get(const char *name) {
-  int64_t at = smft__safetensors_find(&file, name);
+  int64_t at = smft__source_find(&file, name);
   ck_assert_msg(at >= 0, "%s is not in the fixture", name);
   return &file.tensors[at];
 }

@@ -121,13 +121,13 @@ END_TEST
 
 /* ---- PyTorch ------------------------------------------------------------- */
 
-static smft__safetensors file;
+static smft__source file;
 
 static smft__tensor find(int example, const char *name) {
   char full[64];
   smft__tensor absent = {0};
   snprintf(full, sizeof full, "%d.%s", example, name);
-  int64_t index = smft__safetensors_find(&file, full);
+  int64_t index = smft__source_find(&file, full);
   return index < 0 ? absent : file.tensors[index];
 }
 
@@ -211,7 +211,7 @@ START_TEST(pytorch) {
   }
   free(out);
   smft__free(ctx, block);
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
   smft_ctx_free(ctx);
 }
 END_TEST

@@ -24,7 +24,7 @@ static const char *made(const char *name, const char *header, size_t data_size) 
 /* ---- good files ---------------------------------------------------------- */
 
 START_TEST(a_plain_file_is_read) {
-  smft__safetensors file;
+  smft__source file;
   const char *path = made("good",
                           "{\"__metadata__\":{\"format\":\"pt\",\"k\":\"v\"},"
                           "\"b\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[4,28]},"
@@ -35,32 +35,32 @@ START_TEST(a_plain_file_is_read) {
   ck_ok(smft__safetensors_open(&file, ctx, path, _i));
   ck_assert_int_eq(file.n, 4);
   ck_assert_int_eq(file.files[0].mapped, !_i);
-  const smft__tensor *a = &file.tensors[smft__safetensors_find(&file, "a")];
-  const smft__tensor *b = &file.tensors[smft__safetensors_find(&file, "b")];
-  const smft__tensor *c = &file.tensors[smft__safetensors_find(&file, "c")];
-  const smft__tensor *none = &file.tensors[smft__safetensors_find(&file, "none")];
+  const smft__tensor *a = &file.tensors[smft__source_find(&file, "a")];
+  const smft__tensor *b = &file.tensors[smft__source_find(&file, "b")];
+  const smft__tensor *c = &file.tensors[smft__source_find(&file, "c")];
+  const smft__tensor *none = &file.tensors[smft__source_find(&file, "none")];
   ck_assert(a->dtype == SMFT__BF16 && a->n_dims == 1 && a->shape[0] == 2 &&
             smft__tensor_count(a) == 2);
   ck_assert(b->dtype == SMFT__F32 && b->n_dims == 2 && b->shape[0] == 2 && b->shape[1] == 3);
   ck_assert(none->n_dims == 2 && smft__tensor_count(none) == 0 && none->data);
   ck_assert(c->n_dims == 0 && smft__tensor_count(c) == 1 && *(const unsigned char *)c->data == 28);
   ck_assert_ptr_eq((const char *)b->data, (const char *)a->data + 4);
-  ck_assert_int_eq(smft__safetensors_find(&file, "d"), -1);
-  ck_assert_int_eq(smft__safetensors_find(&file, ""), -1);
-  ck_assert_str_eq(smft__safetensors_metadata(&file, "format"), "pt");
-  ck_assert_str_eq(smft__safetensors_metadata(&file, "k"), "v");
-  ck_assert_ptr_null(smft__safetensors_metadata(&file, "x"));
-  smft__safetensors_close(&file);
-  smft__safetensors_close(&file);
+  ck_assert_int_eq(smft__source_find(&file, "d"), -1);
+  ck_assert_int_eq(smft__source_find(&file, ""), -1);
+  ck_assert_str_eq(smft__source_metadata(&file, "format"), "pt");
+  ck_assert_str_eq(smft__source_metadata(&file, "k"), "v");
+  ck_assert_ptr_null(smft__source_metadata(&file, "x"));
+  smft__source_close(&file);
+  smft__source_close(&file);
 }
 END_TEST
 
 START_TEST(a_file_without_tensors_is_read) {
-  smft__safetensors file;
+  smft__source file;
   ck_ok(smft__safetensors_open(&file, ctx, made("bare", "{}", 0), 0));
   ck_assert_int_eq(file.n, 0);
-  ck_assert_int_eq(smft__safetensors_find(&file, "x"), -1);
-  smft__safetensors_close(&file);
+  ck_assert_int_eq(smft__source_find(&file, "x"), -1);
+  smft__source_close(&file);
 }
 END_TEST
 
@@ -123,13 +123,13 @@ static const struct lie {
 };
 
 START_TEST(lies_are_refused) {
-  smft__safetensors file;
+  smft__source file;
   const char *path = made("lie", lies[_i].header, lies[_i].data);
   ck_status(smft__safetensors_open(&file, ctx, path, 0), lies[_i].status);
   ck_assert_msg(strstr(smft_error_message(), path) && strstr(smft_error_message(), lies[_i].says),
                 "%s: %s", lies[_i].header, smft_error_message());
   ck_assert_int_eq(file.n, 0);
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
 }
 END_TEST
 
@@ -163,14 +163,14 @@ START_TEST(wrong_files_are_named) {
       {"\xf8\xff\xff\xff\xff\xff\xff\x7f{}", 10, "over 100 MB"},
   };
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-    smft__safetensors file;
+    smft__source file;
     const char *path = test_write("wrong.safetensors", wrong[i].bytes, wrong[i].size);
     ck_status(smft__safetensors_open(&file, ctx, path, (int)(i & 1)), SMFT_E_FORMAT);
     ck_assert_msg(strstr(smft_error_message(), path) && strstr(smft_error_message(), wrong[i].says),
                   "%s, wanted: %s", smft_error_message(), wrong[i].says);
-    smft__safetensors_close(&file);
+    smft__source_close(&file);
   }
-  smft__safetensors file;
+  smft__source file;
   ck_status(smft__safetensors_open(&file, ctx, test_file("missing.safetensors"), 0),
             SMFT_E_NOT_FOUND);
 }
@@ -184,7 +184,7 @@ START_TEST(every_truncation_is_refused) {
                      11),
                 &size);
   for (size_t cut = 0; cut < size; cut++) {
-    smft__safetensors file;
+    smft__source file;
     ck_status(smft__safetensors_open(&file, ctx, test_write("cut", bytes, cut), 1), SMFT_E_FORMAT);
   }
   free(bytes);
@@ -212,12 +212,12 @@ START_TEST(what_is_written_is_read_back) {
                                  {"", {0, {0, 5}, 2, SMFT__F32}, 0}};
   const char *path = test_file("written");
   ck_ok(save(path, tensors, 5));
-  smft__safetensors file, again;
+  smft__source file, again;
   ck_ok(smft__safetensors_open(&file, ctx, path, 0));
   ck_assert_int_eq(file.n, 5);
-  ck_assert_str_eq(smft__safetensors_metadata(&file, "key \"1\""), "v\xC3\xA9\n");
-  const smft__tensor *z = &file.tensors[smft__safetensors_find(&file, "z")];
-  const smft__tensor *b = &file.tensors[smft__safetensors_find(&file, "b")];
+  ck_assert_str_eq(smft__source_metadata(&file, "key \"1\""), "v\xC3\xA9\n");
+  const smft__tensor *z = &file.tensors[smft__source_find(&file, "z")];
+  const smft__tensor *b = &file.tensors[smft__source_find(&file, "b")];
   ck_assert_int_eq(((const char *)z->data - (const char *)file.files[0].data) % 64, 0);
   ck_assert_mem_eq(z->data, numbers, N * sizeof *numbers);
   ck_assert(b->dtype == SMFT__BF16 && b->n_dims == 2 && b->shape[1] == N / 7);
@@ -225,14 +225,14 @@ START_TEST(what_is_written_is_read_back) {
   for (int i = 0; i < N; i++)
     ck_assert(back[i] == smft__bf16_to_f32(smft__f32_to_bf16(numbers[i])));
   smft__save_tensor wide[] = {{"b", *b, SMFT__F32},
-                              {"a", file.tensors[smft__safetensors_find(&file, "a")], SMFT__BF16}};
+                              {"a", file.tensors[smft__source_find(&file, "a")], SMFT__BF16}};
   ck_ok(save(test_file("wide"), wide, 2));
   ck_ok(smft__safetensors_open(&again, ctx, test_file("wide"), 0));
-  ck_assert_mem_eq(again.tensors[smft__safetensors_find(&again, "b")].data, back, N * sizeof *back);
-  smft__safetensors_close(&again);
+  ck_assert_mem_eq(again.tensors[smft__source_find(&again, "b")].data, back, N * sizeof *back);
+  smft__source_close(&again);
   ck_ok(save(path, wide, 2)); /* over the file that is mapped: the old pages stay */
   ck_assert_mem_eq(z->data, numbers, N * sizeof *numbers);
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
   free(numbers);
   free(back);
 }
@@ -278,7 +278,7 @@ START_TEST(cancelled_or_full_leaves_the_old_file) {
   smft__save_tensor large = {"new", smft__tensor_f32(numbers, N, 0), SMFT__BF16};
   ck_assert_int_eq(mkdir(test_file("old"), 0700), 0);
   const char *path = test_file("old/file");
-  smft__safetensors file;
+  smft__source file;
   int calls = 0;
   ck_ok(save(path, &small, 1));
   ck_status(smft__safetensors_write(ctx, path, &large, 1, NULL, NULL, 0, stop_half_way, &calls),
@@ -294,8 +294,8 @@ START_TEST(cancelled_or_full_leaves_the_old_file) {
   setrlimit(RLIMIT_FSIZE, &before);
   ck_assert_int_eq(status, SMFT_E_IO);
   ck_ok(smft__safetensors_open(&file, ctx, path, 0));
-  ck_assert_int_eq(smft__safetensors_find(&file, "old"), 0);
-  smft__safetensors_close(&file);
+  ck_assert_int_eq(smft__source_find(&file, "old"), 0);
+  smft__source_close(&file);
   ck_assert_int_eq(test_count_files(test_file("old")), 1);
   free(numbers);
 }
@@ -319,7 +319,7 @@ static const char *model_directory(const char *name, const char *index, const ch
 }
 
 START_TEST(shards_are_put_together) {
-  smft__safetensors file;
+  smft__source file;
   const char *directory = model_directory("sharded",
                                           "{\"metadata\":{\"total_size\":4},\"weight_map\":{\"b\":"
                                           "\"one.safetensors\",\"a\":\"two.safetensors\"}}",
@@ -329,7 +329,7 @@ START_TEST(shards_are_put_together) {
   ck_assert_str_eq(file.names[0], "a");
   ck_assert_str_eq(file.names[1], "b");
   ck_assert(file.file_of[0] == 1 && file.file_of[1] == 0);
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
 }
 END_TEST
 
@@ -356,13 +356,13 @@ START_TEST(bad_indexes_are_refused) {
       {"{\"weight_map\":{\"b\":\"one.safetensors\",\"c\":\"two.safetensors\"}}", "in no shard",
        SMFT_E_FORMAT},
   };
-  smft__safetensors file;
+  smft__source file;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     const char *directory = model_directory("badindex", bad[i].index, ONE("b"), ONE("a"));
     ck_status(smft__safetensors_open_model(&file, ctx, directory, 0, NULL, NULL), bad[i].status);
     ck_assert_msg(strstr(smft_error_message(), bad[i].says), "%s: %s", bad[i].index,
                   smft_error_message());
-    smft__safetensors_close(&file);
+    smft__source_close(&file);
   }
   const char *directory =
       model_directory("twice",
@@ -381,7 +381,7 @@ static int32_t count_and_stop(void *user, const char *stage, int64_t done, int64
 }
 
 START_TEST(directories_without_weights_and_cancelling) {
-  smft__safetensors file;
+  smft__source file;
   mkdir(test_file("nothing"), 0700);
   ck_status(smft__safetensors_open_model(&file, ctx, test_file("nothing"), 0, NULL, NULL),
             SMFT_E_NOT_FOUND);
@@ -400,13 +400,13 @@ START_TEST(directories_without_weights_and_cancelling) {
     smft_status status =
         smft__safetensors_open_model(&file, ctx, directory, 0, count_and_stop, &left);
     ck_assert_int_eq(status, calls < 3 ? SMFT_E_CANCELLED : SMFT_OK);
-    smft__safetensors_close(&file);
+    smft__source_close(&file);
   }
   made("cancel/model.safetensors", ONE("whole"), 2); /* the whole file comes before the index */
   int left = 2;
   ck_ok(smft__safetensors_open_model(&file, ctx, directory, 1, count_and_stop, &left));
   ck_assert_str_eq(file.names[0], "whole");
-  smft__safetensors_close(&file);
+  smft__source_close(&file);
   left = 1;
   ck_status(smft__safetensors_open_model(&file, ctx, directory, 1, count_and_stop, &left),
             SMFT_E_CANCELLED);
@@ -425,16 +425,16 @@ START_TEST(each_failing_allocation_is_survived) {
   smft_status status = SMFT_E_NOMEM;
   for (long long k = 1; status != SMFT_OK; k++) {
     failing host = {0};
-    smft__safetensors file = {0};
+    smft__source file = {0};
     ctx = failing_ctx(&host, 1);
     host.fail_at = host.calls + k;
     status = save(test_file("fails/saved"), tensors, 2);
     if (status == SMFT_OK)
       status = smft__safetensors_open(&file, ctx, test_file("fails/saved"), 1);
-    smft__safetensors_close(&file);
+    smft__source_close(&file);
     if (status == SMFT_OK)
       status = smft__safetensors_open_model(&file, ctx, test_file("fails"), 1, NULL, NULL);
-    smft__safetensors_close(&file);
+    smft__source_close(&file);
     smft_ctx_free(ctx);
     ck_assert_int_eq(host.live, 0);
     ck_assert_msg(status == SMFT_OK || status == SMFT_E_NOMEM, "allocation %lld: %d: %s", k, status,
@@ -448,13 +448,13 @@ END_TEST
 /* ---- element types ------------------------------------------------------- */
 
 START_TEST(names_and_sizes) {
-  ck_assert_uint_eq(smft__dtype_size(SMFT__F32), 4);
-  ck_assert_uint_eq(smft__dtype_size(SMFT__BOOL), 1);
-  ck_assert_uint_eq(smft__dtype_size(0), 0);
-  ck_assert_uint_eq(smft__dtype_size(-1), 0);
-  ck_assert_uint_eq(smft__dtype_size(14), 0);
+  ck_assert_int_eq(smft__dtype_traits(SMFT__F32)->bytes, 4);
+  ck_assert_int_eq(smft__dtype_traits(SMFT__BOOL)->bytes, 1);
+  ck_assert_int_eq(smft__dtype_traits(0)->bytes, 0);
+  ck_assert_int_eq(smft__dtype_traits(-1)->bytes, 0);
+  ck_assert_int_eq(smft__dtype_traits(14)->bytes, 0);
   for (int32_t i = 1; i <= SMFT__U64; i++) {
-    ck_assert_uint_gt(smft__dtype_size(i), 0);
+    ck_assert_int_gt(smft__dtype_traits(i)->bytes, 0);
     ck_assert_int_eq(smft__dtype_from_name(smft__dtype_name(i)), i);
   }
   ck_assert_int_eq(smft__dtype_from_name("f32"), 0);
@@ -517,7 +517,7 @@ START_TEST(real_models_are_read_and_rewritten) {
     const char *directory = test_shared(names[i]);
     if (!directory)
       continue;
-    smft__safetensors file, again;
+    smft__source file, again;
     ck_ok(smft__safetensors_open_model(&file, ctx, directory, 0, NULL, NULL));
     ck_assert_int_gt(file.n, 5);
     smft__save_tensor *tensors = calloc((size_t)file.n, sizeof *tensors);
@@ -528,10 +528,9 @@ START_TEST(real_models_are_read_and_rewritten) {
     ck_assert_int_eq(again.n, file.n);
     for (int64_t t = 0; t < file.n; t++)
       ck_assert_mem_eq(again.tensors[t].data, file.tensors[t].data,
-                       (size_t)smft__tensor_count(&file.tensors[t]) *
-                           smft__dtype_size(file.tensors[t].dtype));
-    smft__safetensors_close(&again);
-    smft__safetensors_close(&file);
+                       (size_t)smft__tensor_bytes(&file.tensors[t]));
+    smft__source_close(&again);
+    smft__source_close(&file);
     free(tensors);
   }
 }

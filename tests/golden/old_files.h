@@ -1,9 +1,9 @@
-/* files: what make_files.c writes into files_0_1/ and test_files.c reads: the kinds of patches, the
- * data they learn from, and going on from the files.  The includer defines
- * files_ok(call)       ends the program, or the test, where the call fails
- * files_source(path)   the path of a file of the checkout. */
-#ifndef SMFT_TEST_GOLDEN_FILES_H
-#define SMFT_TEST_GOLDEN_FILES_H
+/* old_files: what make_files.c writes into files_0_1/ and test_files.c reads: the kinds of patches,
+ * the data they learn from, and going on from the files.  The includer defines files_ok(call) ends
+ * the program, or the test, where the call fails files_source(path)   the path of a file of the
+ * checkout. */
+#ifndef SMFT_TEST_OLD_FILES_H
+#define SMFT_TEST_OLD_FILES_H
 #include <stdio.h>
 #include <string.h>
 #include "smft/smft.h"

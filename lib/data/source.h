@@ -1,0 +1,23 @@
+/* source: a table of named tensors over mapped files, whatever their format.  The reader of each
+ * format fills the same struct (safetensors.h), so that nothing behind it asks which it was. */
+#ifndef SMFT__SOURCE_H
+#define SMFT__SOURCE_H
+#include "base/file.h"
+#include "data/tensor.h"
+
+typedef struct smft__source {
+  smft_ctx *ctx;
+  smft__file *files; /* (n_files) */
+  int32_t n_files;
+  int64_t n; /* tensors, sorted by name; a name in two shards is an error */
+  char **names;
+  smft__tensor *tensors;
+  int32_t *file_of; /* (n) the file in which each tensor is */
+  int64_t n_metadata;
+  char **metadata_keys, **metadata_values;
+} smft__source;
+void smft__source_close(smft__source *source); /* a zeroed struct is fine */
+int64_t smft__source_find(const smft__source *source, const char *name); /* index or -1 */
+/* or NULL */
+const char *smft__source_metadata(const smft__source *source, const char *key);
+#endif
