@@ -36,7 +36,7 @@ typedef struct counter {
 static void mark_reads(counter *c, int64_t sequence, int32_t memory) {
   const smft__config *config = &c->model->config;
   int64_t n = 0, width = (int64_t)config->memory.heads * config->memory.top_k;
-  int64_t pool = c->model->memories[memory].pool * smft__n_slots(c->model);
+  int64_t pool = c->model->config.memories[memory].pool * smft__n_slots(c->model);
   const int64_t *slots = smft__tape_slots(c->tape, memory, &n);
   const float *weights = smft__tape_weights(c->tape, memory, &n);
   uint32_t batch = (uint32_t)c->batch[sequence];

@@ -14,7 +14,7 @@ void smft__forget_rows(smft_learner *learner) {
 smft_status smft__forward_all_wordings(smft_learner *learner, const smft__fact *fact) {
   smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
                          fact->weights};
-  smft__kept kept = {&learner->prefix, fact->offsets};
+  smft__kept_batch kept = {&learner->prefix, fact->offsets};
   SMFT__TRY(smft__keep_prefix(learner, fact));
   SMFT__TRY(smft__patch_begin_read(learner->patch));
   smft_status status = smft__network_forward_kept(learner->tape, learner->patch, &all, &kept,

@@ -13,7 +13,7 @@ double smft__clip_scale(double norm, double limit) {
 void smft__forget_prefix(smft_learner *learner) { learner->prefix_of = NULL; }
 
 /* A fact's wordings do not change, nor does a model; what the patch holds does not matter
- * (smft__network_prefix): another fact is all that makes a kept prefix wrong.  Full and LoRA
+ * (smft__network_keep): another fact is all that makes a kept prefix wrong.  Full and LoRA
  * patches change the blocks below as well, and never come here. */
 smft_status smft__keep_prefix(smft_learner *learner, const smft__fact *fact) {
   smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
@@ -21,7 +21,7 @@ smft_status smft__keep_prefix(smft_learner *learner, const smft__fact *fact) {
   if (learner->prefix_of == fact)
     return SMFT_OK;
   smft__forget_prefix(learner);
-  SMFT__TRY(smft__network_prefix(learner->tape, &all, &learner->prefix, &learner->cancelled));
+  SMFT__TRY(smft__network_keep(learner->tape, &all, &learner->prefix, &learner->cancelled));
   learner->prefix_of = fact;
   return SMFT_OK;
 }
@@ -40,7 +40,7 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
     for (int64_t i = step->batch.offsets[s] + 1; i < step->batch.offsets[s + 1]; i++)
       report->tokens_supervised += step->batch.weights[i] != 0;
   int keep = learner->patch->kind == SMFT_PATCH_SLOTS ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL;
-  smft__kept kept = {&learner->prefix, step->begins};
+  smft__kept_batch kept = {&learner->prefix, step->begins};
   SMFT__TRY(smft__network_forward_kept(learner->tape, learner->patch, &step->batch,
                                        step->begins ? &kept : NULL, keep, &report->loss,
                                        &learner->cancelled));
@@ -58,7 +58,7 @@ smft_status smft__reserve_counts(smft_learner *learner, int64_t n_tokens) {
   for (int32_t p = 0; p < c->n_pools; p++) {
     int64_t layers = 0;
     for (int32_t m = 0; m < c->n_memories; m++)
-      layers += learner->model->memories[m].pool == p;
+      layers += learner->model->config.memories[m].pool == p;
     SMFT__TRY(smft__counts_reserve(&learner->slots.counts[p], reads,
                                    smft__least(layers * reads, smft__n_slots(learner->model))));
   }
@@ -73,7 +73,7 @@ smft_status smft__count_reads(smft_learner *learner, int64_t *reads, int64_t *di
   for (int32_t m = 0; m < learner->model->config.n_memories; m++) {
     int64_t n = 0;
     const int64_t *slots = smft__tape_slots(learner->tape, m, &n);
-    SMFT__TRY(smft__counts_add(&counts[learner->model->memories[m].pool], slots, n));
+    SMFT__TRY(smft__counts_add(&counts[learner->model->config.memories[m].pool], slots, n));
     *reads += n;
   }
   for (int32_t p = 0; p < n_pools; p++) {

@@ -98,7 +98,7 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
   learner->patch = smft__patch_retain(patch);
   learner->options = own;
   learner->selection.ctx = learner->fact_rows.ctx = learner->ctx;
-  smft__prefix_init(&learner->prefix, model);
+  smft__kept_init(&learner->prefix, model);
   learner->row_square = patch->kind == SMFT_PATCH_SLOTS ? smft__mean_row_square(model) : 0;
   smft_status status = take_parts(learner, selector, optimizer);
   if (status != SMFT_OK) {
@@ -125,7 +125,7 @@ void smft_learner_free(smft_learner *learner) {
   smft__free_queue(learner, learner->first);
   smft__fact_free(learner->finished, ctx);
   free_batch(learner);
-  smft__prefix_free(&learner->prefix);
+  smft__kept_free(&learner->prefix);
   smft__free(ctx, learner->selection.list);
   smft__free(ctx, learner->fact_rows.list);
   smft__slots_work_free(learner);

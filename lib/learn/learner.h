@@ -53,7 +53,7 @@ struct smft_learner {
   smft__selection selection;   /* the rows of the last step */
   smft__selection fact_rows;   /* the rows chosen for a fact, best first */
   const smft__fact *rows_of;   /* which fact; NULL: none */
-  smft__prefix prefix;         /* slots patches: of all wordings of a fact */
+  smft__kept prefix;           /* slots patches: of all wordings of a fact */
   const smft__fact *prefix_of; /* which fact; NULL: none */
   smft__learnt learnt;         /* slots patches: what the facts learnt so far read */
   double row_square;           /* smft__mean_row_square of slots patches */

@@ -71,7 +71,7 @@ static void count_reads(smft_learner *learner, smft_report *report) {
   for (int32_t m = 0; m < learner->model->config.n_memories; m++) {
     int64_t n = 0;
     const int64_t *slots = smft__tape_slots(learner->tape, m, &n);
-    uint64_t *read = learner->dense.read_now + words * learner->model->memories[m].pool;
+    uint64_t *read = learner->dense.read_now + words * learner->model->config.memories[m].pool;
     report->reads += n;
     for (int64_t i = 0; i < n; i++) {
       uint64_t bit = (uint64_t)1 << (slots[i] & 63), before = read[slots[i] >> 6];

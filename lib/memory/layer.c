@@ -99,16 +99,14 @@ static smft__half_norm norm_of(const smft__memory_config *config, int32_t kind,
   return norm;
 }
 
-static smft__half_norm query_norm_of(const smft__memory_weights *weights,
-                                     const smft__memory_tape *tape) {
-  return norm_of(&weights->config, weights->config.query_norm, &weights->query_norm_w,
-                 &weights->query_norm_b, tape->norm_room);
+static smft__half_norm query_norm_of(const smft__memory_view *view, const smft__memory_tape *tape) {
+  return norm_of(&view->config, view->config.query_norm, &view->at[SMFT__M_QUERY_NORM],
+                 &view->at[SMFT__M_QUERY_NORM_BIAS], tape->norm_room);
 }
 
-static smft__half_norm key_norm_of(const smft__memory_weights *weights,
-                                   const smft__memory_tape *tape) {
-  return norm_of(&weights->config, weights->config.key_norm, &weights->key_norm_w,
-                 &weights->key_norm_b, tape->norm_room + weights->config.key_dim);
+static smft__half_norm key_norm_of(const smft__memory_view *view, const smft__memory_tape *tape) {
+  return norm_of(&view->config, view->config.key_norm, &view->at[SMFT__M_KEY_NORM],
+                 &view->at[SMFT__M_KEY_NORM_BIAS], tape->norm_room + view->config.key_dim);
 }
 
 /* Rows of dk/2 numbers. */
@@ -125,12 +123,12 @@ static smft__tensor query_tensor(const smft__memory_config *config, const smft__
   return smft__tensor_f32(tape->query, count_query_rows(config, n_tokens), config->key_dim / 2);
 }
 
-static smft__lookup lookup_of(const smft__memory_weights *weights, const smft__memory_tape *tape,
+static smft__lookup lookup_of(const smft__memory_view *view, const smft__memory_tape *tape,
                               int64_t n_tokens) {
-  smft__lookup lookup = lookup_shape(&weights->config, n_tokens);
+  smft__lookup lookup = lookup_shape(&view->config, n_tokens);
   lookup.query = tape->query_hat;
-  lookup.keys = weights->config.key_norm ? tape->keys_hat : weights->keys.data;
-  lookup.keys_dtype = weights->config.key_norm ? SMFT__F32 : weights->keys.dtype;
+  lookup.keys = view->config.key_norm ? tape->keys_hat : view->at[SMFT__M_KEYS].data;
+  lookup.keys_dtype = view->config.key_norm ? SMFT__F32 : view->at[SMFT__M_KEYS].dtype;
   return lookup;
 }
 
@@ -141,49 +139,53 @@ static smft__reads reads_of(const smft__memory_config *config, const smft__memor
   return reads;
 }
 
-static void forward_norms(smft_ctx *ctx, const smft__memory_weights *weights, int64_t n_tokens,
+static void forward_norms(smft_ctx *ctx, const smft__memory_view *view, int64_t n_tokens,
                           smft__memory_tape *tape) {
-  const smft__memory_config *config = &weights->config;
+  const smft__memory_config *config = &view->config;
   if (config->query_norm) {
-    smft__half_norm norm = query_norm_of(weights, tape);
+    smft__half_norm norm = query_norm_of(view, tape);
     smft__tensor query = query_tensor(config, tape, n_tokens);
     smft__half_norm_forward(ctx, &norm, &query, count_query_rows(config, n_tokens),
                             tape->query_hat);
   }
   if (config->key_norm) {
-    smft__half_norm norm = key_norm_of(weights, tape);
-    smft__half_norm_forward(ctx, &norm, &weights->keys, count_key_rows(config), tape->keys_hat);
+    smft__half_norm norm = key_norm_of(view, tape);
+    smft__half_norm_forward(ctx, &norm, &view->at[SMFT__M_KEYS], count_key_rows(config),
+                            tape->keys_hat);
   }
 }
 
-void smft__memory_lookup(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+void smft__memory_lookup(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                          int64_t n_tokens, smft__memory_tape *tape) {
   if (n_tokens <= 0)
     return;
-  smft__linear_forward(ctx, &weights->query_w, &weights->query_b, x, n_tokens, tape->query);
-  forward_norms(ctx, weights, n_tokens, tape);
-  smft__lookup lookup = lookup_of(weights, tape, n_tokens);
+  smft__linear_forward(ctx, &view->at[SMFT__M_QUERY], &view->at[SMFT__M_QUERY_BIAS], x, n_tokens,
+                       tape->query);
+  forward_norms(ctx, view, n_tokens, tape);
+  smft__lookup lookup = lookup_of(view, tape, n_tokens);
   smft__lookup_forward(ctx, &lookup, tape->slots, tape->weights, tape->scratch);
 }
 
-void smft__memory_values(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+void smft__memory_values(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                          int64_t n_tokens, smft__memory_tape *tape, float *out) {
-  const smft__memory_config *config = &weights->config;
+  const smft__memory_config *config = &view->config;
   smft__reads reads = reads_of(config, tape, n_tokens);
   if (n_tokens <= 0)
     return;
-  smft__gather_forward(ctx, &weights->pool, &reads, tape->sum);
+  smft__gather_forward(ctx, &view->pool, &reads, tape->sum);
   if (config->gate) {
-    smft__linear_forward(ctx, &weights->gate_w, &weights->gate_b, x, n_tokens, tape->gate);
+    smft__linear_forward(ctx, &view->at[SMFT__M_GATE], &view->at[SMFT__M_GATE_BIAS], x, n_tokens,
+                         tape->gate);
     smft__swiglu_forward(ctx, tape->gate, tape->sum, n_tokens * config->value_dim, tape->gated);
   }
-  smft__linear_forward(ctx, &weights->out_w, &weights->out_b, tape->gated, n_tokens, out);
+  smft__linear_forward(ctx, &view->at[SMFT__M_OUT], &view->at[SMFT__M_OUT_BIAS], tape->gated,
+                       n_tokens, out);
 }
 
-void smft__memory_forward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+void smft__memory_forward(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                           int64_t n_tokens, smft__memory_tape *tape, float *out) {
-  smft__memory_lookup(ctx, weights, x, n_tokens, tape);
-  smft__memory_values(ctx, weights, x, n_tokens, tape, out);
+  smft__memory_lookup(ctx, view, x, n_tokens, tape);
+  smft__memory_values(ctx, view, x, n_tokens, tape, out);
 }
 
 /* ---- backward ------------------------------------------------------------ */
@@ -200,85 +202,92 @@ static void linear_gradients(smft_ctx *ctx, const float *x, const float *dy, int
 }
 
 /* From d_out to the gradient of the sum of values: out projection and gate. */
-static void backward_output(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+static void backward_output(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                             int64_t n_tokens, smft__memory_tape *tape, const float *d_out,
                             float *dx, const smft__memory_grads *grads) {
-  const smft__memory_config *config = &weights->config;
+  const smft__memory_config *config = &view->config;
   int64_t hidden = config->hidden, dim = config->value_dim;
-  smft__linear_backward_input(ctx, &weights->out_w, d_out, n_tokens, tape->d_sum, 0);
-  linear_gradients(ctx, tape->gated, d_out, n_tokens, dim, hidden, grads->out_w, grads->out_b);
+  smft__linear_backward_input(ctx, &view->at[SMFT__M_OUT], d_out, n_tokens, tape->d_sum, 0);
+  linear_gradients(ctx, tape->gated, d_out, n_tokens, dim, hidden, grads->at[SMFT__M_OUT],
+                   grads->at[SMFT__M_OUT_BIAS]);
   if (!config->gate)
     return;
   smft__swiglu_backward(ctx, tape->gate, tape->sum, tape->d_sum, n_tokens * dim, tape->d_gate,
                         tape->d_sum);
-  linear_gradients(ctx, x, tape->d_gate, n_tokens, hidden, dim, grads->gate_w, grads->gate_b);
+  linear_gradients(ctx, x, tape->d_gate, n_tokens, hidden, dim, grads->at[SMFT__M_GATE],
+                   grads->at[SMFT__M_GATE_BIAS]);
   if (dx)
-    smft__linear_backward_input(ctx, &weights->gate_w, tape->d_gate, n_tokens, dx, 1);
+    smft__linear_backward_input(ctx, &view->at[SMFT__M_GATE], tape->d_gate, n_tokens, dx, 1);
 }
 
-static void backward_keys(smft_ctx *ctx, const smft__memory_weights *weights,
-                          const smft__lookup *lookup, smft__memory_tape *tape,
-                          const smft__memory_grads *grads) {
-  const smft__memory_config *config = &weights->config;
+static void backward_keys(smft_ctx *ctx, const smft__memory_view *view, const smft__lookup *lookup,
+                          smft__memory_tape *tape, const smft__memory_grads *grads) {
+  const smft__memory_config *config = &view->config;
   if (!config->key_norm) {
-    smft__lookup_backward_keys(ctx, lookup, tape->d_scores, tape->halves, grads->keys, 0);
+    smft__lookup_backward_keys(ctx, lookup, tape->d_scores, tape->halves, grads->at[SMFT__M_KEYS],
+                               0);
     return;
   }
-  smft__half_norm norm = key_norm_of(weights, tape);
+  smft__half_norm norm = key_norm_of(view, tape);
   smft__lookup_backward_keys(ctx, lookup, tape->d_scores, tape->halves, tape->d_keys, 1);
-  smft__half_norm_backward(ctx, &norm, &weights->keys, count_key_rows(config), tape->d_keys,
-                           grads->keys ? grads->keys : tape->d_keys, grads->keys != NULL,
-                           grads->key_norm_w, grads->key_norm_b, tape->norm_scratch);
+  smft__half_norm_backward(ctx, &norm, &view->at[SMFT__M_KEYS], count_key_rows(config),
+                           tape->d_keys,
+                           grads->at[SMFT__M_KEYS] ? grads->at[SMFT__M_KEYS] : tape->d_keys,
+                           grads->at[SMFT__M_KEYS] != NULL, grads->at[SMFT__M_KEY_NORM],
+                           grads->at[SMFT__M_KEY_NORM_BIAS], tape->norm_scratch);
 }
 
-static void backward_query(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+static void backward_query(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                            int64_t n_tokens, smft__memory_tape *tape, float *dx,
                            const smft__memory_grads *grads) {
-  const smft__memory_config *config = &weights->config;
+  const smft__memory_config *config = &view->config;
   int64_t width = (int64_t)config->heads * config->key_dim;
   if (config->query_norm) {
-    smft__half_norm norm = query_norm_of(weights, tape);
+    smft__half_norm norm = query_norm_of(view, tape);
     smft__tensor query = query_tensor(config, tape, n_tokens);
     smft__half_norm_backward(ctx, &norm, &query, count_query_rows(config, n_tokens), tape->d_query,
-                             tape->d_query, 0, grads->query_norm_w, grads->query_norm_b,
-                             tape->norm_scratch);
+                             tape->d_query, 0, grads->at[SMFT__M_QUERY_NORM],
+                             grads->at[SMFT__M_QUERY_NORM_BIAS], tape->norm_scratch);
   }
-  linear_gradients(ctx, x, tape->d_query, n_tokens, config->hidden, width, grads->query_w,
-                   grads->query_b);
+  linear_gradients(ctx, x, tape->d_query, n_tokens, config->hidden, width, grads->at[SMFT__M_QUERY],
+                   grads->at[SMFT__M_QUERY_BIAS]);
   if (dx)
-    smft__linear_backward_input(ctx, &weights->query_w, tape->d_query, n_tokens, dx, 1);
+    smft__linear_backward_input(ctx, &view->at[SMFT__M_QUERY], tape->d_query, n_tokens, dx, 1);
 }
 
 /* Through the softmax weights to keys and queries, as far as anyone wants it. */
-static void backward_lookup(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+static void backward_lookup(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                             int64_t n_tokens, smft__memory_tape *tape, float *dx,
                             const smft__memory_grads *grads) {
-  int query = dx || grads->query_w || grads->query_b || grads->query_norm_w || grads->query_norm_b;
-  int keys = grads->keys || (weights->config.key_norm && (grads->key_norm_w || grads->key_norm_b));
-  smft__reads reads = reads_of(&weights->config, tape, n_tokens);
-  smft__lookup lookup = lookup_of(weights, tape, n_tokens);
+  int query = dx || grads->at[SMFT__M_QUERY] || grads->at[SMFT__M_QUERY_BIAS] ||
+              grads->at[SMFT__M_QUERY_NORM] || grads->at[SMFT__M_QUERY_NORM_BIAS];
+  int keys =
+      grads->at[SMFT__M_KEYS] ||
+      (view->config.key_norm && (grads->at[SMFT__M_KEY_NORM] || grads->at[SMFT__M_KEY_NORM_BIAS]));
+  smft__reads reads = reads_of(&view->config, tape, n_tokens);
+  smft__lookup lookup = lookup_of(view, tape, n_tokens);
   if ((!query && !keys) || tape->mode != SMFT__TAPE_BACKWARD)
     return;
-  smft__gather_backward_weights(ctx, &weights->pool, &reads, tape->d_sum, tape->d_scores);
+  smft__gather_backward_weights(ctx, &view->pool, &reads, tape->d_sum, tape->d_scores);
   smft__lookup_backward_query(ctx, &lookup, tape->slots, tape->weights, tape->d_scores,
                               tape->halves, query ? tape->d_query : NULL);
   if (keys)
-    backward_keys(ctx, weights, &lookup, tape, grads);
+    backward_keys(ctx, view, &lookup, tape, grads);
   if (query)
-    backward_query(ctx, weights, x, n_tokens, tape, dx, grads);
+    backward_query(ctx, view, x, n_tokens, tape, dx, grads);
 }
 
-void smft__memory_backward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+void smft__memory_backward(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                            int64_t n_tokens, smft__memory_tape *tape, const float *d_out, float *dx,
                            const smft__memory_grads *grads) {
-  smft__reads reads = reads_of(&weights->config, tape, n_tokens);
+  smft__reads reads = reads_of(&view->config, tape, n_tokens);
   if (n_tokens <= 0)
     return;
-  backward_output(ctx, weights, x, n_tokens, tape, d_out, dx, grads);
+  backward_output(ctx, view, x, n_tokens, tape, d_out, dx, grads);
   if (grads->values)
-    smft__gather_backward_dense(ctx, &reads, tape->d_sum, weights->config.value_dim, grads->values,
+    smft__gather_backward_dense(ctx, &reads, tape->d_sum, view->config.value_dim, grads->values,
                                 tape->entries);
   if (grads->rows)
     smft__gather_backward_rows(ctx, &reads, tape->d_sum, grads->rows, tape->entries);
-  backward_lookup(ctx, weights, x, n_tokens, tape, dx, grads);
+  backward_lookup(ctx, view, x, n_tokens, tape, dx, grads);
 }

@@ -2,6 +2,7 @@
 #ifndef SMFT__LAYER_H
 #define SMFT__LAYER_H
 #include "memory/half_norm.h" /* SMFT__NORM_* */
+#include "memory/params.h"
 #include "memory/pool.h"
 
 typedef struct smft__memory_config {
@@ -13,17 +14,12 @@ typedef struct smft__memory_config {
 } smft__memory_config;
 
 /* as a model and its patch have them; absent tensors have data NULL */
-typedef struct smft__memory_weights {
+typedef struct smft__memory_view { /* as a model and its patch have it */
   smft__memory_config config;
-  smft__tensor query_w, query_b; /* (H*dk, d; head, half, dk/2), (H*dk) */
-  smft__tensor gate_w, gate_b;   /* (dv, d), (dv) */
-  smft__tensor out_w, out_b;     /* (d, dv), (d) */
-  smft__tensor keys;             /* (H, 2, n, dk/2) */
-  smft__tensor query_norm_w, query_norm_b, key_norm_w, key_norm_b; /* (dk/2) */
+  smft__tensor at[SMFT__N_MEMORY_PARAMS]; /* absent tensors have data NULL */
   smft__pool pool;
-} smft__memory_weights; /* alpha of `beside` belongs to the block, not to the layer */
+} smft__memory_view;
 
-/* what forward keeps for backward; carved by smft__memory_tape_place */
 typedef struct smft__memory_tape {
   /* (T, H, dk) before the norm; lost after forward unless the mode is SMFT__TAPE_BACKWARD */
   float *query;
@@ -59,18 +55,17 @@ void smft__memory_tape_place(smft__memory_tape *tape, smft__arena *arena, const 
 
 /* x (T, d), out (T, d) overwritten (without alpha, without residual).  Only the tape's arrays are
  * written besides. */
-void smft__memory_forward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+void smft__memory_forward(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                           int64_t n_tokens, smft__memory_tape *tape, float *out);
 /* Its two halves.  Slots and weights depend on x, queries and keys alone, not on the pool; the rest
  * wants them on the tape, from the first half or copied there. */
-void smft__memory_lookup(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+void smft__memory_lookup(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                          int64_t n_tokens, smft__memory_tape *tape);
-void smft__memory_values(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+void smft__memory_values(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                          int64_t n_tokens, smft__memory_tape *tape, float *out);
 
 typedef struct smft__memory_grads { /* each may be NULL: not wanted; all are added to */
-  float *query_w, *query_b, *gate_w, *gate_b, *out_w, *out_b, *keys, *query_norm_w, *query_norm_b,
-      *key_norm_w, *key_norm_b;
+  float *at[SMFT__N_MEMORY_PARAMS];
   float *values; /* dense (n_slots, dv): full finetuning */
   /* sparse: rows that are in it get their gradient added, no others are touched or added */
   smft__rows *rows;
@@ -78,7 +73,7 @@ typedef struct smft__memory_grads { /* each may be NULL: not wanted; all are add
 
 /* d_out (T, d); dx (T, d) added to (NULL: not wanted, then only what the value gradient needs is
  * computed).  Row gradients are summed in token order whatever the number of threads. */
-void smft__memory_backward(smft_ctx *ctx, const smft__memory_weights *weights, const float *x,
+void smft__memory_backward(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                            int64_t n_tokens, smft__memory_tape *tape, const float *d_out, float *dx,
                            const smft__memory_grads *grads);
 #endif

@@ -3,24 +3,8 @@
  * behind what is there already. */
 #ifndef SMFT__BLOCK_H
 #define SMFT__BLOCK_H
-#include "memory/layer.h"
-#include "model/patch.h"
+#include "model/grads.h"
 #include "nn/attention.h"
-
-typedef struct smft__matrix {    /* a matrix, and what a LoRA patch adds to it */
-  smft__tensor w;                /* (out, in); absent: data NULL */
-  const smft__low_rank *adapter; /* NULL: none */
-} smft__matrix;
-
-typedef struct smft__block_weights { /* as model + patch have them; absent tensors have data NULL */
-  smft__tensor input_norm, post_norm;
-  smft__matrix q, k, v, o, gate, up, down;
-  smft__memory_weights memory;
-  int32_t has_ffn, has_memory;
-  float alpha; /* 1 where the memory stands alone */
-} smft__block_weights;
-smft__block_weights smft__block_weights_of(const smft_model *model, const smft_patch *patch,
-                                           int32_t layer);
 
 typedef struct smft__batch_shape { /* what all blocks of one pass share */
   smft_ctx *ctx;
@@ -56,14 +40,14 @@ void smft__block_tape_place(smft__block_tape *tape, smft__arena *arena, const sm
                             int64_t n_tokens, int backward);
 
 /* out (T, d) may be tape->x (then x is lost). */
-void smft__block_forward(const smft__batch_shape *shape, const smft__block_weights *weights,
+void smft__block_forward(const smft__batch_shape *shape, const smft__block_view *view,
                          const smft__block_tape *tape, float *out);
 /* Its two halves in a block with a memory: to tape->middle and the memory's slots and weights, for
  * which no value of a pool is read; and from there, where these three came onto the tape by the
  * first half or by copying. */
-void smft__block_lookup(const smft__batch_shape *shape, const smft__block_weights *weights,
+void smft__block_lookup(const smft__batch_shape *shape, const smft__block_view *view,
                         const smft__block_tape *tape);
-void smft__block_resume(const smft__batch_shape *shape, const smft__block_weights *weights,
+void smft__block_resume(const smft__batch_shape *shape, const smft__block_view *view,
                         const smft__block_tape *tape, float *out);
 
 typedef struct smft__block_scratch { /* of the backward pass, shared by all blocks */
@@ -76,23 +60,41 @@ typedef struct smft__block_scratch { /* of the backward pass, shared by all bloc
 void smft__block_scratch_place(smft__block_scratch *scratch, smft__arena *arena,
                                const smft__config *config, int64_t n_tokens);
 
-typedef struct smft__matrix_grad { /* of the matrix itself, and of its adapter's factors */
-  float *w, *a, *b;
-} smft__matrix_grad;
-static inline int smft__wants_matrix(const smft__matrix_grad *g) { return g->w || g->a || g->b; }
-
-typedef struct smft__block_grads { /* each NULL where not wanted; all are added to */
-  float *input_norm, *post_norm, *alpha;
-  smft__matrix_grad q, k, v, o, gate, up, down;
-  smft__memory_grads memory;
-} smft__block_grads;
-
 /* how far down a block's backward pass goes */
 enum { SMFT__BACK_BRANCH, SMFT__BACK_ATTENTION, SMFT__BACK_INPUT };
 
 /* dx (T, d): gradient of the block's output; becomes that of its input with SMFT__BACK_INPUT, else
  * is left somewhere on the way. */
-void smft__block_backward(const smft__batch_shape *shape, const smft__block_weights *weights,
+void smft__block_backward(const smft__batch_shape *shape, const smft__block_view *view,
                           const smft__block_tape *tape, const smft__block_scratch *scratch,
                           const smft__block_grads *grads, int32_t depth, float *dx);
+
+/* ---- the parts of a block, for block.c ----------------------------------- */
+
+/* block_attention.c: from tape->x to tape->middle; and from the gradient of middle, in dx, to that
+ * of x with SMFT__BACK_INPUT. */
+void smft__block_attention_forward(const smft__batch_shape *shape, const smft__block_view *view,
+                                   const smft__block_tape *tape);
+void smft__block_attention_backward(const smft__batch_shape *shape, const smft__block_view *view,
+                                    const smft__block_tape *tape,
+                                    const smft__block_scratch *scratch, const smft__block_grads *g,
+                                    int32_t depth, float *dx);
+/* block_ffn.c: from tape->middle to its norm in tape->hidden; from there (and from what the
+ * memory's look-up left) through FFN, memory or both to out, without the residual; and the gradient
+ * of the block's output in dx becomes that of middle, unless depth is SMFT__BACK_BRANCH. */
+void smft__block_branch_norm(const smft__batch_shape *shape, const smft__block_view *view,
+                             const smft__block_tape *tape);
+void smft__block_branch_forward(const smft__batch_shape *shape, const smft__block_view *view,
+                                const smft__block_tape *tape, float *out);
+void smft__block_branch_backward(const smft__batch_shape *shape, const smft__block_view *view,
+                                 const smft__block_tape *tape, const smft__block_scratch *scratch,
+                                 const smft__block_grads *g, int32_t depth, float *dx);
+/* block_matrix.c: ys[i] = x ms[i]^T, and what its adapter adds, for n matrices (at most 3) of one
+ * input, side by side. */
+void smft__block_matrices(const smft__batch_shape *shape, const smft__matrix *const *ms, int32_t n,
+                          const float *x, float *const *ys);
+/* The gradients that are wanted; dx (NULL: not wanted) = or += dy W and the adapter's part. */
+void smft__block_matrix_backward(const smft__batch_shape *shape, const smft__matrix *m,
+                                 const float *x, const float *dy, const smft__matrix_grad *g,
+                                 float *dx, int accumulate);
 #endif

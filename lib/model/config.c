@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/file.h"
+#include "model/arch.h"
 
 #define WHAT "config.json"
 #define MOST_LAYERS 65536
@@ -171,6 +172,27 @@ static smft_status read_transformer(smft__config *config, const json_t *root) {
   return read_special_ids(config, root);
 }
 
+/* ---- the plan ------------------------------------------------------------ */
+
+/* A plan in which every int32 is -1: nothing is anywhere yet. */
+static void *nowhere(smft_ctx *ctx, int64_t n, size_t size) {
+  void *plans = smft__alloc_array(ctx, n, size);
+  if (plans)
+    memset(plans, 0xff, (size_t)n * size);
+  return plans;
+}
+
+static smft_status make_plan(smft__config *config, smft_ctx *ctx) {
+  config->blocks = nowhere(ctx, config->n_layers, sizeof *config->blocks);
+  config->pools = nowhere(ctx, config->n_pools, sizeof *config->pools);
+  memset(&config->stack, 0xff, sizeof config->stack);
+  if (!config->blocks || !config->pools)
+    return SMFT_E_NOMEM;
+  for (int32_t i = 0; i < config->n_memories; i++)
+    config->blocks[config->memories[i].layer].memory = i;
+  return SMFT_OK;
+}
+
 /* ---- the memory object (design.md 5) ------------------------------------- */
 
 static smft_status check_memory_keys(json_t *memory) {
@@ -245,12 +267,12 @@ static smft_status read_memory_rules(smft__config *config, const json_t *memory)
 }
 
 static int compare_places(const void *a, const void *b) {
-  const smft__memory_place *left = a, *right = b;
+  const smft__memory_plan *left = a, *right = b;
   return (left->layer > right->layer) - (left->layer < right->layer);
 }
 
 static smft_status read_place(const smft__config *config, const json_t *layers, const json_t *pools,
-                              int32_t i, smft__memory_place *place) {
+                              int32_t i, smft__memory_plan *place) {
   const json_t *layer = json_array_get(layers, (size_t)i), *pool = json_array_get(pools, (size_t)i);
   if (!json_is_integer(layer) || json_integer_value(layer) < 0 ||
       json_integer_value(layer) >= config->n_layers)
@@ -293,7 +315,7 @@ static smft_status read_places(smft__config *config, smft_ctx *ctx, const json_t
         WHAT ": \"memory\": \"layers\" and \"pools\" must be lists of one length, from 1 to %d",
         config->n_layers);
   config->n_memories = (int32_t)n;
-  config->memories = smft__calloc_array(ctx, config->n_memories, sizeof *config->memories);
+  config->memories = nowhere(ctx, config->n_memories, sizeof *config->memories);
   if (!config->memories)
     return SMFT_E_NOMEM;
   for (int32_t i = 0; i < config->n_memories; i++)
@@ -333,9 +355,11 @@ static smft_status keep_text(smft__config *config, smft_ctx *ctx, const json_t *
 static smft_status read_config(smft__config *config, smft_ctx *ctx, const json_t *root) {
   if (!json_is_object(root))
     return smft__fail(SMFT_E_FORMAT, WHAT ": expected an object");
+  config->arch = smft__archs[0];
   SMFT__TRY(check_architecture(root));
   SMFT__TRY(read_transformer(config, root));
   SMFT__TRY(read_memory(config, ctx, root));
+  SMFT__TRY(make_plan(config, ctx));
   return keep_text(config, ctx, root);
 }
 
@@ -359,7 +383,9 @@ smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *d
 }
 
 void smft__config_free(smft__config *config, smft_ctx *ctx) {
+  smft__free(ctx, config->blocks);
   smft__free(ctx, config->memories);
+  smft__free(ctx, config->pools);
   smft__free(ctx, config->json);
   memset(config, 0, sizeof *config);
 }

@@ -4,20 +4,35 @@
 #define SMFT__CONFIG_H
 #include "data/json.h"
 #include "memory/layer.h"
-typedef struct smft__memory_place { /* one memory layer */
-  int32_t layer, pool;
-} smft__memory_place;
+#include "model/plan.h"
+struct smft__arch;
+
 typedef struct smft__config {
+  const struct smft__arch *arch; /* which family */
   int32_t n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, vocab, context, bos, eos, tied;
   int32_t n_eos;
   int32_t eos_all[8];
   float norm_eps;
   double rope_theta;
   int32_t n_memories, n_pools, placement;
-  smft__memory_place *memories; /* (n_memories), ascending layer; allocated with ctx */
-  smft__memory_config memory;   /* shared by all memory layers */
-  char *json;                   /* the file's text, for export and the fingerprint */
+  smft__memory_config memory; /* shared by all memory layers */
+  /* the plan; arrays are allocated with ctx */
+  smft__stack_plan stack;
+  smft__block_plan *blocks;    /* (n_layers) */
+  smft__memory_plan *memories; /* (n_memories), ascending layer */
+  smft__pool_plan *pools;      /* (n_pools) */
+  char *json;                  /* the file's text, for export and the fingerprint */
 } smft__config;
+static inline int64_t smft__q_width(const smft__config *c) {
+  return (int64_t)c->n_heads * c->head_dim;
+}
+static inline int64_t smft__kv_width(const smft__config *c) {
+  return (int64_t)c->n_kv_heads * c->head_dim;
+}
+/* The tensor of a pool's values. */
+static inline int32_t smft__pool_tensor(const smft__config *c, int32_t pool) {
+  return c->pools[pool].at[SMFT__VALUES].tensor;
+}
 smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *directory);
 void smft__config_free(smft__config *config, smft_ctx *ctx);
 #endif

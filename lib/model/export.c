@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
-#include "model/patch.h"
+#include "model/view.h"
 
 static const char *torch_name(int32_t dtype) {
   return dtype == SMFT__BF16 ? "bfloat16" : dtype == SMFT__F16 ? "float16" : "float32";
@@ -131,7 +131,7 @@ static smft_status export_weights(const smft_model *model, const smft_patch *pat
 /* Weights last: until they are there, the directory does not look finished. */
 static smft_status export_all(const smft_model *model, const smft_patch *patch,
                               const char *directory, const smft_export_options *options) {
-  int32_t dtype = options->dtype ? options->dtype : smft__weight(model, patch, model->embed).dtype;
+  int32_t dtype = options->dtype ? options->dtype : smft__model_dtype(model, patch);
   SMFT__TRY(smft__make_directory(directory));
   SMFT__TRY(export_config(model, directory, dtype));
   SMFT__TRY(copy_tokenizer(model, directory));

@@ -46,19 +46,8 @@ smft_status smft__lora_options(smft_lora_options *own, const smft_lora_options *
 
 /* ---- which tensors ------------------------------------------------------- */
 
-static uint32_t target_in_block(const smft__block_index *b, int32_t tensor) {
-  const int32_t of_bit[] = {b->q, b->k, b->v, b->o, b->gate, b->up, b->down};
-  for (int bit = 0; bit < 7; bit++)
-    if (of_bit[bit] == tensor)
-      return 1u << bit;
-  return 0;
-}
-
 uint32_t smft__lora_target(const smft_model *model, int32_t tensor) {
-  uint32_t target = 0;
-  for (int32_t layer = 0; layer < model->config.n_layers && !target; layer++)
-    target = target_in_block(&model->blocks[layer], tensor);
-  return target;
+  return smft__params[model->origin[tensor].line].lora;
 }
 
 /* ---- life ---------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "data/json.h"
+#include "model/arch.h"
 #include "model/lora.h"
 
 #define CONFIG "adapter_config.json"
@@ -58,9 +59,17 @@ static uint64_t seed_of(const smft__source *file) {
 
 /* ---- save: adapter_config.json ------------------------------------------- */
 
-/* by SMFT_LORA_* */
-static const char *const modules[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
-                                      "gate_proj", "up_proj", "down_proj"};
+/* "q_proj" of "model.layers.%d.self_attn.q_proj.weight": the family's name of a SMFT_LORA_* kind.
+ */
+static json_t *module_name(const smft_model *model, uint32_t target) {
+  int32_t line = 0;
+  while (smft__params[line].lora != target)
+    line++;
+  const char *name = model->config.arch->names[line], *end = strrchr(name, '.'), *begin = end;
+  while (begin > name && begin[-1] != '.')
+    begin--;
+  return json_stringn(begin, (size_t)(end - begin));
+}
 
 /* Whether every matrix of the adapted kinds has its adapter, so that the kinds alone say which. */
 static int is_regular(const smft__lora *lora, const smft_model *model) {
@@ -77,7 +86,7 @@ static json_t *target_modules(const smft__lora *lora, const smft_model *model) {
   if (is_regular(lora, model)) {
     for (int bit = 0; bit < 7; bit++)
       if (lora->options.targets >> bit & 1)
-        failed |= json_array_append_new(list, json_string(modules[bit]));
+        failed |= json_array_append_new(list, module_name(model, 1u << bit));
   } else {
     for (int32_t i = 0; i < lora->n; i++) {
       const char *name = model->names[lora->tensors[i]];

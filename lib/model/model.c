@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "model/patch.h"
 #include "model/weights.h"
 #include "nn/gemm.h"
 
@@ -17,12 +16,10 @@
 static void destroy(smft_model *model) {
   smft_ctx *ctx = model->ctx;
   smft_tokenizer_free(model->tokenizer);
-  smft__free(ctx, model->blocks);
-  smft__free(ctx, model->memories);
-  smft__free(ctx, model->pools);
   smft__free(ctx, model->memory_handles);
   smft__free(ctx, model->names);
   smft__free(ctx, model->tensors);
+  smft__free(ctx, model->origin);
   smft__free(ctx, model->owned);
   smft__free(ctx, model->directory);
   smft__source_close(&model->source);
@@ -89,14 +86,14 @@ static smft_status begin(smft_model **out, smft_ctx *ctx, const char *directory)
   return make_handles(model);
 }
 
-static smft_status bind_file(smft_model *model, const smft__weight_plan *plan) {
-  smft_status status = smft__weights_bind(model, plan);
+static smft_status bind_file(smft_model *model) {
+  smft_status status = smft__weights_bind(model);
   return status == SMFT_OK ? status : smft__fail_within(status, "%s", model->directory);
 }
 
 void smft__pools_expect(const smft_model *model, int how) {
   for (int32_t pool = 0; pool < model->config.n_pools; pool++) {
-    const smft__tensor *values = &model->tensors[model->pools[pool]];
+    const smft__tensor *values = &model->tensors[smft__pool_tensor(&model->config, pool)];
     int64_t size = smft__tensor_bytes(values);
     for (int32_t i = 0; size >= LARGE_POOL && i < model->source.n_files; i++)
       smft__file_expect(&model->source.files[i], values->data, size, how);
@@ -104,31 +101,20 @@ void smft__pools_expect(const smft_model *model, int how) {
 }
 
 static smft_status open_weights(smft_model *model, const smft_load_options *options) {
-  smft__weight_plan plan;
   int copy = (options->flags & SMFT_LOAD_COPY) != 0;
-  smft_status status = SMFT_OK;
   SMFT__TRY(smft__safetensors_open_model(&model->source, model->ctx, model->directory, copy,
                                          options->progress, options->progress_user));
-  SMFT__TRY_GOTO(done, smft__weight_plan_make(&plan, model));
-  SMFT__TRY_GOTO(done, smft__weights_reserve(model, &plan));
-  SMFT__TRY_GOTO(done, bind_file(model, &plan));
-  SMFT__TRY_GOTO(done, smft__weights_fingerprint(model));
+  SMFT__TRY(smft__weights_list(model));
+  SMFT__TRY(bind_file(model));
+  SMFT__TRY(smft__weights_fingerprint(model));
   smft__pools_expect(model, SMFT__READ_ROWS);
-done:
-  smft__weight_plan_free(&plan);
-  return status;
+  return SMFT_OK;
 }
 
 static smft_status start_weights(smft_model *model, uint64_t seed) {
-  smft__weight_plan plan;
-  smft_status status = SMFT_OK;
-  SMFT__TRY_GOTO(done, smft__weight_plan_make(&plan, model));
-  SMFT__TRY_GOTO(done, smft__weights_reserve(model, &plan));
-  SMFT__TRY_GOTO(done, smft__weights_init(model, &plan, seed));
-  SMFT__TRY_GOTO(done, smft__weights_fingerprint(model));
-done:
-  smft__weight_plan_free(&plan);
-  return status;
+  SMFT__TRY(smft__weights_list(model));
+  SMFT__TRY(smft__weights_init(model, seed));
+  return smft__weights_fingerprint(model);
 }
 
 static smft_status finish(smft_model **out, smft_model *model, smft_status status) {
@@ -250,22 +236,5 @@ smft_status smft_model_tensor(const smft_model *model, int64_t index, const char
     *dtype = model->tensors[index].dtype;
   if (n_elements)
     *n_elements = smft__tensor_count(&model->tensors[index]);
-  return SMFT_OK;
-}
-
-smft_status smft_model_tensor_values(const smft_model *model, smft_patch *patch, int64_t index,
-                                     float *values, int64_t n_elements) {
-  int64_t n = 0;
-  SMFT__REQUIRE(model && values, "smft_model_tensor_values: model or values is NULL");
-  SMFT__REQUIRE(!patch || patch->model == model,
-                "smft_model_tensor_values: the patch is of another model");
-  SMFT__TRY(smft_model_tensor(model, index, NULL, NULL, &n));
-  if (n_elements < n)
-    return smft__fail(SMFT_E_BUFFER,
-                      "smft_model_tensor_values: %s has %lld elements, room for %lld",
-                      model->names[index], (long long)n, (long long)n_elements);
-  SMFT__TRY(smft__patch_begin_read(patch));
-  smft__patch_values(model, patch, (int32_t)index, values);
-  smft__patch_end_read(patch);
   return SMFT_OK;
 }

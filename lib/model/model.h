@@ -6,17 +6,9 @@
 #include "data/tokenizer.h"
 #include "model/config.h"
 
-/* Indices into model->tensors; -1: absent. */
-typedef struct smft__memory_index {
-  int32_t query_w, query_b, gate_w, gate_b, out_w, out_b, keys, query_norm_w, query_norm_b,
-      key_norm_w, key_norm_b, alpha;
-  int32_t pool; /* which pool */
-} smft__memory_index;
-typedef struct smft__block_index {
-  /* gate/up/down -1 where memory replaces the FFN */
-  int32_t input_norm, q, k, v, o, post_norm, gate, up, down;
-  int32_t memory; /* which memory layer, or -1 */
-} smft__block_index;
+typedef struct smft__origin { /* what a tensor is */
+  int32_t line, place;        /* which parameter of the list, of which model, block, memory, pool */
+} smft__origin;
 
 struct smft_memory {
   smft_model *model;
@@ -32,10 +24,7 @@ struct smft_model {
   int32_t n_tensors;   /* sorted by name; only those the model uses */
   char **names;
   smft__tensor *tensors;
-  int32_t embed, norm, head;    /* head == embed when tied */
-  smft__block_index *blocks;    /* (n_layers) */
-  smft__memory_index *memories; /* (n_memories) */
-  int32_t *pools;               /* (n_pools) tensor index of each pool's values */
+  smft__origin *origin; /* (n_tensors) */
   struct smft_memory *memory_handles;
   smft_tokenizer *tokenizer; /* or NULL */
   char *directory;           /* where it was loaded from */

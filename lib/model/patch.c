@@ -1,6 +1,6 @@
 /* patch: what learning changed: value rows (slots), private copies of every weight (full), or
- * low-rank adapters (lora).  Owns the rule of one writer or many readers and the one place that
- * says which weights model + patch have; files are patch_file.c's. */
+ * low-rank adapters (lora).  Owns life, kinds and the rule of one writer or many readers; which
+ * weights model + patch have is view.c's, rows are patch_rows.c's, files patch_file.c's. */
 #include "model/patch.h"
 
 #include <math.h>
@@ -92,8 +92,7 @@ static smft_patch *make_empty(const smft_model *model, int32_t kind) {
   return patch;
 }
 
-/* Slots or full; a full patch's copies are not set. */
-static smft_status make(smft_patch **out, const smft_model *model, int32_t kind) {
+smft_status smft__patch_make(smft_patch **out, const smft_model *model, int32_t kind) {
   smft_patch *patch = make_empty(model, kind);
   if (!patch)
     return SMFT_E_NOMEM;
@@ -137,7 +136,7 @@ smft_status smft_patch_create(smft_patch **out, const smft_model *model, int32_t
     return smft_patch_create_lora(out, model, NULL);
   SMFT__REQUIRE(kind == SMFT_PATCH_SLOTS || kind == SMFT_PATCH_FULL,
                 "smft_patch_create: unknown kind %d", kind);
-  SMFT__TRY(make(out, model, kind));
+  SMFT__TRY(smft__patch_make(out, model, kind));
   if (kind == SMFT_PATCH_FULL)
     copy_base(*out);
   return SMFT_OK;
@@ -165,7 +164,7 @@ smft_status smft_patch_copy(smft_patch **out, smft_patch *patch) {
   SMFT__REQUIRE(patch, "smft_patch_copy: patch is NULL");
   SMFT__TRY(smft__patch_begin_read(patch));
   smft_status status =
-      patch->lora ? copy_lora(&copy, patch) : make(&copy, patch->model, patch->kind);
+      patch->lora ? copy_lora(&copy, patch) : smft__patch_make(&copy, patch->model, patch->kind);
   if (status == SMFT_OK)
     status = copy_content(copy, patch);
   smft__patch_end_read(patch);
@@ -173,36 +172,6 @@ smft_status smft_patch_copy(smft_patch **out, smft_patch *patch) {
     *out = copy;
   else
     smft_patch_free(copy);
-  return status;
-}
-
-/* The weights of every tensor; a product of large factors may overflow. */
-static smft_status merge_into(smft_patch *merged, const smft_patch *patch) {
-  const smft_model *model = patch->model;
-  for (int32_t i = 0; i < model->n_tensors; i++) {
-    smft__patch_values(model, patch, i, merged->full[i]);
-    for (int64_t j = 0; patch->lora && j < smft__tensor_count(&model->tensors[i]); j++)
-      if (!isfinite(merged->full[i][j]))
-        return smft__fail(SMFT_E_NONFINITE, "smft_patch_merge: tensor %s: value %lld is not finite",
-                          model->names[i], (long long)j);
-  }
-  return SMFT_OK;
-}
-
-smft_status smft_patch_merge(smft_patch **out, smft_patch *patch) {
-  smft_patch *merged = NULL;
-  SMFT__REQUIRE(out, "smft_patch_merge: out is NULL");
-  *out = NULL;
-  SMFT__REQUIRE(patch, "smft_patch_merge: patch is NULL");
-  SMFT__TRY(smft__patch_begin_read(patch));
-  smft_status status = make(&merged, patch->model, SMFT_PATCH_FULL);
-  if (status == SMFT_OK)
-    status = merge_into(merged, patch);
-  smft__patch_end_read(patch);
-  if (status == SMFT_OK)
-    *out = merged;
-  else
-    smft_patch_free(merged);
   return status;
 }
 
@@ -250,84 +219,6 @@ void smft__patch_end_write(smft_patch *patch, int changed) {
   atomic_store(&patch->users, 0);
 }
 
-/* ---- the weights that model + patch have --------------------------------- */
-
-smft__tensor smft__weight(const smft_model *model, const smft_patch *patch, int32_t index) {
-  smft__tensor tensor = {0};
-  if (index < 0)
-    return tensor;
-  tensor = model->tensors[index];
-  if (patch && patch->full) {
-    tensor.data = patch->full[index];
-    tensor.dtype = SMFT__F32;
-  }
-  return tensor;
-}
-
-const smft__low_rank *smft__patch_adapter(const smft_patch *patch, int32_t index) {
-  return patch ? smft__lora_adapter(patch->lora, index) : NULL;
-}
-
-int64_t smft__patch_rank(const smft_patch *patch) {
-  return patch && patch->lora ? patch->lora->options.rank : 0;
-}
-
-smft__pool smft__patch_pool(const smft_model *model, const smft_patch *patch, int32_t pool) {
-  smft__pool view = {0};
-  view.base = smft__weight(model, patch, model->pools[pool]);
-  view.rows = patch && patch->rows ? &patch->rows[pool] : NULL;
-  view.n_slots = view.base.shape[0];
-  view.value_dim = view.base.shape[1];
-  return view;
-}
-
-smft__memory_weights smft__patch_memory(const smft_model *model, const smft_patch *patch,
-                                        int32_t memory) {
-  const smft__memory_index *at = &model->memories[memory];
-  smft__memory_weights weights = {0};
-  weights.config = model->config.memory;
-  weights.query_w = smft__weight(model, patch, at->query_w);
-  weights.query_b = smft__weight(model, patch, at->query_b);
-  weights.gate_w = smft__weight(model, patch, at->gate_w);
-  weights.gate_b = smft__weight(model, patch, at->gate_b);
-  weights.out_w = smft__weight(model, patch, at->out_w);
-  weights.out_b = smft__weight(model, patch, at->out_b);
-  weights.keys = smft__weight(model, patch, at->keys);
-  weights.query_norm_w = smft__weight(model, patch, at->query_norm_w);
-  weights.query_norm_b = smft__weight(model, patch, at->query_norm_b);
-  weights.key_norm_w = smft__weight(model, patch, at->key_norm_w);
-  weights.key_norm_b = smft__weight(model, patch, at->key_norm_b);
-  weights.pool = smft__patch_pool(model, patch, at->pool);
-  return weights;
-}
-
-static const smft__rows *rows_of(const smft_model *model, const smft_patch *patch, int32_t index) {
-  for (int32_t pool = 0; patch && patch->rows && pool < model->config.n_pools; pool++)
-    if (model->pools[pool] == index)
-      return &patch->rows[pool];
-  return NULL;
-}
-
-int smft__patch_changes(const smft_model *model, const smft_patch *patch, int32_t index) {
-  const smft__rows *rows = rows_of(model, patch, index);
-  return (patch && patch->full) || (rows && rows->n > 0) || smft__patch_adapter(patch, index);
-}
-
-void smft__patch_values(const smft_model *model, const smft_patch *patch, int32_t index,
-                        float *values) {
-  smft__tensor tensor = smft__weight(model, patch, index);
-  const smft__rows *rows = rows_of(model, patch, index);
-  const smft__low_rank *adapter = smft__patch_adapter(patch, index);
-  smft__pools_expect(model, SMFT__READ_IN_ORDER);
-  smft__tensor_to_f32(&tensor, 0, smft__tensor_count(&tensor), values);
-  smft__pools_expect(model, SMFT__READ_ROWS);
-  for (int64_t i = 0; rows && i < rows->n; i++)
-    memcpy(values + rows->slots[i] * rows->dim, smft__rows_at(rows, i),
-           (size_t)rows->dim * sizeof(float));
-  if (adapter)
-    smft__low_rank_merge(model->ctx, adapter, values);
-}
-
 /* ---- what training changes ----------------------------------------------- */
 
 int32_t smft__patch_n_parts(const smft_patch *patch) {
@@ -347,9 +238,8 @@ static void full_part(const smft_patch *patch, int32_t i, smft__part *part) {
   part->shape = patch->model->tensors[i];
   part->shape.dtype = SMFT__F32;
   part->shape.data = part->values = patch->full ? patch->full[i] : NULL;
-  for (int32_t pool = 0; pool < patch->model->config.n_pools; pool++)
-    if (patch->model->pools[pool] == i)
-      part->pool = pool;
+  if (smft__params[patch->model->origin[i].line].scope == SMFT__OF_POOL)
+    part->pool = patch->model->origin[i].place;
 }
 
 void smft__patch_part(const smft_patch *patch, int32_t i, smft__part *part) {
@@ -358,144 +248,6 @@ void smft__patch_part(const smft_patch *patch, int32_t i, smft__part *part) {
     lora_part(patch, i, part);
   else
     full_part(patch, i, part);
-}
-
-/* ---- rows ---------------------------------------------------------------- */
-
-typedef struct ordered_slot {
-  int64_t slot, position;
-} ordered_slot;
-
-static int compare_slots(const void *a, const void *b) {
-  const ordered_slot *left = a, *right = b;
-  return (left->slot > right->slot) - (left->slot < right->slot);
-}
-
-int64_t *smft__patch_order(const smft_patch *patch, int32_t pool) {
-  const smft__rows *rows = &patch->rows[pool];
-  ordered_slot *order = smft__alloc_array(patch->model->ctx, rows->n, sizeof *order);
-  if (!order)
-    return NULL;
-  for (int64_t i = 0; i < rows->n; i++)
-    order[i] = (ordered_slot){rows->slots[i], i};
-  qsort(order, (size_t)rows->n, sizeof *order, compare_slots);
-  /* in place: position i is written at or before where it is read */
-  int64_t *positions = (int64_t *)(void *)order;
-  for (int64_t i = 0; i < rows->n; i++) {
-    int64_t position = order[i].position;
-    memcpy(&positions[i], &position, sizeof position);
-  }
-  return positions;
-}
-
-static smft_status check_pool(const smft_patch *patch, int32_t pool, const char *call) {
-  SMFT__REQUIRE(patch, "%s: patch is NULL", call);
-  if (pool < 0 || pool >= patch->model->config.n_pools)
-    return smft__fail(SMFT_E_NOT_FOUND, "%s: pool %d of %d", call, pool,
-                      patch->model->config.n_pools);
-  return SMFT_OK;
-}
-
-static smft_status check_row(const smft_patch *patch, int32_t pool, int64_t slot,
-                             const char *call) {
-  SMFT__TRY(check_pool(patch, pool, call));
-  int64_t n_slots = patch->model->tensors[patch->model->pools[pool]].shape[0];
-  if (slot < 0 || slot >= n_slots)
-    return smft__fail(SMFT_E_NOT_FOUND, "%s: slot %lld of %lld", call, (long long)slot,
-                      (long long)n_slots);
-  return SMFT_OK;
-}
-
-static smft_status need_slots(const smft_patch *patch, const char *call) {
-  if (patch->kind != SMFT_PATCH_SLOTS)
-    return smft__fail(SMFT_E_UNSUPPORTED, "%s: only slots patches have rows of their own", call);
-  return SMFT_OK;
-}
-
-static smft_status check_dim(const smft_patch *patch, int64_t value_dim, const char *call) {
-  SMFT__REQUIRE(value_dim == patch->model->config.memory.value_dim,
-                "%s: value_dim must be %d, got %lld", call, patch->model->config.memory.value_dim,
-                (long long)value_dim);
-  return SMFT_OK;
-}
-
-static smft_status write_slots(const smft_patch *patch, int32_t pool, int64_t *slots) {
-  int64_t *order = smft__patch_order(patch, pool);
-  if (!order)
-    return SMFT_E_NOMEM;
-  for (int64_t i = 0; i < patch->rows[pool].n; i++)
-    slots[i] = patch->rows[pool].slots[order[i]];
-  smft__free(patch->model->ctx, order);
-  return SMFT_OK;
-}
-
-smft_status smft_patch_slots(smft_patch *patch, int32_t pool, int64_t *slots, int64_t capacity,
-                             int64_t *n) {
-  smft_status status = SMFT_OK;
-  SMFT__TRY(check_pool(patch, pool, "smft_patch_slots"));
-  SMFT__TRY(need_slots(patch, "smft_patch_slots"));
-  SMFT__REQUIRE(n && capacity >= 0 && (slots || capacity == 0),
-                "smft_patch_slots: n or slots is NULL, or capacity is negative");
-  SMFT__TRY(smft__patch_begin_read(patch));
-  *n = patch->rows[pool].n;
-  if (capacity > 0 && capacity < *n)
-    status = smft__fail(SMFT_E_BUFFER, "smft_patch_slots: %lld slots, room for %lld", (long long)*n,
-                        (long long)capacity);
-  else if (capacity > 0)
-    status = write_slots(patch, pool, slots);
-  smft__patch_end_read(patch);
-  return status;
-}
-
-smft_status smft_patch_row(smft_patch *patch, int32_t pool, int64_t slot, float *row,
-                           int64_t value_dim) {
-  SMFT__TRY(check_row(patch, pool, slot, "smft_patch_row"));
-  SMFT__REQUIRE(row, "smft_patch_row: row is NULL");
-  SMFT__TRY(check_dim(patch, value_dim, "smft_patch_row"));
-  SMFT__TRY(smft__patch_begin_read(patch));
-  smft__pool view = smft__patch_pool(patch->model, patch, pool);
-  smft__pool_read(&view, slot, row);
-  smft__patch_end_read(patch);
-  return SMFT_OK;
-}
-
-static smft_status check_finite(const float *row, int64_t n) {
-  for (int64_t i = 0; i < n; i++)
-    if (!isfinite(row[i]))
-      return smft__fail(SMFT_E_NONFINITE, "smft_patch_set_row: value %lld of the row is not finite",
-                        (long long)i);
-  return SMFT_OK;
-}
-
-smft_status smft_patch_set_row(smft_patch *patch, int32_t pool, int64_t slot, const float *row,
-                               int64_t value_dim) {
-  SMFT__TRY(check_row(patch, pool, slot, "smft_patch_set_row"));
-  SMFT__TRY(need_slots(patch, "smft_patch_set_row"));
-  SMFT__REQUIRE(row, "smft_patch_set_row: row is NULL");
-  SMFT__TRY(check_dim(patch, value_dim, "smft_patch_set_row"));
-  SMFT__TRY(check_finite(row, value_dim));
-  SMFT__TRY(smft__patch_begin_write(patch));
-  smft__rows *rows = &patch->rows[pool];
-  int64_t at = smft__rows_find(rows, slot);
-  smft_status status = at < 0 ? smft__rows_reserve(rows, rows->n + 1) : SMFT_OK;
-  if (status == SMFT_OK) {
-    if (at < 0)
-      at = smft__rows_add(rows, slot);
-    memcpy(smft__rows_at(rows, at), row, (size_t)value_dim * sizeof *row);
-  }
-  smft__patch_end_write(patch, status == SMFT_OK);
-  return status;
-}
-
-smft_status smft_patch_reset_row(smft_patch *patch, int32_t pool, int64_t slot) {
-  SMFT__TRY(check_row(patch, pool, slot, "smft_patch_reset_row"));
-  SMFT__TRY(need_slots(patch, "smft_patch_reset_row"));
-  SMFT__TRY(smft__patch_begin_write(patch));
-  int there = smft__rows_find(&patch->rows[pool], slot) >= 0;
-  if (there)
-    smft__rows_remove(&patch->rows[pool], slot);
-  smft__patch_end_write(patch, there);
-  return SMFT_OK;
 }
 
 smft_status smft_patch_clear(smft_patch *patch) {

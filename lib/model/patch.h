@@ -1,5 +1,4 @@
-/* patch: what learning changed, and the one place that says which weights a session or learner
- * sees.  (Stands in lib/model, not in lib/learn as design.md has it: a session reads it, and
+/* patch: what learning changed.  (Stands in lib/model, not in lib/learn: a session reads it, and
  * includes only point up.) */
 #ifndef SMFT__PATCH_H
 #define SMFT__PATCH_H
@@ -23,29 +22,14 @@ void smft__patch_end_read(smft_patch *patch);
 smft_status smft__patch_begin_write(smft_patch *patch);
 void smft__patch_end_write(smft_patch *patch, int changed); /* changed: version grows */
 
+/* Slots or full; a full patch's copies are not set. */
+smft_status smft__patch_make(smft_patch **out, const smft_model *model, int32_t kind);
 /* A LoRA patch of adapters, which are the patch's from now on, also when it fails. */
 smft_status smft__patch_from_lora(smft_patch **out, const smft_model *model, smft__lora *lora);
 
-/* The weights that model + patch (NULL: none) have.  A LoRA patch's are the base's, with the
- * tensor's adapter beside them. */
-/* index -1: an absent tensor */
-smft__tensor smft__weight(const smft_model *model, const smft_patch *patch, int32_t index);
-/* NULL: none */
-const smft__low_rank *smft__patch_adapter(const smft_patch *patch, int32_t index);
-/* of its adapters; 0: it has none */
-int64_t smft__patch_rank(const smft_patch *patch);
-smft__pool smft__patch_pool(const smft_model *model, const smft_patch *patch, int32_t pool);
-/* values (all of tensor `index`) as model + patch have it, as f32; the caller holds the patch for
- * reading. */
-void smft__patch_values(const smft_model *model, const smft_patch *patch, int32_t index,
-                        float *values);
-/* 1: the patch may change this tensor */
-int smft__patch_changes(const smft_model *model, const smft_patch *patch, int32_t index);
 /* Changed rows of a pool in ascending order of slot: positions (rows->n), to be freed with
  * smft__free; NULL on no memory. */
 int64_t *smft__patch_order(const smft_patch *patch, int32_t pool);
-smft__memory_weights smft__patch_memory(const smft_model *model, const smft_patch *patch,
-                                        int32_t memory);
 
 /* What training a full or LoRA patch changes, piece by piece: every tensor of the model, or A and B
  * of every adapter. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "model/patch.h"
+#include "model/view.h"
 
 #define FORMAT "smft.patch.1"
 
@@ -159,8 +159,9 @@ static smft_status load_pool(smft_patch *patch, const smft__source *file, int32_
     return SMFT_OK;
   SMFT__TRY(check_pair(patch, pool, slots, rows));
   SMFT__TRY(smft__rows_reserve(&patch->rows[pool], slots->shape[0]));
-  SMFT__TRY(add_slots(&patch->rows[pool], pool, slots,
-                      patch->model->tensors[patch->model->pools[pool]].shape[0]));
+  SMFT__TRY(
+      add_slots(&patch->rows[pool], pool, slots,
+                patch->model->tensors[smft__pool_tensor(&patch->model->config, pool)].shape[0]));
   snprintf(name, sizeof name, "pools.%d.rows", pool);
   return slots->shape[0] ? smft__tensor_read_finite(rows, name, patch->rows[pool].values) : SMFT_OK;
 }

@@ -6,10 +6,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "nn/embedding.h"
-#include "nn/linear.h"
+#include "model/head.h"
 #include "nn/loss.h"
-#include "nn/norm.h"
 
 /* tokens run at a time: enough for the matrix kernels, little enough for the cache */
 #define CHUNK 256
@@ -18,6 +16,7 @@
 /* ---- life ---------------------------------------------------------------- */
 
 static void place(smft_session *s, smft__arena *arena) {
+  smft__block_tape tape = {0};
   const smft__config *c = &s->model->config;
   /* < 2^47, kv <= 2^24: checked by take */
   int64_t kv = (int64_t)c->n_kv_heads * c->head_dim, rows = (int64_t)c->n_layers * s->context;
@@ -32,11 +31,14 @@ static void place(smft_session *s, smft__arena *arena) {
                                 smft__attention_scratch(s->model->ctx, c->n_heads, c->n_kv_heads,
                                                         c->head_dim, s->context),
                                 sizeof(float));
-  smft__block_tape_place(&s->tape, arena, c, s->chunk, 0);
+  s->tapes = smft__arena_take(arena, c->n_layers, sizeof *s->tapes);
+  smft__block_tape_place(&tape, arena, c, s->chunk, 0);
   if (c->n_memories)
     smft__memory_tape_place(&s->memory, arena, s->model->ctx, &c->memory, s->chunk, 0);
-  s->tape.x = s->x;
-  s->tape.memory = &s->memory;
+  tape.x = s->x;
+  tape.memory = &s->memory;
+  for (int32_t layer = 0; s->tapes && layer < c->n_layers; layer++)
+    s->tapes[layer] = tape;
 }
 
 static smft_status reserve(smft_session *s) {
@@ -169,43 +171,39 @@ void smft__session_cut(smft_session *s, int64_t length) {
 
 /* ---- running tokens ------------------------------------------------------ */
 
+/* New tokens' keys and values go into the cache behind those that are there. */
+static void point_into_cache(smft_session *s) {
+  int64_t kv = smft__kv_width(&s->model->config);
+  for (int32_t layer = 0; layer < s->model->config.n_layers; layer++) {
+    int64_t row = (int64_t)layer * s->context + s->cached;
+    s->tapes[layer].k = s->keys + row * kv;
+    s->tapes[layer].v = s->values + row * kv;
+  }
+}
+
 /* Tokens [cached, cached + n) through all blocks; s->x holds the last block's output. */
 static smft_status run_chunk(smft_session *s, int64_t n) {
   const smft__config *c = &s->model->config;
-  smft_ctx *ctx = s->model->ctx;
-  smft__segment segment = {0};
-  smft__batch_shape shape = {ctx, c, s->positions, &segment, NULL, 1, n, s->scratch, s->adapted};
-  smft__tensor embed = smft__weight(s->model, s->patch, s->model->embed);
-  int64_t kv = (int64_t)c->n_kv_heads * c->head_dim;
-  segment.n_past = s->cached;
-  segment.n_q = n;
+  smft__segment segment = {.n_past = s->cached, .n_q = n};
+  smft__pass pass = {s->model,
+                     s->patch,
+                     {s->model->ctx, c, s->positions, &segment, NULL, 1, n, s->scratch, s->adapted},
+                     s->tapes,
+                     s->x,
+                     &s->cancel};
   for (int64_t i = 0; i < n; i++)
     s->positions[i] = (int32_t)(s->cached + i);
-  smft__embedding_forward(ctx, &embed, s->ids + s->cached, n, s->x);
-  for (int32_t layer = 0; layer < c->n_layers; layer++) {
-    if (atomic_load(&s->cancel))
-      return smft__fail(SMFT_E_CANCELLED, "cancelled by smft_session_cancel");
-    smft__block_weights weights = smft__block_weights_of(s->model, s->patch, layer);
-    int64_t row = (int64_t)layer * s->context + s->cached;
-    s->tape.k = s->keys + row * kv;
-    s->tape.v = s->values + row * kv;
-    smft__block_forward(&shape, &weights, &s->tape, s->x);
-  }
+  point_into_cache(s);
+  smft__stack_embed(&pass, s->ids + s->cached);
+  SMFT__TRY(smft__stack_run(&pass, 0, c->n_layers, SMFT__WHOLE, SMFT__WHOLE));
   s->cached += n;
   return SMFT_OK;
 }
 
 /* logits (n, V) of rows [begin, begin + n) of the chunk that ran last. */
 static smft_status head(smft_session *s, int64_t begin, int64_t n, float *logits) {
-  const smft__config *c = &s->model->config;
-  smft__tensor norm = smft__weight(s->model, s->patch, s->model->norm);
-  smft__tensor w = smft__weight(s->model, s->patch, s->model->head);
-  smft__rmsnorm_forward(s->model->ctx, &norm, c->norm_eps, s->x + begin * c->hidden, n, c->hidden,
-                        s->hidden, NULL);
-  if (!smft__linear_forward_finite(s->model->ctx, &w, s->hidden, n, logits))
-    return smft__fail(SMFT_E_NONFINITE, "the logits are not finite: a weight of the model or the "
-                                        "patch is NaN, infinite or too large");
-  return SMFT_OK;
+  return smft__head_logits(s->model, s->patch, s->x + begin * s->model->config.hidden, n, s->hidden,
+                           logits);
 }
 
 smft_status smft__session_run(smft_session *s, int64_t n, float *logits) {

@@ -3,7 +3,7 @@
 #ifndef SMFT__SESSION_H
 #define SMFT__SESSION_H
 #include "base/bytes.h"
-#include "model/block.h"
+#include "model/stack.h"
 
 struct smft_session {
   smft_model *model;
@@ -15,15 +15,15 @@ struct smft_session {
   int64_t cached;
   uint64_t version;
   atomic_int cancel;
-  void *block;          /* the one allocation of everything below */
-  int32_t *ids;         /* (context) */
-  int32_t *positions;   /* (chunk) */
-  float *keys, *values; /* (n_layers, context, KV) */
-  float *x;             /* (chunk, d) */
-  float *hidden;        /* (chunk, d) after the last norm */
-  float *scratch;       /* attention's */
-  float *logits;        /* (V) of the last token, for generation */
-  smft__block_tape tape;
+  void *block;             /* the one allocation of everything below */
+  int32_t *ids;            /* (context) */
+  int32_t *positions;      /* (chunk) */
+  float *keys, *values;    /* (n_layers, context, KV) */
+  float *x;                /* (chunk, d) */
+  float *hidden;           /* (chunk, d) after the last norm */
+  float *scratch;          /* attention's */
+  float *logits;           /* (V) of the last token, for generation */
+  smft__block_tape *tapes; /* (n_layers): one set of arrays, shared, but k and v in the cache */
   smft__memory_tape memory;
   float *adapted; /* (chunk, rank) the patch's adapters'; grows with their rank */
   int64_t adapted_capacity;

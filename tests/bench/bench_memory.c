@@ -35,7 +35,7 @@ enum {
 
 typedef struct layer {
   smft_ctx *ctx;
-  smft__memory_weights weights;
+  smft__memory_view weights;
   smft__memory_tape tape;
   float *x, *out, *values; /* (TOKENS, d), (TOKENS, d), (n_keys^2, d) */
   size_t values_size;
@@ -88,17 +88,17 @@ static void make_values(layer *b, int64_t n, const char *directory) {
 
 static void make(layer *b, int32_t d, int32_t n, int32_t threads, const char *directory) {
   smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
-  smft__memory_weights *w = &b->weights;
+  smft__memory_view *w = &b->weights;
   int64_t width = HEADS * d / 2;
   options.n_threads = threads;
   if (smft_ctx_create(&b->ctx, &options) != SMFT_OK)
     bench_fail("no context");
   w->config = (smft__memory_config){n, HEADS, TOP_K, d / 2, d, d, SMFT__NORM_NONE, SMFT__NORM_NONE,
                                     1, 0,     1e-5f, 1.0f};
-  w->query_w = smft__tensor_f32(noise(width * d, 0.05f, 1), width, d);
-  w->gate_w = smft__tensor_f32(noise((int64_t)d * d, 0.05f, 2), d, d);
-  w->out_w = smft__tensor_f32(noise((int64_t)d * d, 0.05f, 3), d, d);
-  w->keys = smft__tensor_f32(noise(width * n, 0.1f, 4), 2 * HEADS * n, d / 4);
+  w->at[SMFT__M_QUERY] = smft__tensor_f32(noise(width * d, 0.05f, 1), width, d);
+  w->at[SMFT__M_GATE] = smft__tensor_f32(noise((int64_t)d * d, 0.05f, 2), d, d);
+  w->at[SMFT__M_OUT] = smft__tensor_f32(noise((int64_t)d * d, 0.05f, 3), d, d);
+  w->at[SMFT__M_KEYS] = smft__tensor_f32(noise(width * n, 0.1f, 4), 2 * HEADS * n, d / 4);
   make_values(b, (int64_t)n * n * d, directory);
   w->pool.base = smft__tensor_f32(b->values, (int64_t)n * n, d);
   w->pool.n_slots = (int64_t)n * n;
@@ -121,10 +121,10 @@ static void make_tape(layer *b) {
 }
 
 static void destroy(layer *b) {
-  free((void *)(uintptr_t)b->weights.query_w.data);
-  free((void *)(uintptr_t)b->weights.gate_w.data);
-  free((void *)(uintptr_t)b->weights.out_w.data);
-  free((void *)(uintptr_t)b->weights.keys.data);
+  free((void *)(uintptr_t)b->weights.at[SMFT__M_QUERY].data);
+  free((void *)(uintptr_t)b->weights.at[SMFT__M_GATE].data);
+  free((void *)(uintptr_t)b->weights.at[SMFT__M_OUT].data);
+  free((void *)(uintptr_t)b->weights.at[SMFT__M_KEYS].data);
   munmap(b->values, b->values_size);
   free(b->x);
   free(b->out);
@@ -196,9 +196,10 @@ static void prepare_reads(void *arg, char **words) {
 static int64_t look_up(void *arg) {
   layer *b = arg;
   const smft__memory_config *c = &b->weights.config;
-  smft__lookup lookup = {TOKENS,         c->heads, c->n_keys,         c->top_k,
-                         c->key_dim / 2, 1.0f,     b->tape.query_hat, b->weights.keys.data,
-                         SMFT__F32};
+  smft__lookup lookup = {
+      TOKENS,         c->heads, c->n_keys,         c->top_k,
+      c->key_dim / 2, 1.0f,     b->tape.query_hat, b->weights.at[SMFT__M_KEYS].data,
+      SMFT__F32};
   smft__lookup_forward(b->ctx, &lookup, b->tape.slots, b->tape.weights, b->tape.scratch);
   return 1;
 }
@@ -266,10 +267,10 @@ static void answer_check(void *arg, char **words) {
   int64_t d = c->hidden, width = (int64_t)c->heads * c->key_dim;
   if (!words[0])
     bench_fail("check needs a directory");
-  write_floats(words[0], "query", b->weights.query_w.data, width * d);
-  write_floats(words[0], "gate", b->weights.gate_w.data, d * d);
-  write_floats(words[0], "out", b->weights.out_w.data, d * d);
-  write_floats(words[0], "keys", b->weights.keys.data, width * c->n_keys);
+  write_floats(words[0], "query", b->weights.at[SMFT__M_QUERY].data, width * d);
+  write_floats(words[0], "gate", b->weights.at[SMFT__M_GATE].data, d * d);
+  write_floats(words[0], "out", b->weights.at[SMFT__M_OUT].data, d * d);
+  write_floats(words[0], "keys", b->weights.at[SMFT__M_KEYS].data, width * c->n_keys);
   write_floats(words[0], "values", b->values, b->weights.pool.n_slots * d);
   write_floats(words[0], "x", b->x, TOKENS * d);
   make_tape(b);

@@ -185,7 +185,7 @@ static int is_selected(const smft_selected *selected, int64_t n, int32_t pool, i
 
 static int32_t pool_of(const world *w, int32_t tensor) {
   for (int32_t p = 0; p < w->model->config.n_pools; p++)
-    if (w->model->pools[p] == tensor)
+    if (smft__pool_tensor(&w->model->config, p) == tensor)
       return p;
   return -1;
 }
@@ -295,8 +295,9 @@ static masked mask_trick(const world *w, const smft__sequences *batch) {
   for (int32_t p = 0; p < w->model->config.n_pools; p++) {
     m.values[p] = malloc((size_t)m.n * sizeof(float));
     m.gradient[p] = calloc((size_t)m.n, sizeof(float));
-    ck_ok(smft_model_tensor_values(w->model, w->patch, w->model->pools[p], m.values[p], m.n));
-    tensors[w->model->pools[p]] = m.gradient[p];
+    ck_ok(smft_model_tensor_values(w->model, w->patch, smft__pool_tensor(&w->model->config, p),
+                                   m.values[p], m.n));
+    tensors[smft__pool_tensor(&w->model->config, p)] = m.gradient[p];
   }
   smft__tape *tape;
   double loss;
@@ -333,7 +334,8 @@ START_TEST(sparse_step_equals_mask_trick) {
     ck_assert_int_eq(n, plain.t);
     for (int32_t p = 0; p < w.model->config.n_pools; p++) {
       float *after = malloc((size_t)m.n * sizeof *after);
-      ck_ok(smft_model_tensor_values(w.model, w.patch, w.model->pools[p], after, m.n));
+      ck_ok(smft_model_tensor_values(w.model, w.patch, smft__pool_tensor(&w.model->config, p),
+                                     after, m.n));
       for (int64_t i = 0; i < m.n; i++) {
         float mask = (float)is_selected(selected, n, p, i / dim);
         float wanted = m.values[p][i] - (float)damped_rate(selector, p, i / dim, plain.lr) *
@@ -489,9 +491,9 @@ START_TEST(nan_weights_change_nothing) {
       world w = open_world(recipes[_i], plain_ctx(1));
       ck_ok(smft_step(w.learner, NULL));
       poison(&w,
-             where == 0   ? w.model->norm
-             : where == 1 ? w.model->pools[0]
-                          : w.model->embed,
+             where == 0   ? w.model->config.stack.at[SMFT__FINAL_NORM].tensor
+             : where == 1 ? smft__pool_tensor(&w.model->config, 0)
+                          : w.model->config.stack.at[SMFT__EMBED].tensor,
              values[v]);
       not_finite(&w, "a weight that is not finite");
       close_world(&w);

@@ -185,7 +185,7 @@ START_TEST(sparse_rows_are_the_dense_rows) {
     ck_assert_int_eq(rows[p].n, 25);
     for (int64_t i = 0; i < rows[p].n; i++)
       ck_assert_mem_eq(smft__rows_at(&rows[p], i),
-                       dense[w.model->pools[p]] + rows[p].slots[i] * dim,
+                       dense[smft__pool_tensor(&w.model->config, p)] + rows[p].slots[i] * dim,
                        (size_t)dim * sizeof(float));
     smft__rows_free(&rows[p]);
   }

@@ -147,7 +147,7 @@ static double *as_doubles(const smft__tensor *tensor) {
 
 /* The embedding's rows are far from each other, so that gradients are not lost among rounding. */
 static void enlarge(const smft_model *model) {
-  const smft__tensor *embed = &model->tensors[model->embed];
+  const smft__tensor *embed = &model->tensors[model->config.stack.at[SMFT__EMBED].tensor];
   float *values = (float *)(uintptr_t)embed->data; /* smft_model_init's weights are in memory */
   for (int64_t i = 0; i < smft__tensor_count(embed); i++)
     values[i] *= 20;

@@ -47,7 +47,7 @@ static void check_config(int config) {
   float *gradient[P_COUNT];
   smft_ctx *ctx = naive_ctx(2);
   naive_make(&m, naive_config(config), 5, (uint64_t)(30 + config));
-  smft__memory_weights weights = naive_weights(&m);
+  smft__memory_view weights = naive_weights(&m);
   void *block = naive_tape(&tape, ctx, &m.config, m.n_tokens, SMFT__TAPE_BACKWARD);
   float *out = malloc((size_t)m.n[P_X] * sizeof *out);
   float *d_out = malloc((size_t)m.n[P_X] * sizeof *d_out);
@@ -87,7 +87,7 @@ START_TEST(one_at_a_time) {
   smft__memory_tape tape;
   smft_ctx *ctx = naive_ctx(1);
   naive_make(&m, naive_config(_i), 9, 3);
-  smft__memory_weights weights = naive_weights(&m);
+  smft__memory_view weights = naive_weights(&m);
   void *block = naive_tape(&tape, ctx, &m.config, 9, SMFT__TAPE_BACKWARD);
   float *out = malloc((size_t)m.n[P_X] * sizeof *out);
   smft__memory_forward(ctx, &weights, m.f[P_X], 9, &tape, out);
@@ -150,8 +150,8 @@ static void same(int example, const char *name, const float *got, double toleran
   free(numbers);
 }
 
-static smft__memory_weights example_weights(int example) {
-  smft__memory_weights w = {0};
+static smft__memory_view example_weights(int example) {
+  smft__memory_view w = {0};
   float numbers[12];
   smft__tensor config = find(example, "config");
   ck_assert_ptr_nonnull(config.data);
@@ -160,17 +160,17 @@ static smft__memory_weights example_weights(int example) {
                                    (int32_t)numbers[3], (int32_t)numbers[4], (int32_t)numbers[5],
                                    (int32_t)numbers[6], (int32_t)numbers[7], (int32_t)numbers[8],
                                    (int32_t)numbers[9], numbers[10],         numbers[11]};
-  w.query_w = find(example, "query_w");
-  w.query_b = find(example, "query_b");
-  w.gate_w = find(example, "gate_w");
-  w.gate_b = find(example, "gate_b");
-  w.out_w = find(example, "out_w");
-  w.out_b = find(example, "out_b");
-  w.keys = find(example, "keys");
-  w.query_norm_w = find(example, "query_norm_w");
-  w.query_norm_b = find(example, "query_norm_b");
-  w.key_norm_w = find(example, "key_norm_w");
-  w.key_norm_b = find(example, "key_norm_b");
+  w.at[SMFT__M_QUERY] = find(example, "query_w");
+  w.at[SMFT__M_QUERY_BIAS] = find(example, "query_b");
+  w.at[SMFT__M_GATE] = find(example, "gate_w");
+  w.at[SMFT__M_GATE_BIAS] = find(example, "gate_b");
+  w.at[SMFT__M_OUT] = find(example, "out_w");
+  w.at[SMFT__M_OUT_BIAS] = find(example, "out_b");
+  w.at[SMFT__M_KEYS] = find(example, "keys");
+  w.at[SMFT__M_QUERY_NORM] = find(example, "query_norm_w");
+  w.at[SMFT__M_QUERY_NORM_BIAS] = find(example, "query_norm_b");
+  w.at[SMFT__M_KEY_NORM] = find(example, "key_norm_w");
+  w.at[SMFT__M_KEY_NORM_BIAS] = find(example, "key_norm_b");
   w.pool.base = find(example, "values");
   w.pool.n_slots = (int64_t)w.config.n_keys * w.config.n_keys;
   w.pool.value_dim = w.config.value_dim;
@@ -189,7 +189,7 @@ START_TEST(pytorch) {
   smft__memory_grads grads = {0};
   float *gradient[P_COUNT];
   ck_ok(smft__safetensors_open(&file, ctx, test_source("tests/golden/memory.safetensors"), 1));
-  smft__memory_weights weights = example_weights(_i);
+  smft__memory_view weights = example_weights(_i);
   smft__tensor x = find(_i, "x"), d_out = find(_i, "d_out"), slots = find(_i, "slots");
   int64_t n_tokens = x.shape[0], size = smft__tensor_count(&x);
   float *out = malloc((size_t)size * sizeof *out);

@@ -192,22 +192,22 @@ static inline void naive_forward(naive_memory *m, int select) {
 }
 
 /* The layer under test on the same numbers. */
-static inline smft__memory_weights naive_weights(const naive_memory *m) {
+static inline smft__memory_view naive_weights(const naive_memory *m) {
   const smft__memory_config *c = &m->config;
   int64_t d = c->hidden, dv = c->value_dim, hdk = (int64_t)c->heads * c->key_dim;
   int64_t half = c->key_dim / 2, n = c->n_keys;
-  smft__memory_weights w = {.config = *c};
-  w.query_w = smft__tensor_f32(m->f[P_QUERY_W], hdk, d);
-  w.query_b = smft__tensor_f32(m->f[P_QUERY_B], hdk, 0);
-  w.gate_w = smft__tensor_f32(m->f[P_GATE_W], dv, d);
-  w.gate_b = smft__tensor_f32(m->f[P_GATE_B], dv, 0);
-  w.out_w = smft__tensor_f32(m->f[P_OUT_W], d, dv);
-  w.out_b = smft__tensor_f32(m->f[P_OUT_B], d, 0);
-  w.keys = smft__tensor_f32(m->f[P_KEYS], 2 * c->heads * n, half);
-  w.query_norm_w = smft__tensor_f32(m->f[P_QUERY_NORM_W], half, 0);
-  w.query_norm_b = smft__tensor_f32(m->f[P_QUERY_NORM_B], half, 0);
-  w.key_norm_w = smft__tensor_f32(m->f[P_KEY_NORM_W], half, 0);
-  w.key_norm_b = smft__tensor_f32(m->f[P_KEY_NORM_B], half, 0);
+  smft__memory_view w = {.config = *c};
+  w.at[SMFT__M_QUERY] = smft__tensor_f32(m->f[P_QUERY_W], hdk, d);
+  w.at[SMFT__M_QUERY_BIAS] = smft__tensor_f32(m->f[P_QUERY_B], hdk, 0);
+  w.at[SMFT__M_GATE] = smft__tensor_f32(m->f[P_GATE_W], dv, d);
+  w.at[SMFT__M_GATE_BIAS] = smft__tensor_f32(m->f[P_GATE_B], dv, 0);
+  w.at[SMFT__M_OUT] = smft__tensor_f32(m->f[P_OUT_W], d, dv);
+  w.at[SMFT__M_OUT_BIAS] = smft__tensor_f32(m->f[P_OUT_B], d, 0);
+  w.at[SMFT__M_KEYS] = smft__tensor_f32(m->f[P_KEYS], 2 * c->heads * n, half);
+  w.at[SMFT__M_QUERY_NORM] = smft__tensor_f32(m->f[P_QUERY_NORM_W], half, 0);
+  w.at[SMFT__M_QUERY_NORM_BIAS] = smft__tensor_f32(m->f[P_QUERY_NORM_B], half, 0);
+  w.at[SMFT__M_KEY_NORM] = smft__tensor_f32(m->f[P_KEY_NORM_W], half, 0);
+  w.at[SMFT__M_KEY_NORM_BIAS] = smft__tensor_f32(m->f[P_KEY_NORM_B], half, 0);
   w.pool.base = smft__tensor_f32(m->f[P_VALUES], n * n, dv);
   w.pool.n_slots = n * n;
   w.pool.value_dim = dv;
@@ -236,10 +236,19 @@ static inline smft_ctx *naive_ctx(int32_t n_threads) {
 
 /* A pointer to the gradient of parameter i; NULL for x. */
 static inline float **naive_grad(smft__memory_grads *g, int i) {
-  float **by_number[P_COUNT] = {
-      &g->query_w, &g->query_b,      &g->gate_w,       &g->gate_b,     &g->out_w,      &g->out_b,
-      &g->keys,    &g->query_norm_w, &g->query_norm_b, &g->key_norm_w, &g->key_norm_b, &g->values,
-      NULL};
+  float **by_number[P_COUNT] = {&g->at[SMFT__M_QUERY],
+                                &g->at[SMFT__M_QUERY_BIAS],
+                                &g->at[SMFT__M_GATE],
+                                &g->at[SMFT__M_GATE_BIAS],
+                                &g->at[SMFT__M_OUT],
+                                &g->at[SMFT__M_OUT_BIAS],
+                                &g->at[SMFT__M_KEYS],
+                                &g->at[SMFT__M_QUERY_NORM],
+                                &g->at[SMFT__M_QUERY_NORM_BIAS],
+                                &g->at[SMFT__M_KEY_NORM],
+                                &g->at[SMFT__M_KEY_NORM_BIAS],
+                                &g->values,
+                                NULL};
   return by_number[i];
 }
 

@@ -74,17 +74,17 @@ static inline void attend(const double *q, const double *k, const double *v, int
   }
 }
 
-static inline void attention(const naive *net, const smft__block_index *b, double (*x)[32],
+static inline void attention(const naive *net, const smft__block_plan *b, double (*x)[32],
                              int64_t n) {
   const smft__config *c = &net->model->config;
   int64_t qw = c->n_heads * c->head_dim, kvw = c->n_kv_heads * c->head_dim;
   int64_t group = c->n_heads / c->n_kv_heads, d = c->hidden;
   double q[NAIVE_MOST][32], k[NAIVE_MOST * 32], v[NAIVE_MOST * 32], h[32], out[32], y[32];
   for (int64_t t = 0; t < n; t++) {
-    rmsnorm(at(net, b->input_norm), x[t], d, (double)c->norm_eps, h);
-    linear(at(net, b->q), NULL, h, qw, d, q[t]);
-    linear(at(net, b->k), NULL, h, kvw, d, k + t * kvw);
-    linear(at(net, b->v), NULL, h, kvw, d, v + t * kvw);
+    rmsnorm(at(net, b->at[SMFT__INPUT_NORM].tensor), x[t], d, (double)c->norm_eps, h);
+    linear(at(net, b->at[SMFT__Q].tensor), NULL, h, qw, d, q[t]);
+    linear(at(net, b->at[SMFT__K].tensor), NULL, h, kvw, d, k + t * kvw);
+    linear(at(net, b->at[SMFT__V].tensor), NULL, h, kvw, d, v + t * kvw);
     rotate(q[t], t, c->n_heads, c->head_dim, c->rope_theta);
     rotate(k + t * kvw, t, c->n_kv_heads, c->head_dim, c->rope_theta);
   }
@@ -92,7 +92,7 @@ static inline void attention(const naive *net, const smft__block_index *b, doubl
     for (int64_t head = 0; head < c->n_heads; head++)
       attend(q[t] + head * c->head_dim, k + head / group * c->head_dim,
              v + head / group * c->head_dim, t, kvw, c->head_dim, out + head * c->head_dim);
-    linear(at(net, b->o), NULL, out, d, qw, y);
+    linear(at(net, b->at[SMFT__O].tensor), NULL, out, d, qw, y);
     for (int64_t i = 0; i < d; i++)
       x[t][i] += y[i];
   }
@@ -124,34 +124,39 @@ static inline void read_head(const smft__memory_config *m, const double *query, 
 }
 
 static inline void add_memory(const naive *net, int32_t memory, const double *h, double *x) {
-  const smft__memory_index *a = &net->model->memories[memory];
+  const smft__memory_plan *a = &net->model->config.memories[memory];
   const smft__memory_config *m = &net->model->config.memory;
   double q[64], y[64] = {0}, gate[64], out[32];
   int64_t dk = m->key_dim, half = dk / 2;
-  linear(at(net, a->query_w), at(net, a->query_b), h, m->heads * dk, m->hidden, q);
+  linear(at(net, a->at[SMFT__M_QUERY].tensor), at(net, a->at[SMFT__M_QUERY_BIAS].tensor), h,
+         m->heads * dk, m->hidden, q);
   for (int64_t i = 0; i < 2 * m->heads; i++)
-    layernorm(at(net, a->query_norm_w), at(net, a->query_norm_b), q + i * half, half,
+    layernorm(at(net, a->at[SMFT__M_QUERY_NORM].tensor),
+              at(net, a->at[SMFT__M_QUERY_NORM_BIAS].tensor), q + i * half, half,
               (double)m->norm_eps);
   for (int64_t head = 0; head < m->heads; head++)
-    read_head(m, q + head * dk, at(net, a->keys) + head * 2 * m->n_keys * half,
-              at(net, net->model->pools[a->pool]), y);
-  linear(at(net, a->gate_w), at(net, a->gate_b), h, m->value_dim, m->hidden, gate);
+    read_head(m, q + head * dk, at(net, a->at[SMFT__M_KEYS].tensor) + head * 2 * m->n_keys * half,
+              at(net, smft__pool_tensor(&net->model->config, a->pool)), y);
+  linear(at(net, a->at[SMFT__M_GATE].tensor), at(net, a->at[SMFT__M_GATE_BIAS].tensor), h,
+         m->value_dim, m->hidden, gate);
   for (int64_t i = 0; i < m->value_dim; i++)
     y[i] *= silu(gate[i]);
-  linear(at(net, a->out_w), at(net, a->out_b), y, m->hidden, m->value_dim, out);
+  linear(at(net, a->at[SMFT__M_OUT].tensor), at(net, a->at[SMFT__M_OUT_BIAS].tensor), y, m->hidden,
+         m->value_dim, out);
   for (int64_t i = 0; i < m->hidden; i++)
-    x[i] += out[i] * (a->alpha < 0 ? 1 : at(net, a->alpha)[0]);
+    x[i] +=
+        out[i] * (a->at[SMFT__M_ALPHA].tensor < 0 ? 1 : at(net, a->at[SMFT__M_ALPHA].tensor)[0]);
 }
 
-static inline void add_ffn(const naive *net, const smft__block_index *b, const double *h,
+static inline void add_ffn(const naive *net, const smft__block_plan *b, const double *h,
                            double *x) {
   const smft__config *c = &net->model->config;
   double gate[48], up[48], y[32];
-  linear(at(net, b->gate), NULL, h, c->ffn, c->hidden, gate);
-  linear(at(net, b->up), NULL, h, c->ffn, c->hidden, up);
+  linear(at(net, b->at[SMFT__GATE].tensor), NULL, h, c->ffn, c->hidden, gate);
+  linear(at(net, b->at[SMFT__UP].tensor), NULL, h, c->ffn, c->hidden, up);
   for (int64_t i = 0; i < c->ffn; i++)
     gate[i] = silu(gate[i]) * up[i];
-  linear(at(net, b->down), NULL, gate, c->hidden, c->ffn, y);
+  linear(at(net, b->at[SMFT__DOWN].tensor), NULL, gate, c->hidden, c->ffn, y);
   for (int64_t i = 0; i < c->hidden; i++)
     x[i] += y[i];
 }
@@ -159,8 +164,10 @@ static inline void add_ffn(const naive *net, const smft__block_index *b, const d
 static inline double nll(const naive *net, const double *x, int32_t target) {
   const smft__config *c = &net->model->config;
   double h[32], logits[TINY_VOCAB], sum = 0;
-  rmsnorm(at(net, net->model->norm), x, c->hidden, (double)c->norm_eps, h);
-  linear(at(net, net->model->head), NULL, h, c->vocab, c->hidden, logits);
+  rmsnorm(at(net, net->model->config.stack.at[SMFT__FINAL_NORM].tensor), x, c->hidden,
+          (double)c->norm_eps, h);
+  linear(at(net, c->stack.at[c->tied ? SMFT__EMBED : SMFT__HEAD].tensor), NULL, h, c->vocab,
+         c->hidden, logits);
   for (int32_t i = 0; i < c->vocab; i++)
     sum += exp(logits[i]);
   return log(sum) - logits[target];
@@ -172,14 +179,14 @@ static inline double sequence_loss(const naive *net, const int32_t *ids, const f
   const smft__config *c = &net->model->config;
   double x[NAIVE_MOST][32], h[32], loss = 0;
   for (int64_t t = 0; t < n; t++)
-    memcpy(x[t], at(net, net->model->embed) + ids[t] * c->hidden,
+    memcpy(x[t], at(net, net->model->config.stack.at[SMFT__EMBED].tensor) + ids[t] * c->hidden,
            (size_t)c->hidden * sizeof(double));
   for (int32_t layer = 0; layer < c->n_layers; layer++) {
-    const smft__block_index *b = &net->model->blocks[layer];
+    const smft__block_plan *b = &net->model->config.blocks[layer];
     attention(net, b, x, n);
     for (int64_t t = 0; t < n; t++) {
-      rmsnorm(at(net, b->post_norm), x[t], c->hidden, (double)c->norm_eps, h);
-      if (b->gate >= 0)
+      rmsnorm(at(net, b->at[SMFT__POST_NORM].tensor), x[t], c->hidden, (double)c->norm_eps, h);
+      if (b->at[SMFT__GATE].tensor >= 0)
         add_ffn(net, b, h, x[t]);
       if (b->memory >= 0)
         add_memory(net, b->memory, h, x[t]);

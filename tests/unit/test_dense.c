@@ -339,7 +339,7 @@ START_TEST(weights_changed_from_outside) {
   while (t.learner->dense.read[row >> 6] >> (row & 63) & 1) /* pool 0 */
     row++;
   ck_ok(smft__patch_begin_write(t.patch));
-  t.patch->full[model->pools[0]][row * 20] = 2e38f;
+  t.patch->full[smft__pool_tensor(&model->config, 0)][row * 20] = 2e38f;
   smft__patch_end_write(t.patch, 1);
   smft_batch batch = SMFT_BATCH_INIT;
   int32_t ids[] = {0, 1, 2};

@@ -150,7 +150,7 @@ END_TEST
 START_TEST(rates) {
   open_model(1);
   double sum = 0;
-  const smft__tensor *values = &model->tensors[model->pools[0]];
+  const smft__tensor *values = &model->tensors[smft__pool_tensor(&model->config, 0)];
   for (int64_t i = 0; i < smft__tensor_count(values); i++)
     sum += (double)((const float *)values->data)[i] * (double)((const float *)values->data)[i];
   ck_assert_double_eq_tol(smft__mean_row_square(model), sum / (double)values->shape[0], 1e-9);

@@ -21,7 +21,7 @@ static void check_forward(int config, int64_t n_tokens, int mode) {
   smft_ctx *ctx = naive_ctx(2);
   smft__memory_tape tape;
   naive_make(&m, naive_config(config), n_tokens, (uint64_t)(17 + config));
-  smft__memory_weights weights = naive_weights(&m);
+  smft__memory_view weights = naive_weights(&m);
   int64_t reads = n_tokens * m.config.heads * m.config.top_k;
   void *block = naive_tape(&tape, ctx, &m.config, n_tokens, mode);
   float *out = malloc((size_t)(n_tokens * m.config.hidden) * sizeof *out);
@@ -75,7 +75,7 @@ static void select_rows(smft__rows *rows, smft_ctx *ctx, const naive_memory *m) 
 static void run_all(results *r, const naive_memory *m, int32_t n_threads, const smft__rows *patch) {
   smft__memory_tape tape;
   smft__memory_grads grads = {0};
-  smft__memory_weights weights = naive_weights(m);
+  smft__memory_view weights = naive_weights(m);
   int64_t size = m->n_tokens * m->config.hidden;
   weights.pool.rows = patch;
   r->ctx = naive_ctx(n_threads);
@@ -157,7 +157,7 @@ START_TEST(only_rows) {
   naive_make(&m, naive_config(0), TOKENS, 6);
   run_all(&all, &m, 1, NULL);
   select_rows(&rows, all.ctx, &m);
-  smft__memory_weights weights = naive_weights(&m);
+  smft__memory_view weights = naive_weights(&m);
   smft__memory_grads grads = {.rows = &rows};
   void *block = naive_tape(&tape, all.ctx, &m.config, TOKENS + 50, SMFT__TAPE_VALUES);
   float *out = malloc((size_t)m.n[P_X] * sizeof *out);
@@ -232,11 +232,19 @@ static void check_type(int config, int32_t dtype, int patched) {
   smft_ctx *ctx = naive_ctx(2);
   smft__memory_tape tape;
   naive_make(&m, naive_config(config), 40, 9);
-  smft__memory_weights weights = naive_weights(&m);
-  smft__tensor *tensors[] = {&weights.query_w,    &weights.query_b,      &weights.gate_w,
-                             &weights.gate_b,     &weights.out_w,        &weights.out_b,
-                             &weights.keys,       &weights.query_norm_w, &weights.query_norm_b,
-                             &weights.key_norm_w, &weights.key_norm_b,   &weights.pool.base};
+  smft__memory_view weights = naive_weights(&m);
+  smft__tensor *tensors[] = {&weights.at[SMFT__M_QUERY],
+                             &weights.at[SMFT__M_QUERY_BIAS],
+                             &weights.at[SMFT__M_GATE],
+                             &weights.at[SMFT__M_GATE_BIAS],
+                             &weights.at[SMFT__M_OUT],
+                             &weights.at[SMFT__M_OUT_BIAS],
+                             &weights.at[SMFT__M_KEYS],
+                             &weights.at[SMFT__M_QUERY_NORM],
+                             &weights.at[SMFT__M_QUERY_NORM_BIAS],
+                             &weights.at[SMFT__M_KEY_NORM],
+                             &weights.at[SMFT__M_KEY_NORM_BIAS],
+                             &weights.pool.base};
   char *rooms[P_COUNT] = {NULL};
   for (int i = 0; i < P_X; i++)
     if (m.n[i]) {

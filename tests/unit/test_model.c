@@ -3,7 +3,7 @@
 #include "failing.h"
 #include "tiny.h"
 
-#include "model/patch.h"
+#include "model/view.h"
 #include "model/weights.h"
 
 static smft_ctx *new_ctx(void) {
@@ -38,7 +38,11 @@ static void write_changed(const smft_model *model, const char *directory, const 
   }
   if (c->action == 'h')
     /* even its shape is not looked at */
-    tensors[n++] = (smft__save_tensor){"lm_head.weight", smft__weight(model, NULL, model->norm), 0};
+    tensors[n++] =
+        (smft__save_tensor){"lm_head.weight",
+                            smft__weight(model, NULL,
+                                         model->config.stack.at[SMFT__FINAL_NORM].tensor),
+                            0};
   snprintf(path, sizeof path, "%s/model.safetensors", test_file(directory));
   ck_ok(smft__safetensors_write(model->ctx, path, tensors, n, NULL, NULL, 0, NULL, NULL));
   free(tensors);
@@ -224,7 +228,7 @@ START_TEST(export_with_a_patch) {
         ck_ok(smft_patch_set_row(patch, 1, slot, row, 20));
     } else {
       for (int i = 0; i < 32; i++)
-        patch->full[model->norm][i] = 2;
+        patch->full[model->config.stack.at[SMFT__FINAL_NORM].tensor][i] = 2;
     }
     smft_model *copy = export_and_load(model, patch, 0, 0);
     ck_assert_str_ne(smft_model_hash(copy), smft_model_hash(model));

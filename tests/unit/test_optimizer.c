@@ -199,7 +199,7 @@ START_TEST(lazy_pools_leave_unread_rows) {
   batch.lengths = batch_lengths + 1;
   batch.n_sequences = 1;
   ck_ok(smft_learner_step_batch(learner, &batch, &report));
-  int32_t pool = model->pools[0];
+  int32_t pool = smft__pool_tensor(&model->config, 0);
   int64_t dim = model->config.memory.value_dim, moved = 0;
   for (int64_t slot = 0; slot < 256; slot++) {
     int was_read = (int)(learner->dense.read[slot >> 6] >> (slot & 63) & 1);

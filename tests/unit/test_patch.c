@@ -144,7 +144,7 @@ START_TEST(full_patches_have_no_rows) {
   ck_status(smft_patch_set_row(w.patch, 0, 0, row, DIM), SMFT_E_UNSUPPORTED);
   ck_status(smft_patch_reset_row(w.patch, 0, 0), SMFT_E_UNSUPPORTED);
   ck_status(smft_patch_slots(w.patch, 0, NULL, 0, &n), SMFT_E_UNSUPPORTED);
-  w.patch->full[w.model->pools[0]][3 * DIM] = 42;
+  w.patch->full[smft__pool_tensor(&w.model->config, 0)][3 * DIM] = 42;
   ck_ok(smft_patch_row(w.patch, 0, 3, row, DIM)); /* as model + patch have it */
   ck_assert_float_eq(row[0], 42);
   ck_ok(smft_patch_clear(w.patch));
@@ -207,7 +207,7 @@ START_TEST(slots_as_a_full_patch) {
   set_rows(w.patch, 0, 1, 100);
   set_rows(w.patch, 1, 2, 100);
   for (int32_t pool = 0; pool < 2; pool++) {
-    int32_t index = w.model->pools[pool];
+    int32_t index = smft__pool_tensor(&w.model->config, pool);
     ck_ok(smft_model_tensor_values(w.model, w.patch, index, full->full[index],
                                    smft__tensor_count(&w.model->tensors[index])));
   }
@@ -224,7 +224,7 @@ START_TEST(copies_are_snapshots) {
     if (kind == SMFT_PATCH_SLOTS)
       set_rows(w.patch, 0, 1, 100);
     else
-      w.patch->full[w.model->embed][40] = 3;
+      w.patch->full[w.model->config.stack.at[SMFT__EMBED].tensor][40] = 3;
     ck_ok(smft_patch_copy(&copy, w.patch));
     ck_assert(same_logits(w.model, w.patch, copy));
     ck_ok(smft_patch_clear(w.patch));
@@ -246,7 +246,7 @@ START_TEST(save_and_load) {
       set_rows(w.patch, 1, 1, 100); /* pool 0 has none */
     else
       for (int i = 0; i < 32; i++)
-        w.patch->full[w.model->norm][i] = (float)i / 7;
+        w.patch->full[w.model->config.stack.at[SMFT__FINAL_NORM].tensor][i] = (float)i / 7;
     ck_ok(smft_patch_save(w.patch, path, 0));
     ck_ok(smft_patch_load(&back, w.model, path));
     ck_assert_int_eq(smft_patch_kind(back), kind);

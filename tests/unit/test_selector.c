@@ -213,8 +213,8 @@ static void naive_df(const int32_t *ids, const int64_t *lengths, int64_t n, int6
         const int64_t *slots = smft__tape_slots(tape, m, &n_reads);
         const float *weights = smft__tape_weights(tape, m, &n_reads);
         for (int64_t r = 0; r < n_reads; r++) {
-          read[model->memories[m].pool][slots[r]] = 1;
-          naive_square[model->memories[m].pool][slots[r]] +=
+          read[model->config.memories[m].pool][slots[r]] = 1;
+          naive_square[model->config.memories[m].pool][slots[r]] +=
               (double)weights[r] * (double)weights[r];
         }
       }

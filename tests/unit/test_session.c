@@ -213,7 +213,7 @@ START_TEST(non_finite) {
   smft_patch *full = NULL;
   ck_ok(smft_patch_create(&full, w.model, SMFT_PATCH_FULL));
   ck_ok(smft_session_feed(w.session, ids, 3, SMFT_LOGITS_NONE, NULL, 0));
-  full->full[w.model->norm][0] = NAN;
+  full->full[w.model->config.stack.at[SMFT__FINAL_NORM].tensor][0] = NAN;
   ck_ok(smft_session_set_patch(w.session, full));
   ck_status(smft_session_feed(w.session, ids, N, SMFT_LOGITS_ALL, logits, N * V), SMFT_E_NONFINITE);
   ck_assert_int_eq(smft_session_length(w.session), 3);
@@ -252,7 +252,8 @@ START_TEST(one_nan_far_behind) {
   long_ids[LENGTH - 1] = 599;
   ck_ok(smft_session_feed(session, long_ids, LENGTH, SMFT_LOGITS_ALL, logits, LENGTH * VOCAB));
   ck_ok(smft_session_rewind(session, 0));
-  full->full[model->embed][599 * 32] = NAN; /* only the last token reads it */
+  full->full[model->config.stack.at[SMFT__EMBED].tensor][599 * 32] =
+      NAN; /* only the last token reads it */
   ck_status(smft_session_feed(session, long_ids, LENGTH, SMFT_LOGITS_ALL, logits, LENGTH * VOCAB),
             SMFT_E_NONFINITE);
   ck_ok(smft_session_feed(session, long_ids, LENGTH - 1, SMFT_LOGITS_ALL, logits, LENGTH * VOCAB));

@@ -159,9 +159,9 @@ END_TEST
 typedef struct passes { /* the sequences of a fact on a tape of their own, and their prefix */
   pupil owner;
   smft__tape *tape;
-  smft__prefix prefix;
+  smft__kept prefix;
   smft__sequences all;
-  smft__kept kept;
+  smft__kept_batch kept;
 } passes;
 
 static void open_passes(passes *p) {
@@ -170,14 +170,14 @@ static void open_passes(passes *p) {
   const smft__fact *fact = p->owner.learner->first;
   p->all = (smft__sequences){fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
                              fact->weights};
-  p->kept = (smft__kept){&p->prefix, fact->offsets};
-  smft__prefix_init(&p->prefix, model);
+  p->kept = (smft__kept_batch){&p->prefix, fact->offsets};
+  smft__kept_init(&p->prefix, model);
   ck_ok(smft__tape_create(&p->tape, model));
-  ck_ok(smft__network_prefix(p->tape, &p->all, &p->prefix, NULL));
+  ck_ok(smft__network_keep(p->tape, &p->all, &p->prefix, NULL));
 }
 
 static void close_passes(passes *p) {
-  smft__prefix_free(&p->prefix);
+  smft__kept_free(&p->prefix);
   smft__tape_free(p->tape);
   close_pupil(&p->owner);
 }
@@ -203,7 +203,7 @@ typedef struct outcome {
   smft__rows rows[2];
 } outcome;
 
-static outcome run(passes *p, const smft__kept *kept, int keep) {
+static outcome run(passes *p, const smft__kept_batch *kept, int keep) {
   outcome o = {0};
   smft__rows *wanted[2] = {&o.rows[0], &o.rows[1]};
   smft__grads grads = {.rows = wanted};
@@ -282,17 +282,13 @@ static void poison(int32_t tensor) { /* smft_model_init's weights are in memory 
 static void poison_below(void) {
   int32_t lowest = model->config.memories[0].layer;
   for (int32_t layer = 0; layer <= lowest; layer++) {
-    const smft__block_index *at = &model->blocks[layer];
-    const int32_t attention[] = {at->input_norm, at->q, at->k, at->v, at->o};
-    const int32_t rest[] = {at->post_norm, at->gate, at->up, at->down};
-    for (int i = 0; i < 5; i++)
-      poison(attention[i]);
-    for (int i = 0; i < 4 && layer < lowest; i++)
-      poison(rest[i]);
+    const smft__where *at = model->config.blocks[layer].at;
+    for (int i = 0; i < (layer < lowest ? SMFT__N_BLOCK_PARAMS : SMFT__ATTENTION_END); i++)
+      poison(at[i].tensor);
   }
-  poison(model->memories[0].query_w);
-  poison(model->memories[0].query_b);
-  poison(model->memories[0].keys);
+  for (int i = SMFT__M_QUERY; i <= SMFT__M_QUERY_BIAS; i++)
+    poison(model->config.memories[0].at[i].tensor);
+  poison(model->config.memories[0].at[SMFT__M_KEYS].tensor);
 }
 
 /* Of a learner's steps, only the first on a fact runs the blocks below. */
@@ -334,7 +330,8 @@ START_TEST(reads_need_no_values_of_the_highest_layer) {
   passes p;
   open_model(_i); /* 0 or 2: that pool is its own */
   open_passes(&p);
-  smft__tensor *pool = &model->tensors[model->pools[model->config.n_pools - 1]];
+  smft__tensor *pool =
+      &model->tensors[smft__pool_tensor(&model->config, model->config.n_pools - 1)];
   outcome before = run(&p, NULL, SMFT__KEEP_NOTHING);
   const void *values = pool->data;
   pool->data = (const void *)(uintptr_t)4096;
@@ -367,7 +364,7 @@ START_TEST(sequences_in_another_order) {
     offsets[s + 1] = offsets[s] + n;
   }
   smft__sequences batch = {ids, offsets, 4, offsets[4], weights};
-  smft__kept kept = {&p.prefix, begins};
+  smft__kept_batch kept = {&p.prefix, begins};
   double plain = 0, from_prefix = 0;
   ck_ok(smft__network_forward(p.tape, p.owner.patch, &batch, SMFT__KEEP_NOTHING, &plain, NULL));
   ck_ok(smft__network_forward_kept(p.tape, p.owner.patch, &batch, &kept, SMFT__KEEP_NOTHING,
@@ -409,7 +406,7 @@ START_TEST(refusals) {
   atomic_int cancel = 1;
   open_model(0);
   open_passes(&p);
-  smft__kept kept = {&p.prefix, begins};
+  smft__kept_batch kept = {&p.prefix, begins};
   memcpy(begins, p.kept.begins, sizeof begins);
   ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_ALL, NULL, NULL),
             SMFT_E_INVALID);
@@ -419,7 +416,7 @@ START_TEST(refusals) {
   begins[WORDINGS - 1] = -1;
   ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_NOTHING, NULL, NULL),
             SMFT_E_INVALID);
-  ck_status(smft__network_prefix(p.tape, &p.all, &p.prefix, &cancel), SMFT_E_CANCELLED);
+  ck_status(smft__network_keep(p.tape, &p.all, &p.prefix, &cancel), SMFT_E_CANCELLED);
   ck_assert_int_eq(p.prefix.n_tokens, 0); /* and is not taken for one */
   ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &p.kept, SMFT__KEEP_NOTHING, NULL,
                                        NULL),

@@ -1,0 +1,90 @@
+/* block_attention: x + attention(norm(x)), forward and backward.  Owns the order of its kernels. */
+#include "model/block.h"
+#include "nn/ffn.h"
+#include "nn/norm.h"
+#include "nn/rope.h"
+
+/* Segment s owns rows [row, row + n_q) of q; its keys and values begin n_past rows before the new
+ * ones. */
+static void point_segments(const smft__batch_shape *shape, const smft__block_tape *t) {
+  const smft__config *c = shape->config;
+  int64_t row = 0;
+  for (int64_t s = 0; s < shape->n_segments; s++) {
+    smft__segment *segment = &shape->segments[s];
+    segment->q = t->q + row * smft__q_width(c);
+    segment->k = t->k + (row - segment->n_past) * smft__kv_width(c);
+    segment->v = t->v + (row - segment->n_past) * smft__kv_width(c);
+    segment->out = t->attention + row * smft__q_width(c);
+    segment->log_sum = t->log_sum ? t->log_sum + row * c->n_heads : NULL;
+    row += segment->n_q;
+  }
+}
+
+void smft__block_attention_forward(const smft__batch_shape *shape, const smft__block_view *w,
+                                   const smft__block_tape *t) {
+  const smft__config *c = shape->config;
+  smft_ctx *ctx = shape->ctx;
+  int64_t n = shape->n_tokens;
+  smft__rmsnorm_forward(ctx, &w->at[SMFT__INPUT_NORM].w, c->norm_eps, t->x, n, c->hidden, t->normed,
+                        t->inv_rms1);
+  smft__block_matrices(shape,
+                       (const smft__matrix *const[]){&w->at[SMFT__Q], &w->at[SMFT__K],
+                                                     &w->at[SMFT__V]},
+                       3, t->normed, (float *const[]){t->q, t->k, t->v});
+  smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, c->rope_theta, 0);
+  smft__rope(ctx, t->k, shape->positions, n, c->n_kv_heads, c->head_dim, c->rope_theta, 0);
+  point_segments(shape, t);
+  smft__attention_forward(ctx, shape->segments, shape->n_segments, c->n_heads, c->n_kv_heads,
+                          c->head_dim, shape->scratch);
+  smft__block_matrices(shape, (const smft__matrix *const[]){&w->at[SMFT__O]}, 1, t->attention,
+                       (float *const[]){t->middle});
+  smft__add_scaled(ctx, t->middle, t->x, 1, n * c->hidden);
+}
+
+static void point_grads(const smft__batch_shape *shape, const smft__block_scratch *s) {
+  const smft__config *c = shape->config;
+  int64_t row = 0;
+  for (int64_t i = 0; i < shape->n_segments; i++) {
+    smft__segment_grad *grad = &shape->grads[i];
+    grad->d_out = s->d_attention + row * smft__q_width(c);
+    grad->dq = s->dq + row * smft__q_width(c);
+    grad->dk = s->dk + row * smft__kv_width(c);
+    grad->dv = s->dv + row * smft__kv_width(c);
+    row += shape->segments[i].n_q;
+  }
+}
+
+/* From the gradient of `middle` to those of q, k and v before their rotation. */
+static void heads_backward(const smft__batch_shape *shape, const smft__block_view *w,
+                           const smft__block_tape *t, const smft__block_scratch *s,
+                           const smft__block_grads *g, const float *d_middle) {
+  const smft__config *c = shape->config;
+  smft__block_matrix_backward(shape, &w->at[SMFT__O], t->attention, d_middle, &g->at[SMFT__O],
+                              s->d_attention, 0);
+  point_segments(shape, t);
+  point_grads(shape, s);
+  smft__attention_backward(shape->ctx, shape->segments, shape->grads, shape->n_segments, c->n_heads,
+                           c->n_kv_heads, c->head_dim, shape->scratch);
+  smft__rope(shape->ctx, s->dq, shape->positions, shape->n_tokens, c->n_heads, c->head_dim,
+             c->rope_theta, 1);
+  smft__rope(shape->ctx, s->dk, shape->positions, shape->n_tokens, c->n_kv_heads, c->head_dim,
+             c->rope_theta, 1);
+}
+
+/* dx is the gradient of `middle`; with SMFT__BACK_INPUT it becomes that of x. */
+void smft__block_attention_backward(const smft__batch_shape *shape, const smft__block_view *w,
+                                    const smft__block_tape *t, const smft__block_scratch *s,
+                                    const smft__block_grads *g, int32_t depth, float *dx) {
+  const smft__config *c = shape->config;
+  float *d_normed = depth < SMFT__BACK_INPUT && !g->at[SMFT__INPUT_NORM].w ? NULL : s->d_hidden;
+  heads_backward(shape, w, t, s, g, dx);
+  smft__block_matrix_backward(shape, &w->at[SMFT__Q], t->normed, s->dq, &g->at[SMFT__Q], d_normed,
+                              0);
+  smft__block_matrix_backward(shape, &w->at[SMFT__K], t->normed, s->dk, &g->at[SMFT__K], d_normed,
+                              1);
+  smft__block_matrix_backward(shape, &w->at[SMFT__V], t->normed, s->dv, &g->at[SMFT__V], d_normed,
+                              1);
+  if (d_normed)
+    smft__rmsnorm_backward(shape->ctx, &w->at[SMFT__INPUT_NORM].w, t->x, t->inv_rms1, d_normed,
+                           shape->n_tokens, c->hidden, dx, g->at[SMFT__INPUT_NORM].w);
+}

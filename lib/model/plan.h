@@ -1,0 +1,29 @@
+/* plan: how a model computes: made once when its config is read, constant after; where its numbers
+ * are is filled in when its tensors are bound.  A field comes with the first family that sets it to
+ * something else; block_*.c is its only reader. */
+#ifndef SMFT__PLAN_H
+#define SMFT__PLAN_H
+#include "model/params.h"
+
+typedef struct smft__where { /* where a parameter's numbers are in a model */
+  int32_t tensor;            /* of model->tensors; -1: this model has none */
+} smft__where;
+
+typedef struct smft__block_plan {
+  int32_t memory; /* which memory layer, or -1 */
+  smft__where at[SMFT__N_BLOCK_PARAMS];
+} smft__block_plan;
+
+typedef struct smft__memory_plan { /* one memory layer */
+  int32_t layer, pool;             /* in which block it is, which pool it reads */
+  smft__where at[SMFT__N_MEMORY_PARAMS];
+} smft__memory_plan;
+
+typedef struct smft__pool_plan {
+  smft__where at[SMFT__N_POOL_PARAMS];
+} smft__pool_plan;
+
+typedef struct smft__stack_plan {
+  smft__where at[SMFT__N_MODEL_PARAMS]; /* a tied head is where the embedding is */
+} smft__stack_plan;
+#endif
