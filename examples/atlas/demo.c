@@ -540,7 +540,7 @@ static void say(const settings *s, const char *text) {
 /* The main job. */
 static void run(const settings *s, world *w, const atlas_facts *known,
                 const atlas_wordings *wordings, const lessons *list, results *r) {
-  smft_model_info info = {.struct_size = sizeof info};
+  smft_model_info info = SMFT_MODEL_INFO_INIT;
   smft_progress_fn progress = s->quiet ? NULL : show_progress;
   check(smft_model_get_info(w->model, &info), "model");
   if (!s->quiet)

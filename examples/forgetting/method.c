@@ -141,7 +141,7 @@ int64_t method_bytes(const method *m, const char *scratch) {
 }
 
 int64_t method_rows(const method *m, const smft_model *model) {
-  smft_model_info info = {.struct_size = sizeof info};
+  smft_model_info info = SMFT_MODEL_INFO_INIT;
   int64_t total = 0, n = 0;
   check(smft_model_get_info(model, &info), "model");
   for (int32_t p = 0; m->selector && p < info.n_pools; p++) {

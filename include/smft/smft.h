@@ -248,6 +248,8 @@ typedef struct smft_model_info {
   int32_t n_pools;        /* value pools; memory layers may share one */
   int64_t n_parameters;
 } smft_model_info;
+#define SMFT_MODEL_INFO_INIT                                                                       \
+  { sizeof(smft_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 SMFT_API smft_status smft_model_get_info(const smft_model *model, smft_model_info *info);
 /* Fingerprint of config, names, shapes and weights (small tensors whole, large ones sampled), 64
  * hex digits; patches and background counts carry it.  Borrowed. */
@@ -273,6 +275,8 @@ typedef struct smft_memory_info {
   int32_t reserved;
   int64_t n_slots;
 } smft_memory_info;
+#define SMFT_MEMORY_INFO_INIT                                                                      \
+  { sizeof(smft_memory_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 SMFT_API smft_status smft_memory_get_info(const smft_memory *memory, smft_memory_info *info);
 /* Slots and value_dim of a pool.  Either out-pointer may be NULL. */
 SMFT_API smft_status smft_model_pool(const smft_model *model, int32_t pool, int64_t *n_slots,
@@ -628,6 +632,8 @@ typedef struct smft_ids_wording {
   const int32_t *answer;
   int64_t n_answer;
 } smft_ids_wording;
+#define SMFT_IDS_WORDING_INIT                                                                      \
+  { sizeof(smft_ids_wording), 0, NULL, 0, NULL, 0 }
 /* The same for hosts with a tokenizer of their own: exactly these ids, nothing added. */
 SMFT_API smft_status smft_learner_push_ids(smft_learner *learner, const char *id,
                                            const smft_ids_wording *wordings, int64_t n_wordings);

@@ -88,8 +88,8 @@ static void null_contexts_and_tokenizers(void) {
 
 static void null_models(void) {
   smft_model *out = NULL;
-  smft_model_info info = {.struct_size = sizeof info};
-  smft_memory_info memory = {.struct_size = sizeof memory};
+  smft_model_info info = SMFT_MODEL_INFO_INIT;
+  smft_memory_info memory = SMFT_MEMORY_INFO_INIT;
   float value;
   INVALID(smft_model_load, NULL, ctx, "x", NULL);
   INVALID(smft_model_load, &out, NULL, "x", NULL);

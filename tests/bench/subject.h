@@ -37,7 +37,7 @@ static inline void subject_open(subject *s, int argc, char **argv) {
     exit(2);
   }
   options.n_threads = atoi(argv[2]);
-  s->info.struct_size = sizeof s->info;
+  s->info = (smft_model_info)SMFT_MODEL_INFO_INIT;
   check(smft_ctx_create(&s->ctx, &options), "context");
   double begin = bench_clock(CLOCK_MONOTONIC);
   check(smft_model_load(&s->model, s->ctx, argv[1], NULL), "model");

@@ -119,7 +119,7 @@ static const struct {
 /* ---- the model ------------------------------------------------------------------------ */
 
 static void describe_memory(const world *w, FILE *file, int32_t i) {
-  smft_memory_info m = {.struct_size = sizeof m};
+  smft_memory_info m = SMFT_MEMORY_INFO_INIT;
   must(smft_memory_get_info(smft_model_memory(w->model, i), &m));
   fprintf(file, "memory %d %d %d %d %d %d %d %d %lld\n", m.layer, m.pool, m.placement, m.n_keys,
           m.heads, m.top_k, m.key_dim, m.value_dim, (long long)m.n_slots);
@@ -526,10 +526,7 @@ static int choose_level(const char *wanted) {
 }
 
 static world open_world(char **argv) {
-  world w = {.out = argv[3],
-             .directory = argv[4],
-             .info = {.struct_size = sizeof w.info},
-             .random = 1};
+  world w = {.out = argv[3], .directory = argv[4], .info = SMFT_MODEL_INFO_INIT, .random = 1};
   smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
   options.n_threads = (int32_t)strtol(argv[2], NULL, 10);
   if (options.n_threads < 1)

@@ -18,7 +18,7 @@ static world open_world(uint32_t load_flags) {
   world w = {0};
   json_error_t error;
   smft_load_options options = SMFT_LOAD_OPTIONS_INIT;
-  smft_model_info info = {.struct_size = sizeof info};
+  smft_model_info info = SMFT_MODEL_INFO_INIT;
   options.flags = load_flags;
   w.reference = json_load_file(test_shared(MODEL "/torch_reference.json"), 0, &error);
   ck_assert_ptr_nonnull(w.reference);

@@ -24,7 +24,7 @@ static world open_world(const char *name) {
   ck_assert_msg(w.reference != NULL, "%s: %s", path, error.text);
   ck_ok(smft_ctx_create(&w.ctx, NULL));
   ck_ok(smft_model_load(&w.model, w.ctx, test_shared(name), NULL));
-  w.info.struct_size = sizeof w.info;
+  w.info = (smft_model_info)SMFT_MODEL_INFO_INIT;
   ck_ok(smft_model_get_info(w.model, &w.info));
   return w;
 }
@@ -89,7 +89,7 @@ START_TEST(slots_that_a_token_reads) {
   ck_ok(smft__tape_create(&tape, w.model));
   ck_ok(smft__network_forward(tape, NULL, &batch, 0, NULL, NULL));
   for (int32_t m = 0; m < w.info.n_memories; m++) {
-    smft_memory_info memory = {sizeof memory, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    smft_memory_info memory = SMFT_MEMORY_INFO_INIT;
     char key[16];
     ck_ok(smft_memory_get_info(smft_model_memory(w.model, m), &memory));
     snprintf(key, sizeof key, "%d", memory.layer);
@@ -210,7 +210,7 @@ static void check_step(smft_learner *learner, const json_t *wanted, const json_t
     answers += (int64_t)json_array_size(json_object_get(json_array_get(batch, i), "answer"));
     tokens += (int64_t)json_array_size(json_object_get(json_array_get(batch, i), "prompt"));
   }
-  smft_memory_info memory = {sizeof memory, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  smft_memory_info memory = SMFT_MEMORY_INFO_INIT;
   ck_ok(smft_memory_get_info(smft_model_memory(w->model, 0), &memory));
   ck_assert_int_eq(report.tokens, tokens + answers);
   ck_assert_int_eq(report.tokens_supervised, answers);

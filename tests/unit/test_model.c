@@ -281,8 +281,8 @@ START_TEST(getters) {
   smft_ctx *ctx = new_ctx();
   smft_model *model = tiny_model(ctx, "m", (tiny){.shared = 1, .n_keys = 10}, 7);
   smft_ctx_free(ctx); /* a child holds its parent */
-  smft_model_info info = {.struct_size = sizeof info};
-  smft_memory_info memory = {.struct_size = sizeof memory};
+  smft_model_info info = SMFT_MODEL_INFO_INIT;
+  smft_memory_info memory = SMFT_MEMORY_INFO_INIT;
   int64_t n_slots = 0, value_dim = 0, n = 0, total = 0;
   const char *name = NULL, *last = "";
   int32_t dtype = 0;
