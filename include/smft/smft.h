@@ -4,26 +4,55 @@
  * (Berges et al. 2024, arXiv 2412.09764, "[B]").
  * base model (read-only, mapped, shared) + patch (small, private) = what the host sees.
  *
+ * The usual course: smft_ctx_create, smft_model_load, smft_patch_create, smft_learner_create;
+ * smft_learner_push for each fact, then smft_step until none is pending (or smft_learner_run);
+ * smft_session_create on model and patch to ask; smft_probe_* to measure what was forgotten;
+ * smft_patch_save to keep what was learnt.  docs/method.md explains what a step does and where the
+ * defaults come from, docs/formats.md the files.
+ *
  * Rules that hold for every function, unless its comment says otherwise:
  *   Errors     smft_status is returned; 0 is success, negative is failure.  smft_error_message() of
  *              the same thread then says what went wrong, where, what was expected and what was
- *              found.  A failed constructor sets *out to NULL.
+ *              found.  A failed constructor sets *out to NULL.  Three errors are possible nearly
+ *              everywhere and are not named again at each function:
+ *                SMFT_E_INVALID      NULL for a handle, an out-pointer or an array that is needed,
+ *                                    or a negative number of elements
+ *                SMFT_E_STRUCT_SIZE  a struct whose first field is no size that it ever had;
+ *                                    SMFT_E_UNSUPPORTED where a larger one has something set that
+ *                                    this version does not know
+ *                SMFT_E_NOMEM        wherever memory has to be made
+ *   Files      Reading a file can fail with SMFT_E_NOT_FOUND (there is none), SMFT_E_IO (it cannot
+ *              be read, or is no file), SMFT_E_FORMAT (it is not what it should be; the message
+ *              names what it is, if that is known: a Git LFS pointer, a pickle, a truncated
+ *              download) and SMFT_E_ENCODING (it should be UTF-8 and is not).  A safetensors file
+ *              whose element types are not read here is SMFT_E_UNSUPPORTED.  These are "the errors
+ *              of reading" below.  Writing replaces a file whole or not at all (a temporary file
+ *              beside it, fsync, rename); it can fail with SMFT_E_NOT_FOUND (its directory does not
+ *              exist) and SMFT_E_IO: "the errors of writing".
  *   Ownership  What a constructor returned is freed with the *_free of its type; freeing NULL is
  *              fine.  A child holds a reference on its parents, so handles may be freed in any
  *              order.  Pointers from getters are borrowed: they live as long as the handle, or
- *              until the call that the comment names.
+ *              until the call that the comment names.  What is given to a function is read, or
+ *              copied, before it returns.
  *   Threads    smft_model and smft_tokenizer are immutable: any number of threads may use them.
- *              Every other handle is used by one thread at a time (the *_cancel functions may be
- *              called from any thread).  Reads of one patch by many sessions run concurrently; a
- *              step or another change of the patch while someone reads or writes it returns
- *              SMFT_E_STATE.
+ *              One smft_ctx may be used by handles on any threads at once.  Every other handle is
+ *              used by one thread at a time (the *_cancel functions may be called from any thread).
+ *              Reads of one patch by many sessions run concurrently; a step or another change of
+ *              the patch while someone reads or writes it returns SMFT_E_STATE, and so does a read
+ *              while someone changes it.
  *   Text       UTF-8, given by pointer and length in bytes where a length is taken, else
  *              NUL-terminated.
  *   Structs    The first field is the size of the struct as the caller knows it; use the
- *              SMFT_*_INIT macro or set every other field to zero.  Zero means "the default"
- *              everywhere unless said otherwise.  Structs only ever grow at the end.
- *   Arrays     Row-major.  Shapes are written (rows, columns).
+ *              SMFT_*_INIT macro or set every other field to zero (smft_background has one field
+ *              for which the macro sets something else).  Zero means "the default" everywhere
+ *              unless said otherwise.  Structs only ever grow at the end.  Reports get as many
+ *              bytes as the caller's struct has.  Fields named `reserved` are 0.
+ *   Arrays     Row-major.  Shapes are written (rows, columns).  Where a function fills an array of
+ *              the caller's, a capacity of 0 asks only for the number of elements, and the array
+ *              may be NULL then; a capacity that is too small is SMFT_E_BUFFER, with the number
+ *              needed stored.  That is meant by "capacity as for encode".
  *   Numbers    Results do not depend on the number of threads.
+ *   Versions   "Since 0.1." is the first version of the library that has the function.
  * The library never prints, exits, aborts, or touches locale, environment, floating-point modes or
  * another library's threads.
  */
@@ -37,12 +66,14 @@
 extern "C" {
 #endif
 
+/* Marks what the shared library exports; everything else in it is hidden. */
 #if defined(_WIN32)
 #define SMFT_API
 #else
 #define SMFT_API __attribute__((visibility("default")))
 #endif
 
+/* Version of this header; smft_version_number() is that of the library that is loaded. */
 #define SMFT_VERSION_MAJOR 0
 #define SMFT_VERSION_MINOR 1
 #define SMFT_VERSION_PATCH 0
@@ -50,6 +81,7 @@ extern "C" {
 
 /* ---- status -------------------------------------------------------------- */
 
+/* What most functions return: SMFT_OK (0) or one of SMFT_E_* (negative). */
 typedef int32_t smft_status;
 
 /* X(name, number, meaning).  Numbers never change; gaps leave room within a family. */
@@ -75,225 +107,345 @@ typedef int32_t smft_status;
  X(E_INTERNAL, -99, "a defect of the library")
 /* clang-format on */
 
+/* SMFT_OK, SMFT_E_INVALID and so on, made of the list. */
 #define SMFT__STATUS_ENUM(name, number, meaning) SMFT_##name = number,
 enum { SMFT_STATUS_LIST(SMFT__STATUS_ENUM) };
 #undef SMFT__STATUS_ENUM
 
-/* "E_NOMEM" for SMFT_E_NOMEM, "E_UNKNOWN" for a number that is no status.  Static storage.  Since
- * 0.1. */
+/* Name of a status: "E_NOMEM" for SMFT_E_NOMEM, "OK" for 0, "E_UNKNOWN" for a number that is no
+ * status.  Static storage, never NULL.  Any thread.  Since 0.1. */
 SMFT_API const char *smft_status_name(smft_status status);
-/* The meaning in one sentence.  Static storage.  Since 0.1. */
+/* Meaning of a status in one sentence, as in SMFT_STATUS_LIST; for a number that is none it says
+ * so.  Static storage, never NULL.  Any thread.  Since 0.1. */
 SMFT_API const char *smft_status_meaning(smft_status status);
-/* Message of the calling thread's last failed call; never NULL; valid until that thread's next
- * failing call.  Since 0.1. */
+/* Message of the calling thread's last failed call, at most 1,023 bytes of UTF-8; "" before the
+ * first failure, never NULL.  It means something only after a call that failed.  Borrowed until
+ * that thread's next failing call, or the thread's end.  Since 0.1. */
 SMFT_API const char *smft_error_message(void);
-/* "0.1.0", and major*10000 + minor*100 + patch of the library that is loaded.  Since 0.1. */
+/* Version of the library that is loaded, as "0.1.0".  Static storage.  Any thread.  Since 0.1. */
 SMFT_API const char *smft_version_string(void);
+/* The same as a number to compare: major * 10000 + minor * 100 + patch; 100 is 0.1.0.  Any thread.
+ * Since 0.1. */
 SMFT_API uint32_t smft_version_number(void);
 
 /* ---- handles ------------------------------------------------------------- */
 
-typedef struct smft_ctx smft_ctx; /* allocator, log, threads: the root */
+/* allocator, log, threads: the root of all other handles */
+typedef struct smft_ctx smft_ctx;
 /* immutable weights, config, tokenizer, memory layers */
 typedef struct smft_model smft_model;
-typedef struct smft_memory smft_memory;       /* one memory layer of a model (borrowed) */
-typedef struct smft_tokenizer smft_tokenizer; /* text <-> token ids */
-typedef struct smft_patch smft_patch;         /* what was learnt */
-typedef struct smft_session smft_session;     /* one inference workspace with a KV cache */
-typedef struct smft_selector smft_selector;   /* background counts and the rule that ranks slots */
-typedef struct smft_optimizer smft_optimizer; /* SGD or AdamW, state only for what it touches */
-typedef struct smft_learner smft_learner;     /* a queue of facts and a training workspace */
-typedef struct smft_probe smft_probe;         /* what must not be forgotten, and its baseline */
+/* one memory layer of a model; always borrowed from it */
+typedef struct smft_memory smft_memory;
+/* text <-> token ids */
+typedef struct smft_tokenizer smft_tokenizer;
+/* what was learnt: changed value rows, a copy of all weights, or low-rank adapters */
+typedef struct smft_patch smft_patch;
+/* one inference workspace with a KV cache over model + patch */
+typedef struct smft_session smft_session;
+/* background counts and the rule that ranks slots */
+typedef struct smft_selector smft_selector;
+/* SGD or AdamW, with state only for what it touches */
+typedef struct smft_optimizer smft_optimizer;
+/* a queue of facts and a training workspace that writes one patch */
+typedef struct smft_learner smft_learner;
+/* what must not be forgotten, and its baseline */
+typedef struct smft_probe smft_probe;
 
 /* ---- callbacks ----------------------------------------------------------- */
 
-/* Long calls report `done` of `total` units (total 0: unknown).  `stage` is a short English noun.
- * Non-zero cancels. */
+/* Called by long calls on the thread that made them, with `done` of `total` units (total 0: not
+ * known).  `stage` is a short English noun, borrowed until the callback returns; which units and
+ * stages there are, the function that takes the callback says.  Non-zero cancels: the call returns
+ * SMFT_E_CANCELLED. */
 typedef int32_t (*smft_progress_fn)(void *user, const char *stage, int64_t done, int64_t total);
-/* level: 0 debug, 1 info, 2 warning. */
+/* Gets what the library has to tell.  level: 0 debug, 1 info, 2 warning.  message is one line
+ * without a newline, borrowed until the callback returns.  On the thread that called the library.
+ */
 typedef void (*smft_log_fn)(void *user, int32_t level, const char *message);
-typedef void *(*smft_alloc_fn)(void *user, size_t size);                  /* as malloc */
-typedef void *(*smft_realloc_fn)(void *user, void *pointer, size_t size); /* as realloc */
-typedef void (*smft_free_fn)(void *user, void *pointer);                  /* as free */
-/* Runs block(arg, i) for every i in [0, n), in any order, on any threads, and returns when all are
- * done. */
+/* As malloc.  All three may be called on any thread that uses the context. */
+typedef void *(*smft_alloc_fn)(void *user, size_t size);
+/* As realloc, of a block of the same allocator. */
+typedef void *(*smft_realloc_fn)(void *user, void *pointer, size_t size);
+/* As free. */
+typedef void (*smft_free_fn)(void *user, void *pointer);
+/* One block of work, i of n: the library's, for smft_parallel_for_fn to call. */
 typedef void (*smft_block_fn)(void *arg, int64_t i);
+/* The host's threads: runs block(arg, i) for every i in [0, n), in any order, on any threads, and
+ * returns when all are done. */
 typedef void (*smft_parallel_for_fn)(void *user, int64_t n, smft_block_fn block, void *arg);
 
 /* ---- context ------------------------------------------------------------- */
 
-/* Matrix products of 33 rows and more use AMX where the processor has it (Intel, from 2023 on;
- * docs/performance.md says when that pays). They ask Linux for the permission, which the whole
- * process then has: signal stacks (sigaltstack) that are made after that must have room for the 8
- * KiB of registers that come with it, as those of sysconf(_SC_SIGSTKSZ) bytes do.  Results differ
- * in their last bits. */
+/* Matrix products of 64 rows and more (33 where the weights are bf16) use AMX where the processor
+ * has it (Intel, from 2023 on; docs/performance.md says when that pays).  They ask Linux for the
+ * permission, which the whole process then has: signal stacks (sigaltstack) that are made after
+ * that must have room for the 8 KiB of registers that come with it, as those of
+ * sysconf(_SC_SIGSTKSZ) bytes do.  Results differ in their last bits. */
 #define SMFT_CTX_AMX 1u
 
+/* What smft_ctx_create may be told. */
 typedef struct smft_ctx_options {
   uint32_t struct_size;
-  int32_t n_threads; /* 0: the processors that this process may use; 1: only the caller's thread */
-  smft_alloc_fn alloc; /* all three or none; NULL: the C library's */
+  /* threads that work, the caller's included: 1 to 1024; 0: the processors that this process may
+   * use; 1: only the caller's thread */
+  int32_t n_threads;
+  /* the host's allocator: all three or none; NULL: the C library's */
+  smft_alloc_fn alloc;
   smft_realloc_fn realloc;
   smft_free_fn free;
+  /* passed to the three */
   void *alloc_user;
-  smft_log_fn log; /* NULL: no log */
+  /* NULL: no log */
+  smft_log_fn log;
+  /* passed to log */
   void *log_user;
-  smft_parallel_for_fn parallel_for; /* NULL: the context's own threads */
+  /* the host's threads; it is asked for at most n_threads blocks at a time.  NULL: the context's
+   * own threads, which block all signals */
+  smft_parallel_for_fn parallel_for;
+  /* passed to parallel_for */
   void *parallel_user;
-  uint32_t flags; /* SMFT_CTX_* */
+  /* SMFT_CTX_* */
+  uint32_t flags;
   uint32_t reserved;
 } smft_ctx_options;
 #define SMFT_CTX_OPTIONS_INIT                                                                      \
   { sizeof(smft_ctx_options), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 }
 
-/* options may be NULL.  A context and its threads survive fork(): the child gets new threads when
- * it first needs them.  Since 0.1. */
+/* Makes a context: the allocator, the log and the threads of everything that is made with it.
+ * options may be NULL: the defaults.  Freed with smft_ctx_free.  Its threads start when they are
+ * first needed; a context and its threads survive fork(): the child gets new ones when it first
+ * needs them.  Errors: SMFT_E_INVALID where n_threads is not from 0 to 1024, only some of alloc,
+ * realloc and free are set, or flags has an unknown bit.  Since 0.1. */
 SMFT_API smft_status smft_ctx_create(smft_ctx **out, const smft_ctx_options *options);
+/* Gives the context up; NULL is fine.  It and its threads end with the last handle that was made
+ * with it, so the callbacks of its options must stay until then.  Since 0.1. */
 SMFT_API void smft_ctx_free(smft_ctx *ctx);
-/* Bytes that the context's allocator holds now, and the most since creation or the last reset
- * (either pointer may be NULL). Mapped files are not counted.  Any thread.  Since 0.1. */
+/* Bytes that the context's allocator holds: *now, and *peak, the most since creation or the last
+ * smft_ctx_memory_reset_peak (either pointer may be NULL).  Mapped files, the stacks of threads and
+ * what the JSON library allocates are not counted.  Any thread.  Errors:
+ * the general ones.  Since 0.1. */
 SMFT_API smft_status smft_ctx_memory(smft_ctx *ctx, int64_t *now, int64_t *peak);
+/* Sets the peak of smft_ctx_memory to what is held now.  Any thread.  Errors: the general ones.
+ * Since 0.1. */
 SMFT_API smft_status smft_ctx_memory_reset_peak(smft_ctx *ctx);
+/* How many threads work, the caller's included: n_threads of the options, or what 0 came to; 0 for
+ * NULL.  Any thread.  Since 0.1. */
 SMFT_API int32_t smft_ctx_n_threads(const smft_ctx *ctx);
 
 /* ---- tokenizer ----------------------------------------------------------- */
 
+/* Flags of smft_tokenizer_encode: */
 /* add the special tokens that the post-processor adds (begin-of-text) */
 #define SMFT_ENCODE_SPECIAL 1u
-#define SMFT_ENCODE_NO_PARSE 2u /* special tokens written in the text are ordinary text */
-/* the text continues another: no prefix space, no begin-of-text */
+/* special tokens written in the text are ordinary text: for text that users wrote */
+#define SMFT_ENCODE_NO_PARSE 2u
+/* the text continues another: no prefix space, no special tokens around it even with
+ * SMFT_ENCODE_SPECIAL */
 #define SMFT_ENCODE_CONTINUE 4u
-#define SMFT_DECODE_SKIP_SPECIAL 1u /* leave special tokens out */
+/* Flag of smft_tokenizer_decode: leave special tokens out */
+#define SMFT_DECODE_SKIP_SPECIAL 1u
 
-/* path: a tokenizer.json, or a directory that holds one, or one that holds GPT-2's encoder.json and
- * vocab.bpe. Anything in it that is not supported is SMFT_E_UNSUPPORTED, named.  Since 0.1. */
+/* Loads a tokenizer.  path: a tokenizer.json, or a directory that holds one, or one that holds
+ * GPT-2's encoder.json and vocab.bpe.  Freed with smft_tokenizer_free.  (A model that was loaded
+ * has its own: smft_model_tokenizer.)  Errors: those of reading; SMFT_E_NOT_FOUND where a directory
+ * holds none of these files; SMFT_E_UNSUPPORTED, naming it, for anything in the file that is not
+ * done here.  Since 0.1. */
 SMFT_API smft_status smft_tokenizer_load(smft_tokenizer **out, smft_ctx *ctx, const char *path);
+/* Gives a tokenizer of smft_tokenizer_load up; NULL is fine.  Since 0.1. */
 SMFT_API void smft_tokenizer_free(smft_tokenizer *tokenizer);
-/* ids (capacity) gets the ids, *n_ids their number.  capacity 0 asks for the number only; a
- * capacity that is too small is SMFT_E_BUFFER, with *n_ids the number needed.  Text that is not
- * UTF-8 is SMFT_E_ENCODING.  Linear in length.  Since 0.1. */
+/* Token ids of a text of `length` bytes (text may be NULL if that is 0): ids (capacity) gets the
+ * ids, *n_ids their number.  flags: SMFT_ENCODE_*.  capacity 0 asks for the number only.  Time is
+ * linear in length.  Any thread.  Errors: SMFT_E_BUFFER where capacity is too small, with *n_ids
+ * the number needed; SMFT_E_ENCODING where the text is not UTF-8; SMFT_E_UNSUPPORTED over 512 MiB;
+ * SMFT_E_INVALID for unknown flags.  Since 0.1. */
 SMFT_API smft_status smft_tokenizer_encode(const smft_tokenizer *tokenizer, const char *text,
                                            size_t length, uint32_t flags, int32_t *ids,
                                            int64_t capacity, int64_t *n_ids);
-/* text (capacity bytes) gets the text and a final NUL, *length its bytes without the NUL.  Capacity
- * as for encode.  Since 0.1. */
+/* Text of token ids (n_ids): text (capacity bytes) gets the text and a final NUL, *length its bytes
+ * without the NUL.  Bytes that make no UTF-8 character come out as U+FFFD.  flags: 0 or
+ * SMFT_DECODE_SKIP_SPECIAL.  capacity 0 asks for the length only.  Any thread.  Errors:
+ * SMFT_E_BUFFER where capacity is not above *length; SMFT_E_TOKEN for an id that no token has;
+ * SMFT_E_INVALID for unknown flags.  Since 0.1. */
 SMFT_API smft_status smft_tokenizer_decode(const smft_tokenizer *tokenizer, const int32_t *ids,
                                            int64_t n_ids, uint32_t flags, char *text,
                                            size_t capacity, size_t *length);
-/* One more than the largest id, added tokens included.  NULL: 0. */
+/* One more than the largest id, added tokens included; 0 for NULL.  Ids between may be unused.  Any
+ * thread.  Since 0.1. */
 SMFT_API int32_t smft_tokenizer_vocab_size(const smft_tokenizer *tokenizer);
-/* Id of a token by its exact spelling in the vocabulary (added tokens included); SMFT_E_NOT_FOUND
- * if there is none. */
+/* *id: the id of a token by its exact spelling in the vocabulary, added tokens included (a
+ * byte-level vocabulary spells a space as U+0120).  Any thread.  Errors: SMFT_E_NOT_FOUND if there
+ * is none.  Since 0.1. */
 SMFT_API smft_status smft_tokenizer_token_id(const smft_tokenizer *tokenizer, const char *token,
                                              int32_t *id);
 
 /* ---- model --------------------------------------------------------------- */
 
-#define SMFT_LOAD_COPY 1u /* read the weights into memory instead of mapping the file */
+/* Flag of smft_load_options: read the weights into memory instead of mapping the file */
+#define SMFT_LOAD_COPY 1u
 
+/* Element types of weights, four, two and two bytes: */
 #define SMFT_DTYPE_F32 1
 #define SMFT_DTYPE_F16 2
 #define SMFT_DTYPE_BF16 3
 
+/* What smft_model_load may be told. */
 typedef struct smft_load_options {
   uint32_t struct_size;
-  uint32_t flags; /* SMFT_LOAD_* */
+  /* SMFT_LOAD_* */
+  uint32_t flags;
+  /* stage "weights", in files; may be NULL */
   smft_progress_fn progress;
+  /* passed to progress */
   void *progress_user;
 } smft_load_options;
 #define SMFT_LOAD_OPTIONS_INIT                                                                     \
   { sizeof(smft_load_options), 0, NULL, NULL }
 
 /* Opens a Hugging Face directory: config.json, model.safetensors (or shards with
- * model.safetensors.index.json) and, if there, tokenizer.json.  Weights stay mapped: the files must
- * not be truncated while the model lives (use SMFT_LOAD_COPY if they may be). options may be NULL.
- * Since 0.1. */
+ * model.safetensors.index.json) and, if there, tokenizer.json.  options may be NULL.  Freed with
+ * smft_model_free.  Weights stay mapped: the files must not be truncated while the model lives (use
+ * SMFT_LOAD_COPY if they may be).  A model without tokenizer.json works with token ids only.
+ * Errors: those of reading; SMFT_E_UNSUPPORTED, naming it, for whatever the config asks for that is
+ * not done here; SMFT_E_MISMATCH where config, tensors and tokenizer do not belong together (a
+ * tensor is missing or has another shape or type; the tokenizer has ids that the embedding lacks);
+ * SMFT_E_CANCELLED by progress; SMFT_E_INVALID for unknown flags.  Since 0.1. */
 SMFT_API smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *directory,
                                      const smft_load_options *options);
 /* A new model with random weights (f32, in memory; the initialisation of [B]) from a directory that
- * holds config.json and, if wanted, tokenizer.json: the start of pretraining.  Since 0.1. */
+ * holds config.json and, if wanted, tokenizer.json: the start of pretraining.  The same seed gives
+ * the same weights; any seed is fine.  Freed with smft_model_free.  Errors: as smft_model_load,
+ * without those of weights and progress.  Since 0.1. */
 SMFT_API smft_status smft_model_init(smft_model **out, smft_ctx *ctx, const char *directory,
                                      uint64_t seed);
+/* Gives a model up; NULL is fine.  It is unmapped with the last handle that was made with it.  Any
+ * thread.  Since 0.1. */
 SMFT_API void smft_model_free(smft_model *model);
 
+/* What smft_model_export may be told. */
 typedef struct smft_export_options {
   uint32_t struct_size;
-  /* SMFT_DTYPE_*; 0: each tensor as it is in the model (f32 where the patch changed it) */
+  /* SMFT_DTYPE_*: of all weights; 0: each tensor as it is in the model (f32 where the patch changed
+   * it) */
   int32_t dtype;
+  /* stage "saving", in bytes of weights; may be NULL */
   smft_progress_fn progress;
+  /* passed to progress */
   void *progress_user;
 } smft_export_options;
 #define SMFT_EXPORT_OPTIONS_INIT                                                                   \
   { sizeof(smft_export_options), 0, NULL, NULL }
 
-/* Writes model + patch (NULL: the model alone) as a Hugging Face directory, made if missing; each
- * file is replaced whole or not at all. */
+/* Writes model + patch (NULL: the model alone) as a Hugging Face directory, made if missing:
+ * config.json, tokenizer.json where the model's directory has one, and last model.safetensors; each
+ * file is replaced whole or not at all.  Changed rows are put in place, adapters multiplied out.
+ * Background counts are not written: they are those of another model then.  options may be NULL.
+ * Errors: those of writing (and of reading tokenizer.json); SMFT_E_STATE while the patch is being
+ * changed; SMFT_E_CANCELLED by progress, with the old weights still there; SMFT_E_INVALID for a
+ * patch that was made with another model handle, or an unknown dtype.  Since 0.1. */
 SMFT_API smft_status smft_model_export(const smft_model *model, smft_patch *patch,
                                        const char *directory, const smft_export_options *options);
 
+/* What a model is.  Filled by smft_model_get_info. */
 typedef struct smft_model_info {
   uint32_t struct_size;
+  /* blocks */
   int32_t n_layers;
-  int32_t hidden_size; /* d */
+  /* d: numbers of a token's state */
+  int32_t hidden_size;
+  /* query heads of attention */
   int32_t n_heads;
+  /* key and value heads: n_heads is a multiple of it */
   int32_t n_kv_heads;
+  /* numbers of a head */
   int32_t head_dim;
+  /* width of the FFN */
   int32_t ffn_size;
-  int32_t vocab_size;     /* rows of the embedding */
-  int32_t context_length; /* max_position_embeddings */
-  int32_t bos_id;         /* -1: none */
-  int32_t eos_id;         /* -1: none; the first if there are several */
-  int32_t tied;           /* 1: the head is the embedding */
-  int32_t n_memories;     /* memory layers */
-  int32_t n_pools;        /* value pools; memory layers may share one */
+  /* rows of the embedding; the tokenizer may have fewer ids */
+  int32_t vocab_size;
+  /* tokens: max_position_embeddings */
+  int32_t context_length;
+  /* token id of begin-of-text; -1: none */
+  int32_t bos_id;
+  /* token id of end-of-text; -1: none; the first if there are several */
+  int32_t eos_id;
+  /* 1: the head is the embedding; 0: it has weights of its own */
+  int32_t tied;
+  /* memory layers */
+  int32_t n_memories;
+  /* value pools; memory layers may share one */
+  int32_t n_pools;
+  /* numbers in all tensors */
   int64_t n_parameters;
 } smft_model_info;
 #define SMFT_MODEL_INFO_INIT                                                                       \
   { sizeof(smft_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+/* Fills *info; its struct_size must be set.  Any thread.  Errors: the general ones.  Since 0.1. */
 SMFT_API smft_status smft_model_get_info(const smft_model *model, smft_model_info *info);
-/* Fingerprint of config, names, shapes and weights (small tensors whole, large ones sampled), 64
- * hex digits; patches and background counts carry it.  Borrowed. */
+/* Fingerprint of a model: 64 hex digits of SHA-256 over what in its config changes results, and
+ * names, types, shapes and weights of its tensors (up to 64 KiB whole, larger ones sampled).
+ * Patches and background counts carry it.  "" for NULL.  Borrowed.  Any thread.  Since 0.1. */
 SMFT_API const char *smft_model_hash(const smft_model *model);
-/* NULL if the model has none.  Borrowed. */
+/* The model's tokenizer; NULL if its directory has no tokenizer.json, or for NULL.  Borrowed: not
+ * to be freed.  Any thread.  Since 0.1. */
 SMFT_API const smft_tokenizer *smft_model_tokenizer(const smft_model *model);
-/* The i-th memory layer, in order of depth; NULL if there is none.  Borrowed. */
+/* The i-th memory layer, from 0, in order of depth; NULL if there is none, or for NULL.  Borrowed.
+ * Any thread.  Since 0.1. */
 SMFT_API const smft_memory *smft_model_memory(const smft_model *model, int32_t i);
 
-#define SMFT_PLACEMENT_REPLACE 1 /* in place of the block's FFN */
-#define SMFT_PLACEMENT_BESIDE 2  /* ffn(x) + alpha * memory(x) */
+/* Where a memory layer stands: in place of the block's FFN */
+#define SMFT_PLACEMENT_REPLACE 1
+/* or beside it: ffn(x) + alpha * memory(x) */
+#define SMFT_PLACEMENT_BESIDE 2
 
+/* What a memory layer is.  Filled by smft_memory_get_info. */
 typedef struct smft_memory_info {
   uint32_t struct_size;
-  int32_t layer; /* which block */
-  int32_t pool;  /* which value pool it reads */
+  /* the block it is in, from 0 */
+  int32_t layer;
+  /* the value pool it reads, from 0 */
+  int32_t pool;
+  /* SMFT_PLACEMENT_* */
   int32_t placement;
-  int32_t n_keys; /* n: the pool has n * n slots */
+  /* n, sub-keys of each half: the pool has n * n slots */
+  int32_t n_keys;
+  /* H: look-ups of a token */
   int32_t heads;
+  /* slots that a head reads: a token reads heads * top_k */
   int32_t top_k;
+  /* numbers of a query, both halves */
   int32_t key_dim;
+  /* numbers of a value row */
   int32_t value_dim;
   int32_t reserved;
+  /* rows of the pool: n_keys * n_keys */
   int64_t n_slots;
 } smft_memory_info;
 #define SMFT_MEMORY_INFO_INIT                                                                      \
   { sizeof(smft_memory_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+/* Fills *info; its struct_size must be set.  Any thread.  Errors: the general ones.  Since 0.1. */
 SMFT_API smft_status smft_memory_get_info(const smft_memory *memory, smft_memory_info *info);
-/* Slots and value_dim of a pool.  Either out-pointer may be NULL. */
+/* Shape of a value pool, (n_slots, value_dim).  Either out-pointer may be NULL.  Any thread.
+ * Errors: SMFT_E_NOT_FOUND where the model has no such pool.  Since 0.1. */
 SMFT_API smft_status smft_model_pool(const smft_model *model, int32_t pool, int64_t *n_slots,
                                      int64_t *value_dim);
 
-/* Tensors by position, in order of name: name (borrowed), dtype, number of elements.  Out-pointers
- * may be NULL.  E_NOT_FOUND past the end.
- */
+/* Tensors by position, from 0, in order of name: name (borrowed), dtype (SMFT_DTYPE_*), number of
+ * elements.  Out-pointers may be NULL.  Any thread.  Errors: SMFT_E_NOT_FOUND past the end, which
+ * is how to end a loop over all.  Since 0.1. */
 SMFT_API smft_status smft_model_tensor(const smft_model *model, int64_t index, const char **name,
                                        int32_t *dtype, int64_t *n_elements);
 /* values (n_elements) gets a tensor as model + patch (NULL: the model alone) have it, as f32,
- * row-major. */
+ * row-major: changed rows in place, adapters multiplied out.  index and number of elements are
+ * those of smft_model_tensor; n_elements may be larger.  Errors: SMFT_E_NOT_FOUND past the end;
+ * SMFT_E_BUFFER where n_elements is too small; SMFT_E_STATE while the patch is being changed;
+ * SMFT_E_INVALID for a patch that was made with another
+ * model handle.  Since 0.1. */
 SMFT_API smft_status smft_model_tensor_values(const smft_model *model, smft_patch *patch,
                                               int64_t index, float *values, int64_t n_elements);
 
 /* ---- patch --------------------------------------------------------------- */
 
+/* Kinds of patches: */
 /* value rows of memory pools, copy-on-write: sparse memory finetuning */
 #define SMFT_PATCH_SLOTS 1
 /* a private f32 copy of every weight: full finetuning, pretraining */
@@ -301,80 +453,120 @@ SMFT_API smft_status smft_model_tensor_values(const smft_model *model, smft_patc
 /* low-rank factors beside attention and FFN matrices: LoRA finetuning */
 #define SMFT_PATCH_LORA 3
 
-/* An empty patch: model + patch gives exactly the model's logits.  SMFT_PATCH_LORA: with
- * smft_patch_create_lora's defaults.  Since 0.1. */
+/* An empty patch of a kind (SMFT_PATCH_*): model + patch gives exactly the model's logits.
+ * SMFT_PATCH_LORA: with smft_patch_create_lora's defaults.  SMFT_PATCH_FULL takes 4 bytes for each
+ * of the model's parameters at once; a slots patch grows with the rows that change.  Freed with
+ * smft_patch_free.  Errors: SMFT_E_UNSUPPORTED for SMFT_PATCH_SLOTS on a model without memory
+ * layers; SMFT_E_INVALID for an unknown kind.  Since 0.1. */
 SMFT_API smft_status smft_patch_create(smft_patch **out, const smft_model *model, int32_t kind);
 
 /* The matrices of each block that get an adapter, W + scale * B A.  A block whose FFN is replaced
  * by a memory layer has no gate, up and down; memory layers themselves (queries, keys, values,
  * projections), embedding, head and norms get none. */
+
+/* queries: self_attn.q_proj */
 #define SMFT_LORA_Q 1u
+/* keys: self_attn.k_proj */
 #define SMFT_LORA_K 2u
+/* values: self_attn.v_proj */
 #define SMFT_LORA_V 4u
+/* output of attention: self_attn.o_proj */
 #define SMFT_LORA_O 8u
+/* gate of the FFN: mlp.gate_proj */
 #define SMFT_LORA_GATE 16u
+/* up: mlp.up_proj */
 #define SMFT_LORA_UP 32u
+/* down: mlp.down_proj */
 #define SMFT_LORA_DOWN 64u
+/* all seven */
 #define SMFT_LORA_ALL 127u
-/* scale alpha / sqrt(rank) (rsLoRA) instead of alpha / rank */
+/* Flag of smft_lora_options: scale alpha / sqrt(rank) (rsLoRA) instead of alpha / rank */
 #define SMFT_LORA_RANK_STABILIZED 1u
 
+/* What adapters a LoRA patch has; smft_patch_get_lora fills it, too. */
 typedef struct smft_lora_options {
   uint32_t struct_size;
-  int32_t rank; /* columns of B and rows of A; 0: 16 */
-  double alpha; /* 0: 2 * rank */
-  /* SMFT_LORA_Q | ...; 0: all that the model has.  A model with none of those asked for is
-   * SMFT_E_UNSUPPORTED */
+  /* columns of B and rows of A, at most 65536; 0: 16 */
+  int32_t rank;
+  /* positive; 0: 2 * rank */
+  double alpha;
+  /* SMFT_LORA_Q | ...; 0: all that the model has */
   uint32_t targets;
-  uint32_t flags; /* SMFT_LORA_RANK_STABILIZED */
+  /* SMFT_LORA_RANK_STABILIZED */
+  uint32_t flags;
   /* of A, which starts uniform in +-1/sqrt(columns of W), as in PEFT; B starts as zeros */
   uint64_t seed;
 } smft_lora_options;
 #define SMFT_LORA_OPTIONS_INIT                                                                     \
   { sizeof(smft_lora_options), 0, 0, 0, 0, 0 }
 
-/* options may be NULL.  Since 0.1. */
+/* An empty LoRA patch (SMFT_PATCH_LORA): adapters whose B is zero.  options may be NULL: the
+ * defaults.  Freed with smft_patch_free.  Errors: SMFT_E_UNSUPPORTED where the model has none of
+ * the matrices asked for; SMFT_E_INVALID for a rank, alpha, targets or flags out of range.  Since
+ * 0.1. */
 SMFT_API smft_status smft_patch_create_lora(smft_patch **out, const smft_model *model,
                                             const smft_lora_options *options);
-/* The options of a LoRA patch, with the defaults filled in (other kinds: SMFT_E_UNSUPPORTED);
- * targets: the kinds of matrices that do have an adapter.  A patch that PEFT wrote has seed 0.
- * Since 0.1. */
+/* The options of a LoRA patch, with the defaults filled in; targets: the kinds of matrices that do
+ * have an adapter.  A patch that PEFT wrote has seed 0.  options->struct_size must be set.  Errors:
+ * SMFT_E_UNSUPPORTED for other kinds.  Since 0.1. */
 SMFT_API smft_status smft_patch_get_lora(const smft_patch *patch, smft_lora_options *options);
 /* A full patch with the weights that model + patch have (any kind): changed rows put in place,
- * adapters multiplied out.  Since 0.1. */
+ * adapters multiplied out.  The patch itself stays as it is; the new one is freed with
+ * smft_patch_free.  Errors: SMFT_E_STATE while the patch is being changed; SMFT_E_NONFINITE where
+ * the product of an adapter's factors is too large for f32.  Since 0.1. */
 SMFT_API smft_status smft_patch_merge(smft_patch **out, smft_patch *patch);
-/* A snapshot. */
+/* A snapshot: a patch of the same kind and content, which goes its own way from then on.  Freed
+ * with smft_patch_free.  Errors: SMFT_E_STATE while the patch is being changed.  Since 0.1. */
 SMFT_API smft_status smft_patch_copy(smft_patch **out, smft_patch *patch);
 /* Reads what smft_patch_save wrote, and LoRA adapters that PEFT wrote: a directory with
- * adapter_config.json and adapter_model.safetensors. A patch of another model (adapters of PEFT's:
- * of other shapes) is SMFT_E_MISMATCH.  What an adapter needs that is not done here (DoRA, biases,
- * saved modules, ranks by pattern, adapters on other modules, ...) is SMFT_E_UNSUPPORTED, named.
- * Since 0.1. */
+ * adapter_config.json and adapter_model.safetensors (docs/formats.md).  Freed with smft_patch_free.
+ * Errors: those of reading; SMFT_E_MISMATCH for a patch of another model (adapters of PEFT's: of
+ * other shapes), or an adapter directory whose two files were not saved together;
+ * SMFT_E_UNSUPPORTED, naming it, for what an adapter needs that is not done here (DoRA, biases,
+ * saved modules, ranks by pattern, adapters on other modules, ...); SMFT_E_NONFINITE for a value
+ * that is NaN or infinite.  Since 0.1. */
 SMFT_API smft_status smft_patch_load(smft_patch **out, const smft_model *model, const char *path);
 /* Writes a safetensors file, whole or not at all.  LoRA patches: path is a directory, made if
  * missing, in PEFT's layout; its two files are replaced one after the other, and what a crash
  * leaves between the two either loads as one of the patches or fails to load.  dtype of the values:
- * SMFT_DTYPE_F32 (0: the same; exact) or SMFT_DTYPE_BF16 (half the size, rounded).  Since 0.1. */
+ * SMFT_DTYPE_F32 (0: the same; exact) or SMFT_DTYPE_BF16 (half the size, rounded).  Errors: those
+ * of writing; SMFT_E_STATE while the patch is being changed; SMFT_E_INVALID for another dtype.
+ * Since 0.1. */
 SMFT_API smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype);
+/* Gives a patch up; NULL is fine.  Sessions and learners that use it keep it alive.  Since 0.1. */
 SMFT_API void smft_patch_free(smft_patch *patch);
-SMFT_API int32_t smft_patch_kind(const smft_patch *patch); /* NULL: 0 */
-/* Back to the base; adapters start again as their seed has them. */
+/* SMFT_PATCH_* of a patch; 0 for NULL.  Any thread.  Since 0.1. */
+SMFT_API int32_t smft_patch_kind(const smft_patch *patch);
+/* Back to the base: no changed rows, the model's own weights, or adapters as their seed starts
+ * them. The optimizer's state is not touched (smft_optimizer_reset).  Errors: SMFT_E_STATE while
+ * the patch is being read or changed.  Since 0.1. */
 SMFT_API smft_status smft_patch_clear(smft_patch *patch);
 /* Changed rows of a pool (slots patches).  slots (capacity) gets their ids, ascending; *n their
- * number; capacity as for encode. */
+ * number; capacity as for encode.  Errors: SMFT_E_BUFFER; SMFT_E_NOT_FOUND where the model has no
+ * such pool; SMFT_E_UNSUPPORTED for other kinds of patches; SMFT_E_STATE while the patch is being
+ * changed.  Since 0.1. */
 SMFT_API smft_status smft_patch_slots(smft_patch *patch, int32_t pool, int64_t *slots,
                                       int64_t capacity, int64_t *n);
-/* row (value_dim) gets a value row as model + patch have it, changed or not. */
+/* row (value_dim) gets a value row as model + patch have it, changed or not, as f32; any kind of
+ * patch.  Errors: SMFT_E_NOT_FOUND where there is no such pool or slot; SMFT_E_INVALID where
+ * value_dim is not the pool's; SMFT_E_STATE while the patch is being changed.  Since 0.1. */
 SMFT_API smft_status smft_patch_row(smft_patch *patch, int32_t pool, int64_t slot, float *row,
                                     int64_t value_dim);
-/* Sets a row (slots patches).  Non-finite values are SMFT_E_NONFINITE.  smft_patch_reset_row gives
- * the base's row back. */
+/* Sets a row (slots patches) to row (value_dim), which is copied; the slot counts as changed from
+ * then on.  Errors: SMFT_E_NONFINITE where a number is NaN or infinite; SMFT_E_NOT_FOUND where
+ * there is no such pool or slot; SMFT_E_INVALID where value_dim is not the pool's;
+ * SMFT_E_UNSUPPORTED for other kinds of patches; SMFT_E_STATE while the patch is being read or
+ * changed.  Since 0.1. */
 SMFT_API smft_status smft_patch_set_row(smft_patch *patch, int32_t pool, int64_t slot,
                                         const float *row, int64_t value_dim);
+/* Gives the base's row back (slots patches): the slot is not changed any more.  Fine where it was
+ * not.  Errors: SMFT_E_NOT_FOUND where there is no such pool or slot; SMFT_E_UNSUPPORTED for other
+ * kinds of patches; SMFT_E_STATE while the patch is being read or changed.  Since 0.1. */
 SMFT_API smft_status smft_patch_reset_row(smft_patch *patch, int32_t pool, int64_t slot);
 
 /* ---- session ------------------------------------------------------------- */
 
+/* What smft_session_create may be told. */
 typedef struct smft_session_options {
   uint32_t struct_size;
   /* tokens the KV cache holds; 0: the model's; more than the model's is SMFT_E_CONTEXT */
@@ -383,45 +575,74 @@ typedef struct smft_session_options {
 #define SMFT_SESSION_OPTIONS_INIT                                                                  \
   { sizeof(smft_session_options), 0 }
 
-/* patch may be NULL: the base model.  When the patch has changed since tokens were fed, the next
- * call feeds them again by itself, so results are always those of the patch as it is now.  options
- * may be NULL.  Since 0.1. */
+/* A session on a model and a patch of it (NULL: the base model), with all its memory made here: the
+ * cache takes 8 * n_layers * n_kv_heads * head_dim bytes for each token of context_length.  When
+ * the patch has changed since tokens were fed, the next call feeds them again by itself, so results
+ * are always those of the patch as it is now.  options may be NULL.  Freed with smft_session_free.
+ * Errors: SMFT_E_MISMATCH for a patch that was made with another model handle; SMFT_E_CONTEXT for a
+ * context_length above the model's; SMFT_E_INVALID for a negative one.  Since 0.1. */
 SMFT_API smft_status smft_session_create(smft_session **out, const smft_model *model,
                                          smft_patch *patch, const smft_session_options *options);
+/* Frees a session, and gives its patch and model up; NULL is fine.  Since 0.1. */
 SMFT_API void smft_session_free(smft_session *session);
-/* Another patch of the same model, or NULL. */
+/* Another patch of the same model, or NULL for the base.  The tokens that the session holds stay,
+ * and are fed again by the next call.  Errors: SMFT_E_MISMATCH for a patch that was made with
+ * another model handle; on failure the patch stays.  Since 0.1. */
 SMFT_API smft_status smft_session_set_patch(smft_session *session, smft_patch *patch);
 
+/* Which logits smft_session_feed gives: none */
 #define SMFT_LOGITS_NONE 0
-#define SMFT_LOGITS_LAST 1 /* logits (vocab_size): after the last token */
-#define SMFT_LOGITS_ALL 2  /* logits (n_ids, vocab_size): after each of the tokens fed */
+/* logits (vocab_size): after the last token that the session holds */
+#define SMFT_LOGITS_LAST 1
+/* logits (n_ids, vocab_size): after each of the tokens fed */
+#define SMFT_LOGITS_ALL 2
 
-/* Appends tokens to the session.  logits has room for what `which` says (`capacity` floats).  On
- * failure the session is as before. */
+/* Appends tokens (n_ids) to the session.  logits (capacity, in floats) gets what `which` says,
+ * before any softmax; SMFT_LOGITS_LAST with n_ids 0 gives those of the tokens there are.  On
+ * failure the session holds what it held.  Errors: SMFT_E_CONTEXT where the tokens do not fit;
+ * SMFT_E_TOKEN for an id outside the vocabulary; SMFT_E_BUFFER where capacity is too small;
+ * SMFT_E_STATE while the patch is being changed; SMFT_E_CANCELLED by smft_session_cancel;
+ * SMFT_E_NONFINITE where logits that were asked for are NaN or infinite; SMFT_E_INVALID for another
+ * `which`, or SMFT_LOGITS_LAST where there is no token.  Since 0.1. */
 SMFT_API smft_status smft_session_feed(smft_session *session, const int32_t *ids, int64_t n_ids,
                                        int32_t which, float *logits, int64_t capacity);
+/* Tokens that the session holds; 0 for NULL.  Since 0.1. */
 SMFT_API int64_t smft_session_length(const smft_session *session);
-/* Forgets all tokens after the first `length`. */
+/* Forgets all tokens after the first `length`; costs nothing.  Errors: SMFT_E_INVALID where length
+ * is negative or more than there are.  Since 0.1. */
 SMFT_API smft_status smft_session_rewind(smft_session *session, int64_t length);
 /* Negative log-likelihood in nats: nll (n_ids - 1; may be NULL) of each token after the first,
- * *mean their mean.  Starts from an empty session and leaves it empty. */
+ * *mean (may be NULL) their mean.  Starts from an empty session and leaves it empty, also where it
+ * fails on the way. Errors: SMFT_E_INVALID for fewer than two tokens; the others of
+ * smft_session_feed but SMFT_E_BUFFER.  Since 0.1. */
 SMFT_API smft_status smft_session_nll(smft_session *session, const int32_t *ids, int64_t n_ids,
                                       float *nll, double *mean);
 
-/* One generated token: its id and the text that it completes (UTF-8, never part of a character; may
- * be empty).  Non-zero stops. */
+/* One generated token: its id and the text that it completes (length bytes of UTF-8, never part of
+ * a character; may be empty; not NUL-terminated; borrowed until the callback returns).  Called on
+ * the thread that generates.  Non-zero stops: the call returns SMFT_OK with what there is. */
 typedef int32_t (*smft_token_fn)(void *user, int32_t id, const char *text, size_t length);
 
+/* How to generate. */
 typedef struct smft_generate_options {
   uint32_t struct_size;
-  int32_t max_tokens; /* 0: 64 */
-  float temperature;  /* 0: greedy */
-  float top_p;        /* 0 or 1: off */
-  int32_t top_k;      /* 0: off */
-  uint32_t flags;     /* SMFT_GENERATE_* */
+  /* tokens to generate at most; 0: 64 */
+  int32_t max_tokens;
+  /* divides the logits before sampling; 0: greedy, the best token always */
+  float temperature;
+  /* sample from the smallest set of best tokens with this share of probability; 0 or 1: off */
+  float top_p;
+  /* sample from the best so many tokens; 0: off */
+  int32_t top_k;
+  /* SMFT_GENERATE_* */
+  uint32_t flags;
+  /* of sampling: the same seed gives the same tokens */
   uint64_t seed;
-  const char *stop; /* generation ends before this string; NULL: none */
+  /* generation ends before this string, which is not part of the text; NULL or "": none */
+  const char *stop;
+  /* gets every token as it comes; text that may be the beginning of `stop` waits; NULL: none */
   smft_token_fn on_token;
+  /* passed to on_token */
   void *user;
 } smft_generate_options;
 #define SMFT_GENERATE_OPTIONS_INIT                                                                 \
@@ -429,70 +650,107 @@ typedef struct smft_generate_options {
 /* go on after what the session holds, instead of starting it anew with begin-of-text */
 #define SMFT_GENERATE_CONTINUE 1u
 
-/* Generates after a prompt.  *text (may be NULL) gets the generated text without the prompt,
- * NUL-terminated, borrowed until the session's next call; *length (may be NULL) its bytes.  Ends at
- * end-of-text, `stop`, max_tokens or a full context. options may be NULL.  Needs a tokenizer
- * (SMFT_E_UNSUPPORTED without).  Since 0.1. */
+/* Generates after a prompt of prompt_length bytes (may be 0).  *text (may be NULL) gets the
+ * generated text without the prompt, NUL-terminated, borrowed until the session's next call;
+ * *length (may be NULL) its bytes.  Ends at end-of-text, `stop`, max_tokens, a full context, or
+ * when on_token says so.  The session then holds prompt and generated tokens; after a failure what
+ * it held (SMFT_GENERATE_CONTINUE) or nothing.  options may be NULL.  Errors: SMFT_E_UNSUPPORTED
+ * where the model has no tokenizer; SMFT_E_ENCODING where prompt or `stop` is not UTF-8;
+ * SMFT_E_CONTEXT where the prompt does not fit; SMFT_E_STATE, SMFT_E_CANCELLED and SMFT_E_NONFINITE
+ * as smft_session_feed; SMFT_E_INVALID for an option out of range, or an empty prompt where there
+ * is no begin-of-text to start from.  Since 0.1. */
 SMFT_API smft_status smft_session_generate(smft_session *session, const char *prompt,
                                            size_t prompt_length,
                                            const smft_generate_options *options, const char **text,
                                            size_t *length);
-/* The same with token ids and no tokenizer (`stop` must be NULL): ids_out (capacity) gets the ids,
- * *n_out their number; ends when ids_out is full. */
+/* The same with token ids (n_ids) and no tokenizer: nothing is put before them, `stop` must be
+ * NULL, on_token gets no text.  ids_out (capacity, at least 1) gets the generated ids without
+ * end-of-text, *n_out their number; ends also when ids_out is full.  options may be NULL.  Errors:
+ * SMFT_E_TOKEN for an id outside the vocabulary; SMFT_E_CONTEXT, SMFT_E_STATE, SMFT_E_CANCELLED and
+ * SMFT_E_NONFINITE as smft_session_feed; SMFT_E_INVALID for an option out of range, a stop string,
+ * or no token to start from.  Since 0.1. */
 SMFT_API smft_status smft_session_generate_ids(smft_session *session, const int32_t *ids,
                                                int64_t n_ids, const smft_generate_options *options,
                                                int32_t *ids_out, int64_t capacity, int64_t *n_out);
-/* Makes the session's running call return SMFT_E_CANCELLED soon.  Any thread. */
+/* Makes the session's running call return SMFT_E_CANCELLED soon (within a block of the network); no
+ * effect where none is running.  NULL is fine.  Any thread.  Since 0.1. */
 SMFT_API void smft_session_cancel(smft_session *session);
 
-/* ---- selector: which slots a step may change ([P] section 3; method.md 2) ---- */
+/* ---- selector: which slots a step may change ([P] section 3; docs/method.md) ---- */
 
-#define SMFT_RULE_TFIDF 1 /* c/sum(c) * ln((|B|+1)/(df+1)) */
-#define SMFT_RULE_KL 2    /* p ln(p/q), p = c/sum(c), q = (df+1)/sum(df+1) */
-#define SMFT_RULE_TF 3    /* c/sum(c) */
-#define SMFT_RULE_ALL 4   /* every slot that was read; t is ignored */
+/* Rules that give a slot its score, from c(i), how often it was read, and df(i), in how many of |B|
+ * background batches; slots with a score above 0 are eligible: */
+/* c/sum(c) * ln((|B|+1)/(df+1)) */
+#define SMFT_RULE_TFIDF 1
+/* p ln(p/q), p = c/sum(c), q = (df+1)/sum(df+1) */
+#define SMFT_RULE_KL 2
+/* c/sum(c) */
+#define SMFT_RULE_TF 3
+/* every slot that was read; t is ignored */
+#define SMFT_RULE_ALL 4
 /* t of the slots that were read, drawn anew for every set of reads: the control of an experiment */
 #define SMFT_RULE_RANDOM 5
 
-/* start with no background counts, even where background.safetensors lies beside the model */
+/* Flag of smft_selector_options: start with no background counts, even where background.safetensors
+ * lies beside the model */
 #define SMFT_SELECTOR_EMPTY 1u
 
+/* Which slots are selected, and how far their rows move. */
 typedef struct smft_selector_options {
   uint32_t struct_size;
-  int32_t rule; /* 0: SMFT_RULE_TFIDF */
-  /* at most so many slots a step, over all pools; 0: the default (docs/method.md) */
+  /* SMFT_RULE_*; 0: SMFT_RULE_TFIDF */
+  int32_t rule;
+  /* at most so many slots, over all pools: of a fact, or of a step where rows are chosen anew in
+   * each; 0: 350 */
   int64_t t;
-  uint32_t flags; /* SMFT_SELECTOR_* */
+  /* SMFT_SELECTOR_* */
+  uint32_t flags;
   int32_t reserved;
   /* How far a selected row may move: its learning rate is multiplied by 1 / (1 + u / damping), u
    * how much a background batch reads it on average: the sum of the squared weights of its reads, a
-   * read of the mean squared weight being 1.  0: the default (docs/method.md); negative: no
-   * damping, as in [P].  Without background counts nothing is damped. */
+   * read of the mean squared weight being 1.  0: 0.0003; negative: no damping, as in [P].  Without
+   * background counts nothing is damped. */
   double damping;
 } smft_selector_options;
 #define SMFT_SELECTOR_OPTIONS_INIT                                                                 \
   { sizeof(smft_selector_options), 0, 0, 0, 0, 0 }
 
-/* Reads the model's background.safetensors when there is one.  Without any counts TF-IDF gives
- * every slot the score 0: nothing is eligible, and steps report rows_selected 0.  A model without
- * memory layers is SMFT_E_UNSUPPORTED. options may be NULL.  Since 0.1. */
+/* A selector for a model's slots.  Reads the model's background.safetensors when there is one (not
+ * for models of smft_model_init).  Without any counts TF-IDF gives every slot the score 0: nothing
+ * is eligible, and steps report rows_selected 0.  options may be NULL.  Freed with
+ * smft_selector_free. Errors: SMFT_E_UNSUPPORTED for a model without memory layers; those of
+ * smft_selector_load where the file beside the model is wrong; SMFT_E_INVALID for an option out of
+ * range.  Since 0.1. */
 SMFT_API smft_status smft_selector_create(smft_selector **out, const smft_model *model,
                                           const smft_selector_options *options);
+/* Gives a selector up; NULL is fine.  Learners that use it keep it alive.  Since 0.1. */
 SMFT_API void smft_selector_free(smft_selector *selector);
 
+/* Text to count the background over: a file, or token ids. */
 typedef struct smft_background {
   uint32_t struct_size;
-  /* this id never counts (and is fed to nothing); -1: none.  0 is a token id like any other */
+  /* this id never counts (and is fed to nothing); -1: none, which SMFT_BACKGROUND_INIT sets.  0 is
+   * a token id like any other */
   int32_t pad_id;
-  const char *text_path;  /* a UTF-8 text file, one sequence a line; or NULL and: */
-  const int32_t *ids;     /* sequences, one after another */
-  const int64_t *lengths; /* (n_sequences) tokens of each */
+  /* a UTF-8 text file, one sequence a line, empty lines skipped; special tokens written in it are
+   * ordinary text; or NULL and: */
+  const char *text_path;
+  /* sequences, one after another */
+  const int32_t *ids;
+  /* (n_sequences) tokens of each */
+  const int64_t *lengths;
+  /* number of sequences in ids */
   int64_t n_sequences;
   /* 0: 1.  df counts batches; small batches keep the counts from saturating */
   int64_t sequences_per_batch;
-  int64_t tokens_per_sequence; /* longer sequences are cut into pieces of so many tokens; 0: 64 */
-  int64_t max_batches;         /* 0: all */
+  /* longer sequences are cut into pieces of so many tokens; 0: 64, or the model's context if that
+   * is less */
+  int64_t tokens_per_sequence;
+  /* stop after so many; 0: all */
+  int64_t max_batches;
+  /* stage "background", in sequences or lines of the input; may be NULL */
   smft_progress_fn progress;
+  /* passed to progress */
   void *progress_user;
 } smft_background;
 #define SMFT_BACKGROUND_INIT                                                                       \
@@ -500,47 +758,70 @@ typedef struct smft_background {
 
 /* Runs the base model over background text and adds to df(i) = number of batches in which slot i
  * was read at least once, and to the sum of the squared weights of its reads, which damping goes
- * by. Nothing changes on failure or cancellation.  Since 0.1. */
+ * by.  Counts that were there stay and grow.  Nothing changes on failure or cancellation.  Errors:
+ * those of reading text_path; SMFT_E_UNSUPPORTED where there is text_path and the model has no
+ * tokenizer; SMFT_E_TOKEN for an id outside the vocabulary; SMFT_E_CONTEXT for a
+ * tokens_per_sequence above the model's context; SMFT_E_CANCELLED by progress; SMFT_E_INVALID for
+ * text_path and ids at once, sequences without ids or lengths, or a negative number.  Since 0.1. */
 SMFT_API smft_status smft_selector_count_background(smft_selector *selector,
                                                     const smft_background *background);
-/* As safetensors: df.{pool} (n_slots) U32, square.{pool} (n_slots) F32. */
+/* Writes the counts as safetensors: df.{pool} (n_slots) U32, square.{pool} (n_slots) F32
+ * (docs/formats.md); zeros where nothing was counted.  Errors: those of writing.  Since 0.1. */
 SMFT_API smft_status smft_selector_save(smft_selector *selector, const char *path);
-/* Replaces the counts.  Counts of another model are SMFT_E_MISMATCH.  A file without squares is
- * taken as if every read had had its head's even share, 1 / top_k. */
+/* Replaces the counts with those of a file.  A file without squares (format 1) is taken as if every
+ * read had had its head's even share, 1 / top_k.  On failure they stay as they are.  Errors: those
+ * of reading; SMFT_E_MISMATCH for counts of another model.  Since 0.1. */
 SMFT_API smft_status smft_selector_load(smft_selector *selector, const char *path);
-/* df (n_slots) of a pool, and the number of batches counted.  Either out-pointer may be NULL. */
+/* df (n_slots) of a pool, zeros where nothing was counted, and *n_batches, the number of batches
+ * counted.  Either out-pointer may be NULL; n_slots may be larger than the pool.  Errors:
+ * SMFT_E_BUFFER where it is smaller; SMFT_E_INVALID where the model has no such pool.  Since 0.1.
+ */
 SMFT_API smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32_t *df,
                                       int64_t n_slots, int64_t *n_batches);
 
 /* ---- optimizer ----------------------------------------------------------- */
 
+/* Kinds of optimizers: gradient descent, with momentum if asked for; */
 #define SMFT_OPTIMIZER_SGD 1
+/* Adam with decoupled weight decay */
 #define SMFT_OPTIMIZER_ADAMW 2
 
 /* Keep Adam moments and momentum from fact to fact (0, the default, starts them afresh for every
- * fact on slots patches). */
+ * fact on slots patches; on full and LoRA patches they are always kept). */
 #define SMFT_OPTIMIZER_KEEP_STATE 1u
 /* Full patches: pool rows that the batch did not read keep their values and moments, as PyTorch's
  * SparseAdam does it. */
 #define SMFT_OPTIMIZER_LAZY_POOLS 2u
 
+/* How a gradient becomes an update. */
 typedef struct smft_optimizer_options {
   uint32_t struct_size;
-  int32_t kind;   /* 0: SMFT_OPTIMIZER_SGD */
-  uint32_t flags; /* SMFT_OPTIMIZER_* */
+  /* SMFT_OPTIMIZER_*; 0: SMFT_OPTIMIZER_SGD */
+  int32_t kind;
+  /* SMFT_OPTIMIZER_KEEP_STATE, SMFT_OPTIMIZER_LAZY_POOLS */
+  uint32_t flags;
   int32_t reserved;
-  /* 0: the default rule, which does not depend on a model's width (docs/method.md) */
+  /* learning rate; 0: the default, on slots patches a rule that does not depend on a model's width
+   * (docs/method.md), on others 1e-5 (full, AdamW), 1e-4 (LoRA, AdamW) or 1e-2 (SGD) */
   double lr;
-  double momentum;     /* SGD */
-  double weight_decay; /* SGD: added to the gradient; AdamW: decoupled */
-  double beta1;        /* 0: 0.9 */
-  double beta2;        /* 0: 0.999 */
-  double eps;          /* 0: 1e-8 */
-  double clip_norm;    /* gradient clipping by global norm; 0: none */
-  double pool_lr;      /* full patches: learning rate of pool values; 0: lr */
+  /* SGD: share of the last step that the next one keeps, from 0 to below 1 */
+  double momentum;
+  /* SGD: added to the gradient; AdamW: decoupled; 0: none */
+  double weight_decay;
+  /* AdamW: memory of the mean gradient, below 1; 0: 0.9 */
+  double beta1;
+  /* AdamW: memory of the mean squared gradient, below 1; 0: 0.999 */
+  double beta2;
+  /* AdamW: added to the root of that; 0: 1e-8 */
+  double eps;
+  /* gradient clipping by global norm; 0: none */
+  double clip_norm;
+  /* full patches: learning rate of pool values; 0: lr */
+  double pool_lr;
   /* full patches: clip the pool values' gradient on its own; 0: with the rest */
   double pool_clip_norm;
-  double pool_weight_decay; /* full patches: weight decay of pool values; 0: none */
+  /* full patches: weight decay of pool values; 0: none */
+  double pool_weight_decay;
   /* The rate (pool_lr too) rises linearly over so many updates: update s of the optimizer's state
    * uses lr * min(1, s / warmup_steps); 0: no warm-up.  On slots patches the state, and with it the
    * count, begins anew with every fact unless SMFT_OPTIMIZER_KEEP_STATE is set. */
@@ -549,28 +830,41 @@ typedef struct smft_optimizer_options {
 #define SMFT_OPTIMIZER_OPTIONS_INIT                                                                \
   { sizeof(smft_optimizer_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
-/* options may be NULL.  Since 0.1. */
+/* An optimizer without state: its first step ties the state to a model and a kind of patch. options
+ * may be NULL: SGD with the defaults.  Freed with smft_optimizer_free.  Errors: SMFT_E_INVALID for
+ * an option out of range (rates, decays, eps and norms are finite and not negative).  Since 0.1. */
 SMFT_API smft_status smft_optimizer_create(smft_optimizer **out, smft_ctx *ctx,
                                            const smft_optimizer_options *options);
+/* Gives an optimizer up; NULL is fine.  Learners that use it keep it alive.  Since 0.1. */
 SMFT_API void smft_optimizer_free(smft_optimizer *optimizer);
-/* For schedules.  pool_lr 0: lr. */
+/* Sets lr and pool_lr of the options for the steps to come, for schedules; 0 means what it means
+ * there.  Errors: SMFT_E_INVALID for a negative or non-finite rate.  Since 0.1. */
 SMFT_API smft_status smft_optimizer_set_lr(smft_optimizer *optimizer, double lr, double pool_lr);
 /* Parameter groups of full and LoRA patches: tensors (LoRA: factors, by PEFT's names, such as
- * "layers.0.self_attn.q_proj.lora_B") whose name contains `part` (at most 63 bytes) learn at
+ * "layers.0.self_attn.q_proj.lora_B") whose name contains `part` (1 to 63 bytes, copied) learn at
  * lr_scale times the learning rate (pools: times pool_lr); 0 freezes them.  Setting the same part
- * again replaces its scale; where several fit, the latest group counts.  At most 16. */
+ * again replaces its scale; where several fit, the group that was first set last counts.  Errors:
+ * SMFT_E_INVALID for a part or scale out of range, or a 17th group.  Since 0.1. */
 SMFT_API smft_status smft_optimizer_set_group(smft_optimizer *optimizer, const char *part,
                                               double lr_scale);
-/* Forgets moments and step counts. */
+/* Forgets moments and step counts, and which model they were of; options and groups stay.  Errors:
+ * the general ones.  Since 0.1. */
 SMFT_API smft_status smft_optimizer_reset(smft_optimizer *optimizer);
-/* Moments and step counts as a safetensors file: with the patch, a checkpoint. */
+/* Writes moments and step counts as a safetensors file (docs/formats.md): with the patch, a
+ * checkpoint.  Options and groups are not in it.  Errors: those of writing.  Since 0.1. */
 SMFT_API smft_status smft_optimizer_save(smft_optimizer *optimizer, const char *path);
+/* Replaces moments and step counts with those of a file, for the model that they are of.  On
+ * failure they stay as they are.  Errors: those of reading; SMFT_E_MISMATCH for the state of
+ * another model, of another kind of optimizer, or with another number of moments (momentum);
+ * SMFT_E_NONFINITE for a moment that is NaN or infinite.  Since 0.1. */
 SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_model *model,
                                          const char *path);
 
 /* ---- learner ------------------------------------------------------------- */
 
-#define SMFT_LEARNER_LOSS_ALL 1u /* loss on every token, not only on the answer's */
+/* Flags of smft_learner_options: */
+/* loss on every token, not only on the answer's */
+#define SMFT_LEARNER_LOSS_ALL 1u
 /* Choose the rows anew in every step from that step's batch, as [P] does it; 0, the default,
  * chooses them once a fact from the reads of all its wordings, and each step trains those of them
  * that its batch reads: half the rows for the same learning. */
@@ -580,138 +874,206 @@ SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_m
  * less what earlier ones read. */
 #define SMFT_LEARNER_NO_PROTECT 4u
 
+/* How a learner takes its steps. */
 typedef struct smft_learner_options {
   uint32_t struct_size;
-  uint32_t flags;            /* SMFT_LEARNER_* */
-  int32_t max_steps;         /* a fact; 0: the default (docs/method.md) */
-  int32_t wordings_per_step; /* drawn without repetition; 0: the default; negative: all */
-  /* a fact is done when its loss is under this; 0: the default; negative: never (max_steps decides)
-   */
+  /* SMFT_LEARNER_* */
+  uint32_t flags;
+  /* updates for a fact before it is given up; 0: 100 */
+  int32_t max_steps;
+  /* drawn without repetition; 0: 4; negative: all */
+  int32_t wordings_per_step;
+  /* a fact is done when its loss, in nats a token, is under this; 0: 0.1; negative: never
+   * (max_steps decides) */
   double loss_below;
+  /* of the draws of wordings, which depend on it, the fact's id and the step */
   uint64_t seed;
 } smft_learner_options;
 #define SMFT_LEARNER_OPTIONS_INIT                                                                  \
   { sizeof(smft_learner_options), 0, 0, 0, 0, 0 }
 
-/* patch decides what is trained.  selector: needed for slots patches, must be NULL for others.
- * optimizer NULL: SGD on slots patches; on full and LoRA patches AdamW with weight decay 0.1
- * (pools, too) and clip_norm 1, as the paper's baselines.  selector NULL on a slots patch: the
- * defaults.  options may be NULL.  Since 0.1. */
+/* A learner with an empty queue.  patch decides what is trained.  selector: for slots patches; NULL
+ * there is one with the defaults; it must be NULL for others.  optimizer NULL: SGD with the
+ * defaults on slots patches; on full and LoRA patches AdamW with weight decay 0.1 (pools, too) and
+ * clip_norm 1, as the paper's baselines.  options may be NULL.  Freed with smft_learner_free.  On
+ * full and LoRA patches the gradient, 4 bytes for each number that is trained, is made here.  Where
+ * TF-IDF has no background counts the log gets a warning.  Errors: SMFT_E_MISMATCH where patch or
+ * selector is of another model (by hash); those of smft_selector_create where selector is NULL;
+ * SMFT_E_INVALID for a selector on another kind of patch, or an option out of range.  Since 0.1. */
 SMFT_API smft_status smft_learner_create(smft_learner **out, const smft_model *model,
                                          smft_patch *patch, smft_selector *selector,
                                          smft_optimizer *optimizer,
                                          const smft_learner_options *options);
+/* Frees a learner and the facts in its queue; what was learnt is in the patch.  NULL is fine. Since
+ * 0.1. */
 SMFT_API void smft_learner_free(smft_learner *learner);
 
+/* One way to say a fact: prompt and answer, or a statement with the answer in it. */
 typedef struct smft_wording {
-  uint32_t struct_size; /* of the first element: the distance between elements */
+  /* of the first element: the distance between elements */
+  uint32_t struct_size;
   uint32_t reserved;
-  /* "Who wrote Emma?": given.  May be "" but not NULL, unless statement is set */
+  /* "Who wrote Emma?": given, not learnt.  May be "" but not NULL, unless statement is set */
   const char *prompt;
-  const char *answer; /* " Jane Austen": learnt */
-  /* what follows the answer, learnt too, so that the model stops: NULL: "\n"; "": nothing */
+  /* " Jane Austen": learnt.  A space at the prompt's end is taken as the answer's */
+  const char *answer;
+  /* what follows the answer, learnt too, so that the model stops; NULL: "\n" after a prompt's
+   * answer, nothing after a statement; "": nothing */
   const char *end;
   /* instead of prompt: "Jane Austen wrote Emma." with `answer` a part of it (its last occurrence is
-   * the span) */
+   * what is learnt) */
   const char *statement;
 } smft_wording;
 #define SMFT_WORDING_INIT                                                                          \
   { sizeof(smft_wording), 0, NULL, NULL, NULL, NULL }
 
-/* Queues one fact.  Everything is copied.  An empty fact, an answer that is not in its statement:
- * SMFT_E_FACT; a wording longer than the context: SMFT_E_CONTEXT; the message names the id. Nothing
- * is queued on failure.  Since 0.1. */
+/* Queues one fact: its id, which reports and messages name, and wordings (n_wordings, at least
+ * one). Special tokens written in them are ordinary text; begin-of-text is put before each where
+ * the tokenizer does so.  Everything is copied.  Nothing is queued on failure; the message names
+ * the id. Errors: SMFT_E_FACT for no wording, an empty answer, or one that is not in its statement;
+ * SMFT_E_CONTEXT for a wording longer than the model's context; SMFT_E_ENCODING for text that is
+ * not UTF-8; SMFT_E_UNSUPPORTED where the model has no tokenizer; SMFT_E_INVALID for a wording with
+ * both prompt and statement, or neither.  Since 0.1. */
 SMFT_API smft_status smft_learner_push(smft_learner *learner, const char *id,
                                        const smft_wording *wordings, int64_t n_wordings);
 
+/* A wording as token ids. */
 typedef struct smft_ids_wording {
-  uint32_t struct_size; /* of the first element: the distance between elements */
+  /* of the first element: the distance between elements */
+  uint32_t struct_size;
   uint32_t reserved;
+  /* (n_prompt ids) given, begin-of-text included if it is wanted; NULL only where n_prompt is 0 */
   const int32_t *prompt;
   int64_t n_prompt;
+  /* (n_answer ids, at least one) learnt, with what ends it */
   const int32_t *answer;
   int64_t n_answer;
 } smft_ids_wording;
 #define SMFT_IDS_WORDING_INIT                                                                      \
   { sizeof(smft_ids_wording), 0, NULL, 0, NULL, 0 }
-/* The same for hosts with a tokenizer of their own: exactly these ids, nothing added. */
+/* Queues one fact for hosts with a tokenizer of their own: exactly these ids, nothing added.  The
+ * first token of a wording can only be given, not learnt.  Everything is copied; nothing is queued
+ * on failure.  Errors: SMFT_E_FACT for no wording, an empty answer, or no token that can be learnt;
+ * SMFT_E_TOKEN for an id outside the vocabulary; SMFT_E_CONTEXT for a wording longer than the
+ * model's context; SMFT_E_ENCODING for an id of the fact that is not UTF-8.  Since 0.1. */
 SMFT_API smft_status smft_learner_push_ids(smft_learner *learner, const char *id,
                                            const smft_ids_wording *wordings, int64_t n_wordings);
-/* Facts from a JSONL file: {"id": "...", "wordings": [{"prompt": "...", "answer": "..."} |
- * {"statement": "...", "answer": "..."}, ...]} a line ("end" as in smft_wording).  All are queued
- * or none; an error names its line.  *n (may be NULL) gets their number. */
+/* Queues facts from a JSONL file: {"id": "...", "wordings": [{"prompt": "...", "answer": "..."} |
+ * {"statement": "...", "answer": "..."}, ...]} a line ("end" as in smft_wording; docs/formats.md).
+ * All are queued or none; an error names its line.  *n (may be NULL) gets their number, 0 on
+ * failure. Errors: those of reading and of smft_learner_push.  Since 0.1. */
 SMFT_API smft_status smft_learner_push_file(smft_learner *learner, const char *path, int64_t *n);
-/* Facts in the queue, the one in hand included. */
+/* Facts in the queue, the one in hand included; 0 for NULL.  Since 0.1. */
 SMFT_API int64_t smft_learner_pending(const smft_learner *learner);
 
-#define SMFT_FACT_LEARNING 0 /* more steps to come */
-#define SMFT_FACT_DONE 1     /* its loss is under the threshold */
-#define SMFT_FACT_GAVE_UP 2  /* max_steps were taken, or no slot was eligible */
+/* States of a fact after a step: more steps to come */
+#define SMFT_FACT_LEARNING 0
+/* its loss is under the threshold */
+#define SMFT_FACT_DONE 1
+/* max_steps were taken, or no slot was eligible */
+#define SMFT_FACT_GAVE_UP 2
 
+/* What a step did. */
 typedef struct smft_report {
   uint32_t struct_size;
-  int32_t fact_state;  /* SMFT_FACT_* after this step */
-  const char *fact_id; /* borrowed until the learner's next call; "" for a batch step */
+  /* SMFT_FACT_* after this step; 0 for a batch step */
+  int32_t fact_state;
+  /* borrowed until the learner's next call; "" for a batch step */
+  const char *fact_id;
   /* steps taken for this fact, this one included if it changed something */
   int64_t step;
-  double loss;          /* mean over the batch's supervised tokens, before the update; nats */
-  double gradient_norm; /* of what is trained, before clipping */
-  double lr;            /* learning rate used */
+  /* mean over the batch's supervised tokens, before the update; nats */
+  double loss;
+  /* of what is trained, before clipping; 0 where nothing was computed */
+  double gradient_norm;
+  /* learning rate used, warm-up included; damping and parameter groups scale it further */
+  double lr;
   /* rows updated (full, LoRA: of all tensors or factors); 0: nothing was changed */
   int64_t rows_selected;
-  int64_t slots_read; /* distinct slots read by the batch */
-  int64_t reads;      /* tokens * heads * top_k, over memory layers */
-  int64_t tokens;     /* in the batch */
+  /* distinct slots read by the batch */
+  int64_t slots_read;
+  /* tokens * heads * top_k, over memory layers */
+  int64_t reads;
+  /* tokens in the batch */
+  int64_t tokens;
+  /* those of them that the loss is taken on */
   int64_t tokens_supervised;
+  /* by the clock on the wall */
   double seconds;
-  int64_t pending; /* facts left, the one in hand included unless it is finished */
+  /* facts left, the one in hand included unless it is finished */
+  int64_t pending;
 } smft_report;
 #define SMFT_REPORT_INIT                                                                           \
   { sizeof(smft_report), 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
-/* One update for the fact in hand.  The loss is measured first: if it is under the threshold (of
- * all wordings drawn for this step) the fact is done and nothing changes.  A step without an
- * eligible slot changes nothing, and its report says rows_selected 0.  An empty queue is
- * SMFT_E_STATE.  A failed or cancelled step leaves patch and optimizer bit-identical.  report may
- * be NULL.  Since 0.1. */
+/* One update for the fact in hand, the queue's first.  The loss is measured first: if it is under
+ * the threshold (of all wordings drawn for this step) the fact is done and nothing changes.  A step
+ * without an eligible slot changes nothing, its report says rows_selected 0, and the fact is given
+ * up.  A fact that is done or given up leaves the queue.  A failed or cancelled step leaves patch
+ * and optimizer bit-identical and the fact in hand.  report may be NULL.  Errors: SMFT_E_STATE
+ * where the queue is empty, or while the patch is being read or changed; SMFT_E_NONFINITE where
+ * loss, gradient or a new value is NaN or infinite; SMFT_E_MISMATCH where the optimizer's state is
+ * of another model, kind of patch or LoRA layout; SMFT_E_CANCELLED by smft_learner_cancel.  Since
+ * 0.1. */
 SMFT_API smft_status smft_step(smft_learner *learner, smft_report *report);
-/* Drops the fact in hand. */
+/* Drops the fact in hand; what was learnt of it stays in the patch.  Errors: SMFT_E_STATE where the
+ * queue is empty.  Since 0.1. */
 SMFT_API smft_status smft_learner_skip(smft_learner *learner);
 
+/* A row that a step updated.  It has no struct_size and no INIT macro: the library fills arrays of
+ * it, nothing of it is read, and it never grows. */
 typedef struct smft_selected {
+  /* row of the pool */
   int64_t slot;
+  /* by the selector's rule; higher is better */
   double score;
+  /* value pool, from 0 */
   int32_t pool;
   int32_t reserved;
 } smft_selected;
-/* The rows that the last step updated, best score first.  Capacity as for encode. */
+/* The rows that the last step updated (slots patches; others: none), best score first: selected
+ * (capacity) gets them, *n their number; capacity as for encode.  None after a step that changed
+ * nothing or failed.  Errors: SMFT_E_BUFFER.  Since 0.1. */
 SMFT_API smft_status smft_learner_selected(const smft_learner *learner, smft_selected *selected,
                                            int64_t capacity, int64_t *n);
 
+/* What a run did. */
 typedef struct smft_run_report {
   uint32_t struct_size;
   int32_t reserved;
+  /* facts whose loss came under the threshold */
   int64_t facts_done;
+  /* facts given up */
   int64_t facts_gave_up;
+  /* steps that changed something */
   int64_t steps;
-  int64_t rows_changed; /* distinct rows of the patch after the run (slots patches) */
+  /* distinct rows of the patch after the run (slots patches; others: 0) */
+  int64_t rows_changed;
+  /* by the clock on the wall */
   double seconds;
 } smft_run_report;
 #define SMFT_RUN_REPORT_INIT                                                                       \
   { sizeof(smft_run_report), 0, 0, 0, 0, 0, 0 }
-/* Steps until the queue is empty.  progress (may be NULL) gets the fact's id as stage, facts
- * finished and facts in all.  Cancelled: what was learnt so far stays, the fact in hand stays in
- * the queue.  report may be NULL. */
+/* Steps until the queue is empty; an empty one is fine.  progress (may be NULL) gets, after every
+ * step, the fact's id as stage, facts finished and facts in all.  Cancelled: what was learnt so far
+ * stays, the fact in hand stays in the queue, and the report says how far it came; other failures
+ * leave the report alone.  report may be NULL.  Errors: those of smft_step but the empty queue;
+ * SMFT_E_CANCELLED by progress, too.  Since 0.1. */
 SMFT_API smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, void *user,
                                       smft_run_report *report);
-/* Makes the running step or run return SMFT_E_CANCELLED soon.  Any thread. */
+/* Makes the running step or run return SMFT_E_CANCELLED soon; no effect where none is running. NULL
+ * is fine.  Any thread.  Since 0.1. */
 SMFT_API void smft_learner_cancel(smft_learner *learner);
 
+/* Sequences to train on. */
 typedef struct smft_batch {
   uint32_t struct_size;
   int32_t reserved;
-  const int32_t *ids;     /* sequences, one after another, none padded */
-  const int64_t *lengths; /* (n_sequences) */
+  /* sequences, one after another, none padded */
+  const int32_t *ids;
+  /* (n_sequences) tokens of each, 1 to the model's context */
+  const int64_t *lengths;
+  /* at least 1 */
   int64_t n_sequences;
   /* weight of predicting each token (total tokens; a sequence's first is ignored); NULL: 1 */
   const float *token_weights;
@@ -719,91 +1081,150 @@ typedef struct smft_batch {
 #define SMFT_BATCH_INIT                                                                            \
   { sizeof(smft_batch), 0, NULL, NULL, 0, NULL }
 /* One update on a batch of the host's own, with any patch kind: pretraining and finetuning loops.
- * loss = sum of weight * nll / sum of weights.  The queue is not touched. */
+ * loss = sum of weight * nll / sum of weights, in nats; there is no threshold under which nothing
+ * changes.  On slots patches the rows are chosen from this batch, and the optimizer's state is kept
+ * from batch to batch. The queue is not touched.  A failed or cancelled step leaves patch and
+ * optimizer bit-identical. report may be NULL.  Errors: SMFT_E_TOKEN for an id outside the
+ * vocabulary; SMFT_E_CONTEXT for a sequence longer than the model's context; SMFT_E_STATE while the
+ * patch is being read or changed; SMFT_E_NONFINITE, SMFT_E_MISMATCH and SMFT_E_CANCELLED as
+ * smft_step; SMFT_E_INVALID for no sequence, a length below 1, or weights that are not finite or
+ * add up to nothing.  Since 0.1. */
 SMFT_API smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *batch,
                                              smft_report *report);
 
-/* ---- probe: what must not be forgotten (method.md 4) --------------------- */
+/* ---- probe: what must not be forgotten (docs/method.md) ------------------ */
 
+/* How a probe measures. */
 typedef struct smft_probe_options {
   uint32_t struct_size;
-  int32_t max_tokens; /* of a generated answer; 0: 32 */
-  const char *stop;   /* NULL: "\n" */
-  /* a question is lost when its F1 was >= gained_above and is < this; 0: 0.5 */
+  /* tokens of a generated answer at most; 0: 32 */
+  int32_t max_tokens;
+  /* a generated answer ends before it; NULL: "\n"; "": none */
+  const char *stop;
+  /* a question is lost when its F1 was >= gained_above and is < this, and gained the other way
+   * round; above 0, at most gained_above; 0: 0.5, or gained_above where that is less */
   double lost_below;
-  double gained_above; /* 0: 0.5 */
+  /* above 0, at most 1; 0: 0.5 */
+  double gained_above;
 } smft_probe_options;
 #define SMFT_PROBE_OPTIONS_INIT                                                                    \
   { sizeof(smft_probe_options), 0, NULL, 0, 0 }
 
-/* options may be NULL.  Since 0.1. */
+/* A probe without items.  options may be NULL; stop is copied.  Freed with smft_probe_free. Errors:
+ * SMFT_E_ENCODING where stop is not UTF-8; SMFT_E_INVALID for an option out of range.  Since 0.1.
+ */
 SMFT_API smft_status smft_probe_create(smft_probe **out, smft_ctx *ctx,
                                        const smft_probe_options *options);
+/* Frees a probe and its items; NULL is fine.  Since 0.1. */
 SMFT_API void smft_probe_free(smft_probe *probe);
-/* Greedy generation after `prompt`, scored by exact match and token F1, the best over `answers`.
- * Everything is copied. */
+/* Adds a question: greedy generation after `prompt`, scored by exact match and token F1
+ * (smft_score_answer), the best over answers (n_answers, at least one).  Everything is copied; an
+ * item that was added needs a new baseline.  Errors: SMFT_E_ENCODING for text that is not UTF-8;
+ * SMFT_E_STATE from a progress callback of this probe.  Since 0.1. */
 SMFT_API smft_status smft_probe_add_question(smft_probe *probe, const char *id, const char *prompt,
                                              const char *const *answers, int64_t n_answers);
-/* NLL per token, and KL(base || patched) of its next-token distributions. */
+/* Adds a text: NLL per token, and KL(base || patched) of its next-token distributions, both in
+ * nats. A text longer than the session's context is measured in windows.  It must not be empty;
+ * everything is copied.  Errors: SMFT_E_ENCODING for text that is not UTF-8; SMFT_E_STATE from a
+ * progress callback of this probe.  Since 0.1. */
 SMFT_API smft_status smft_probe_add_text(smft_probe *probe, const char *id, const char *text);
-/* Length-normalised log-likelihood of each ending after `prompt`; the best must be
- * endings[correct]. */
+/* Adds a choice: log-likelihood per token of each of endings (n_endings, two or more, none empty)
+ * after `prompt`; the best must be endings[correct].  Everything is copied.  Errors:
+ * SMFT_E_ENCODING for text that is not UTF-8; SMFT_E_STATE from a progress callback of this probe;
+ * SMFT_E_INVALID for a `correct` outside the endings.  Since 0.1. */
 SMFT_API smft_status smft_probe_add_choice(smft_probe *probe, const char *id, const char *prompt,
                                            const char *const *endings, int64_t n_endings,
                                            int64_t correct);
-/* One item a line: {"id","question","answers":[...]} | {"id","text"} |
- * {"id","prompt","endings":[...],"correct":0}.  All or none. */
+/* Adds items from a JSONL file, one a line: {"id","question","answers":[...]} | {"id","text"} |
+ * {"id","prompt","endings":[...],"correct":0} (docs/formats.md).  All or none; an error names its
+ * line.  *n (may be NULL) gets their number.  Errors: those of reading; SMFT_E_STATE from a
+ * progress callback of this probe.  Since 0.1. */
 SMFT_API smft_status smft_probe_add_file(smft_probe *probe, const char *path, int64_t *n);
 
+/* Means over the items of each kind, 0 where there are none.  _before: the baseline; _change: in
+ * percent of it, 0 where it is 0. */
 typedef struct smft_probe_report {
   uint32_t struct_size;
   int32_t reserved;
+  /* items of each kind */
   int64_t n_questions, n_texts, n_choices;
-  /* before: the baseline; change: in percent of it */
+  /* share of questions answered exactly, from 0 to 1 */
   double exact_match, exact_match_before, exact_match_change;
+  /* mean token F1 of questions, from 0 to 1 */
   double f1, f1_before, f1_change;
-  double nll, nll_before, nll_change; /* per token, over all texts' tokens */
+  /* nats per token, over all texts' tokens */
+  double nll, nll_before, nll_change;
+  /* share of choices where the right ending wins, from 0 to 1 */
   double accuracy, accuracy_before, accuracy_change;
-  double kl;    /* nats per token, base against patched */
-  int64_t lost; /* items that were right and are wrong now */
+  /* nats per token of the texts, base against patched; 0 for a session without a patch */
+  double kl;
+  /* questions and choices that were right and are wrong now */
+  int64_t lost;
+  /* that were wrong and are right now */
   int64_t gained;
+  /* by the clock on the wall */
   double seconds;
 } smft_probe_report;
 #define SMFT_PROBE_REPORT_INIT                                                                     \
   { sizeof(smft_probe_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
-/* Measures and keeps the values to compare with.  progress may be NULL. */
+/* Measures all items with a session and keeps the values to compare with, which count as the last
+ * measurement, too.  The session is left empty.  progress (may be NULL): stages "questions",
+ * "texts", "choices" and "done", in items.  A failed or cancelled call leaves the old baseline; the
+ * message names the item.  Errors: SMFT_E_STATE where the probe has no items, from a progress
+ * callback of this probe, or while the patch is being changed; SMFT_E_UNSUPPORTED where the
+ * session's model has no tokenizer; SMFT_E_CONTEXT for an item that does not fit the session;
+ * SMFT_E_INVALID or SMFT_E_FORMAT for an item that comes to too few tokens; SMFT_E_NONFINITE;
+ * SMFT_E_CANCELLED by progress or smft_session_cancel. Since 0.1. */
 SMFT_API smft_status smft_probe_baseline(smft_probe *probe, smft_session *session,
                                          smft_progress_fn progress, void *user);
-/* Measures again; changes are against the baseline (SMFT_E_STATE without one).  The session is left
- * empty. */
+/* Measures again, with this or another session; changes are against the baseline.  The session is
+ * left empty.  progress as for smft_probe_baseline; report may be NULL.  A failed or cancelled call
+ * leaves the last measurement.  Errors: SMFT_E_STATE where an item has no baseline; those of
+ * smft_probe_baseline.  Since 0.1. */
 SMFT_API smft_status smft_probe_measure(smft_probe *probe, smft_session *session,
                                         smft_progress_fn progress, void *user,
                                         smft_probe_report *report);
 
+/* Kinds of items: those of smft_probe_add_question, */
 #define SMFT_PROBE_QUESTION 1
+/* of smft_probe_add_text, */
 #define SMFT_PROBE_TEXT 2
+/* and of smft_probe_add_choice */
 #define SMFT_PROBE_CHOICE 3
 
+/* One item and its last measurement.  Filled by smft_probe_get_item. */
 typedef struct smft_probe_item {
   uint32_t struct_size;
+  /* SMFT_PROBE_* */
   int32_t kind;
-  const char *id;   /* borrowed until the item is measured again */
-  const char *text; /* what was generated (questions), else "" */
-  double before;    /* questions: F1; texts: NLL per token; choices: 1 or 0 */
+  /* borrowed from the probe */
+  const char *id;
+  /* what was generated (questions), else ""; borrowed until the probe measures again */
+  const char *text;
+  /* the baseline: F1 of questions, NLL per token of texts, 1 or 0 for choices; 0 without one */
+  double before;
+  /* the same in the last measurement */
   double after;
+  /* 1: it was right and is wrong now; never for texts */
   int32_t lost;
+  /* 1: it was wrong and is right now; never for texts */
   int32_t gained;
 } smft_probe_item;
 #define SMFT_PROBE_ITEM_INIT                                                                       \
   { sizeof(smft_probe_item), 0, NULL, NULL, 0, 0, 0, 0 }
-/* Items by position; SMFT_E_NOT_FOUND past the end. */
+/* Items by position, from 0, in the order in which they were added; item->struct_size must be set.
+ * Errors: SMFT_E_NOT_FOUND past the end, which is how to end a loop over all.  Since 0.1. */
 SMFT_API smft_status smft_probe_get_item(const smft_probe *probe, int64_t index,
                                          smft_probe_item *item);
-/* The last measurement with every item as a JSON file. */
+/* Writes the last measurement with every item as a JSON file (docs/formats.md).  Errors: those of
+ * writing; SMFT_E_STATE where nothing was measured yet, or from a progress callback of this probe.
+ * Since 0.1. */
 SMFT_API smft_status smft_probe_save_report(const smft_probe *probe, const char *path);
-/* Exact match and token F1 of one answer against accepted ones: lower-case, no punctuation, no
- * English articles, white space collapsed. */
+/* Exact match (0 or 1) and token F1 (0 to 1) of one answer against accepted ones (n_accepted, at
+ * least one), each the best over them: lower-case, no punctuation, no English articles, white space
+ * collapsed.  Either out-pointer may be NULL.  Needs no handle; any thread; memory is the C
+ * library's.  Errors: SMFT_E_ENCODING for text that is not UTF-8.  Since 0.1. */
 SMFT_API smft_status smft_score_answer(const char *answer, const char *const *accepted,
                                        int64_t n_accepted, double *exact_match, double *f1);
 
