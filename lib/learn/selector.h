@@ -1,4 +1,4 @@
-/* selector: background counts, and the ranking of the slots that a batch read (method.md 2). */
+/* selector: background counts, and the ranking of the slots that a batch read (docs/method.md). */
 #ifndef SMFT__SELECTOR_H
 #define SMFT__SELECTOR_H
 #include "learn/stats.h"

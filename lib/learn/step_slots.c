@@ -1,4 +1,4 @@
-/* step_slots: sparse memory finetuning (method.md 2): one update of the value rows that were
+/* step_slots: sparse memory finetuning (docs/method.md): one update of the value rows that were
  * chosen.  Owns the order of the step and the commit; every allocation comes before the first
  * change, so that the commit cannot fail. */
 #include "base/alloc.h"

@@ -1,4 +1,4 @@
-/* counts: how often a batch read which slot: c(i) of method.md 2. Memory O(distinct slots read),
+/* counts: how often a batch read which slot: c(i) of docs/method.md. Memory O(distinct slots read),
  * never O(pool). */
 #ifndef SMFT__COUNTS_H
 #define SMFT__COUNTS_H

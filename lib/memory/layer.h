@@ -1,4 +1,4 @@
-/* layer: the product-key memory layer (method.md 1), forward and backward. */
+/* layer: the product-key memory layer (docs/method.md), forward and backward. */
 #ifndef SMFT__LAYER_H
 #define SMFT__LAYER_H
 #include "memory/half_norm.h" /* SMFT__NORM_* */

@@ -1,5 +1,5 @@
-/* lookup: from normed queries and keys to the slots a token reads and their weights (method.md 1,
- * steps 2-4), and back. */
+/* lookup: from normed queries and keys to the slots a token reads and their weights (steps 2
+ * to 4 in docs/method.md), and back. */
 #ifndef SMFT__LOOKUP_H
 #define SMFT__LOOKUP_H
 #include "base/ctx.h"

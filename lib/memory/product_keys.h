@@ -1,4 +1,4 @@
-/* product_keys: exact top-k of the n*n grid of sub-key sums (method.md 1, steps 2-3).  Ties go to
+/* product_keys: exact top-k of the n*n grid of sub-key sums (docs/method.md steps 2-3).  Ties go to
  * the lower slot id; NaN is never chosen (a NaN score counts as minus infinity). */
 #ifndef SMFT__PRODUCT_KEYS_H
 #define SMFT__PRODUCT_KEYS_H

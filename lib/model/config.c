@@ -193,7 +193,7 @@ static smft_status make_plan(smft__config *config, smft_ctx *ctx) {
   return SMFT_OK;
 }
 
-/* ---- the memory object (design.md 5) ------------------------------------- */
+/* ---- the memory object (docs/formats.md) --------------------------------- */
 
 static smft_status check_memory_keys(json_t *memory) {
   static const char *const known[] = {"layers",     "pools",    "placement", "n_keys",

@@ -1,4 +1,4 @@
-/* patch_file: a patch as a safetensors file (design.md 5).  slots: pools.{p}.slots I64 (m)
+/* patch_file: a patch as a safetensors file (docs/formats.md).  slots: pools.{p}.slots I64 (m)
  * ascending, pools.{p}.rows (m, value_dim); full: every tensor by its name.  The metadata names the
  * kind and the base model's hash.  LoRA patches are directories: lora_file.c. */
 #include <stdio.h>

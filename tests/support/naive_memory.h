@@ -1,5 +1,6 @@
-/* naive_memory: the memory layer of method.md 1 in doubles, as plainly as it can be written: what
- * test_memory.c compares with.  Parameters are arrays by number, so that a test can loop over them.
+/* naive_memory: the memory layer of docs/method.md in doubles, as plainly as it can be written:
+ * what test_memory.c compares with.  Parameters are arrays by number, so that a test can loop over
+ * them.
  */
 #ifndef SMFT_NAIVE_MEMORY_H
 #define SMFT_NAIVE_MEMORY_H

@@ -1,6 +1,6 @@
 /* naive_network: loss of a whole Llama-type memory model in plain double loops, written from
- * method.md 1 and the Llama block's definition alone; for models of tiny.h, and batches of at most
- * NAIVE_MOST tokens a sequence. */
+ * docs/method.md and the Llama block's definition alone; for models of tiny.h, and batches of at
+ * most NAIVE_MOST tokens a sequence. */
 #ifndef SMFT_TEST_NAIVE_NETWORK_H
 #define SMFT_TEST_NAIVE_NETWORK_H
 #include "tiny.h"

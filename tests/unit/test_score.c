@@ -1,4 +1,4 @@
-/* score: exact match and token F1 of answers, as method.md section 4 wants them. */
+/* score: exact match and token F1 of answers, as docs/method.md wants them. */
 #include "measure/score.h"
 #include "test.h"
 
