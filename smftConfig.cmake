@@ -1,0 +1,23 @@
+# find_package(smft) gives smft::smft, the shared library, and needs nothing else;
+# find_package(smft COMPONENTS static) gives smft::static as well, the archive, and looks here and
+# now for what a program with it links: pkg-config and the -dev packages of three libraries.
+include("${CMAKE_CURRENT_LIST_DIR}/smftTargets.cmake")
+foreach(component IN LISTS smft_FIND_COMPONENTS)
+  set(SMFT_MISSING "smft has no component ${component}, only static")
+  if("${component}" STREQUAL "static")
+    set(SMFT_MISSING "smft::static needs pkg-config, jansson, libpcre2-8 and libutf8proc (-dev)")
+    find_package(Threads QUIET)
+    find_package(PkgConfig QUIET)
+    if(Threads_FOUND AND PkgConfig_FOUND)
+      pkg_check_modules(SMFT_DEPS QUIET IMPORTED_TARGET jansson libpcre2-8 libutf8proc)
+      if(SMFT_DEPS_FOUND)
+        include("${CMAKE_CURRENT_LIST_DIR}/smftStaticTargets.cmake")
+        set(smft_static_FOUND TRUE)
+      endif()
+    endif()
+  endif()
+  if(smft_FIND_REQUIRED_${component} AND NOT smft_${component}_FOUND)
+    set(smft_FOUND FALSE)
+    set(smft_NOT_FOUND_MESSAGE "${SMFT_MISSING}")
+  endif()
+endforeach()
