@@ -567,20 +567,30 @@ SMFT_API smft_status smft_patch_reset_row(smft_patch *patch, int32_t pool, int64
 /* ---- session ------------------------------------------------------------- */
 
 /* What smft_session_create may be told. */
+/* smft_session_options.flags: the cache holds keys and values as bf16: half the memory, and logits
+ * that differ from those of f32 by the rounding */
+#define SMFT_SESSION_CACHE_BF16 1u
+
 typedef struct smft_session_options {
   uint32_t struct_size;
-  /* tokens the KV cache holds; 0: the model's; more than the model's is SMFT_E_CONTEXT */
+  /* most tokens; 0: the model's; more than the model's is SMFT_E_CONTEXT */
   int32_t context_length;
+  /* SMFT_SESSION_*; 0: an f32 cache */
+  uint32_t flags;
+  /* must be 0 */
+  uint32_t reserved;
 } smft_session_options;
 #define SMFT_SESSION_OPTIONS_INIT                                                                  \
-  { sizeof(smft_session_options), 0 }
+  { sizeof(smft_session_options), 0, 0, 0 }
 
-/* A session on a model and a patch of it (NULL: the base model), with all its memory made here: the
- * cache takes 8 * n_layers * n_kv_heads * head_dim bytes for each token of context_length.  When
- * the patch has changed since tokens were fed, the next call feeds them again by itself, so results
- * are always those of the patch as it is now.  options may be NULL.  Freed with smft_session_free.
- * Errors: SMFT_E_MISMATCH for a patch that was made with another model handle; SMFT_E_CONTEXT for a
- * context_length above the model's; SMFT_E_INVALID for a negative one.  Since 0.1. */
+/* A session on a model and a patch of it (NULL: the base model).  Its KV cache grows with the
+ * tokens that are in it: 8 * n_layers * n_kv_heads * head_dim bytes for each (half that as bf16),
+ * and at most twice what they need; results do not depend on when it grew.  When the patch has
+ * changed since tokens were fed, the next call feeds them again by itself, so results are always
+ * those of the patch as it is now.  options may be NULL.  Freed with smft_session_free. Errors:
+ * SMFT_E_MISMATCH for a patch that was made with another model handle; SMFT_E_CONTEXT for a
+ * context_length above the model's; SMFT_E_INVALID for a negative one, or flags that there are not.
+ * Since 0.1. */
 SMFT_API smft_status smft_session_create(smft_session **out, const smft_model *model,
                                          smft_patch *patch, const smft_session_options *options);
 /* Frees a session, and gives its patch and model up; NULL is fine.  Since 0.1. */

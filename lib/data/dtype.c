@@ -78,6 +78,13 @@ static void bf16_to_f32(const void *blocks, int64_t n, float *out) {
   }
 }
 
+void smft__f32s_to_bf16(const float *values, int64_t n, void *out) {
+  for (int64_t i = 0; i < n; i++) {
+    uint16_t half = smft__f32_to_bf16(values[i]);
+    memcpy((char *)out + 2 * i, &half, sizeof half);
+  }
+}
+
 /* ---- the table ----------------------------------------------------------- */
 
 const smft__dtype smft__dtypes[SMFT__N_DTYPES] = {

@@ -59,4 +59,5 @@ static inline float smft__bf16_to_f32(uint16_t half) {
 float smft__f16_to_f32(uint16_t half);
 uint16_t smft__f32_to_bf16(float value); /* round to nearest even; NaN stays NaN */
 uint16_t smft__f32_to_f16(float value);
+void smft__f32s_to_bf16(const float *values, int64_t n, void *out); /* any address */
 #endif

@@ -21,11 +21,14 @@ typedef struct smft__batch_shape { /* what all blocks of one pass share */
 /* activations of one block; T = n_tokens, d = hidden, Q = heads * head_dim, KV = kv heads *
  * head_dim */
 typedef struct smft__block_tape {
-  float *x;               /* (T, d) input; never written by the block */
-  float *inv_rms1;        /* (T) */
-  float *normed;          /* (T, d) what attention reads */
-  float *q;               /* (T, Q) after rotation */
-  float *k, *v;           /* (T, KV) k after rotation */
+  float *x;        /* (T, d) input; never written by the block */
+  float *inv_rms1; /* (T) */
+  float *normed;   /* (T, d) what attention reads */
+  float *q;        /* (T, Q) after rotation */
+  float *k, *v;    /* (T, KV) k after rotation */
+  /* bf16 (n_past + T, KV): where all keys and values are that attention reads, and where k and v
+   * go; NULL: k and v stand right behind the n_past before them */
+  void *cached_k, *cached_v;
   float *attention;       /* (T, Q) */
   float *log_sum;         /* (T, heads) */
   float *middle;          /* (T, d) after attention */

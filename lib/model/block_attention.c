@@ -14,10 +14,23 @@ static void point_segments(const smft__batch_shape *shape, const smft__block_tap
     segment->q = t->q + row * smft__q_width(c);
     segment->k = t->k + (row - segment->n_past) * smft__kv_width(c);
     segment->v = t->v + (row - segment->n_past) * smft__kv_width(c);
+    segment->kv_dtype = SMFT__F32;
     segment->out = t->attention + row * smft__q_width(c);
     segment->log_sum = t->log_sum ? t->log_sum + row * c->n_heads : NULL;
     row += segment->n_q;
   }
+}
+
+/* Of a session whose cache is bf16: its one segment reads all keys and values there. */
+static void go_through_cache(const smft__batch_shape *shape, const smft__block_tape *t) {
+  smft__segment *segment = &shape->segments[0];
+  int64_t width = smft__kv_width(shape->config), n = shape->n_tokens * width;
+  int64_t begin = smft__row_bytes(SMFT__BF16, segment->n_past * width);
+  smft__f32s_to_bf16(t->k, n, (char *)t->cached_k + begin);
+  smft__f32s_to_bf16(t->v, n, (char *)t->cached_v + begin);
+  segment->k = t->cached_k;
+  segment->v = t->cached_v;
+  segment->kv_dtype = SMFT__BF16;
 }
 
 void smft__block_attention_forward(const smft__batch_shape *shape, const smft__block_view *w,
@@ -34,6 +47,8 @@ void smft__block_attention_forward(const smft__batch_shape *shape, const smft__b
   smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, c->rope_theta, 0);
   smft__rope(ctx, t->k, shape->positions, n, c->n_kv_heads, c->head_dim, c->rope_theta, 0);
   point_segments(shape, t);
+  if (t->cached_k)
+    go_through_cache(shape, t);
   smft__attention_forward(ctx, shape->segments, shape->n_segments, c->n_heads, c->n_kv_heads,
                           c->head_dim, shape->scratch);
   smft__block_matrices(shape, (const smft__matrix *const[]){&w->at[SMFT__O]}, 1, t->attention,

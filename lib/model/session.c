@@ -3,6 +3,7 @@
  * arithmetic is block.c's, the same as in training. */
 #include "model/session.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -16,14 +17,10 @@
 /* ---- life ---------------------------------------------------------------- */
 
 static void place(smft_session *s, smft__arena *arena) {
-  smft__block_tape tape = {0};
   const smft__config *c = &s->model->config;
-  /* < 2^47, kv <= 2^24: checked by take */
-  int64_t kv = (int64_t)c->n_kv_heads * c->head_dim, rows = (int64_t)c->n_layers * s->context;
+  smft__block_tape tape = {0};
   s->ids = smft__arena_take(arena, s->context, sizeof *s->ids);
   s->positions = smft__arena_take(arena, s->chunk, sizeof *s->positions);
-  s->keys = smft__arena_take(arena, rows, (size_t)kv * sizeof(float));
-  s->values = smft__arena_take(arena, rows, (size_t)kv * sizeof(float));
   s->x = smft__arena_take(arena, s->chunk, (size_t)c->hidden * sizeof(float));
   s->hidden = smft__arena_take(arena, s->chunk, (size_t)c->hidden * sizeof(float));
   s->logits = smft__arena_take(arena, c->vocab, sizeof(float));
@@ -33,6 +30,10 @@ static void place(smft_session *s, smft__arena *arena) {
                                 sizeof(float));
   s->tapes = smft__arena_take(arena, c->n_layers, sizeof *s->tapes);
   smft__block_tape_place(&tape, arena, c, s->chunk, 0);
+  if (s->cache.dtype != SMFT__F32) { /* else they are made in the cache itself */
+    tape.k = smft__arena_take(arena, s->chunk, (size_t)smft__kv_width(c) * sizeof(float));
+    tape.v = smft__arena_take(arena, s->chunk, (size_t)smft__kv_width(c) * sizeof(float));
+  }
   if (c->n_memories)
     smft__memory_tape_place(&s->memory, arena, s->model->ctx, &c->memory, s->chunk, 0);
   tape.x = s->x;
@@ -45,7 +46,7 @@ static smft_status reserve(smft_session *s) {
   smft__arena arena = {0};
   place(s, &arena);
   if (arena.used < 0)
-    return smft__fail(SMFT_E_NOMEM, "smft_session_create: a cache for %d tokens overflows",
+    return smft__fail(SMFT_E_NOMEM, "smft_session_create: room for %d tokens overflows",
                       s->context);
   s->block = smft__alloc_array(s->model->ctx, arena.used, 1);
   if (!s->block)
@@ -71,16 +72,20 @@ static smft_status check_context(const smft_model *model, int32_t context) {
 }
 
 static smft_status make(smft_session **out, const smft_model *model, smft_patch *patch,
-                        int32_t context) {
+                        const smft_session_options *options) {
   smft_session *s = smft__calloc_array(model->ctx, 1, sizeof *s);
   if (!s)
     return SMFT_E_NOMEM;
   s->model = smft__model_retain(model);
   s->patch = smft__patch_retain(patch);
-  s->context = context ? context : model->config.context;
+  s->context = options->context_length ? options->context_length : model->config.context;
   s->chunk = s->context < CHUNK ? s->context : CHUNK;
   s->text.ctx = model->ctx;
-  smft_status status = reserve(s);
+  int bf16 = (options->flags & SMFT_SESSION_CACHE_BF16) != 0;
+  smft_status status =
+      smft__cache_create(&s->cache, model->ctx, &model->config, bf16 ? SMFT__BF16 : SMFT__F32);
+  if (status == SMFT_OK)
+    status = reserve(s);
   if (status == SMFT_OK)
     status = reserve_adapted(s, patch);
   if (status == SMFT_OK)
@@ -96,11 +101,14 @@ smft_status smft_session_create(smft_session **out, const smft_model *model, smf
   SMFT__REQUIRE(out, "smft_session_create: out is NULL");
   *out = NULL;
   SMFT__REQUIRE(model, "smft_session_create: model is NULL");
-  SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_session_options"));
+  SMFT__TRY(smft__options_read(&own, options, sizeof own, offsetof(smft_session_options, flags),
+                               "smft_session_options"));
+  SMFT__REQUIRE(!(own.flags & ~SMFT_SESSION_CACHE_BF16), "smft_session_options: unknown flags 0x%x",
+                (unsigned)own.flags);
   if (patch && patch->model != model)
     return smft__fail(SMFT_E_MISMATCH, "smft_session_create: the patch is of another model");
   SMFT__TRY(check_context(model, own.context_length));
-  return make(out, model, patch, own.context_length);
+  return make(out, model, patch, &own);
 }
 
 void smft_session_free(smft_session *s) {
@@ -111,6 +119,7 @@ void smft_session_free(smft_session *s) {
   smft__free(model->ctx, s->rows);
   smft__free(model->ctx, s->adapted);
   smft__free(model->ctx, s->block);
+  smft__cache_free(&s->cache);
   smft_patch_free(s->patch);
   smft__free(model->ctx, s);
   smft_model_free(model);
@@ -173,11 +182,16 @@ void smft__session_cut(smft_session *s, int64_t length) {
 
 /* New tokens' keys and values go into the cache behind those that are there. */
 static void point_into_cache(smft_session *s) {
-  int64_t kv = smft__kv_width(&s->model->config);
-  for (int32_t layer = 0; layer < s->model->config.n_layers; layer++) {
-    int64_t row = (int64_t)layer * s->context + s->cached;
-    s->tapes[layer].k = s->keys + row * kv;
-    s->tapes[layer].v = s->values + row * kv;
+  smft__cache *cache = &s->cache;
+  for (int32_t layer = 0; layer < cache->n_layers; layer++) {
+    smft__block_tape *tape = &s->tapes[layer];
+    if (cache->dtype == SMFT__F32) {
+      tape->k = (float *)cache->keys[layer] + s->cached * cache->width;
+      tape->v = (float *)cache->values[layer] + s->cached * cache->width;
+    } else {
+      tape->cached_k = cache->keys[layer];
+      tape->cached_v = cache->values[layer];
+    }
   }
 }
 
@@ -191,6 +205,7 @@ static smft_status run_chunk(smft_session *s, int64_t n) {
                      s->tapes,
                      s->x,
                      &s->cancel};
+  SMFT__TRY(smft__cache_reserve(&s->cache, s->cached + n, s->context));
   for (int64_t i = 0; i < n; i++)
     s->positions[i] = (int32_t)(s->cached + i);
   point_into_cache(s);

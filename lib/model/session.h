@@ -3,6 +3,7 @@
 #ifndef SMFT__SESSION_H
 #define SMFT__SESSION_H
 #include "base/bytes.h"
+#include "model/cache.h"
 #include "model/stack.h"
 
 struct smft_session {
@@ -15,10 +16,10 @@ struct smft_session {
   int64_t cached;
   uint64_t version;
   atomic_int cancel;
+  smft__cache cache;       /* grows with the tokens */
   void *block;             /* the one allocation of everything below */
   int32_t *ids;            /* (context) */
   int32_t *positions;      /* (chunk) */
-  float *keys, *values;    /* (n_layers, context, KV) */
   float *x;                /* (chunk, d) */
   float *hidden;           /* (chunk, d) after the last norm */
   float *scratch;          /* attention's */

@@ -50,16 +50,16 @@ static int64_t k_at(const attention_work *work, const attention_tile *tile) {
 
 /* out (n, n_keys) = rows (n, head_dim) of a head, times the tile's keys or values transposed */
 static void times_keys(const attention_work *work, const attention_tile *tile, const float *rows,
-                       const float *keys, float *out) {
+                       const void *keys, int32_t dtype, float *out) {
   smft__gemm_args args = {.m = tile->n,
                           .n = tile->n_keys,
                           .k = work->head_dim,
                           .a = rows + q_at(work, tile),
                           .lda = work->n_heads * work->head_dim,
                           .trans_b = 1,
-                          .b = keys + k_at(work, tile),
+                          .b = smft__element(keys, dtype, k_at(work, tile)),
                           .ldb = work->n_kv_heads * work->head_dim,
-                          .b_dtype = SMFT__F32,
+                          .b_dtype = dtype,
                           .c = out,
                           .ldc = KEYS};
   smft__gemm_serial(work->ctx, &args);
@@ -67,15 +67,16 @@ static void times_keys(const attention_work *work, const attention_tile *tile, c
 
 /* rows (n, head_dim) of a head = or += weights (n, n_keys) times the tile's keys or values */
 static void times_values(const attention_work *work, const attention_tile *tile,
-                         const float *weights, const float *values, float *rows, int accumulate) {
+                         const float *weights, const void *values, int32_t dtype, float *rows,
+                         int accumulate) {
   smft__gemm_args args = {.m = tile->n,
                           .n = work->head_dim,
                           .k = tile->n_keys,
                           .a = weights,
                           .lda = KEYS,
-                          .b = values + k_at(work, tile),
+                          .b = smft__element(values, dtype, k_at(work, tile)),
                           .ldb = work->n_kv_heads * work->head_dim,
-                          .b_dtype = SMFT__F32,
+                          .b_dtype = dtype,
                           .accumulate = accumulate,
                           .c = rows + q_at(work, tile),
                           .ldc = work->n_heads * work->head_dim};
@@ -127,6 +128,7 @@ static void forward_tiles(const attention_work *work, const smft__segment *segme
                           attention_tile *tile, float *scratch) {
   int64_t n_keys = segment->n_past + tile->query + tile->n;
   int64_t row_step = work->n_heads * work->head_dim;
+  int32_t dtype = segment->kv_dtype ? segment->kv_dtype : SMFT__F32;
   float *most = scratch + QUERIES * KEYS, *sum = most + QUERIES;
   for (int64_t i = 0; i < tile->n; i++) {
     most[i] = -INFINITY;
@@ -134,9 +136,9 @@ static void forward_tiles(const attention_work *work, const smft__segment *segme
   }
   for (tile->key = 0; tile->key < n_keys; tile->key += KEYS) {
     tile->n_keys = smft__least(KEYS, n_keys - tile->key);
-    times_keys(work, tile, segment->q, segment->k, scratch);
+    times_keys(work, tile, segment->q, segment->k, dtype, scratch);
     weigh(work, segment, tile, scratch, most, sum);
-    times_values(work, tile, scratch, segment->v, segment->out, tile->key > 0);
+    times_values(work, tile, scratch, segment->v, dtype, segment->out, tile->key > 0);
   }
   for (int64_t i = 0; i < tile->n; i++) {
     float *out = segment->out + q_at(work, tile) + i * row_step;
@@ -227,12 +229,12 @@ static void backward_tiles(const attention_work *work, const smft__segment *segm
   }
   for (tile->key = 0; tile->key < n_keys; tile->key += KEYS) {
     tile->n_keys = smft__least(KEYS, n_keys - tile->key);
-    times_keys(work, tile, segment->q, segment->k, scratch);
-    times_keys(work, tile, grad->d_out, segment->v, d);
+    times_keys(work, tile, segment->q, segment->k, SMFT__F32, scratch);
+    times_keys(work, tile, grad->d_out, segment->v, SMFT__F32, d);
     weights_back(work, segment, tile, mean, scratch, d);
     add_transposed(work, tile, scratch, grad->d_out, grad->dv);
     add_transposed(work, tile, d, segment->q, grad->dk);
-    times_values(work, tile, d, segment->k, grad->dq, tile->key > 0);
+    times_values(work, tile, d, segment->k, SMFT__F32, grad->dq, tile->key > 0);
   }
 }
 

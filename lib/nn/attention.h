@@ -4,15 +4,16 @@
  * T) matrix is stored): backward recomputes from the row's log-sum. */
 #ifndef SMFT__ATTENTION_H
 #define SMFT__ATTENTION_H
-#include "base/ctx.h"
+#include "data/tensor.h"
 typedef struct smft__segment {
   const float *q; /* (n_q, n_heads, head_dim) */
-  const float *k; /* (n_past + n_q, n_kv_heads, head_dim) */
-  const float *v; /* the same */
+  const void *k;  /* (n_past + n_q, n_kv_heads, head_dim) of kv_dtype */
+  const void *v;  /* the same */
   float *out;     /* (n_q, n_heads, head_dim) */
   /* (n_q, n_heads): log of the softmax's denominator plus maximum, for backward; NULL: not kept */
   float *log_sum;
   int64_t n_past, n_q;
+  int32_t kv_dtype; /* SMFT__F32 or SMFT__BF16; 0: F32, which backward wants */
 } smft__segment;
 typedef struct smft__segment_grad { /* only for n_past == 0 */
   const float *d_out;

@@ -60,7 +60,7 @@ static double naive(const void *arg) {
 }
 
 static smft__segment segment_of(const problem *p) {
-  return (smft__segment){p->q, p->k, p->v, p->out, p->log_sum, p->n_past, p->n_q};
+  return (smft__segment){p->q, p->k, p->v, p->out, p->log_sum, p->n_past, p->n_q, 0};
 }
 
 static float *scratch_for(const smft_ctx *ctx, const problem *p, int64_t longest) {
@@ -121,6 +121,46 @@ START_TEST(test_forward) {
     forward(ctx, &p);
     naive(&p);
     nn_close(p.out, p.wide_out, q_size(&p), 2e-6, "out");
+    drop(&p);
+  }
+  smft_ctx_free(ctx);
+}
+END_TEST
+
+/* Keys and values as bf16 at an odd address: the naive pass has the same rounded numbers. */
+static void *rounded(float *x, double *wide, int64_t n) {
+  char *half = malloc((size_t)(2 * n + 1));
+  ck_assert_ptr_nonnull(half);
+  smft__f32s_to_bf16(x, n, half + 1);
+  for (int64_t i = 0; i < n; i++) {
+    uint16_t bits;
+    memcpy(&bits, half + 1 + 2 * i, sizeof bits);
+    wide[i] = (double)smft__bf16_to_f32(bits);
+  }
+  return half;
+}
+
+START_TEST(test_forward_bf16) {
+  if (smft__cpu_limit(_i) != _i)
+    return;
+  smft_ctx *ctx = nn_context(2);
+  smft__rng rng;
+  smft__rng_seed(&rng, 7);
+  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+    problem p;
+    memset(&p, 0, sizeof p);
+    p.n_past = shapes[s][0], p.n_q = shapes[s][1], p.heads = shapes[s][2];
+    p.kv_heads = shapes[s][3], p.dim = shapes[s][4];
+    make(&p, &rng);
+    char *k = rounded(p.k, p.wide_k, k_size(&p)), *v = rounded(p.v, p.wide_v, k_size(&p));
+    smft__segment segment = segment_of(&p);
+    segment.k = k + 1, segment.v = v + 1, segment.kv_dtype = SMFT__BF16;
+    float *scratch = scratch_for(ctx, &p, p.n_past + p.n_q);
+    smft__attention_forward(ctx, &segment, 1, (int32_t)p.heads, (int32_t)p.kv_heads, (int32_t)p.dim,
+                            scratch);
+    naive(&p);
+    nn_close(p.out, p.wide_out, q_size(&p), 2e-6, "out");
+    free(scratch), free(k), free(v);
     drop(&p);
   }
   smft_ctx_free(ctx);
@@ -249,6 +289,7 @@ Suite *make_suite(void) {
   Suite *suite = suite_create("nn_attention");
   TCase *tests = tcase_create("attention");
   tcase_add_loop_test(tests, test_forward, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
+  tcase_add_loop_test(tests, test_forward_bf16, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
   tcase_add_test(tests, test_backward);
   tcase_add_test(tests, test_backward_long);
   tcase_add_test(tests, test_segments_and_threads);

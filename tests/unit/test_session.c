@@ -599,6 +599,7 @@ START_TEST(failing_allocations) {
       ck_assert_int_eq(state.live, live);
     failures++;
   }
+  state.fail_at = 0;
   ck_ok(smft_session_feed(session, ids, 3, SMFT_LOGITS_NONE, NULL, 0));
   for (int what = 0; what < 2; what++)
     for (long long k = 1;; k++) {

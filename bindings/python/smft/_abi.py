@@ -103,7 +103,7 @@ class LoraOptions(Sized):
 
 
 class SessionOptions(Sized):
-    _fields_ = [("struct_size", c_uint32), ("context_length", c_int32)]
+    _fields_ = [("struct_size", c_uint32), ("context_length", c_int32), ("flags", c_uint32), ("reserved", c_uint32)]
 
 
 class GenerateOptions(Sized):
@@ -203,7 +203,8 @@ CONSTANTS: Dict[str, int] = {
     "PATCH_SLOTS": 1, "PATCH_FULL": 2, "PATCH_LORA": 3, "LORA_Q": 1, "LORA_K": 2, "LORA_V": 4, "LORA_O": 8, "LORA_GATE": 16,
     "LORA_UP": 32, "LORA_DOWN": 64, "LORA_ALL": 127, "LORA_RANK_STABILIZED": 1,
     "LOGITS_NONE": 0, "LOGITS_LAST": 1, "LOGITS_ALL": 2,
-    "GENERATE_CONTINUE": 1, "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "RULE_RANDOM": 5, "SELECTOR_EMPTY": 1,
+    "GENERATE_CONTINUE": 1, "SESSION_CACHE_BF16": 1,
+    "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "RULE_RANDOM": 5, "SELECTOR_EMPTY": 1,
     "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
     "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4,
     "FACT_LEARNING": 0, "FACT_DONE": 1, "FACT_GAVE_UP": 2, "PROBE_QUESTION": 1, "PROBE_TEXT": 2, "PROBE_CHOICE": 3,

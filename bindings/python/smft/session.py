@@ -29,13 +29,17 @@ class Nll(float):
 class Session(Handle):
     """Reads model + patch (None: the base model).  Results are always those of the patch as it is now.
 
-    context_length: tokens that the cache holds; 0: as many as the model takes.
+    context_length: most tokens; 0: as many as the model takes.  The KV cache grows with the tokens.
+    cache: "f32", or "bf16" for half the memory and logits that differ by the rounding.
     """
 
     _free = "smft_session_free"
 
-    def __init__(self, model: Model, patch: Optional[Patch] = None, context_length: int = 0) -> None:
-        options = _abi.SessionOptions(context_length=context_length)
+    def __init__(self, model: Model, patch: Optional[Patch] = None, context_length: int = 0, cache: str = "f32") -> None:
+        if cache not in ("f32", "bf16"):
+            raise InvalidError(f"cache must be 'f32' or 'bf16', got {cache!r}")
+        flags = _abi.CONSTANTS["SESSION_CACHE_BF16"] if cache == "bf16" else 0
+        options = _abi.SessionOptions(context_length=context_length, flags=flags)
         model_handle, patch_handle = required(model, Model, "model"), optional(patch, Patch, "patch")
         self._own(create("smft_session_create", _abi.Session, model_handle, patch_handle, ctypes.byref(options)))
         self.model = model

@@ -48,6 +48,11 @@ class Models(ModelTestCase):
         for copy in (False, True):
             self.assertEqual(flat(smft.Session(smft.Model(exact, copy=copy)).logits(ids)), wanted)
         self.assertLess(distance(flat(smft.Session(smft.Model(rounded)).logits(ids)), wanted), 0.05)
+        half = flat(smft.Session(self.model, patch, cache="bf16").logits(ids))
+        self.assertGreater(distance(half, wanted), 0)
+        self.assertLess(distance(half, wanted), 0.05)
+        with self.assertRaises(smft.InvalidError):
+            smft.Session(self.model, cache="f16")
         self.assertLess((rounded / "model.safetensors").stat().st_size, 0.6 * (exact / "model.safetensors").stat().st_size)
         with self.assertRaises(smft.InvalidError):
             self.model.export(exact, dtype="f64")
