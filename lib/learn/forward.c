@@ -34,7 +34,7 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
   if (report->lr == 0)
     report->lr =
         smft__default_lr(learner->patch, learner->optimizer->options.kind, learner->row_square,
-                         learner->selector && smft__selector_restrains(learner->selector));
+                         learner->selector && smft__selector_damps(learner->selector));
   report->tokens = step->batch.n_tokens;
   for (int64_t s = 0; s < step->batch.n_sequences; s++)
     for (int64_t i = step->batch.offsets[s] + 1; i < step->batch.offsets[s + 1]; i++)

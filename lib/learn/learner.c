@@ -240,7 +240,7 @@ static smft_status make_batch(smft_learner *learner, const smft__fact *fact,
 static smft_status protect(smft_learner *learner, const smft__fact *fact) {
   if (!learner->selector || learner->options.flags & SMFT_LEARNER_NO_PROTECT || fact->steps == 0)
     return SMFT_OK;
-  return smft__learnt_add(learner, fact);
+  return smft__protect_add(learner, fact);
 }
 
 /* One step; own gets the whole report. */

@@ -4,7 +4,7 @@
 #define SMFT__LEARNER_H
 #include "base/clock.h"
 #include "learn/facts.h"
-#include "learn/learnt.h"
+#include "learn/protect.h"
 #include "learn/optimizer.h"
 #include "learn/rates.h"
 #include "learn/selector.h"
@@ -55,7 +55,7 @@ struct smft_learner {
   const smft__fact *rows_of;   /* which fact; NULL: none */
   smft__kept prefix;           /* slots patches: of all wordings of a fact */
   const smft__fact *prefix_of; /* which fact; NULL: none */
-  smft__learnt learnt;         /* slots patches: what the facts learnt so far read */
+  smft__protect protect;       /* slots patches: what the facts learnt so far read */
   double row_square;           /* smft__mean_row_square of slots patches */
   int32_t *batch_ids;          /* the batch: (n_tokens) */
   float *batch_weights;        /* (n_tokens) */
@@ -90,7 +90,7 @@ void smft__dense_work_free(smft_learner *learner);
 smft_status smft__count_reads(smft_learner *learner, int64_t *reads, int64_t *distinct);
 /* room for those of so many tokens */
 smft_status smft__reserve_counts(smft_learner *learner, int64_t n_tokens);
-/* fact_rows.c: counts the reads of all the fact's wordings and chooses its rows, unless that was
+/* choice.c: counts the reads of all the fact's wordings and chooses its rows, unless that was
  * done; the fact's rows that the last counted batch reads become the selection (chosen from that
  * batch where they were not before: it holds every wording); forgets them. */
 smft_status smft__choose_rows(smft_learner *learner, const smft__fact *fact);

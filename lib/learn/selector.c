@@ -134,7 +134,7 @@ smft_status smft_selector_load(smft_selector *selector, const char *path) {
 
 /* ---- how far a row may move ---------------------------------------------- */
 
-int smft__selector_restrains(const smft_selector *selector) {
+int smft__selector_damps(const smft_selector *selector) {
   return selector->damping >= 0 && selector->mean_square > 0;
 }
 
@@ -147,9 +147,9 @@ static int64_t slot_at(const smft_selector *selector, int32_t pool, int64_t slot
  * gradient divided by (a ridge +) the sum of the squared weights with which background does. In
  * units of an average read's squared weight, so that the ridge does not depend on a model's top_k.
  */
-double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot,
-                                double more_square, double more) {
-  if (!smft__selector_restrains(selector))
+double smft__selector_damping(const smft_selector *selector, int32_t pool, int64_t slot,
+                              double more_square, double more) {
+  if (!smft__selector_damps(selector))
     return 1;
   double square = (double)selector->stats.square[slot_at(selector, pool, slot)] + more_square;
   double use = square / selector->mean_square / ((double)selector->stats.n_batches + more);

@@ -16,11 +16,11 @@ struct smft_selector {
   double mean_square; /* smft__stats_mean_square */
 };
 smft_selector *smft__selector_retain(smft_selector *selector);
-/* What a row's learning rate is multiplied with, in (0, 1], when `more` batches that read it with
+/* Damping: what a row's step is multiplied with, in (0, 1], when `more` batches that read it with
  * `more_square` are added to the background's; and whether that can be less than 1 at all. */
-double smft__selector_restraint(const smft_selector *selector, int32_t pool, int64_t slot,
-                                double more_square, double more);
-int smft__selector_restrains(const smft_selector *selector);
+double smft__selector_damping(const smft_selector *selector, int32_t pool, int64_t slot,
+                              double more_square, double more);
+int smft__selector_damps(const smft_selector *selector);
 
 typedef struct smft__selection { /* the rows of a step, best first */
   smft_ctx *ctx;

@@ -25,12 +25,12 @@ smft_status smft__slots_work_create(smft_learner *learner) {
     smft__rows_init(&work->gradient[p], learner->ctx, learner->model->config.memory.value_dim);
     work->gradient_of[p] = &work->gradient[p];
   }
-  return smft__learnt_create(learner);
+  return smft__protect_create(learner);
 }
 
 void smft__slots_work_free(smft_learner *learner) {
   smft__slots_work *work = &learner->slots;
-  smft__learnt_free(learner);
+  smft__protect_free(learner);
   for (int32_t p = 0;
        p < learner->model->config.n_pools && work->gradient_of && work->gradient_of[p]; p++) {
     smft__counts_free(&work->counts[p]);
@@ -72,8 +72,8 @@ static smft_status prepare_gradient(smft_learner *learner, const smft__selection
   return SMFT_OK;
 }
 
-/* damped_norm: each row times the root of its restraint, so that its square is g . P g for the
- * restraints P. */
+/* damped_norm: each row times the root of its damping, so that its square is g . P g for the
+ * dampings P. */
 static smft_status measure(smft_learner *learner, smft_report *report, double *damped_norm) {
   double sum = 0, damped = 0;
   for (int32_t p = 0; p < learner->model->config.n_pools; p++)
@@ -81,7 +81,7 @@ static smft_status measure(smft_learner *learner, smft_report *report, double *d
       const smft__rows *gradient = &learner->slots.gradient[p];
       double square = smft__sum_squares(smft__rows_at(gradient, i), gradient->dim);
       sum += square;
-      damped += square * smft__restraint(learner, p, gradient->slots[i]);
+      damped += square * smft__protect_damping(learner, p, gradient->slots[i]);
     }
   report->gradient_norm = sqrt(sum);
   *damped_norm = sqrt(damped);
@@ -138,7 +138,7 @@ static smft_status compute(smft_learner *learner, const smft_report *report, int
     float *fresh = learner->slots.fresh + i * row_floats(learner);
     smft__pool_read(&pool, selected->slot, old);
     int64_t steps = m ? old_moments(learner, selected, afresh, m) : 0;
-    double lr = report->lr * smft__restraint(learner, selected->pool, selected->slot);
+    double lr = report->lr * smft__protect_damping(learner, selected->pool, selected->slot);
     smft__update_rule rule = smft__optimizer_rule(learner->optimizer, lr, 0, steps + 1, scale);
     const float *g = smft__rows_at(gradient, smft__rows_find(gradient, selected->slot));
     if (!smft__update(&rule, old, g, m, v, dim, fresh, m ? fresh + dim : NULL,

@@ -1,4 +1,4 @@
-/* fact_rows: the rows that may change for the fact in hand.  They are chosen once a fact, by the
+/* choice: the rows that may change for the fact in hand.  They are chosen once a fact, by the
  * selector, from the reads of all its wordings; each step then trains those of them that its own
  * batch reads.  Choosing anew in every step's batch (SMFT_LEARNER_ROWS_PER_STEP) touches about
  * twice as many rows for the same learning, since every draw of wordings brings others to the top.

@@ -1,4 +1,4 @@
-/* learnt: damping against its formula, and that what a learner has taught counts as background for
+/* protect: damping against its formula, and that what a learner has taught counts as background for
  * what follows. */
 #include "learn/learner.h"
 #include "test.h"
@@ -47,7 +47,7 @@ START_TEST(damping_follows_its_formula) {
   for (int64_t slot = 0; slot < 256; slot++) {
     double use = (double)selector->stats.square[slot] / selector->mean_square / 2; /* sequences */
     double wanted = damping < 0 ? 1 : 1 / (1 + use / used);
-    ck_assert_double_eq_tol(smft__restraint(learner, 0, slot), wanted, 1e-12);
+    ck_assert_double_eq_tol(smft__protect_damping(learner, 0, slot), wanted, 1e-12);
   }
   close_all();
 }
@@ -56,10 +56,10 @@ END_TEST
 START_TEST(without_background_nothing_is_damped) {
   open_learner(0.5, 0, 0);
   tiny_push(learner, "first", " one");
-  ck_ok(smft__learnt_add(learner, learner->first));
-  ck_assert_int_eq(learner->learnt.n_wordings, 0);
+  ck_ok(smft__protect_add(learner, learner->first));
+  ck_assert_int_eq(learner->protect.n_wordings, 0);
   for (int64_t slot = 0; slot < 256; slot++)
-    ck_assert(smft__restraint(learner, 0, slot) == 1);
+    ck_assert(smft__protect_damping(learner, 0, slot) == 1);
   close_all();
 }
 END_TEST
@@ -82,12 +82,12 @@ START_TEST(learnt_facts_count_as_background) {
   ck_ok(smft_selector_count_background(oracle, &counted));
   const float *before = learner->selector->stats.square, *after = oracle->stats.square;
   for (int64_t times = 1; times <= 2; times++) {
-    ck_ok(smft__learnt_add(learner, fact));
-    ck_assert_int_eq(learner->learnt.n_wordings, 3 * times);
+    ck_ok(smft__protect_add(learner, fact));
+    ck_assert_int_eq(learner->protect.n_wordings, 3 * times);
     for (int64_t slot = 0; slot < 256; slot++) {
       double square = (double)before[slot] + 10 * (double)times * (double)after[slot];
       double use = square / learner->selector->mean_square / (double)(2 + 10 * 3 * times);
-      ck_assert_double_eq_tol(smft__restraint(learner, 0, slot), 1 / (1 + use / 0.5), 1e-6);
+      ck_assert_double_eq_tol(smft__protect_damping(learner, 0, slot), 1 / (1 + use / 0.5), 1e-6);
     }
   }
   smft_selector_free(oracle);
@@ -106,14 +106,14 @@ START_TEST(which_facts_are_protected) {
     learner->first->steps = 1;
   ck_ok(smft_step(learner, &report));
   ck_assert_int_eq(report.fact_state, SMFT_FACT_DONE);
-  ck_assert_int_eq(learner->learnt.n_wordings, wanted ? 3 : 0);
+  ck_assert_int_eq(learner->protect.n_wordings, wanted ? 3 : 0);
   close_all();
 }
 END_TEST
 
 Suite *make_suite(void) {
-  Suite *suite = suite_create("learnt");
-  TCase *cases = tcase_create("learnt");
+  Suite *suite = suite_create("protect");
+  TCase *cases = tcase_create("protect");
   suite_add_tcase(suite, cases);
   tcase_add_loop_test(cases, damping_follows_its_formula, 0, 4);
   tcase_add_test(cases, without_background_nothing_is_damped);

@@ -1,4 +1,4 @@
-/* fact rows and rates: a fact's rows are chosen once, from all its wordings; the default rate
+/* choice and rates: a fact's rows are chosen once, from all its wordings; the default rate
  * follows the scale of the values. */
 #include "test.h"
 #include "tiny.h"
@@ -162,8 +162,8 @@ START_TEST(rates) {
 END_TEST
 
 Suite *make_suite(void) {
-  Suite *suite = suite_create("fact rows");
-  TCase *cases = tcase_create("fact rows");
+  Suite *suite = suite_create("choice");
+  TCase *cases = tcase_create("choice");
   patch = NULL;
   test_directory_make();
   tcase_add_test(cases, steps_stay_within_the_choice);
