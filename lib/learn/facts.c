@@ -1,5 +1,5 @@
 /* facts: turns what a host says about a fact into token sequences and loss weights.  Owns the cut
- * into prompt, answer and end, and every complaint about a fact; does not own the queue (learner.c)
+ * into prompt, answer and end, and every complaint about a fact; does not own the queue (queue.c)
  * nor the tokenizer. */
 #include "learn/facts.h"
 #include "base/alloc.h"

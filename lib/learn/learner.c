@@ -1,10 +1,9 @@
-/* learner: teaches queued facts, one after another.  Owns the learner's life, the draw of wordings
- * and the decision that a fact is done; the queue is queue.c's, what a step does to the weights
- * step_slots.c's and step_dense.c's. */
+/* learner: teaches queued facts, one after another.  Owns the learner's life, the order in which
+ * its parts come to a fact, and the decision that it is done; the parts own what they hold, and
+ * what a step does to the weights is step_slots.c's and step_dense.c's. */
 #include "learn/learner.h"
 #include "base/alloc.h"
-#include "base/hash.h"
-#include "base/rng.h"
+#include "base/clock.h"
 #include <math.h>
 
 /* Defaults (docs/method.md): many small steps, a few wordings each; 0.1 nats a token leaves the
@@ -69,6 +68,8 @@ static smft_status take_parts(smft_learner *learner, smft_selector *selector,
   else if (slots)
     SMFT__TRY(smft_selector_create(&learner->selector, learner->model, NULL));
   SMFT__TRY(smft__tape_create(&learner->tape, learner->model));
+  if (slots)
+    SMFT__TRY(smft__protect_create(&learner->protect, learner->model));
   return slots ? smft__slots_work_create(learner) : smft__dense_work_create(learner);
 }
 
@@ -77,8 +78,8 @@ static void warn_without_counts(const smft_learner *learner) {
   if (selector && selector->stats.n_batches == 0 && selector->rule == SMFT_RULE_TFIDF)
     smft__log(learner->ctx, 2,
               "smft_learner_create: no background text was counted, so every slot's tf-idf score "
-              "is 0 and no step will "
-              "change anything: call smft_selector_count_background first, or choose another rule");
+              "is 0 and no step will change anything: call smft_selector_count_background first, "
+              "or choose another rule");
 }
 
 smft_status smft_learner_create(smft_learner **out, const smft_model *model, smft_patch *patch,
@@ -97,9 +98,8 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
   learner->model = smft__model_retain(model);
   learner->patch = smft__patch_retain(patch);
   learner->options = own;
-  learner->selection.ctx = learner->fact_rows.ctx = learner->ctx;
-  smft__kept_init(&learner->prefix, model);
-  learner->row_square = patch->kind == SMFT_PATCH_SLOTS ? smft__mean_row_square(model) : 0;
+  learner->queue.ctx = learner->batch.ctx = learner->choice.rows.ctx = learner->ctx;
+  smft__prefix_init(&learner->kept.prefix, model);
   smft_status status = take_parts(learner, selector, optimizer);
   if (status != SMFT_OK) {
     smft_learner_free(learner);
@@ -110,24 +110,15 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
   return SMFT_OK;
 }
 
-static void free_batch(smft_learner *learner) {
-  smft__free(learner->ctx, learner->batch_ids);
-  smft__free(learner->ctx, learner->batch_weights);
-  smft__free(learner->ctx, learner->batch_offsets);
-  smft__free(learner->ctx, learner->batch_begins);
-  smft__free(learner->ctx, learner->order);
-}
-
 void smft_learner_free(smft_learner *learner) {
   if (!learner)
     return;
   smft_ctx *ctx = learner->ctx;
-  smft__free_queue(learner, learner->first);
-  smft__fact_free(learner->finished, ctx);
-  free_batch(learner);
-  smft__kept_free(&learner->prefix);
-  smft__free(ctx, learner->selection.list);
-  smft__free(ctx, learner->fact_rows.list);
+  smft__queue_free(&learner->queue);
+  smft__batch_free(&learner->batch);
+  smft__free(ctx, learner->choice.rows.list);
+  smft__prefix_free(&learner->kept.prefix);
+  smft__protect_free(&learner->protect);
   smft__slots_work_free(learner);
   smft__dense_work_free(learner);
   smft__tape_free(learner->tape);
@@ -143,14 +134,14 @@ smft_status smft_learner_selected(const smft_learner *learner, smft_selected *se
                                   int64_t capacity, int64_t *n) {
   SMFT__REQUIRE(learner && n && (selected || capacity == 0),
                 "smft_learner_selected: a NULL argument");
-  *n = learner->selection.n;
+  *n = learner->slots.selection.n;
   if (capacity == 0)
     return SMFT_OK;
   if (capacity < *n)
     return smft__fail(SMFT_E_BUFFER, "smft_learner_selected: %lld rows, the buffer holds %lld",
                       (long long)*n, (long long)capacity);
   if (*n > 0)
-    memcpy(selected, learner->selection.list, (size_t)*n * sizeof *selected);
+    memcpy(selected, learner->slots.selection.list, (size_t)*n * sizeof *selected);
   return SMFT_OK;
 }
 
@@ -159,106 +150,107 @@ void smft_learner_cancel(smft_learner *learner) {
     atomic_store(&learner->cancelled, 1);
 }
 
-/* ---- a step for the fact in hand ----------------------------------------- */
+/* ---- the queue ----------------------------------------------------------- */
 
-/* Which wordings: the first `n` of a shuffle that depends on the seed, the fact and its step only,
- * so that a step which failed draws the same again. */
-static smft_status draw(smft_learner *learner, const smft__fact *fact, int64_t n) {
-  smft__rng rng;
-  SMFT__TRY(smft__grow(learner->ctx, &learner->order, &learner->order_capacity, fact->n_wordings,
-                       sizeof *learner->order));
-  for (int64_t i = 0; i < fact->n_wordings; i++)
-    learner->order[i] = i;
-  uint64_t name = smft__hash_bytes(fact->id, strlen(fact->id));
-  smft__rng_seed(&rng, smft__mix64(learner->options.seed + name) + (uint64_t)fact->steps);
-  for (int64_t i = 0; i < n && n < fact->n_wordings; i++) {
-    int64_t j = i + smft__rng_below(&rng, fact->n_wordings - i), drawn = learner->order[j];
-    learner->order[j] = learner->order[i];
-    learner->order[i] = drawn;
-  }
+static int loss_all(const smft_learner *learner) {
+  return (learner->options.flags & SMFT_LEARNER_LOSS_ALL) != 0;
+}
+
+smft_status smft_learner_push(smft_learner *learner, const char *id, const smft_wording *wordings,
+                              int64_t n_wordings) {
+  smft__fact *fact = NULL;
+  SMFT__REQUIRE(learner, "smft_learner_push: learner is NULL");
+  SMFT__TRY(
+      smft__fact_from_text(&fact, learner->model, id, wordings, n_wordings, loss_all(learner)));
+  smft__queue_add(&learner->queue, fact);
   return SMFT_OK;
 }
 
-/* How many of the fact's wordings a step draws. */
-static int64_t n_drawn(const smft_learner *learner, const smft__fact *fact) {
-  int64_t n = learner->options.wordings_per_step;
-  return n < 0 || n > fact->n_wordings ? fact->n_wordings : n;
+smft_status smft_learner_push_ids(smft_learner *learner, const char *id,
+                                  const smft_ids_wording *wordings, int64_t n_wordings) {
+  smft__fact *fact = NULL;
+  SMFT__REQUIRE(learner, "smft_learner_push_ids: learner is NULL");
+  SMFT__TRY(
+      smft__fact_from_ids(&fact, learner->model, id, wordings, n_wordings, loss_all(learner)));
+  smft__queue_add(&learner->queue, fact);
+  return SMFT_OK;
 }
 
-/* No batch of n of the fact's wordings has more tokens, or more of them supervised. */
-static void largest_batch(const smft__fact *fact, int64_t n, int64_t *tokens, int64_t *supervised) {
-  int64_t longest = 0, most = 0, all = 0;
-  for (int64_t w = 0; w < fact->n_wordings; w++) {
-    int64_t length = fact->offsets[w + 1] - fact->offsets[w], learnt = 0;
-    for (int64_t i = fact->offsets[w]; i < fact->offsets[w + 1]; i++)
-      learnt += fact->weights[i] != 0;
-    longest = length > longest ? length : longest;
-    most = learnt > most ? learnt : most;
-    all += learnt;
-  }
-  *tokens = n * longest < fact->n_tokens ? n * longest : fact->n_tokens;
-  *supervised = n * most < all ? n * most : all;
+smft_status smft_learner_push_file(smft_learner *learner, const char *path, int64_t *n) {
+  int64_t added = 0;
+  n = n ? n : &added;
+  *n = 0;
+  SMFT__REQUIRE(learner && path, "smft_learner_push_file: a NULL argument");
+  return smft__queue_add_file(&learner->queue, learner->model, path, loss_all(learner), n);
+}
+
+int64_t smft_learner_pending(const smft_learner *learner) { return learner ? learner->queue.n : 0; }
+
+smft_status smft_learner_skip(smft_learner *learner) {
+  SMFT__REQUIRE(learner, "smft_learner_skip: learner is NULL");
+  if (!learner->queue.first)
+    return smft__fail(SMFT_E_STATE, "smft_learner_skip: the queue is empty");
+  smft__queue_finish(&learner->queue);
+  return SMFT_OK;
+}
+
+/* ---- a step for the fact in hand ----------------------------------------- */
+
+/* The fact's rows, unless they are chosen already. */
+static smft_status choose(smft_learner *learner, const smft__fact *fact) {
+  if (learner->choice.serial == fact->serial)
+    return SMFT_OK;
+  SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact,
+                                       &learner->cancelled));
+  SMFT__TRY(smft__count_reads(learner->slots.counts, learner->model, learner->tape));
+  return smft__choose(&learner->choice, learner->selector, learner->slots.counts, fact->serial);
 }
 
 /* At the fact's first step for every one, so that no other allocates, whatever it draws. */
 static smft_status reserve_passes(smft_learner *learner, const smft__fact *fact, int64_t n) {
   int64_t tokens, supervised;
-  largest_batch(fact, n, &tokens, &supervised);
-  if (!learner->selector)
-    return smft__tape_reserve(learner->tape, learner->patch, tokens, n, supervised, SMFT__KEEP_ALL);
-  SMFT__TRY(smft__reserve_counts(learner, tokens));
+  smft__batch_largest(fact, n, &tokens, &supervised);
+  if (learner->selector)
+    SMFT__TRY(smft__reserve_counts(learner->slots.counts, learner->model, tokens));
   return smft__tape_reserve(learner->tape, learner->patch, tokens, n, supervised,
-                            SMFT__KEEP_VALUES);
+                            learner->selector ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL);
 }
 
-static smft_status make_batch(smft_learner *learner, const smft__fact *fact,
-                              smft__sequences *batch) {
-  int64_t n = n_drawn(learner, fact);
-  SMFT__TRY(draw(learner, fact, n));
+/* The step's batch and, on slots patches, what all steps on the fact share. */
+static smft_status prepare(smft_learner *learner, const smft__fact *fact, smft__step *step) {
+  int64_t n = smft__batch_n_drawn(fact, learner->options.wordings_per_step);
+  if (learner->selector) {
+    SMFT__TRY(smft__keep_layers(&learner->kept, learner->tape, fact, &learner->cancelled));
+    step->serial = learner->options.flags & SMFT_LEARNER_ROWS_PER_STEP ? 0 : fact->serial;
+  }
+  if (step->serial && n < fact->n_wordings) /* else the step's own batch tells */
+    SMFT__TRY(choose(learner, fact));
   if (fact->steps == 0)
     SMFT__TRY(reserve_passes(learner, fact, n));
-  SMFT__TRY(smft__reserve_batch(learner, fact->n_tokens, n));
-  int64_t at = learner->batch_offsets[0] = 0;
-  for (int64_t s = 0; s < n; s++) {
-    int64_t begin = fact->offsets[learner->order[s]];
-    int64_t length = fact->offsets[learner->order[s] + 1] - begin;
-    memcpy(learner->batch_ids + at, fact->ids.data + begin,
-           (size_t)length * sizeof *learner->batch_ids);
-    memcpy(learner->batch_weights + at, fact->weights + begin,
-           (size_t)length * sizeof *learner->batch_weights);
-    learner->batch_offsets[s + 1] = at += length;
-    learner->batch_begins[s] = begin;
-  }
-  smft__sequences made = {learner->batch_ids, learner->batch_offsets, n, at,
-                          learner->batch_weights};
-  *batch = made;
+  SMFT__TRY(smft__batch_draw(&learner->batch, fact, n, learner->options.seed, &step->batch));
+  step->begins = learner->selector ? learner->batch.begins : NULL;
   return SMFT_OK;
 }
 
-/* A fact whose loss is low is protected from those that follow.  It changes nothing in the model,
- * so failing here leaves the fact in hand. */
+/* A fact whose loss is low is protected from those that follow, unless nothing is damped.  It
+ * changes nothing in the model, so failing here leaves the fact in hand. */
 static smft_status protect(smft_learner *learner, const smft__fact *fact) {
-  if (!learner->selector || learner->options.flags & SMFT_LEARNER_NO_PROTECT || fact->steps == 0)
+  if (!learner->selector || learner->options.flags & SMFT_LEARNER_NO_PROTECT || fact->steps == 0 ||
+      !smft__selector_damps(learner->selector))
     return SMFT_OK;
-  return smft__protect_add(learner, fact);
+  SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact,
+                                       &learner->cancelled));
+  return smft__protect_add(&learner->protect, learner->tape, fact);
 }
 
 /* One step; own gets the whole report. */
 static smft_status step_fact(smft_learner *learner, smft_report *own) {
   double begin = smft__now();
-  smft__fact *fact = learner->first;
+  smft__fact *fact = learner->queue.first;
   if (!fact)
     return smft__fail(SMFT_E_STATE, "smft_step: the queue is empty");
-  int of_fact = learner->selector && !(learner->options.flags & SMFT_LEARNER_ROWS_PER_STEP);
-  smft__step step = {
-      {0}, NULL, of_fact ? fact : NULL, fact->steps == 0, learner->options.loss_below, 0, 0, own};
-  smft_status status = learner->selector ? smft__keep_prefix(learner, fact) : SMFT_OK;
-  if (status == SMFT_OK && of_fact &&
-      n_drawn(learner, fact) < fact->n_wordings) /* else the step's own batch tells */
-    status = smft__choose_rows(learner, fact);
-  if (status == SMFT_OK)
-    status = make_batch(learner, fact, &step.batch);
-  step.begins = learner->selector ? learner->batch_begins : NULL;
+  smft__step step = {{0}, NULL, 0, fact->steps == 0, learner->options.loss_below, 0, 0, own};
+  smft_status status = prepare(learner, fact, &step);
   if (status == SMFT_OK)
     status = smft__take_step(learner, &step);
   if (status == SMFT_OK && step.is_done)
@@ -273,8 +265,8 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
   else if (!step.changed || fact->steps >= learner->options.max_steps)
     own->fact_state = SMFT_FACT_GAVE_UP;
   if (own->fact_state != SMFT_FACT_LEARNING)
-    smft__dequeue(learner); /* its id lives on in `finished` */
-  own->pending = learner->n_facts;
+    smft__queue_finish(&learner->queue); /* its id lives on in `finished` */
+  own->pending = learner->queue.n;
   own->seconds = smft__now() - begin;
   return SMFT_OK;
 }
@@ -299,12 +291,12 @@ static int64_t rows_changed(const smft_patch *patch) {
 
 static smft_status run(smft_learner *learner, smft_progress_fn progress, void *user,
                        smft_run_report *own) {
-  int64_t total = learner->n_facts;
-  while (learner->first) {
+  int64_t total = learner->queue.n;
+  while (learner->queue.first) {
     smft_report step = SMFT_REPORT_INIT;
     if (atomic_load(&learner->cancelled))
       return smft__fail(SMFT_E_CANCELLED, "smft_learner_run: cancelled before fact \"%s\"",
-                        learner->first->id);
+                        learner->queue.first->id);
     SMFT__TRY(step_fact(learner, &step));
     own->steps += step.rows_selected > 0;
     own->facts_done += step.fact_state == SMFT_FACT_DONE;

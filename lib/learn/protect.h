@@ -3,22 +3,22 @@
 #ifndef SMFT__PROTECT_H
 #define SMFT__PROTECT_H
 #include "learn/facts.h"
-#include "memory/rows.h"
-
-struct smft_learner;
+#include "learn/selector.h"
+#include "model/network.h"
 
 typedef struct smft__protect {
-  /* (n_pools), dim 1: sum of the squared weights with which the learnt facts' wordings read a slot
-   */
+  const smft_model *model;
+  /* (n_pools), dim 1: sum of the squared weights with which learnt facts' wordings read a slot */
   smft__rows *square;
   int64_t n_wordings;
 } smft__protect;
-smft_status smft__protect_create(struct smft_learner *learner);
-void smft__protect_free(struct smft_learner *learner);
-/* Adds the reads of a fact's wordings, as model + patch read them now.  Nothing is added on
- * failure. */
-smft_status smft__protect_add(struct smft_learner *learner, const smft__fact *fact);
-/* What a row's step is multiplied with: the selector's damping, with what was learnt
- * counted as background. */
-double smft__protect_damping(const struct smft_learner *learner, int32_t pool, int64_t slot);
+smft_status smft__protect_create(smft__protect *protect, const smft_model *model);
+void smft__protect_free(smft__protect *protect); /* a zeroed struct is fine */
+/* The reads that a pass over all the fact's wordings left on the tape; on failure none of them. */
+smft_status smft__protect_add(smft__protect *protect, const smft__tape *tape,
+                              const smft__fact *fact);
+/* What a row's step is multiplied with: the selector's damping, with what was learnt counted as
+ * background. */
+double smft__protect_damping(const smft__protect *protect, const smft_selector *selector,
+                             int32_t pool, int64_t slot);
 #endif

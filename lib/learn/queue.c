@@ -1,104 +1,61 @@
-/* queue: the facts that wait for a learner.  Owns their order and how they get in (text, token ids,
- * JSONL) and out; what a fact is, is facts.c's, what is done with the first one learner.c's. */
-#include "learn/learner.h"
+/* queue: see queue.h.  Owns the facts, their order and their serial numbers; what a fact is, is
+ * facts.c's, what is done with the first one learner.c's. */
+#include "learn/queue.h"
 
-void smft__free_queue(smft_learner *learner, smft__fact *fact) {
-  while (fact) {
-    smft__fact *next = fact->next;
-    smft__fact_free(fact, learner->ctx);
-    fact = next;
+void smft__queue_free(smft__queue *queue) {
+  smft__fact_free(queue->finished, queue->ctx);
+  while (queue->first) {
+    smft__fact *next = queue->first->next;
+    smft__fact_free(queue->first, queue->ctx);
+    queue->first = next;
   }
 }
 
-static void enqueue(smft_learner *learner, smft__fact *first, smft__fact *last, int64_t n) {
-  if (learner->last)
-    learner->last->next = first;
+void smft__queue_add(smft__queue *queue, smft__fact *fact) {
+  if (queue->last)
+    queue->last->next = fact;
   else
-    learner->first = first;
-  learner->last = last;
-  learner->n_facts += n;
+    queue->first = fact;
+  for (; fact; fact = fact->next, queue->n++) {
+    fact->serial = ++queue->serial;
+    queue->last = fact;
+  }
 }
 
-void smft__dequeue(smft_learner *learner) { /* the one in hand becomes `finished` */
-  smft__fact *fact = learner->first;
-  smft__forget_rows(learner);
-  smft__forget_prefix(learner); /* another fact may come to stand at this one's address */
-  learner->first = fact->next;
-  if (!learner->first)
-    learner->last = NULL;
-  learner->n_facts--;
-  smft__fact_free(learner->finished, learner->ctx);
-  fact->next = NULL;
-  learner->finished = fact;
-}
-
-static int loss_all(const smft_learner *learner) {
-  return (learner->options.flags & SMFT_LEARNER_LOSS_ALL) != 0;
-}
-
-smft_status smft_learner_push(smft_learner *learner, const char *id, const smft_wording *wordings,
-                              int64_t n_wordings) {
-  smft__fact *fact = NULL;
-  SMFT__REQUIRE(learner, "smft_learner_push: learner is NULL");
-  SMFT__TRY(
-      smft__fact_from_text(&fact, learner->model, id, wordings, n_wordings, loss_all(learner)));
-  enqueue(learner, fact, fact, 1);
-  return SMFT_OK;
-}
-
-smft_status smft_learner_push_ids(smft_learner *learner, const char *id,
-                                  const smft_ids_wording *wordings, int64_t n_wordings) {
-  smft__fact *fact = NULL;
-  SMFT__REQUIRE(learner, "smft_learner_push_ids: learner is NULL");
-  SMFT__TRY(
-      smft__fact_from_ids(&fact, learner->model, id, wordings, n_wordings, loss_all(learner)));
-  enqueue(learner, fact, fact, 1);
-  return SMFT_OK;
-}
-
-typedef struct file_facts { /* facts read so far */
-  smft_learner *learner;
-  smft__fact *first, *last;
-  int64_t n;
-} file_facts;
+typedef struct reading { /* a file */
+  smft__queue facts;     /* read so far */
+  const smft_model *model;
+  int loss_all;
+} reading;
 
 static smft_status take_line(void *user, const json_t *object, int64_t line) {
-  file_facts *facts = user;
+  reading *file = user;
   smft__fact *fact = NULL;
   (void)line;
-  SMFT__TRY(smft__fact_from_json(&fact, facts->learner->model, object, loss_all(facts->learner)));
-  if (facts->last)
-    facts->last->next = fact;
-  else
-    facts->first = fact;
-  facts->last = fact;
-  facts->n++;
+  SMFT__TRY(smft__fact_from_json(&fact, file->model, object, file->loss_all));
+  smft__queue_add(&file->facts, fact);
   return SMFT_OK;
 }
 
-smft_status smft_learner_push_file(smft_learner *learner, const char *path, int64_t *n) {
-  if (n)
-    *n = 0;
-  SMFT__REQUIRE(learner && path, "smft_learner_push_file: a NULL argument");
-  file_facts facts = {learner, NULL, NULL, 0};
-  smft_status status = smft__jsonl_read(learner->ctx, path, take_line, &facts);
+smft_status smft__queue_add_file(smft__queue *queue, const smft_model *model, const char *path,
+                                 int loss_all, int64_t *n) {
+  reading file = {{.ctx = queue->ctx}, model, loss_all};
+  smft_status status = smft__jsonl_read(queue->ctx, path, take_line, &file);
   if (status != SMFT_OK) {
-    smft__free_queue(learner, facts.first);
+    smft__queue_free(&file.facts);
     return status;
   }
-  if (facts.n > 0)
-    enqueue(learner, facts.first, facts.last, facts.n);
-  if (n)
-    *n = facts.n;
+  smft__queue_add(queue, file.facts.first);
+  *n = file.facts.n;
   return SMFT_OK;
 }
 
-int64_t smft_learner_pending(const smft_learner *learner) { return learner ? learner->n_facts : 0; }
-
-smft_status smft_learner_skip(smft_learner *learner) {
-  SMFT__REQUIRE(learner, "smft_learner_skip: learner is NULL");
-  if (!learner->first)
-    return smft__fail(SMFT_E_STATE, "smft_learner_skip: the queue is empty");
-  smft__dequeue(learner);
-  return SMFT_OK;
+void smft__queue_finish(smft__queue *queue) {
+  smft__fact *fact = queue->first;
+  queue->first = fact->next;
+  queue->last = queue->first ? queue->last : NULL;
+  queue->n--;
+  smft__fact_free(queue->finished, queue->ctx);
+  fact->next = NULL;
+  queue->finished = fact;
 }

@@ -144,9 +144,8 @@ static int64_t slot_at(const smft_selector *selector, int32_t pool, int64_t slot
 
 /* To change what a fact's tokens get out of the pool while changing what background gets as little
  * as possible in the squared sense, a row should move the less the more background reads it: the
- * gradient divided by (a ridge +) the sum of the squared weights with which background does. In
- * units of an average read's squared weight, so that the ridge does not depend on a model's top_k.
- */
+ * gradient divided by (a ridge +) the sum of the squared weights with which background does.  In
+ * units of an average read's squared weight: then the ridge does not depend on a model's top_k. */
 double smft__selector_damping(const smft_selector *selector, int32_t pool, int64_t slot,
                               double more_square, double more) {
   if (!smft__selector_damps(selector))

@@ -3,6 +3,7 @@
  * change, so that the commit cannot fail. */
 #include "base/alloc.h"
 #include "learn/learner.h"
+#include "learn/rates.h"
 #include <math.h>
 
 /* Floats of a row with its moments. */
@@ -14,6 +15,8 @@ static int64_t row_floats(const smft_learner *learner) {
 smft_status smft__slots_work_create(smft_learner *learner) {
   smft__slots_work *work = &learner->slots;
   int32_t n_pools = learner->model->config.n_pools;
+  work->selection.ctx = learner->ctx;
+  work->row_square = smft__mean_row_square(learner->model);
   work->counts = smft__calloc_array(learner->ctx, n_pools, sizeof *work->counts);
   work->gradient = smft__calloc_array(learner->ctx, n_pools, sizeof *work->gradient);
   work->gradient_of = smft__calloc_array(learner->ctx, n_pools, sizeof *work->gradient_of);
@@ -25,18 +28,18 @@ smft_status smft__slots_work_create(smft_learner *learner) {
     smft__rows_init(&work->gradient[p], learner->ctx, learner->model->config.memory.value_dim);
     work->gradient_of[p] = &work->gradient[p];
   }
-  return smft__protect_create(learner);
+  return SMFT_OK;
 }
 
 void smft__slots_work_free(smft_learner *learner) {
   smft__slots_work *work = &learner->slots;
-  smft__protect_free(learner);
   for (int32_t p = 0;
        p < learner->model->config.n_pools && work->gradient_of && work->gradient_of[p]; p++) {
     smft__counts_free(&work->counts[p]);
     smft__rows_free(&work->gradient[p]);
   }
   smft__free(learner->ctx, work->counts);
+  smft__free(learner->ctx, work->selection.list);
   smft__free(learner->ctx, work->gradient);
   smft__free(learner->ctx, work->gradient_of);
   smft__free(learner->ctx, work->fresh);
@@ -46,7 +49,7 @@ void smft__slots_work_free(smft_learner *learner) {
 /* All that steps on this fact can select: its first one makes room for that, and none after it
  * needs more. */
 static const smft__selection *widest(const smft_learner *learner, const smft__step *step) {
-  return step->fact ? &learner->fact_rows : &learner->selection;
+  return step->serial ? &learner->choice.rows : &learner->slots.selection;
 }
 
 /* How many of a pool's rows in `most` are not in `rows` (NULL: none is) yet. */
@@ -59,7 +62,7 @@ static int64_t count_absent(const smft__rows *rows, const smft__selection *most,
 
 /* Empty gradient rows for what was selected. */
 static smft_status prepare_gradient(smft_learner *learner, const smft__selection *most) {
-  const smft__selection *selection = &learner->selection;
+  const smft__selection *selection = &learner->slots.selection;
   smft__slots_work *work = &learner->slots;
   for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
     smft__rows_clear(&work->gradient[p]);
@@ -81,7 +84,8 @@ static smft_status measure(smft_learner *learner, smft_report *report, double *d
       const smft__rows *gradient = &learner->slots.gradient[p];
       double square = smft__sum_squares(smft__rows_at(gradient, i), gradient->dim);
       sum += square;
-      damped += square * smft__protect_damping(learner, p, gradient->slots[i]);
+      damped += square *
+                smft__protect_damping(&learner->protect, learner->selector, p, gradient->slots[i]);
     }
   report->gradient_norm = sqrt(sum);
   *damped_norm = sqrt(damped);
@@ -126,7 +130,7 @@ static int64_t old_moments(const smft_learner *learner, const smft_selected *sel
 /* New values and moments of every selected row into `fresh`. */
 static smft_status compute(smft_learner *learner, const smft_report *report, int afresh,
                            double scale) {
-  const smft__selection *selection = &learner->selection;
+  const smft__selection *selection = &learner->slots.selection;
   int32_t moments = smft__optimizer_moments(learner->optimizer);
   int64_t dim = learner->model->config.memory.value_dim;
   float *old = learner->slots.old, *m = moments > 0 ? old + dim : NULL;
@@ -138,7 +142,8 @@ static smft_status compute(smft_learner *learner, const smft_report *report, int
     float *fresh = learner->slots.fresh + i * row_floats(learner);
     smft__pool_read(&pool, selected->slot, old);
     int64_t steps = m ? old_moments(learner, selected, afresh, m) : 0;
-    double lr = report->lr * smft__protect_damping(learner, selected->pool, selected->slot);
+    double lr = report->lr * smft__protect_damping(&learner->protect, learner->selector,
+                                                   selected->pool, selected->slot);
     smft__update_rule rule = smft__optimizer_rule(learner->optimizer, lr, 0, steps + 1, scale);
     const float *g = smft__rows_at(gradient, smft__rows_find(gradient, selected->slot));
     if (!smft__update(&rule, old, g, m, v, dim, fresh, m ? fresh + dim : NULL,
@@ -157,7 +162,7 @@ static float *row_for_writing(smft__rows *rows, int64_t slot, int64_t *position)
 }
 
 static void commit(smft_learner *learner, int afresh) {
-  const smft__selection *selection = &learner->selection;
+  const smft__selection *selection = &learner->slots.selection;
   int64_t dim = learner->model->config.memory.value_dim, n = row_floats(learner);
   int64_t at;
   if (afresh)
@@ -194,25 +199,38 @@ static smft_status update(smft_learner *learner, smft__step *step) {
   SMFT__TRY(compute(learner, step->report, afresh,
                     smft__clip_scale(step->report->gradient_norm, o->clip_norm)));
   commit(learner, afresh);
-  step->report->rows_selected = learner->selection.n;
+  step->report->rows_selected = learner->slots.selection.n;
   step->changed = 1;
   return SMFT_OK;
 }
 
+/* The rows of this step, from its reads: of those chosen for the fact, or of all. */
+static smft_status select_rows(smft_learner *learner, int64_t serial) {
+  smft__slots_work *work = &learner->slots;
+  if (!serial)
+    return smft__select(learner->selector, work->counts, &work->selection);
+  if (learner->choice.serial != serial) /* the batch holds every wording */
+    SMFT__TRY(smft__choose(&learner->choice, learner->selector, work->counts, serial));
+  return smft__choice_read(&learner->choice, work->counts, &work->selection);
+}
+
 smft_status smft__step_slots(smft_learner *learner, smft__step *step) {
-  learner->selection.n = 0;
+  smft__slots_work *work = &learner->slots;
+  work->selection.n = 0;
   if (smft__optimizer_moments(learner->optimizer) > 0)
     SMFT__TRY(smft__optimizer_bind_rows(learner->optimizer, learner->model));
   SMFT__TRY(smft__step_forward(learner, step));
-  SMFT__TRY(smft__count_reads(learner, &step->report->reads, &step->report->slots_read));
+  SMFT__TRY(smft__count_reads(work->counts, learner->model, learner->tape));
+  for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
+    step->report->reads += work->counts[p].total;
+    step->report->slots_read += work->counts[p].n;
+  }
   if (step->is_done)
     return SMFT_OK;
-  smft_status status =
-      step->fact ? smft__select_fact_rows(learner, step->fact)
-                 : smft__select(learner->selector, learner->slots.counts, &learner->selection);
-  if (status == SMFT_OK && learner->selection.n > 0)
+  smft_status status = select_rows(learner, step->serial);
+  if (status == SMFT_OK && work->selection.n > 0)
     status = update(learner, step);
   if (status != SMFT_OK)
-    learner->selection.n = 0;
+    work->selection.n = 0;
   return status;
 }

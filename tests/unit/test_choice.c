@@ -3,6 +3,7 @@
 #include "test.h"
 #include "tiny.h"
 #include "learn/learner.h"
+#include "learn/rates.h"
 
 #define T 24
 #define MOST 512

@@ -106,8 +106,8 @@ START_TEST(a_kept_prefix_changes_no_bit) {
     push_fact(forgets.learner, number);
     for (int step = 0; step < STEPS; step++) {
       smft_report a = SMFT_REPORT_INIT, b = SMFT_REPORT_INIT;
-      ck_assert_ptr_eq(keeps.learner->prefix_of, step ? keeps.learner->first : NULL);
-      smft__forget_prefix(forgets.learner);
+      ck_assert_int_eq(keeps.learner->kept.serial, step ? number + 1 : number);
+      forgets.learner->kept.serial = 0;
       ck_ok(smft_step(keeps.learner, &a));
       ck_ok(smft_step(forgets.learner, &b));
       ck_assert(memcmp(&a.loss, &b.loss, sizeof a.loss) == 0 && a.rows_selected > 0);
@@ -140,8 +140,8 @@ START_TEST(steps_agree_with_plain_passes) {
       double loss = 0;
       ck_ok(smft_patch_copy(&before, p.patch));
       ck_ok(smft_step(p.learner, &report));
-      smft__sequences drawn = {p.learner->batch_ids, p.learner->batch_offsets, all ? WORDINGS : 2,
-                               report.tokens, p.learner->batch_weights};
+      smft__sequences drawn = {p.learner->batch.ids, p.learner->batch.offsets, all ? WORDINGS : 2,
+                               report.tokens, p.learner->batch.weights};
       ck_ok(smft__network_forward(tape, before, &drawn, SMFT__KEEP_NOTHING, &loss, NULL));
       ck_assert_double_eq_tol(report.loss, loss, 2e-6);
       ck_assert(!all || memcmp(&report.loss, &loss, sizeof loss) == 0);
@@ -167,7 +167,7 @@ typedef struct passes { /* the sequences of a fact on a tape of their own, and t
 static void open_passes(passes *p) {
   p->owner = open_pupil(SMFT_PATCH_SLOTS, SMFT_OPTIMIZER_SGD, 1, 0);
   push_fact(p->owner.learner, 5);
-  const smft__fact *fact = p->owner.learner->first;
+  const smft__fact *fact = p->owner.learner->queue.first;
   p->all = (smft__sequences){fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
                              fact->weights};
   p->kept = (smft__kept_batch){&p->prefix, fact->offsets};
@@ -352,7 +352,7 @@ START_TEST(sequences_in_another_order) {
   open_model(_i);
   open_passes(&p);
   disturb(p.owner.patch);
-  const smft__fact *fact = p.owner.learner->first;
+  const smft__fact *fact = p.owner.learner->queue.first;
   const int64_t order[] = {4, 0, 2, 4};
   int32_t ids[4 * 32];
   float weights[4 * 32];
@@ -389,8 +389,8 @@ START_TEST(other_patches_keep_none) {
   pupil other = open_pupil(kind, SMFT_OPTIMIZER_ADAMW, 2, 0);
   push_fact(other.learner, 1);
   ck_ok(smft_step(other.learner, NULL));
-  ck_assert_ptr_null(other.learner->prefix_of);
-  ck_assert_ptr_null(other.learner->prefix.block);
+  ck_assert_int_eq(other.learner->kept.serial, 0);
+  ck_assert_ptr_null(other.learner->kept.prefix.block);
   ck_status(smft__network_forward_kept(p.tape, other.patch, &p.all, &p.kept, SMFT__KEEP_VALUES,
                                        NULL, NULL),
             SMFT_E_INVALID);

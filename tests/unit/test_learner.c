@@ -168,9 +168,10 @@ START_TEST(facts_from_a_file) {
                   &n));
   ck_assert_int_eq(n, 2);
   ck_assert_int_eq(smft_learner_pending(learner), 2);
-  ck_assert_int_eq(learner->first->n_wordings, 2);
-  ck_assert_str_eq(learner->first->next->id, "b");
-  ck_assert_int_eq(learner->last->n_tokens, 3);
+  ck_assert_int_eq(learner->queue.first->n_wordings, 2);
+  ck_assert_str_eq(learner->queue.first->next->id, "b");
+  ck_assert(learner->queue.first->serial == 1 && learner->queue.last->serial == 2);
+  ck_assert_int_eq(learner->queue.last->n_tokens, 3);
   ck_ok(push_text("", &n));
   ck_assert_int_eq(n, 0);
   close_all();
@@ -305,7 +306,7 @@ static void drawn(uint64_t seed, int32_t per_step, int steps, int32_t *times, in
     ck_ok(smft_step(learner, &report));
     ck_assert_int_eq(report.tokens_supervised, per_step);
     for (int i = 0; i < per_step; i++) {
-      order[s][i] = learner->batch_offsets[i + 1] - learner->batch_offsets[i] - 3;
+      order[s][i] = learner->batch.offsets[i + 1] - learner->batch.offsets[i] - 3;
       ck_assert_int_eq(seen[order[s][i]]++, 0); /* without repetition */
       times[order[s][i]]++;
     }

@@ -47,7 +47,8 @@ START_TEST(damping_follows_its_formula) {
   for (int64_t slot = 0; slot < 256; slot++) {
     double use = (double)selector->stats.square[slot] / selector->mean_square / 2; /* sequences */
     double wanted = damping < 0 ? 1 : 1 / (1 + use / used);
-    ck_assert_double_eq_tol(smft__protect_damping(learner, 0, slot), wanted, 1e-12);
+    ck_assert_double_eq_tol(smft__protect_damping(&learner->protect, learner->selector, 0, slot),
+                            wanted, 1e-12);
   }
   close_all();
 }
@@ -56,10 +57,12 @@ END_TEST
 START_TEST(without_background_nothing_is_damped) {
   open_learner(0.5, 0, 0);
   tiny_push(learner, "first", " one");
-  ck_ok(smft__protect_add(learner, learner->first));
+  learner->queue.first->steps = 1;
+  ck_ok(smft_step(learner, NULL));
+  ck_assert_int_eq(smft_learner_pending(learner), 0);
   ck_assert_int_eq(learner->protect.n_wordings, 0);
   for (int64_t slot = 0; slot < 256; slot++)
-    ck_assert(smft__protect_damping(learner, 0, slot) == 1);
+    ck_assert(smft__protect_damping(&learner->protect, learner->selector, 0, slot) == 1);
   close_all();
 }
 END_TEST
@@ -72,7 +75,7 @@ START_TEST(learnt_facts_count_as_background) {
   int64_t lengths[3];
   open_learner(0.5, 0, 1);
   tiny_push(learner, "first", " one");
-  const smft__fact *fact = learner->first;
+  const smft__fact *fact = learner->queue.first;
   for (int64_t w = 0; w < 3; w++)
     lengths[w] = fact->offsets[w + 1] - fact->offsets[w];
   counted.ids = fact->ids.data;
@@ -82,12 +85,14 @@ START_TEST(learnt_facts_count_as_background) {
   ck_ok(smft_selector_count_background(oracle, &counted));
   const float *before = learner->selector->stats.square, *after = oracle->stats.square;
   for (int64_t times = 1; times <= 2; times++) {
-    ck_ok(smft__protect_add(learner, fact));
+    ck_ok(smft__forward_all_wordings(&learner->kept, learner->tape, patch, fact, NULL));
+    ck_ok(smft__protect_add(&learner->protect, learner->tape, fact));
     ck_assert_int_eq(learner->protect.n_wordings, 3 * times);
     for (int64_t slot = 0; slot < 256; slot++) {
       double square = (double)before[slot] + 10 * (double)times * (double)after[slot];
       double use = square / learner->selector->mean_square / (double)(2 + 10 * 3 * times);
-      ck_assert_double_eq_tol(smft__protect_damping(learner, 0, slot), 1 / (1 + use / 0.5), 1e-6);
+      ck_assert_double_eq_tol(smft__protect_damping(&learner->protect, learner->selector, 0, slot),
+                              1 / (1 + use / 0.5), 1e-6);
     }
   }
   smft_selector_free(oracle);
@@ -103,7 +108,7 @@ START_TEST(which_facts_are_protected) {
   smft_report report = SMFT_REPORT_INIT;
   tiny_push(learner, "first", " one");
   if (_i < 2)
-    learner->first->steps = 1;
+    learner->queue.first->steps = 1;
   ck_ok(smft_step(learner, &report));
   ck_assert_int_eq(report.fact_state, SMFT_FACT_DONE);
   ck_assert_int_eq(learner->protect.n_wordings, wanted ? 3 : 0);

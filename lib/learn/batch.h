@@ -1,0 +1,27 @@
+/* batch: what a step learns from, drawn from a fact's wordings or read from a host's batch. */
+#ifndef SMFT__BATCH_H
+#define SMFT__BATCH_H
+#include "learn/facts.h"
+#include "model/network.h"
+
+typedef struct smft__batch_room { /* buffers that a batch is built in; zero but for ctx: empty */
+  smft_ctx *ctx;
+  int32_t *ids;     /* (n_tokens) */
+  float *weights;   /* (n_tokens) */
+  int64_t *offsets; /* (n_sequences + 1) */
+  int64_t *begins;  /* (n_sequences): where a drawn wording begins among its fact's tokens */
+  int64_t *order;   /* (wordings): drawing without repetition */
+  int64_t ids_capacity, weights_capacity, offsets_capacity, begins_capacity, order_capacity;
+} smft__batch_room;
+void smft__batch_free(smft__batch_room *room);
+/* How many of the fact's wordings a step draws; per_step negative: all. */
+int64_t smft__batch_n_drawn(const smft__fact *fact, int64_t per_step);
+/* No batch of n of the fact's wordings has more tokens, or more of them supervised. */
+void smft__batch_largest(const smft__fact *fact, int64_t n, int64_t *tokens, int64_t *supervised);
+/* Draws n of the fact's wordings; `begins` says which.  The batch is in the room. */
+smft_status smft__batch_draw(smft__batch_room *room, const smft__fact *fact, int64_t n,
+                             uint64_t seed, smft__sequences *batch);
+/* Checks what a host gave.  Offsets and weights are in the room, ids stay the host's. */
+smft_status smft__batch_read(smft__batch_room *room, const smft_model *model,
+                             const smft_batch *given, smft__sequences *batch);
+#endif

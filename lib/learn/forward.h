@@ -1,0 +1,25 @@
+/* forward: what a fact's forward passes have in common: the lower layers, kept from one to the
+ * next, and the counts of which slots were read how often. */
+#ifndef SMFT__FORWARD_H
+#define SMFT__FORWARD_H
+#include "learn/facts.h"
+#include "memory/counts.h"
+#include "model/network.h"
+
+typedef struct smft__kept_layers {
+  smft__prefix prefix; /* of all wordings of a fact */
+  int64_t serial;      /* of that fact; 0: nobody */
+} smft__kept_layers;
+/* Makes them, unless they are the fact's already. */
+smft_status smft__keep_layers(smft__kept_layers *kept, smft__tape *tape, const smft__fact *fact,
+                              const atomic_int *cancel);
+/* A pass over all the fact's wordings to their reads, without loss or backward; keeps layers. */
+smft_status smft__forward_all_wordings(smft__kept_layers *kept, smft__tape *tape, smft_patch *patch,
+                                       const smft__fact *fact, const atomic_int *cancel);
+/* c(i) of the last forward into counts (n_pools), finished: over all tokens, heads, k and the
+ * layers that share a pool. */
+smft_status smft__count_reads(smft__counts *counts, const smft_model *model,
+                              const smft__tape *tape);
+/* room for those of so many tokens */
+smft_status smft__reserve_counts(smft__counts *counts, const smft_model *model, int64_t n_tokens);
+#endif

@@ -1,0 +1,21 @@
+/* queue: the facts that wait for a learner, in order, and the one that left last. */
+#ifndef SMFT__QUEUE_H
+#define SMFT__QUEUE_H
+#include "learn/facts.h"
+
+typedef struct smft__queue { /* zero but for ctx: empty */
+  smft_ctx *ctx;
+  smft__fact *first, *last; /* the first is in hand */
+  int64_t n;
+  int64_t serial;       /* of the fact that came last; 0: none came yet */
+  smft__fact *finished; /* the fact that left last, for its id */
+} smft__queue;
+void smft__queue_free(smft__queue *queue);
+/* A fact, and those behind it, come last and get the serial numbers that follow. */
+void smft__queue_add(smft__queue *queue, smft__fact *fact);
+/* Those of a JSONL file, n of them: all or, on failure, none. */
+smft_status smft__queue_add_file(smft__queue *queue, const smft_model *model, const char *path,
+                                 int loss_all, int64_t *n);
+/* The fact in hand leaves and becomes `finished`. */
+void smft__queue_finish(smft__queue *queue);
+#endif
