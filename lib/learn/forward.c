@@ -7,7 +7,7 @@
 /* ---- the kept layers ----------------------------------------------------- */
 
 /* A fact's wordings do not change, nor does a model; what the patch holds does not matter
- * (smft__network_prefix): another fact is all that makes kept layers wrong.  Full and LoRA patches
+ * (smft__network_keep): another fact is all that makes kept layers wrong.  Full and LoRA patches
  * change the blocks below as well, and never come here. */
 smft_status smft__keep_layers(smft__kept_layers *kept, smft__tape *tape, const smft__fact *fact,
                               const atomic_int *cancel) {
@@ -16,7 +16,7 @@ smft_status smft__keep_layers(smft__kept_layers *kept, smft__tape *tape, const s
   if (kept->serial == fact->serial)
     return SMFT_OK;
   kept->serial = 0;
-  SMFT__TRY(smft__network_prefix(tape, &all, &kept->prefix, cancel));
+  SMFT__TRY(smft__network_keep(tape, &all, &kept->layers, cancel));
   kept->serial = fact->serial;
   return SMFT_OK;
 }
@@ -25,7 +25,7 @@ smft_status smft__forward_all_wordings(smft__kept_layers *kept, smft__tape *tape
                                        const smft__fact *fact, const atomic_int *cancel) {
   smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
                          fact->weights};
-  smft__kept from = {&kept->prefix, fact->offsets};
+  smft__kept_batch from = {&kept->layers, fact->offsets};
   SMFT__TRY(smft__keep_layers(kept, tape, fact, cancel));
   SMFT__TRY(smft__patch_begin_read(patch));
   smft_status status =
@@ -42,7 +42,7 @@ smft_status smft__reserve_counts(smft__counts *counts, const smft_model *model, 
   for (int32_t p = 0; p < c->n_pools; p++) {
     int64_t layers = 0;
     for (int32_t m = 0; m < c->n_memories; m++)
-      layers += model->memories[m].pool == p;
+      layers += model->config.memories[m].pool == p;
     SMFT__TRY(
         smft__counts_reserve(&counts[p], reads, smft__least(layers * reads, smft__n_slots(model))));
   }
@@ -57,7 +57,7 @@ smft_status smft__count_reads(smft__counts *counts, const smft_model *model,
   for (int32_t m = 0; m < model->config.n_memories; m++) {
     int64_t n = 0;
     const int64_t *slots = smft__tape_slots(tape, m, &n);
-    SMFT__TRY(smft__counts_add(&counts[model->memories[m].pool], slots, n));
+    SMFT__TRY(smft__counts_add(&counts[model->config.memories[m].pool], slots, n));
   }
   for (int32_t p = 0; p < n_pools; p++)
     SMFT__TRY(smft__counts_finish(&counts[p]));

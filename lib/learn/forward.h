@@ -7,7 +7,7 @@
 #include "model/network.h"
 
 typedef struct smft__kept_layers {
-  smft__prefix prefix; /* of all wordings of a fact */
+  smft__kept layers; /* of all wordings of a fact */
   int64_t serial;      /* of that fact; 0: nobody */
 } smft__kept_layers;
 /* Makes them, unless they are the fact's already. */

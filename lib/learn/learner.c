@@ -99,7 +99,7 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
   learner->patch = smft__patch_retain(patch);
   learner->options = own;
   learner->queue.ctx = learner->batch.ctx = learner->choice.rows.ctx = learner->ctx;
-  smft__prefix_init(&learner->kept.prefix, model);
+  smft__kept_init(&learner->kept.layers, model);
   smft_status status = take_parts(learner, selector, optimizer);
   if (status != SMFT_OK) {
     smft_learner_free(learner);
@@ -117,7 +117,7 @@ void smft_learner_free(smft_learner *learner) {
   smft__queue_free(&learner->queue);
   smft__batch_free(&learner->batch);
   smft__free(ctx, learner->choice.rows.list);
-  smft__prefix_free(&learner->kept.prefix);
+  smft__kept_free(&learner->kept.layers);
   smft__protect_free(&learner->protect);
   smft__slots_work_free(learner);
   smft__dense_work_free(learner);

@@ -31,7 +31,7 @@ static smft_status reserve(smft__protect *protect, const smft__tape *tape) {
   for (int32_t p = 0; p < model->config.n_pools; p++) {
     int64_t reads = 0, n = 0;
     for (int32_t m = 0; m < model->config.n_memories; m++)
-      if (model->memories[m].pool == p) {
+      if (model->config.memories[m].pool == p) {
         smft__tape_slots(tape, m, &n);
         reads += n;
       }
@@ -43,7 +43,7 @@ static smft_status reserve(smft__protect *protect, const smft__tape *tape) {
 
 /* The reads of one memory layer, as background.c counts them. */
 static void count_reads(smft__protect *protect, const smft__tape *tape, int32_t memory) {
-  smft__rows *square = &protect->square[protect->model->memories[memory].pool];
+  smft__rows *square = &protect->square[protect->model->config.memories[memory].pool];
   int64_t n = 0;
   const int64_t *slots = smft__tape_slots(tape, memory, &n);
   const float *weights = smft__tape_weights(tape, memory, &n);

@@ -29,7 +29,7 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
     for (int64_t i = step->batch.offsets[s] + 1; i < step->batch.offsets[s + 1]; i++)
       report->tokens_supervised += step->batch.weights[i] != 0;
   int keep = learner->patch->kind == SMFT_PATCH_SLOTS ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL;
-  smft__kept kept = {&learner->kept.prefix, step->begins};
+  smft__kept_batch kept = {&learner->kept.layers, step->begins};
   SMFT__TRY(smft__network_forward_kept(learner->tape, learner->patch, &step->batch,
                                        step->begins ? &kept : NULL, keep, &report->loss,
                                        &learner->cancelled));

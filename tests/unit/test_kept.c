@@ -159,7 +159,7 @@ END_TEST
 typedef struct passes { /* the sequences of a fact on a tape of their own, and their prefix */
   pupil owner;
   smft__tape *tape;
-  smft__kept prefix;
+  smft__kept layers;
   smft__sequences all;
   smft__kept_batch kept;
 } passes;
@@ -390,7 +390,7 @@ START_TEST(other_patches_keep_none) {
   push_fact(other.learner, 1);
   ck_ok(smft_step(other.learner, NULL));
   ck_assert_int_eq(other.learner->kept.serial, 0);
-  ck_assert_ptr_null(other.learner->kept.prefix.block);
+  ck_assert_ptr_null(other.learner->kept.layers.block);
   ck_status(smft__network_forward_kept(p.tape, other.patch, &p.all, &p.kept, SMFT__KEEP_VALUES,
                                        NULL, NULL),
             SMFT_E_INVALID);
