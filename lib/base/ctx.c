@@ -3,7 +3,7 @@
 #include "base/ctx.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
-#include "base/room.h"
+#include "base/workspace.h"
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -67,8 +67,8 @@ SMFT_API smft_status smft_ctx_create(smft_ctx **out, const smft_ctx_options *opt
     return SMFT_E_NOMEM;
   ctx->options = first.options;
   ctx->threads = NULL;
-  for (int i = 0; i < SMFT__ROOMS; i++)
-    atomic_init(&ctx->rooms[i], NULL);
+  for (int i = 0; i < SMFT__WORKSPACES; i++)
+    atomic_init(&ctx->workspaces[i], NULL);
   atomic_init(&ctx->references, 1);
   atomic_init(&ctx->memory_now, atomic_load(&first.memory_now));
   atomic_init(&ctx->memory_peak, atomic_load(&first.memory_peak));
@@ -90,7 +90,7 @@ void smft__ctx_release(smft_ctx *ctx) {
   if (!ctx || atomic_fetch_sub_explicit(&ctx->references, 1, memory_order_acq_rel) != 1)
     return;
   smft__pool_threads_free(ctx);
-  smft__rooms_free(ctx);
+  smft__workspaces_free(ctx);
   smft_ctx last = {0};
   last.options = ctx->options;
   smft__free(&last, ctx);

@@ -7,14 +7,14 @@
 
 typedef struct smft__pool_threads smft__pool_threads; /* parallel.c */
 
-#define SMFT__ROOMS 64 /* pieces of room that a context keeps */
+#define SMFT__WORKSPACES 64 /* pieces of room that a context keeps */
 
 struct smft_ctx {
   atomic_int references;
   smft_ctx_options options; /* resolved: n_threads >= 1, allocator set */
   _Atomic int64_t memory_now, memory_peak;
-  smft__pool_threads *threads;        /* made at first need */
-  _Atomic(void *) rooms[SMFT__ROOMS]; /* room.c; NULL: none, or in use */
+  smft__pool_threads *threads;                  /* made at first need */
+  _Atomic(void *) workspaces[SMFT__WORKSPACES]; /* workspace.c; NULL: none, or in use */
 };
 
 smft_ctx *smft__ctx_retain(smft_ctx *ctx);

@@ -8,7 +8,7 @@
 
 typedef struct smft__kept_layers {
   smft__kept layers; /* of all wordings of a fact */
-  int64_t serial;      /* of that fact; 0: nobody */
+  int64_t serial;    /* of that fact; 0: nobody */
 } smft__kept_layers;
 /* Makes them, unless they are the fact's already. */
 smft_status smft__keep_layers(smft__kept_layers *kept, smft__tape *tape, const smft__fact *fact,

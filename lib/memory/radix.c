@@ -1,13 +1,13 @@
 /* radix: the stable sort that turns "which slots did each token read" into "which tokens read each
  * slot". Owns nothing; the caller brings the room for entries, the context that for the pieces'
- * counts (base/room.h).
+ * counts (base/workspace.h).
  *
  * A pass sorts by one digit: each piece of the entries counts its digits, a piece's entries of a
  * digit go behind those of the pieces before it, and each piece puts its own there.  The result is
  * the same however many threads there are. */
 #include "memory/radix.h"
 #include "base/parallel.h"
-#include "base/room.h"
+#include "base/workspace.h"
 #include <string.h>
 
 enum { MOST_BITS = 11, MOST_BINS = 1 << MOST_BITS, PIECE = 16384, MOST_PIECES = 64 };
@@ -20,7 +20,7 @@ typedef struct pass {
   uint32_t *start;  /* (pieces, MOST_BINS) entries of a digit, then where the next of them goes */
 } pass;
 
-_Static_assert(MOST_PIECES *MOST_BINS * sizeof(uint32_t) <= SMFT__ROOM_BYTES,
+_Static_assert(MOST_PIECES *MOST_BINS * sizeof(uint32_t) <= SMFT__WORKSPACE_BYTES,
                "the pieces' counts fit a room");
 
 static uint32_t digit(const pass *p, uint64_t entry) {
@@ -82,7 +82,7 @@ uint64_t *smft__radix_sort(smft_ctx *ctx, uint64_t *entries, uint64_t *other, in
                            uint64_t largest) {
   uint32_t one_piece[MOST_BINS];
   /* without it: one piece */
-  void *room = *n > PIECE && smft__lanes(ctx) > 1 ? smft__room_take(ctx) : NULL;
+  void *room = *n > PIECE && smft__lanes(ctx) > 1 ? smft__workspace_take(ctx) : NULL;
   int64_t piece = !room                               ? *n
                   : *n > (int64_t)PIECE * MOST_PIECES ? smft__blocks(*n, MOST_PIECES)
                                                       : PIECE;
@@ -94,6 +94,6 @@ uint64_t *smft__radix_sort(smft_ctx *ctx, uint64_t *entries, uint64_t *other, in
     other = entries;
     entries = p.to;
   }
-  smft__room_give(ctx, room);
+  smft__workspace_give(ctx, room);
   return entries;
 }

@@ -5,10 +5,10 @@
  *
  * Every element of C is summed over k in the same order wherever the cut falls.  The packed panel
  * (at most 48 KiB) is on the stack; packed rows of A, and AMX, need more, which the context keeps
- * (base/room.h). */
+ * (base/workspace.h). */
 #include "nn/gemm.h"
 #include "base/parallel.h"
-#include "base/room.h"
+#include "base/workspace.h"
 #include "nn/kernels/gemm_tiles.h"
 #include "nn/vector.h"
 #define SMFT__BODY "nn/kernels/gemm_body.h"
@@ -44,8 +44,8 @@ typedef struct kernels {
                    const char *b, int64_t row_bytes, float *c, int64_t ldc, int add);
 } kernels;
 
-_Static_assert(ROW_BLOCK *DEPTH * sizeof(float) <= SMFT__ROOM_BYTES,
-               "a block's rows of A fit a room");
+_Static_assert(ROW_BLOCK *DEPTH * sizeof(float) <= SMFT__WORKSPACE_BYTES,
+               "a block's rows of A fit a workspace");
 static const kernels by_level[3] = {
     {4, 6, 8, any_tile_portable, pack_portable, pack_a_portable, few_rows_portable},
 #if defined(__x86_64__)
@@ -256,12 +256,12 @@ static void few_block(const gemm_plan *plan, int64_t column, int64_t column_end)
  * packed it, right up to rounding where AMX would. */
 static void packing_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column,
                           int64_t column_end) {
-  void *room = smft__room_take(plan->ctx);
-  if (room && plan->tiles)
-    smft__gemm_tiles_block(plan->args, row, row_end, column, column_end, room);
+  void *workspace = smft__workspace_take(plan->ctx);
+  if (workspace && plan->tiles)
+    smft__gemm_tiles_block(plan->args, row, row_end, column, column_end, workspace);
   else
-    tiled_block(plan, row, row_end, column, column_end, room);
-  smft__room_give(plan->ctx, room);
+    tiled_block(plan, row, row_end, column, column_end, workspace);
+  smft__workspace_give(plan->ctx, workspace);
 }
 
 static void look_at(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column,
@@ -330,4 +330,6 @@ void smft__gemm_serial(smft_ctx *ctx, const smft__gemm_args *args) {
     run_block(&plan, block);
 }
 
-smft_status smft__gemm_reserve(smft_ctx *ctx) { return smft__rooms_reserve(ctx, smft__lanes(ctx)); }
+smft_status smft__gemm_reserve(smft_ctx *ctx) {
+  return smft__workspaces_reserve(ctx, smft__lanes(ctx));
+}

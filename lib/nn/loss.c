@@ -28,10 +28,10 @@ static int64_t block_end(const loss_work *work, int64_t block) {
 
 /* log of the sum of exp(x), without keeping the exponentials */
 static double log_sum(const float *x, int64_t n) {
-  float most = smft__vector()->maximum(x, n), room[CHUNK];
+  float most = smft__vector()->maximum(x, n), scratch[CHUNK];
   double sum = 0;
   for (int64_t i = 0; i < n; i += CHUNK)
-    sum += smft__vector()->exp_sum(x + i, 1.0f, most, n - i < CHUNK ? n - i : CHUNK, room);
+    sum += smft__vector()->exp_sum(x + i, 1.0f, most, n - i < CHUNK ? n - i : CHUNK, scratch);
   return (double)most + log(sum);
 }
 

@@ -24,14 +24,14 @@ static void forward_rows(void *arg, int64_t block, int32_t lane) {
   const smft__vector_ops *vector = smft__vector();
   int64_t d = work->d, begin = block * work->rows;
   int64_t end = smft__least(begin + work->rows, work->n_tokens);
-  float room[CHUNK];
+  float scratch[CHUNK];
   (void)lane;
   for (int64_t t = begin; t < end; t++) {
     const float *x = work->x + t * d;
     float inv = 1.0f / sqrtf(vector->dot(x, x, d) / (float)d + work->eps);
     for (int64_t j = 0; j < d; j += CHUNK) {
       int64_t n = smft__least(CHUNK, d - j);
-      vector->scale_weighted(work->y + t * d + j, x + j, smft__as_f32(work->weight, j, n, room),
+      vector->scale_weighted(work->y + t * d + j, x + j, smft__as_f32(work->weight, j, n, scratch),
                              inv, n);
     }
     if (work->inv_rms)
@@ -55,10 +55,10 @@ void smft__rmsnorm_forward(smft_ctx *ctx, const smft__tensor *weight, float eps,
 /* sum of dy * w * x, a chunk at a time */
 static float weighted_dot(const norm_work *work, const float *x, const float *dy) {
   const smft__vector_ops *vector = smft__vector();
-  float room[CHUNK], product[CHUNK], total = 0;
+  float scratch[CHUNK], product[CHUNK], total = 0;
   for (int64_t j = 0; j < work->d; j += CHUNK) {
     int64_t n = smft__least(CHUNK, work->d - j);
-    vector->scale_weighted(product, dy + j, smft__as_f32(work->weight, j, n, room), 1.0f, n);
+    vector->scale_weighted(product, dy + j, smft__as_f32(work->weight, j, n, scratch), 1.0f, n);
     total += vector->dot(product, x + j, n);
   }
   return total;
@@ -69,7 +69,7 @@ static void backward_rows(void *arg, int64_t block, int32_t lane) {
   const norm_work *work = arg;
   int64_t d = work->d, begin = block * work->rows;
   int64_t end = smft__least(begin + work->rows, work->n_tokens);
-  float room[CHUNK];
+  float scratch[CHUNK];
   (void)lane;
   for (int64_t t = begin; t < end; t++) {
     const float *x = work->x + t * d, *dy = work->dy + t * d;
@@ -78,7 +78,7 @@ static void backward_rows(void *arg, int64_t block, int32_t lane) {
     for (int64_t j = 0; j < d; j += CHUNK) {
       int64_t n = smft__least(CHUNK, d - j);
       smft__vector()->norm_back(work->dx + t * d + j, x + j, dy + j,
-                                smft__as_f32(work->weight, j, n, room), inv, pull, n);
+                                smft__as_f32(work->weight, j, n, scratch), inv, pull, n);
     }
   }
 }

@@ -41,14 +41,14 @@ const smft__vector_ops *smft__vector(void);
 static inline const void *smft__element(const void *data, int32_t dtype, int64_t index) {
   return (const char *)data + index * smft__weight_bytes(dtype);
 }
-/* A tensor's elements as f32: where they are if they are aligned floats, else converted into `room`
- * (n). */
+/* A tensor's elements as f32: where they are if they are aligned floats, else converted into
+ * `scratch` (n). */
 static inline const float *smft__as_f32(const smft__tensor *tensor, int64_t begin, int64_t n,
-                                        float *room) {
+                                        float *scratch) {
   const void *from = smft__element(tensor->data, tensor->dtype, begin);
   if (tensor->dtype == SMFT__F32 && (uintptr_t)from % sizeof(float) == 0)
     return from;
-  smft__vector()->to_f32(from, tensor->dtype, n, room);
-  return room;
+  smft__vector()->to_f32(from, tensor->dtype, n, scratch);
+  return scratch;
 }
 #endif

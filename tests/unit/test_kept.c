@@ -1,6 +1,6 @@
-/* prefix: steps on a fact with its prefix kept against the same steps with it made anew each time,
- * and against plain passes from the embedding; that nothing below it runs, that no patch changes
- * it, and who may not use it. */
+/* kept: steps on a fact with its lower layers kept against the same steps with it made anew each
+ * time, and against plain passes from the embedding; that nothing below it runs, that no patch
+ * changes it, and who may not use it. */
 #include "test.h"
 #include "tiny.h"
 #include "learn/learner.h"
@@ -93,9 +93,9 @@ static void same_rows(const smft_patch *a, const smft_patch *b) {
 
 /* ---- steps --------------------------------------------------------------- */
 
-/* One learner keeps the prefix while its patch changes; the other makes it anew for every step.
+/* One learner keeps the layers while its patch changes; the other makes it anew for every step.
  * Reports and rows agree to the bit. */
-START_TEST(a_kept_prefix_changes_no_bit) {
+START_TEST(kept_layers_change_no_bit) {
   int kind = _i / N_SHAPES % 2 ? SMFT_OPTIMIZER_ADAMW : SMFT_OPTIMIZER_SGD;
   uint32_t flags = _i >= 2 * N_SHAPES ? SMFT_LEARNER_ROWS_PER_STEP : 0;
   open_model(_i % N_SHAPES);
@@ -124,7 +124,7 @@ START_TEST(a_kept_prefix_changes_no_bit) {
 END_TEST
 
 /* The loss of a step against a forward pass over its batch from the embedding: the same bits where
- * a step takes every wording, and as close as rounding lets it be where the prefix was made in a
+ * a step takes every wording, and as close as rounding lets it be where the layers were made in a
  * larger batch. */
 START_TEST(steps_agree_with_plain_passes) {
   int all = _i / N_SHAPES;
@@ -156,7 +156,7 @@ END_TEST
 
 /* ---- passes -------------------------------------------------------------- */
 
-typedef struct passes { /* the sequences of a fact on a tape of their own, and their prefix */
+typedef struct passes { /* the sequences of a fact on a tape of their own, and their layers */
   pupil owner;
   smft__tape *tape;
   smft__kept layers;
@@ -170,14 +170,14 @@ static void open_passes(passes *p) {
   const smft__fact *fact = p->owner.learner->queue.first;
   p->all = (smft__sequences){fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
                              fact->weights};
-  p->kept = (smft__kept_batch){&p->prefix, fact->offsets};
-  smft__kept_init(&p->prefix, model);
+  p->kept = (smft__kept_batch){&p->layers, fact->offsets};
+  smft__kept_init(&p->layers, model);
   ck_ok(smft__tape_create(&p->tape, model));
-  ck_ok(smft__network_keep(p->tape, &p->all, &p->prefix, NULL));
+  ck_ok(smft__network_keep(p->tape, &p->all, &p->layers, NULL));
 }
 
 static void close_passes(passes *p) {
-  smft__kept_free(&p->prefix);
+  smft__kept_free(&p->layers);
   smft__tape_free(p->tape);
   close_pupil(&p->owner);
 }
@@ -250,7 +250,7 @@ static void same_outcome(const outcome *a, const outcome *b) {
                      (size_t)(a->rows[p].n * a->rows[p].dim) * sizeof(float));
 }
 
-/* The prefix was made before the patch held anything. */
+/* The layers were made before the patch held anything. */
 START_TEST(no_patch_changes_it) {
   passes p;
   const int keeps[] = {SMFT__KEEP_NOTHING, SMFT__KEEP_VALUES};
@@ -364,16 +364,16 @@ START_TEST(sequences_in_another_order) {
     offsets[s + 1] = offsets[s] + n;
   }
   smft__sequences batch = {ids, offsets, 4, offsets[4], weights};
-  smft__kept_batch kept = {&p.prefix, begins};
-  double plain = 0, from_prefix = 0;
+  smft__kept_batch kept = {&p.layers, begins};
+  double plain = 0, from_kept = 0;
   ck_ok(smft__network_forward(p.tape, p.owner.patch, &batch, SMFT__KEEP_NOTHING, &plain, NULL));
   ck_ok(smft__network_forward_kept(p.tape, p.owner.patch, &batch, &kept, SMFT__KEEP_NOTHING,
-                                   &from_prefix, NULL));
-  ck_assert_double_eq_tol(from_prefix, plain, 2e-6);
+                                   &from_kept, NULL));
+  ck_assert_double_eq_tol(from_kept, plain, 2e-6);
   begins[0] = fact->offsets[3]; /* another wording's states */
   ck_ok(smft__network_forward_kept(p.tape, p.owner.patch, &batch, &kept, SMFT__KEEP_NOTHING,
-                                   &from_prefix, NULL));
-  ck_assert_double_gt(fabs(from_prefix - plain), 1e-4);
+                                   &from_kept, NULL));
+  ck_assert_double_gt(fabs(from_kept - plain), 1e-4);
   close_passes(&p);
   close_model();
 }
@@ -406,7 +406,7 @@ START_TEST(refusals) {
   atomic_int cancel = 1;
   open_model(0);
   open_passes(&p);
-  smft__kept_batch kept = {&p.prefix, begins};
+  smft__kept_batch kept = {&p.layers, begins};
   memcpy(begins, p.kept.begins, sizeof begins);
   ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_ALL, NULL, NULL),
             SMFT_E_INVALID);
@@ -416,8 +416,8 @@ START_TEST(refusals) {
   begins[WORDINGS - 1] = -1;
   ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_NOTHING, NULL, NULL),
             SMFT_E_INVALID);
-  ck_status(smft__network_keep(p.tape, &p.all, &p.prefix, &cancel), SMFT_E_CANCELLED);
-  ck_assert_int_eq(p.prefix.n_tokens, 0); /* and is not taken for one */
+  ck_status(smft__network_keep(p.tape, &p.all, &p.layers, &cancel), SMFT_E_CANCELLED);
+  ck_assert_int_eq(p.layers.n_tokens, 0); /* and is not taken for one */
   ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &p.kept, SMFT__KEEP_NOTHING, NULL,
                                        NULL),
             SMFT_E_INVALID);
@@ -427,10 +427,10 @@ START_TEST(refusals) {
 END_TEST
 
 Suite *make_suite(void) {
-  Suite *suite = suite_create("prefix");
-  TCase *cases = tcase_create("prefix");
+  Suite *suite = suite_create("kept");
+  TCase *cases = tcase_create("kept");
   test_directory_make();
-  tcase_add_loop_test(cases, a_kept_prefix_changes_no_bit, 0, 3 * N_SHAPES);
+  tcase_add_loop_test(cases, kept_layers_change_no_bit, 0, 3 * N_SHAPES);
   tcase_add_loop_test(cases, steps_agree_with_plain_passes, 0, 2 * N_SHAPES);
   tcase_add_loop_test(cases, no_patch_changes_it, 0, N_SHAPES);
   tcase_add_loop_test(cases, later_steps_run_nothing_below, 0, N_SHAPES);

@@ -19,7 +19,7 @@
  * Every element of C is summed in the same order wherever the block it is in begins. */
 #include "nn/kernels/gemm_tiles.h"
 #include "base/parallel.h"
-#include "base/room.h"
+#include "base/workspace.h"
 
 #define UNIT SMFT__TILES_UNIT
 #define DEPTH 768 /* most of k at a time: each time C is read and written */
@@ -27,8 +27,8 @@
  */
 #define STRIPS (256 * 768)
 #define PANEL_BYTES(depth) ((depth)*UNIT * 3 * 2)
-_Static_assert(PANEL_BYTES(DEPTH) + STRIPS * 3 * 2 <= SMFT__ROOM_BYTES,
-               "a block's operands do not fit the room");
+_Static_assert(PANEL_BYTES(DEPTH) + STRIPS * 3 * 2 <= SMFT__WORKSPACE_BYTES,
+               "a block's operands do not fit the workspace");
 
 /* Of k at a time: equal pieces. */
 static int64_t depth_of(int64_t k) {
@@ -323,11 +323,11 @@ static operand columns_of(const smft__gemm_args *args) {
 }
 
 void smft__gemm_tiles_block(const smft__gemm_args *args, int64_t row, int64_t row_end,
-                            int64_t column, int64_t column_end, void *room) {
+                            int64_t column, int64_t column_end, void *workspace) {
   operand rows = rows_of(args), columns = columns_of(args);
   int pieces = args->b_dtype == SMFT__BF16 ? 1 : 3;
   int64_t depth = depth_of(args->k);
-  char *panel = room, *strips = panel + PANEL_BYTES(depth);
+  char *panel = workspace, *strips = panel + PANEL_BYTES(depth);
   tiles_begin();
   for (int64_t p = 0; p < args->k; p += depth) {
     int64_t deep = smft__least(depth, args->k - p), steps = smft__blocks(deep, UNIT);
@@ -348,7 +348,7 @@ void smft__gemm_tiles_block(const smft__gemm_args *args, int64_t row, int64_t ro
 
 #else
 void smft__gemm_tiles_block(const smft__gemm_args *args, int64_t row, int64_t row_end,
-                            int64_t column, int64_t column_end, void *room) {
-  (void)args, (void)row, (void)row_end, (void)column, (void)column_end, (void)room;
+                            int64_t column, int64_t column_end, void *workspace) {
+  (void)args, (void)row, (void)row_end, (void)column, (void)column_end, (void)workspace;
 }
 #endif

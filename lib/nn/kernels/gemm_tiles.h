@@ -7,8 +7,9 @@
 /* rows and columns of C that the kernel holds at a time, and the depth of a step */
 #define SMFT__TILES_UNIT 32
 /* C's rows [row, row_end), at most smft__gemm_tiles_rows(k), and columns [column, column_end).
- * room: SMFT__ROOM_BYTES (base/room.h). Only where the processor has tiles (nn/kernels/cpu.h). */
+ * workspace: SMFT__WORKSPACE_BYTES (base/workspace.h). Only where the processor has tiles
+ * (nn/kernels/cpu.h). */
 void smft__gemm_tiles_block(const smft__gemm_args *args, int64_t row, int64_t row_end,
-                            int64_t column, int64_t column_end, void *room);
+                            int64_t column, int64_t column_end, void *workspace);
 int64_t smft__gemm_tiles_rows(int64_t k);
 #endif
