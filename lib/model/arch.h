@@ -7,6 +7,8 @@ typedef struct smft__arch {
   const char *model_type; /* config.json's */
   /* (SMFT__N_PARAMS) by line of the list; %d: the place in its scope; NULL: it has none */
   const char *const *names;
+  /* keys of config.json -> sizes and plans of an empty config; refuses the rest by name */
+  smft_status (*plan)(smft__config *config, smft_ctx *ctx, const json_t *root);
 } smft__arch;
 extern const smft__arch *const smft__archs[]; /* NULL ends */
 

@@ -36,6 +36,7 @@ static void go_through_cache(const smft__batch_shape *shape, const smft__block_t
 void smft__block_attention_forward(const smft__batch_shape *shape, const smft__block_view *w,
                                    const smft__block_tape *t) {
   const smft__config *c = shape->config;
+  const smft__rope_table *rope = &c->stack.ropes[w->plan->rope];
   smft_ctx *ctx = shape->ctx;
   int64_t n = shape->n_tokens;
   smft__rmsnorm_forward(ctx, &w->at[SMFT__INPUT_NORM].w, c->norm_eps, t->x, n, c->hidden, t->normed,
@@ -44,13 +45,13 @@ void smft__block_attention_forward(const smft__batch_shape *shape, const smft__b
                        (const smft__matrix *const[]){&w->at[SMFT__Q], &w->at[SMFT__K],
                                                      &w->at[SMFT__V]},
                        3, t->normed, (float *const[]){t->q, t->k, t->v});
-  smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, c->rope_theta, 0);
-  smft__rope(ctx, t->k, shape->positions, n, c->n_kv_heads, c->head_dim, c->rope_theta, 0);
+  smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, rope, 0);
+  smft__rope(ctx, t->k, shape->positions, n, c->n_kv_heads, c->head_dim, rope, 0);
   point_segments(shape, t);
   if (t->cached_k)
     go_through_cache(shape, t);
   smft__attention_forward(ctx, shape->segments, shape->n_segments, c->n_heads, c->n_kv_heads,
-                          c->head_dim, shape->scratch);
+                          c->head_dim, w->plan->attention_scale, shape->scratch);
   smft__block_matrices(shape, (const smft__matrix *const[]){&w->at[SMFT__O]}, 1, t->attention,
                        (float *const[]){t->middle});
   smft__add_scaled(ctx, t->middle, t->x, 1, n * c->hidden);
@@ -74,16 +75,17 @@ static void heads_backward(const smft__batch_shape *shape, const smft__block_vie
                            const smft__block_tape *t, const smft__block_scratch *s,
                            const smft__block_grads *g, const float *d_middle) {
   const smft__config *c = shape->config;
+  const smft__rope_table *rope = &c->stack.ropes[w->plan->rope];
   smft__block_matrix_backward(shape, &w->at[SMFT__O], t->attention, d_middle, &g->at[SMFT__O],
                               s->d_attention, 0);
   point_segments(shape, t);
   point_grads(shape, s);
   smft__attention_backward(shape->ctx, shape->segments, shape->grads, shape->n_segments, c->n_heads,
-                           c->n_kv_heads, c->head_dim, shape->scratch);
-  smft__rope(shape->ctx, s->dq, shape->positions, shape->n_tokens, c->n_heads, c->head_dim,
-             c->rope_theta, 1);
-  smft__rope(shape->ctx, s->dk, shape->positions, shape->n_tokens, c->n_kv_heads, c->head_dim,
-             c->rope_theta, 1);
+                           c->n_kv_heads, c->head_dim, w->plan->attention_scale, shape->scratch);
+  smft__rope(shape->ctx, s->dq, shape->positions, shape->n_tokens, c->n_heads, c->head_dim, rope,
+             1);
+  smft__rope(shape->ctx, s->dk, shape->positions, shape->n_tokens, c->n_kv_heads, c->head_dim, rope,
+             1);
 }
 
 /* dx is the gradient of `middle`; with SMFT__BACK_INPUT it becomes that of x. */

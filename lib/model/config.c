@@ -1,8 +1,10 @@
-/* config: reads and checks config.json.  Owns every decision about what a Hugging Face config may
- * say; knows nothing of tensors or files other than config.json.  Whatever would change results and
- * is not done here is refused by name, never ignored. */
+/* config: reads and checks config.json: sizes, the plan that families have in common, the memory
+ * object. What a family's keys mean is arch/'s; knows nothing of tensors or of other files.
+ * Whatever would change results and is not done here is refused by name, never ignored. */
 #include "model/config.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -41,46 +43,41 @@ static smft_status read_positive(const json_t *object, const char *key, double f
   return SMFT_OK;
 }
 
-static smft_status refuse_true(const json_t *root, const char *key) {
+smft_status smft__config_refuse_true(const json_t *root, const char *key) {
   int value = 0;
   SMFT__TRY(smft__json_bool(root, key, 0, &value, WHAT));
   return value ? smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\": true is not supported", key)
                : SMFT_OK;
 }
 
-static smft_status refuse_present(const json_t *root, const char *key) {
+smft_status smft__config_refuse_present(const json_t *root, const char *key) {
   const json_t *value = json_object_get(root, key);
   if (value && !json_is_null(value) && !json_is_false(value))
     return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\" is not supported", key);
   return SMFT_OK;
 }
 
-/* ---- what is refused ----------------------------------------------------- */
-
-static smft_status check_architecture(const json_t *root) {
-  const char *type = NULL, *activation = NULL;
-  double rotary = 1;
-  SMFT__TRY(smft__json_string(root, "model_type", NULL, &type, WHAT));
-  if (!type)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"model_type\" is missing, expected \"llama\"");
-  if (strcmp(type, "llama") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"model_type\": expected \"llama\", got \"%s\"",
-                      type);
-  SMFT__TRY(smft__json_string(root, "hidden_act", "silu", &activation, WHAT));
-  if (strcmp(activation, "silu") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"hidden_act\": expected \"silu\", got \"%s\"",
-                      activation);
-  SMFT__TRY(smft__json_double(root, "partial_rotary_factor", 1, &rotary, WHAT));
-  if (rotary < 1 || rotary > 1)
-    return smft__fail(SMFT_E_UNSUPPORTED,
-                      WHAT ": \"partial_rotary_factor\" other than 1 is not supported");
-  SMFT__TRY(refuse_true(root, "attention_bias"));
-  SMFT__TRY(refuse_true(root, "mlp_bias"));
-  SMFT__TRY(refuse_present(root, "quantization_config"));
-  return refuse_present(root, "sliding_window");
+smft_status smft__config_only(const json_t *root, const char *key, const char *value) {
+  const char *text = NULL;
+  SMFT__TRY(smft__json_string(root, key, value, &text, WHAT));
+  return strcmp(text, value) == 0
+             ? SMFT_OK
+             : smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\": expected \"%s\", got \"%s\"", key,
+                          value, text);
 }
 
-/* Rotary positions: "rope_theta" and "rope_scaling", in newer files "rope_parameters"; scaling
+smft_status smft__config_refuse_partial_rope(const json_t *root) {
+  double part = 1;
+  SMFT__TRY(smft__json_double(root, "partial_rotary_factor", 1, &part, WHAT));
+  return part < 1 || part > 1
+             ? smft__fail(SMFT_E_UNSUPPORTED,
+                          WHAT ": \"partial_rotary_factor\" other than 1 is not supported")
+             : SMFT_OK;
+}
+
+/* ---- rotary positions ---------------------------------------------------- */
+
+/* "rope_theta" and "rope_scaling", in newer files "rope_parameters"; scaling
  * other than "default" is refused. */
 static smft_status read_rope_object(const json_t *root, const char *key, double *theta) {
   const json_t *object = json_object_get(root, key);
@@ -174,7 +171,7 @@ static smft_status read_transformer(smft__config *config, const json_t *root) {
 
 /* ---- the plan ------------------------------------------------------------ */
 
-/* A plan in which every int32 is -1: nothing is anywhere yet. */
+/* A plan in which nothing is anywhere yet: every place, and so every int32, is -1. */
 static void *nowhere(smft_ctx *ctx, int64_t n, size_t size) {
   void *plans = smft__alloc_array(ctx, n, size);
   if (plans)
@@ -182,15 +179,41 @@ static void *nowhere(smft_ctx *ctx, int64_t n, size_t size) {
   return plans;
 }
 
-static smft_status make_plan(smft__config *config, smft_ctx *ctx) {
-  config->blocks = nowhere(ctx, config->n_layers, sizeof *config->blocks);
-  config->pools = nowhere(ctx, config->n_pools, sizeof *config->pools);
-  memset(&config->stack, 0xff, sizeof config->stack);
-  if (!config->blocks || !config->pools)
+/* One rotary table, for all of a head. */
+static smft_status plan_rope(smft__config *config, smft_ctx *ctx) {
+  smft__stack_plan *stack = &config->stack;
+  stack->ropes = smft__calloc_array(ctx, 1, sizeof *stack->ropes);
+  if (!stack->ropes)
     return SMFT_E_NOMEM;
+  stack->n_ropes = 1;
+  stack->ropes->dims = config->head_dim;
+  stack->ropes->frequency = smft__alloc_array(ctx, config->head_dim / 2, sizeof(double));
+  if (!stack->ropes->frequency)
+    return SMFT_E_NOMEM;
+  smft__rope_frequencies(stack->ropes->frequency, config->head_dim, config->rope_theta);
+  return SMFT_OK;
+}
+
+smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json_t *root) {
+  SMFT__TRY(read_transformer(config, root));
+  SMFT__TRY(plan_rope(config, ctx));
+  memset(config->stack.at, 0xff, sizeof config->stack.at);
+  config->blocks = nowhere(ctx, config->n_layers, sizeof *config->blocks);
+  if (!config->blocks)
+    return SMFT_E_NOMEM;
+  for (int32_t i = 0; i < config->n_layers; i++) {
+    config->blocks[i].rope = 0;
+    config->blocks[i].attention_scale = 1.0f / sqrtf((float)config->head_dim);
+  }
+  return SMFT_OK;
+}
+
+/* Memory layers go into their blocks. */
+static smft_status plan_memories(smft__config *config, smft_ctx *ctx) {
+  config->pools = nowhere(ctx, config->n_pools, sizeof *config->pools);
   for (int32_t i = 0; i < config->n_memories; i++)
     config->blocks[config->memories[i].layer].memory = i;
-  return SMFT_OK;
+  return config->pools ? SMFT_OK : SMFT_E_NOMEM;
 }
 
 /* ---- the memory object (docs/formats.md) --------------------------------- */
@@ -352,14 +375,33 @@ static smft_status keep_text(smft__config *config, smft_ctx *ctx, const json_t *
   return status;
 }
 
+static smft_status fail_unknown(const char *type) {
+  char known[256] = "";
+  size_t used = 0;
+  for (int i = 0; smft__archs[i] && used < sizeof known; i++)
+    used += (size_t)snprintf(known + used, sizeof known - used, "%s\"%s\"", i ? ", " : "",
+                             smft__archs[i]->model_type);
+  return type ? smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"model_type\": expected %s, got \"%s\"",
+                           known, type)
+              : smft__fail(SMFT_E_FORMAT, WHAT ": \"model_type\" is missing, expected %s", known);
+}
+
+static smft_status find_arch(smft__config *config, const json_t *root) {
+  const char *type = NULL;
+  SMFT__TRY(smft__json_string(root, "model_type", NULL, &type, WHAT));
+  for (int i = 0; type && smft__archs[i] && !config->arch; i++)
+    if (strcmp(type, smft__archs[i]->model_type) == 0)
+      config->arch = smft__archs[i];
+  return config->arch ? SMFT_OK : fail_unknown(type);
+}
+
 static smft_status read_config(smft__config *config, smft_ctx *ctx, const json_t *root) {
   if (!json_is_object(root))
     return smft__fail(SMFT_E_FORMAT, WHAT ": expected an object");
-  config->arch = smft__archs[0];
-  SMFT__TRY(check_architecture(root));
-  SMFT__TRY(read_transformer(config, root));
+  SMFT__TRY(find_arch(config, root));
+  SMFT__TRY(config->arch->plan(config, ctx, root));
   SMFT__TRY(read_memory(config, ctx, root));
-  SMFT__TRY(make_plan(config, ctx));
+  SMFT__TRY(plan_memories(config, ctx));
   return keep_text(config, ctx, root);
 }
 
@@ -383,6 +425,9 @@ smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *d
 }
 
 void smft__config_free(smft__config *config, smft_ctx *ctx) {
+  for (int32_t i = 0; i < config->stack.n_ropes; i++)
+    smft__free(ctx, config->stack.ropes[i].frequency);
+  smft__free(ctx, config->stack.ropes);
   smft__free(ctx, config->blocks);
   smft__free(ctx, config->memories);
   smft__free(ctx, config->pools);

@@ -33,6 +33,16 @@ static inline int64_t smft__kv_width(const smft__config *c) {
 static inline int32_t smft__pool_tensor(const smft__config *c, int32_t pool) {
   return c->pools[pool].at[SMFT__VALUES].tensor;
 }
+/* For arch/: what the decoders of all families here share, from the names that Hugging Face has for
+ * it: sizes, heads, one rotary table, special tokens, a tied head. */
+smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json_t *root);
+/* SMFT_E_UNSUPPORTED, naming the key, unless it is missing or says `value`; unless it is missing or
+ * false; unless it is missing, null or false; unless rotary positions are of whole heads. */
+smft_status smft__config_only(const json_t *root, const char *key, const char *value);
+smft_status smft__config_refuse_true(const json_t *root, const char *key);
+smft_status smft__config_refuse_present(const json_t *root, const char *key);
+smft_status smft__config_refuse_partial_rope(const json_t *root);
+
 smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *directory);
 void smft__config_free(smft__config *config, smft_ctx *ctx);
 #endif

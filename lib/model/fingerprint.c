@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "model/arch.h"
 #include "model/weights.h"
 
 #define WHOLE_BYTES 65536 /* up to here a tensor counts whole */
@@ -15,9 +16,10 @@
 static smft_status config_text(const smft__config *c, smft__buffer *text) {
   char eps[40], theta[40], memory_eps[40], temperature[40];
   const smft__memory_config *m = &c->memory;
-  SMFT__TRY(smft__buffer_printf(text, "llama %d %d %d %d %d %d %d %d %s %s\n", c->n_layers,
-                                c->hidden, c->n_heads, c->n_kv_heads, c->head_dim, c->ffn, c->vocab,
-                                c->tied, smft__format_double((double)c->norm_eps, eps),
+  SMFT__TRY(smft__buffer_printf(text, "%s %d %d %d %d %d %d %d %d %s %s\n", c->arch->model_type,
+                                c->n_layers, c->hidden, c->n_heads, c->n_kv_heads, c->head_dim,
+                                c->ffn, c->vocab, c->tied,
+                                smft__format_double((double)c->norm_eps, eps),
                                 smft__format_double(c->rope_theta, theta)));
   for (int32_t i = 0; i < c->n_memories; i++)
     SMFT__TRY(

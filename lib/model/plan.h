@@ -4,13 +4,16 @@
 #ifndef SMFT__PLAN_H
 #define SMFT__PLAN_H
 #include "model/params.h"
+#include "nn/rope.h"
 
 typedef struct smft__where { /* where a parameter's numbers are in a model */
   int32_t tensor;            /* of model->tensors; -1: this model has none */
 } smft__where;
 
 typedef struct smft__block_plan {
-  int32_t memory; /* which memory layer, or -1 */
+  int32_t rope;          /* which rotary table of the stack */
+  float attention_scale; /* of scores: 1 / sqrt(head_dim) unless the family says otherwise */
+  int32_t memory;        /* which memory layer, or -1 */
   smft__where at[SMFT__N_BLOCK_PARAMS];
 } smft__block_plan;
 
@@ -24,6 +27,8 @@ typedef struct smft__pool_plan {
 } smft__pool_plan;
 
 typedef struct smft__stack_plan {
+  smft__rope_table *ropes; /* (n_ropes) */
+  int32_t n_ropes;
   smft__where at[SMFT__N_MODEL_PARAMS]; /* a tied head is where the embedding is */
 } smft__stack_plan;
 #endif

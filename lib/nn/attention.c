@@ -18,7 +18,7 @@ typedef struct attention_work {
   const smft__segment *segments;
   const smft__segment_grad *grads;
   int64_t n_segments, n_heads, n_kv_heads, head_dim, q_blocks;
-  float *scratch, factor;
+  float *scratch, factor; /* scores are multiplied with it */
 } attention_work;
 
 /* queries [query, query + n) of one head against keys [key, key + n_keys) */
@@ -182,10 +182,10 @@ static int is_small(const attention_work *work) {
 }
 
 static attention_work new_work(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments,
-                               int32_t n_heads, int32_t n_kv_heads, int32_t head_dim,
+                               int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float scale,
                                float *scratch) {
   attention_work work = {ctx,        segments, NULL, n_segments, n_heads,
-                         n_kv_heads, head_dim, 0,    scratch,    1.0f / sqrtf((float)head_dim)};
+                         n_kv_heads, head_dim, 0,    scratch,    scale};
   for (int64_t i = 0; i < n_segments; i++) {
     int64_t blocks = smft__blocks(segments[i].n_q, QUERIES);
     work.q_blocks = blocks > work.q_blocks ? blocks : work.q_blocks;
@@ -194,9 +194,10 @@ static attention_work new_work(smft_ctx *ctx, const smft__segment *segments, int
 }
 
 void smft__attention_forward(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments,
-                             int32_t n_heads, int32_t n_kv_heads, int32_t head_dim,
+                             int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float scale,
                              float *scratch) {
-  attention_work work = new_work(ctx, segments, n_segments, n_heads, n_kv_heads, head_dim, scratch);
+  attention_work work =
+      new_work(ctx, segments, n_segments, n_heads, n_kv_heads, head_dim, scale, scratch);
   if (is_small(&work))
     smft__parallel_for(ctx, 1, forward_all, &work);
   else
@@ -262,8 +263,9 @@ static void backward_block(void *arg, int64_t block, int32_t lane) {
 
 void smft__attention_backward(smft_ctx *ctx, const smft__segment *segments,
                               const smft__segment_grad *grads, int64_t n_segments, int32_t n_heads,
-                              int32_t n_kv_heads, int32_t head_dim, float *scratch) {
-  attention_work work = new_work(ctx, segments, n_segments, n_heads, n_kv_heads, head_dim, scratch);
+                              int32_t n_kv_heads, int32_t head_dim, float scale, float *scratch) {
+  attention_work work =
+      new_work(ctx, segments, n_segments, n_heads, n_kv_heads, head_dim, scale, scratch);
   work.grads = grads;
   smft__parallel_for(ctx, n_segments * work.n_kv_heads, backward_block, &work);
 }

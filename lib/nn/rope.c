@@ -1,4 +1,4 @@
-/* rope: rotary positions.  Angles are position * theta^(-2i / head_dim) in double.  Within a block
+/* rope: rotary positions.  Angles are position * frequency in double.  Within a block
  * of tokens the next position's sine and cosine come from turning the last one's by one step (an
  * error of 1e-16 each, afresh in every block): sincos is taken only where a run of positions
  * begins. */
@@ -13,8 +13,8 @@
 typedef struct rope_work {
   float *x;
   const int32_t *positions;
-  int64_t n_tokens, half, n_heads;
-  double theta;
+  int64_t n_tokens, half, n_heads, head_dim;
+  const double *frequency;
   int inverse;
 } rope_work;
 
@@ -27,7 +27,7 @@ static void start_turn(rope_turn *turn, const rope_work *work, int64_t first, in
   turn->n = n;
   turn->position = -2; /* nowhere */
   for (int64_t i = 0; i < n; i++) {
-    turn->frequency[i] = pow(work->theta, -(double)(first + i) / (double)work->half);
+    turn->frequency[i] = work->frequency[first + i];
     turn->step_cosine[i] = cos(turn->frequency[i]);
     turn->step_sine[i] = sin(turn->frequency[i]);
   }
@@ -59,7 +59,7 @@ static void rotate_token(const rope_work *work, const rope_turn *turn, int64_t t
     sine[i] = work->inverse ? -(float)turn->sine[i] : (float)turn->sine[i];
   }
   for (int64_t h = 0; h < work->n_heads; h++) {
-    float *low = work->x + (token * work->n_heads + h) * 2 * work->half + first;
+    float *low = work->x + (token * work->n_heads + h) * work->head_dim + first;
     smft__vector()->rotate(low, low + work->half, cosine, sine, turn->n);
   }
 }
@@ -82,8 +82,20 @@ static void rotate_block(void *arg, int64_t block, int32_t lane) {
   }
 }
 
+void smft__rope_frequencies(double *frequency, int32_t dims, double theta) {
+  for (int32_t i = 0; i < dims / 2; i++)
+    frequency[i] = pow(theta, -(double)i / (double)(dims / 2));
+}
+
 void smft__rope(smft_ctx *ctx, float *x, const int32_t *positions, int64_t n_tokens,
-                int32_t n_heads, int32_t head_dim, double theta, int inverse) {
-  rope_work work = {x, positions, n_tokens, head_dim / 2, n_heads, theta, inverse};
+                int32_t n_heads, int32_t head_dim, const smft__rope_table *table, int inverse) {
+  rope_work work = {.x = x,
+                    .positions = positions,
+                    .n_tokens = n_tokens,
+                    .half = table->dims / 2,
+                    .n_heads = n_heads,
+                    .head_dim = head_dim,
+                    .frequency = table->frequency,
+                    .inverse = inverse};
   smft__parallel_for(ctx, smft__blocks(n_tokens, BLOCK_TOKENS), rotate_block, &work);
 }

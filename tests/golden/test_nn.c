@@ -76,18 +76,24 @@ END_TEST
 enum { TOKENS = 70, HEADS = 4, KV_HEADS = 2, DIM = 12 };
 
 static void rotated(const char *name, int32_t heads, float *to) {
+  double frequency[DIM / 2];
+  smft__rope_table rope = {DIM, frequency};
   int32_t positions[TOKENS];
+  smft__rope_frequencies(frequency, DIM, 5000);
   for (int32_t t = 0; t < TOKENS; t++)
     positions[t] = t;
   memcpy(to, values(name), (size_t)(TOKENS * heads * DIM) * sizeof *to);
-  smft__rope(ctx, to, positions, TOKENS, heads, DIM, 5000, 0);
+  smft__rope(ctx, to, positions, TOKENS, heads, DIM, &rope, 0);
 }
 
 static void rotated_back(float *gradient, int32_t heads) {
+  double frequency[DIM / 2];
+  smft__rope_table rope = {DIM, frequency};
   int32_t positions[TOKENS];
+  smft__rope_frequencies(frequency, DIM, 5000);
   for (int32_t t = 0; t < TOKENS; t++)
     positions[t] = t;
-  smft__rope(ctx, gradient, positions, TOKENS, heads, DIM, 5000, 1);
+  smft__rope(ctx, gradient, positions, TOKENS, heads, DIM, &rope, 1);
 }
 
 START_TEST(test_attention) {
@@ -99,9 +105,10 @@ START_TEST(test_attention) {
   smft__segment_grad grad = {values("attention.d_out"), dq, dk, dv};
   float *scratch =
       malloc((size_t)smft__attention_scratch(ctx, HEADS, KV_HEADS, DIM, TOKENS) * sizeof *scratch);
-  smft__attention_forward(ctx, &segment, 1, HEADS, KV_HEADS, DIM, scratch);
+  smft__attention_forward(ctx, &segment, 1, HEADS, KV_HEADS, DIM, 1.0f / sqrtf(DIM), scratch);
   check(out, "attention.out"), check(log_sum, "attention.log_sum");
-  smft__attention_backward(ctx, &segment, &grad, 1, HEADS, KV_HEADS, DIM, scratch);
+  smft__attention_backward(ctx, &segment, &grad, 1, HEADS, KV_HEADS, DIM, 1.0f / sqrtf(DIM),
+                           scratch);
   rotated_back(dq, HEADS), rotated_back(dk, KV_HEADS);
   check(dq, "attention.dq"), check(dk, "attention.dk"), check(dv, "attention.dv");
   free(scratch);

@@ -73,7 +73,7 @@ static void forward(smft_ctx *ctx, const problem *p) {
   smft__segment segment = segment_of(p);
   float *scratch = scratch_for(ctx, p, p->n_past + p->n_q);
   smft__attention_forward(ctx, &segment, 1, (int32_t)p->heads, (int32_t)p->kv_heads,
-                          (int32_t)p->dim, scratch);
+                          (int32_t)p->dim, 1.0f / sqrtf((float)p->dim), scratch);
   free(scratch);
 }
 
@@ -82,7 +82,7 @@ static void backward(smft_ctx *ctx, const problem *p) {
   smft__segment_grad grad = {p->d_out, p->dq, p->dk, p->dv};
   float *scratch = scratch_for(ctx, p, p->n_q);
   smft__attention_backward(ctx, &segment, &grad, 1, (int32_t)p->heads, (int32_t)p->kv_heads,
-                           (int32_t)p->dim, scratch);
+                           (int32_t)p->dim, 1.0f / sqrtf((float)p->dim), scratch);
   free(scratch);
 }
 
@@ -157,7 +157,7 @@ START_TEST(test_forward_bf16) {
     segment.k = k + 1, segment.v = v + 1, segment.kv_dtype = SMFT__BF16;
     float *scratch = scratch_for(ctx, &p, p.n_past + p.n_q);
     smft__attention_forward(ctx, &segment, 1, (int32_t)p.heads, (int32_t)p.kv_heads, (int32_t)p.dim,
-                            scratch);
+                            1.0f / sqrtf((float)p.dim), scratch);
     naive(&p);
     nn_close(p.out, p.wide_out, q_size(&p), 2e-6, "out");
     free(scratch), free(k), free(v);
@@ -232,8 +232,8 @@ static void run_together(smft_ctx *ctx, problem p[4]) {
     segments[i] = segment_of(&p[i]);
     grads[i] = (smft__segment_grad){p[i].d_out, p[i].dq, p[i].dk, p[i].dv};
   }
-  smft__attention_forward(ctx, segments, 4, 4, 2, 24, scratch);
-  smft__attention_backward(ctx, segments, grads, 4, 4, 2, 24, scratch);
+  smft__attention_forward(ctx, segments, 4, 4, 2, 24, 1.0f / sqrtf(24), scratch);
+  smft__attention_backward(ctx, segments, grads, 4, 4, 2, 24, 1.0f / sqrtf(24), scratch);
   free(scratch);
 }
 

@@ -234,7 +234,7 @@ END_TEST
 /* ---- rotary positions ---------------------------------------------------- */
 
 START_TEST(test_rope) {
-  enum { T = 75, HEADS = 3 };
+  enum { T = 75, HEADS = 4 };
   static const int dims[] = {2, 10, 64, 136};
   smft_ctx *ctx = nn_context(2);
   smft__rng rng;
@@ -255,11 +255,22 @@ START_TEST(test_rope) {
         }
     }
     memcpy(y, x, (size_t)(T * HEADS * dim) * sizeof *y);
-    smft__rope(ctx, y, positions, T, HEADS, dim, 10000, 0);
+    smft__rope_table table = {dim, calloc((size_t)half + 1, sizeof(double))};
+    smft__rope_frequencies(table.frequency, dim, 10000);
+    smft__rope(ctx, y, positions, T, HEADS, dim, &table, 0);
     nn_close(y, wanted, T * HEADS * dim, 5e-7, "rotated");
     /* a rotation: its transpose, the gradient, is its inverse */
-    smft__rope(ctx, y, positions, T, HEADS, dim, 10000, 1);
+    smft__rope(ctx, y, positions, T, HEADS, dim, &table, 1);
     ck_assert(test_distance(y, x, T * HEADS * dim) < 1e-6);
+    /* the same heads twice as wide: what does not turn passes, bit by bit */
+    memcpy(y, x, (size_t)(T * HEADS * dim) * sizeof *y);
+    smft__rope(ctx, y, positions, T, HEADS / 2, 2 * dim, &table, 0);
+    for (int64_t i = 0; i < T * HEADS * dim; i++)
+      if (i / dim % 2)
+        ck_assert_mem_eq(y + i, x + i, sizeof *y);
+      else
+        ck_assert_double_eq_tol((double)y[i], wanted[i], 5e-7 * (1 + fabs(wanted[i])));
+    free(table.frequency);
     free(x), free(y), free(wanted);
   }
   smft_ctx_free(ctx);
@@ -416,7 +427,9 @@ static int64_t run_all(smft_ctx *ctx, float *out) {
   smft__swiglu_forward(ctx, x, logits, T * D, at), at += T * D;
   smft__swiglu_backward(ctx, x, logits, w, T * D, at, at + T * D), at += 2 * T * D;
   memcpy(at, x, (size_t)(T * D) * sizeof *at);
-  smft__rope(ctx, at, ids, T, H, D / H, 1e4, 0), at += T * D;
+  double frequency[D / H / 2];
+  smft__rope_frequencies(frequency, D / H, 1e4);
+  smft__rope(ctx, at, ids, T, H, D / H, &(smft__rope_table){D / H, frequency}, 0), at += T * D;
   smft__add_scaled(ctx, at - T * D, w, 0.3f, T * D);
   *at++ = (float)smft__dot(ctx, w, w, V * D);
   free(x), free(w), free(logits), free(scale);
