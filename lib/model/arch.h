@@ -12,7 +12,19 @@ typedef struct smft__arch {
 } smft__arch;
 extern const smft__arch *const smft__archs[]; /* NULL ends */
 
-/* The names of the memory's parameters, which are the same in every family. */
+/* Names that most families have; and those of the memory's parameters, the same in all. */
+#define SMFT__DECODER_NAMES                                                                        \
+  [SMFT__LINE_EMBED] = "model.embed_tokens.weight", [SMFT__LINE_FINAL_NORM] = "model.norm.weight", \
+  [SMFT__LINE_HEAD] = "lm_head.weight",                                                            \
+  [SMFT__LINE_INPUT_NORM] = "model.layers.%d.input_layernorm.weight",                              \
+  [SMFT__LINE_Q] = "model.layers.%d.self_attn.q_proj.weight",                                      \
+  [SMFT__LINE_K] = "model.layers.%d.self_attn.k_proj.weight",                                      \
+  [SMFT__LINE_V] = "model.layers.%d.self_attn.v_proj.weight",                                      \
+  [SMFT__LINE_O] = "model.layers.%d.self_attn.o_proj.weight",                                      \
+  [SMFT__LINE_POST_NORM] = "model.layers.%d.post_attention_layernorm.weight",                      \
+  [SMFT__LINE_GATE] = "model.layers.%d.mlp.gate_proj.weight",                                      \
+  [SMFT__LINE_UP] = "model.layers.%d.mlp.up_proj.weight",                                          \
+  [SMFT__LINE_DOWN] = "model.layers.%d.mlp.down_proj.weight"
 #define SMFT__MEMORY_NAMES                                                                         \
   [SMFT__LINE_M_QUERY] = "model.layers.%d.memory.query.weight",                                    \
   [SMFT__LINE_M_QUERY_BIAS] = "model.layers.%d.memory.query.bias",                                 \
