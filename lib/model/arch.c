@@ -1,6 +1,6 @@
 /* arch: the list of families, a line each. */
 #include "model/arch.h"
 
-extern const smft__arch smft__arch_llama;
+extern const smft__arch smft__arch_llama, smft__arch_qwen2;
 
-const smft__arch *const smft__archs[] = {&smft__arch_llama, NULL};
+const smft__arch *const smft__archs[] = {&smft__arch_llama, &smft__arch_qwen2, NULL};

@@ -1,6 +1,7 @@
 /* block_attention: x + attention(norm(x)), forward and backward.  Owns the order of its kernels. */
 #include "model/block.h"
 #include "nn/ffn.h"
+#include "nn/linear.h"
 #include "nn/norm.h"
 #include "nn/rope.h"
 
@@ -33,6 +34,17 @@ static void go_through_cache(const smft__batch_shape *shape, const smft__block_t
   segment->kv_dtype = SMFT__BF16;
 }
 
+/* Queries, keys and values, with their biases where the family has some. */
+static void project(const smft__batch_shape *shape, const smft__block_view *w,
+                    const smft__block_tape *t) {
+  const smft__matrix *const matrices[] = {&w->at[SMFT__Q], &w->at[SMFT__K], &w->at[SMFT__V]};
+  const smft__tensor *const biases[] = {&w->at[SMFT__Q_BIAS].w, &w->at[SMFT__K_BIAS].w,
+                                        &w->at[SMFT__V_BIAS].w};
+  float *const ys[] = {t->q, t->k, t->v};
+  smft__block_matrices(shape, matrices, 3, t->normed, ys);
+  smft__biases_forward(shape->ctx, biases, 3, shape->n_tokens, ys);
+}
+
 void smft__block_attention_forward(const smft__batch_shape *shape, const smft__block_view *w,
                                    const smft__block_tape *t) {
   const smft__config *c = shape->config;
@@ -41,10 +53,7 @@ void smft__block_attention_forward(const smft__batch_shape *shape, const smft__b
   int64_t n = shape->n_tokens;
   smft__rmsnorm_forward(ctx, &w->at[SMFT__INPUT_NORM].w, c->norm_eps, t->x, n, c->hidden, t->normed,
                         t->inv_rms1);
-  smft__block_matrices(shape,
-                       (const smft__matrix *const[]){&w->at[SMFT__Q], &w->at[SMFT__K],
-                                                     &w->at[SMFT__V]},
-                       3, t->normed, (float *const[]){t->q, t->k, t->v});
+  project(shape, w, t);
   smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, rope, 0);
   smft__rope(ctx, t->k, shape->positions, n, c->n_kv_heads, c->head_dim, rope, 0);
   point_segments(shape, t);
@@ -88,6 +97,20 @@ static void heads_backward(const smft__batch_shape *shape, const smft__block_vie
              1);
 }
 
+static void projection_backward(const smft__batch_shape *shape, const smft__block_view *w,
+                                const smft__block_tape *t, const smft__block_scratch *s,
+                                const smft__block_grads *g, float *d_normed) {
+  const int32_t matrix[] = {SMFT__Q, SMFT__K, SMFT__V};
+  const int32_t bias[] = {SMFT__Q_BIAS, SMFT__K_BIAS, SMFT__V_BIAS};
+  const float *const dy[] = {s->dq, s->dk, s->dv};
+  for (int i = 0; i < 3; i++) {
+    const smft__matrix *m = &w->at[matrix[i]];
+    smft__block_matrix_backward(shape, m, t->normed, dy[i], &g->at[matrix[i]], d_normed, i > 0);
+    if (g->at[bias[i]].w)
+      smft__bias_backward(shape->ctx, dy[i], shape->n_tokens, m->w.shape[0], g->at[bias[i]].w);
+  }
+}
+
 /* dx is the gradient of `middle`; with SMFT__BACK_INPUT it becomes that of x. */
 void smft__block_attention_backward(const smft__batch_shape *shape, const smft__block_view *w,
                                     const smft__block_tape *t, const smft__block_scratch *s,
@@ -95,12 +118,7 @@ void smft__block_attention_backward(const smft__batch_shape *shape, const smft__
   const smft__config *c = shape->config;
   float *d_normed = depth < SMFT__BACK_INPUT && !g->at[SMFT__INPUT_NORM].w ? NULL : s->d_hidden;
   heads_backward(shape, w, t, s, g, dx);
-  smft__block_matrix_backward(shape, &w->at[SMFT__Q], t->normed, s->dq, &g->at[SMFT__Q], d_normed,
-                              0);
-  smft__block_matrix_backward(shape, &w->at[SMFT__K], t->normed, s->dk, &g->at[SMFT__K], d_normed,
-                              1);
-  smft__block_matrix_backward(shape, &w->at[SMFT__V], t->normed, s->dv, &g->at[SMFT__V], d_normed,
-                              1);
+  projection_backward(shape, w, t, s, g, d_normed);
   if (d_normed)
     smft__rmsnorm_backward(shape->ctx, &w->at[SMFT__INPUT_NORM].w, t->x, t->inv_rms1, d_normed,
                            shape->n_tokens, c->hidden, dx, g->at[SMFT__INPUT_NORM].w);

@@ -21,8 +21,11 @@ struct smft__config;
 #define SMFT__BLOCK_PARAMS(X)                                                                      \
   X(INPUT_NORM, "input_norm", (D),     ONE,       ALWAYS, NONE, 0)                                 \
   X(Q,          "q",          (Q, D),  FAN_IN,    ALWAYS, NONE, SMFT_LORA_Q)                       \
+  X(Q_BIAS,     "q_bias",     (),      ZERO,      ALWAYS, Q,    0)                                 \
   X(K,          "k",          (KV, D), FAN_IN,    ALWAYS, NONE, SMFT_LORA_K)                       \
+  X(K_BIAS,     "k_bias",     (),      ZERO,      ALWAYS, K,    0)                                 \
   X(V,          "v",          (KV, D), FAN_IN,    ALWAYS, NONE, SMFT_LORA_V)                       \
+  X(V_BIAS,     "v_bias",     (),      ZERO,      ALWAYS, V,    0)                                 \
   X(O,          "o",          (D, Q),  RESIDUAL,  ALWAYS, NONE, SMFT_LORA_O)                       \
   X(POST_NORM,  "post_norm",  (D),     ONE,       ALWAYS, NONE, 0)                                 \
   X(GATE,       "gate",       (F, D),  FAN_IN,    FFN,    NONE, SMFT_LORA_GATE)                    \

@@ -102,6 +102,28 @@ void smft__linears_forward(smft_ctx *ctx, const smft__tensor *const *ws, int32_t
   smft__gemm_several(ctx, args, n);
 }
 
+static void add_rows(void *arg, int64_t block, int32_t lane) {
+  const bias_work *work = arg;
+  int64_t first = block * BIAS_ROWS, end = smft__least(first + BIAS_ROWS, work->n_tokens);
+  float piece[BIAS_COLUMNS];
+  (void)lane;
+  for (int64_t begin = 0; begin < work->out; begin += BIAS_COLUMNS) {
+    int64_t width = smft__least(BIAS_COLUMNS, work->out - begin);
+    const float *bias = smft__as_f32(work->bias, begin, width, piece);
+    for (int64_t t = first; t < end; t++)
+      smft__vector()->add_scaled(work->y + t * work->out + begin, bias, 1.0f, width);
+  }
+}
+
+void smft__biases_forward(smft_ctx *ctx, const smft__tensor *const *biases, int32_t n,
+                          int64_t n_tokens, float *const *ys) {
+  for (int32_t i = 0; i < n; i++) {
+    bias_work work = {biases[i], NULL, ys[i], NULL, n_tokens, biases[i]->shape[0]};
+    if (biases[i]->data)
+      smft__parallel_for(ctx, smft__blocks(n_tokens, BIAS_ROWS), add_rows, &work);
+  }
+}
+
 void smft__linear_backward(smft_ctx *ctx, const smft__tensor *w, const float *x, const float *dy,
                            int64_t n_tokens, float *dx, int accumulate, float *dw) {
   smft__gemm_args args[2];
@@ -128,12 +150,15 @@ static void bias_columns(void *arg, int64_t block, int32_t lane) {
     smft__vector()->add_scaled(work->db + begin, work->dy + t * work->out + begin, 1.0f, width);
 }
 
+void smft__bias_backward(smft_ctx *ctx, const float *dy, int64_t n_tokens, int64_t out, float *db) {
+  bias_work work = {NULL, dy, NULL, db, n_tokens, out};
+  smft__parallel_for(ctx, smft__blocks(out, BIAS_COLUMNS), bias_columns, &work);
+}
+
 void smft__linear_backward_weight(smft_ctx *ctx, const float *x, const float *dy, int64_t n_tokens,
                                   int64_t in, int64_t out, float *dw, float *db) {
   smft__gemm_args args = weight_args(x, dy, n_tokens, in, out, dw);
   smft__gemm(ctx, &args);
-  if (db) {
-    bias_work work = {NULL, dy, NULL, db, n_tokens, out};
-    smft__parallel_for(ctx, smft__blocks(out, BIAS_COLUMNS), bias_columns, &work);
-  }
+  if (db)
+    smft__bias_backward(ctx, dy, n_tokens, out, db);
 }

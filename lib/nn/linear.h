@@ -15,6 +15,11 @@ int smft__linear_forward_finite(smft_ctx *ctx, const smft__tensor *w, const floa
 /* ys[i] (T, out of ws[i]) = x (T, in) ws[i]^T for n matrices (at most 3) of one input. */
 void smft__linears_forward(smft_ctx *ctx, const smft__tensor *const *ws, int32_t n, const float *x,
                            int64_t n_tokens, float *const *ys);
+/* ys[i] (T, out) += biases[i] (out; absent: nothing) for n products made side by side; db (out) +=
+ * the column sums of dy (T, out). */
+void smft__biases_forward(smft_ctx *ctx, const smft__tensor *const *biases, int32_t n,
+                          int64_t n_tokens, float *const *ys);
+void smft__bias_backward(smft_ctx *ctx, const float *dy, int64_t n_tokens, int64_t out, float *db);
 /* dx (T, in; NULL: not wanted) = or += dy (T, out) W; dw (out, in; NULL: not wanted) += dy^T x.  dx
  * may not overlap x or dy. */
 void smft__linear_backward(smft_ctx *ctx, const smft__tensor *w, const float *x, const float *dy,

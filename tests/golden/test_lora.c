@@ -1,6 +1,6 @@
-/* lora: adapters that stand on disk as PEFT writes them (make_lora.py), against PyTorch: what they
- * are read as, loss and logits, the gradient of every factor, three AdamW steps; merged weights;
- * and what must not depend on how it is asked. */
+/* lora: adapters that stand on disk as PEFT writes them (make_lora.py), and as PEFT itself wrote
+ * them (make_qwen2.py), against PyTorch: what they are read as, loss and logits, the gradient of
+ * every factor, three AdamW steps; merged weights; and what must not depend on how it is asked. */
 #include "test.h"
 #include "files.h"
 
@@ -29,7 +29,13 @@ static const struct fixture {
       SMFT_LORA_RANK_STABILIZED, 0},
      5,
      5e-6},
+    {"tests/golden/lora_qwen2",
+     "tests/golden/network_qwen2",
+     {sizeof(smft_lora_options), 4, 8, SMFT_LORA_ALL, 0, 0},
+     21,
+     5e-6},
 };
+enum { FIXTURES = sizeof fixtures / sizeof *fixtures, MOST_LOGITS = 64 * 96 };
 
 typedef struct world {
   const struct fixture *fixture;
@@ -95,18 +101,25 @@ static smft__sequences batch(const world *w) {
   return (smft__sequences){w->ids, w->offsets, w->n_sequences, w->n_tokens, w->weights};
 }
 
-static void check_logits(const world *w, smft_patch *patch, double tolerance) {
-  float wanted[64 * 53], got[64 * 53];
+/* Each sequence fed in pieces of so many tokens. */
+static void check_logits(const world *w, smft_patch *patch, int64_t piece) {
+  float wanted[MOST_LOGITS], got[MOST_LOGITS];
+  int64_t vocab = w->model->config.vocab, n = w->n_tokens * vocab;
   smft_session *session = NULL;
-  smft__tensor_to_f32(tensor_of(&w->expected, "", "logits"), 0, w->n_tokens * 53, wanted);
+  ck_assert_int_le(n, MOST_LOGITS);
+  smft__tensor_to_f32(tensor_of(&w->expected, "", "logits"), 0, n, wanted);
   ck_ok(smft_session_create(&session, w->model, patch, NULL));
   for (int64_t s = 0; s < w->n_sequences; s++) {
     ck_ok(smft_session_rewind(session, 0));
-    ck_ok(smft_session_feed(session, w->ids + w->offsets[s], w->lengths[s], SMFT_LOGITS_ALL,
-                            got + w->offsets[s] * 53, 64 * 53));
+    for (int64_t at = w->offsets[s]; at < w->offsets[s + 1]; at += piece) {
+      int64_t left = w->offsets[s + 1] - at, n_ids = left < piece ? left : piece;
+      ck_ok(smft_session_feed(session, w->ids + at, n_ids, SMFT_LOGITS_ALL, got + at * vocab,
+                              n_ids * vocab));
+    }
   }
-  double distance = test_distance(got, wanted, w->n_tokens * 53);
-  ck_assert_msg(distance < tolerance, "logits: %g", distance);
+  double distance = test_distance(got, wanted, n);
+  ck_assert_msg(distance < w->fixture->tolerance, "logits in pieces of %lld: %g", (long long)piece,
+                distance);
   smft_session_free(session);
 }
 
@@ -137,10 +150,12 @@ START_TEST(loss_and_logits) {
     ck_ok(smft__network_forward(tape, w.patch, &sequences, keep, &loss, NULL));
     ck_assert_double_eq_tol(loss, (double)wanted, 5e-6);
   }
-  check_logits(&w, w.patch, w.fixture->tolerance);
+  check_logits(&w, w.patch, 64);
+  check_logits(&w, w.patch, 1);
+  check_logits(&w, w.patch, 5);
   ck_ok(smft_patch_merge(&merged, w.patch));
   ck_assert_int_eq(smft_patch_kind(merged), SMFT_PATCH_FULL);
-  check_logits(&w, merged, w.fixture->tolerance);
+  check_logits(&w, merged, 64);
   smft_patch_free(merged);
   smft__tape_free(tape);
   close_world(&w);
@@ -244,8 +259,9 @@ static void three_steps(world *w) {
   ck_ok(smft_learner_create(&learner, w->model, w->patch, NULL, optimizer, NULL));
   for (int i = 0; i < 3; i++) {
     ck_ok(smft_learner_step_batch(learner, &given, &report));
-    ck_assert(report.gradient_norm > 0.5 && report.rows_selected > 0 && report.slots_read > 0 &&
-              report.reads > 0);
+    ck_assert(report.gradient_norm > 0.5);
+    if (w->model->config.n_memories > 0)
+      ck_assert(report.rows_selected > 0 && report.slots_read > 0 && report.reads > 0);
   }
   smft_learner_free(learner);
   smft_optimizer_free(optimizer);
@@ -309,13 +325,13 @@ Suite *make_suite(void) {
   Suite *suite = suite_create("golden lora");
   TCase *tests = tcase_create("lora");
   test_directory_make();
-  tcase_add_loop_test(tests, read_as_peft_means_it, 0, 2);
-  tcase_add_loop_test(tests, loss_and_logits, 0, 2);
-  tcase_add_loop_test(tests, gradient_of_every_factor, 0, 2);
-  tcase_add_loop_test(tests, one_factor_alone, 0, 2);
-  tcase_add_loop_test(tests, three_steps_of_adamw, 0, 2);
-  tcase_add_loop_test(tests, threads_do_not_matter, 0, 2);
-  tcase_add_loop_test(tests, saved_as_peft_saves_it, 0, 2);
+  tcase_add_loop_test(tests, read_as_peft_means_it, 0, FIXTURES);
+  tcase_add_loop_test(tests, loss_and_logits, 0, FIXTURES);
+  tcase_add_loop_test(tests, gradient_of_every_factor, 0, FIXTURES);
+  tcase_add_loop_test(tests, one_factor_alone, 0, FIXTURES);
+  tcase_add_loop_test(tests, three_steps_of_adamw, 0, FIXTURES);
+  tcase_add_loop_test(tests, threads_do_not_matter, 0, FIXTURES);
+  tcase_add_loop_test(tests, saved_as_peft_saves_it, 0, FIXTURES);
   suite_add_tcase(suite, tests);
   return suite;
 }

@@ -7,6 +7,10 @@
   "\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                     \
   "\"num_attention_heads\": 4, \"intermediate_size\": 48, "                                        \
   "\"vocab_size\": 97"
+#define QWEN2                                                                                      \
+  "\"model_type\": \"qwen2\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                     \
+  "\"num_attention_heads\": 4, \"intermediate_size\": 48, "                                        \
+  "\"vocab_size\": 97"
 #define MEMORY                                                                                     \
   "\"layers\": [2, 0], \"pools\": [0, 1], \"n_keys\": 8, \"heads\": 2, \"top_k\": 4, "             \
   "\"key_dim\": 16, \"value_dim\": 24"
@@ -84,6 +88,42 @@ START_TEST(newer_rope_parameters) {
 }
 END_TEST
 
+/* As transformers 5 and 4.41 write it (make_qwen2.py): in the older, a window that is off has a
+ * size all the same. */
+START_TEST(qwen2_as_transformers_writes_it) {
+  static const char *const files[] = {"tests/golden/network_qwen2/config.json",
+                                      "tests/golden/network_qwen2/config_older.json"};
+  smft__config c;
+  char *text = test_read(test_source(files[_i]), NULL);
+  ck_ok(load(&c, text));
+  ck_assert_int_eq(c.hidden, 36);
+  ck_assert_int_eq(c.n_layers, 3);
+  ck_assert_int_eq(c.n_heads, 6);
+  ck_assert_int_eq(c.n_kv_heads, 2);
+  ck_assert_int_eq(c.head_dim, 6);
+  ck_assert_int_eq(c.ffn, 44);
+  ck_assert_int_eq(c.vocab, 96);
+  ck_assert_int_eq(c.context, 128);
+  ck_assert_int_eq(c.bos, 1);
+  ck_assert_int_eq(c.eos, 2);
+  ck_assert_int_eq(c.tied, 0);
+  ck_assert_int_eq(c.n_memories, 0);
+  ck_assert_double_eq(c.rope_theta, 1e6);
+  ck_assert_double_eq_tol((double)c.norm_eps, 1e-6, 1e-12);
+  smft__config_free(&c, ctx);
+  free(text);
+}
+END_TEST
+
+START_TEST(qwen2_without_a_window) {
+  smft__config c;
+  ck_ok(load(&c, "{" QWEN2 ", \"use_sliding_window\": false, \"sliding_window\": 32768, "
+                 "\"max_window_layers\": 2, \"layer_types\": [\"full_attention\", "
+                 "\"full_attention\", \"full_attention\"]}"));
+  smft__config_free(&c, ctx);
+}
+END_TEST
+
 static const struct {
   const char *text;
   smft_status status;
@@ -106,6 +146,20 @@ static const struct {
     {"{" BASE ", \"rope_parameters\": {\"rope_type\": \"yarn\"}}", SMFT_E_UNSUPPORTED, "yarn"},
     {"{" BASE ", \"quantization_config\": {}}", SMFT_E_UNSUPPORTED, "quantization_config"},
     {"{" BASE ", \"sliding_window\": 4096}", SMFT_E_UNSUPPORTED, "sliding_window"},
+    {"{" QWEN2 ", \"use_sliding_window\": true}", SMFT_E_UNSUPPORTED, "use_sliding_window"},
+    {"{" QWEN2 ", \"use_sliding_window\": true, \"sliding_window\": 64, "
+     "\"max_window_layers\": 3}",
+     SMFT_E_UNSUPPORTED, "use_sliding_window"},
+    {"{" QWEN2 ", \"layer_types\": [\"full_attention\", \"full_attention\", "
+     "\"sliding_attention\"]}",
+     SMFT_E_UNSUPPORTED, "layer_types"},
+    {"{" QWEN2 ", \"layer_types\": [\"linear_attention\", \"full_attention\", "
+     "\"full_attention\"]}",
+     SMFT_E_UNSUPPORTED, "layer_types"},
+    {"{" QWEN2 ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
+    {"{" QWEN2 ", \"quantization_config\": {}}", SMFT_E_UNSUPPORTED, "quantization_config"},
+    {"{" QWEN2 ", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0}}", SMFT_E_UNSUPPORTED,
+     "yarn"},
     {"{" BASE ", \"partial_rotary_factor\": 0.5}", SMFT_E_UNSUPPORTED, "partial_rotary_factor"},
     {"{" BASE ", \"num_key_value_heads\": 3}", SMFT_E_FORMAT, "num_key_value_heads"},
     {"{" BASE ", \"num_key_value_heads\": 0}", SMFT_E_FORMAT, "num_key_value_heads"},
@@ -189,6 +243,8 @@ Suite *make_suite(void) {
   tcase_add_test(tests, defaults);
   tcase_add_test(tests, everything_given);
   tcase_add_test(tests, newer_rope_parameters);
+  tcase_add_loop_test(tests, qwen2_as_transformers_writes_it, 0, 2);
+  tcase_add_test(tests, qwen2_without_a_window);
   tcase_add_loop_test(tests, refusals, 0, (int)(sizeof refused / sizeof *refused));
   tcase_add_test(tests, missing);
   suite_add_tcase(suite, tests);

@@ -81,6 +81,40 @@ START_TEST(config_against_tensors) {
 }
 END_TEST
 
+/* Of the family whose q, k and v have biases, each must be there, with its matrix's rows. */
+static const change qwen2_changes[] = {
+    {"model.layers.1.self_attn.q_proj.bias", 'd',
+     "model.layers.1.self_attn.q_proj.bias is missing"},
+    {"model.layers.0.self_attn.k_proj.bias", 'd',
+     "model.layers.0.self_attn.k_proj.bias is missing"},
+    {"model.layers.2.self_attn.v_proj.bias", 'd',
+     "model.layers.2.self_attn.v_proj.bias is missing"},
+    {"model.layers.1.self_attn.k_proj.bias", 's',
+     "model.layers.1.self_attn.k_proj.bias: config.json makes its shape (12), the file has (11)"},
+    {"", 0, NULL},
+};
+
+START_TEST(qwen2_config_against_tensors) {
+  smft_ctx *ctx = new_ctx();
+  smft_model *whole = NULL, *model = NULL;
+  ck_ok(smft_model_load(&whole, ctx, test_source("tests/golden/network_qwen2"), NULL));
+  ck_ok(smft_model_export(whole, NULL, test_file("q"), NULL));
+  write_changed(whole, "q", &qwen2_changes[_i]);
+  if (qwen2_changes[_i].needle) {
+    ck_status(smft_model_load(&model, ctx, test_file("q"), NULL), SMFT_E_MISMATCH);
+    ck_assert_ptr_null(model);
+    ck_assert_msg(strstr(smft_error_message(), qwen2_changes[_i].needle) != NULL, "%s",
+                  smft_error_message());
+  } else {
+    ck_ok(smft_model_load(&model, ctx, test_file("q"), NULL));
+    ck_assert_str_eq(smft_model_hash(model), smft_model_hash(whole));
+    smft_model_free(model);
+  }
+  smft_model_free(whole);
+  smft_ctx_free(ctx);
+}
+END_TEST
+
 /* ---- init ---------------------------------------------------------------- */
 
 static void moments(const smft_model *model, const char *name, double *mean, double *deviation,
@@ -407,6 +441,8 @@ Suite *make_suite(void) {
   TCase *tests = tcase_create("model");
   test_directory_make();
   tcase_add_loop_test(tests, config_against_tensors, 0, (int)(sizeof changes / sizeof *changes));
+  tcase_add_loop_test(tests, qwen2_config_against_tensors, 0,
+                      (int)(sizeof qwen2_changes / sizeof *qwen2_changes));
   tcase_add_test(tests, initial_weights);
   tcase_add_test(tests, seeds);
   tcase_add_loop_test(tests, export_and_load_again, 0, 3);
