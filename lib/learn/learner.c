@@ -196,6 +196,15 @@ smft_status smft_learner_skip(smft_learner *learner) {
 
 /* ---- a step for the fact in hand ----------------------------------------- */
 
+/* The step of the patch's kind, under the patch's lock. */
+static smft_status take_step(smft_learner *learner, smft__step *step) {
+  SMFT__TRY(smft__patch_begin_write(learner->patch));
+  smft_status status = learner->patch->kind == SMFT_PATCH_SLOTS ? smft__step_slots(learner, step)
+                                                                : smft__step_dense(learner, step);
+  smft__patch_end_write(learner->patch, status == SMFT_OK && step->changed);
+  return status;
+}
+
 /* The fact's rows, unless they are chosen already. */
 static smft_status choose(smft_learner *learner, const smft__fact *fact) {
   if (learner->choice.serial == fact->serial)
@@ -252,7 +261,7 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
   smft__step step = {{0}, NULL, 0, fact->steps == 0, learner->options.loss_below, 0, 0, own};
   smft_status status = prepare(learner, fact, &step);
   if (status == SMFT_OK)
-    status = smft__take_step(learner, &step);
+    status = take_step(learner, &step);
   if (status == SMFT_OK && step.is_done)
     status = protect(learner, fact);
   if (status != SMFT_OK)
@@ -322,4 +331,25 @@ smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, v
   if (report && (status == SMFT_OK || status == SMFT_E_CANCELLED)) /* what was learnt until then */
     smft__report_write(report, &own, sizeof own, sizeof own, "smft_run_report");
   return status;
+}
+
+/* ---- a batch of the host's own ------------------------------------------- */
+
+smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *batch,
+                                    smft_report *report) {
+  smft_report own = SMFT_REPORT_INIT;
+  smft_batch given = SMFT_BATCH_INIT;
+  SMFT__REQUIRE(learner && batch, "smft_learner_step_batch: a NULL argument");
+  SMFT__TRY(smft__report_check(report, sizeof own, "smft_report"));
+  SMFT__TRY(smft__options_read(&given, batch, sizeof given, sizeof given, "smft_batch"));
+  double begin = smft__now();
+  atomic_store(&learner->cancelled, 0);
+  smft__step step = {{0}, NULL, 0, 0, -INFINITY, 0, 0, &own};
+  SMFT__TRY(smft__batch_read(&learner->batch, learner->model, &given, &step.batch));
+  SMFT__TRY(take_step(learner, &step));
+  own.fact_id = "";
+  own.step = step.changed;
+  own.pending = learner->queue.n;
+  own.seconds = smft__now() - begin;
+  return report ? smft__report_write(report, &own, sizeof own, sizeof own, "smft_report") : SMFT_OK;
 }

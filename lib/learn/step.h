@@ -17,8 +17,6 @@ typedef struct smft__step { /* what one step is told, and what it tells */
   int changed;       /* out */
   smft_report *report;
 } smft__step;
-/* The step of the patch's kind, under the patch's lock. */
-smft_status smft__take_step(smft_learner *learner, smft__step *step);
 /* Forward with everything kept; the loss is finite. */
 smft_status smft__step_forward(smft_learner *learner, smft__step *step);
 /* Factor that brings a norm down to `limit` (0: none). */

@@ -11,31 +11,12 @@
 /* The sizes that a shape is made of, by the letters of the list. */
 enum { END, V, D, Q, KV, F, HK, H, N, HALF, DV, SLOTS, TWO, ONE };
 
-enum {
-  IF_ALWAYS,
-  IF_UNTIED,
-  IF_FFN,
-  IF_GATE,
-  IF_BIAS,
-  IF_GATE_BIAS,
-  IF_Q_SCALE,
-  IF_Q_SHIFT,
-  IF_K_SCALE,
-  IF_K_SHIFT,
-  IF_BESIDE
-};
-
-enum {
-  START_ZERO,
-  START_ONE,
-  START_ALPHA,
-  START_NORMAL_02,
-  START_FAN_IN,
-  START_FAN_OUT,
-  START_RESIDUAL,
-  START_XAVIER,
-  START_UNIFORM
-};
+/* clang-format off */
+enum { IF_ALWAYS, IF_UNTIED, IF_FFN, IF_GATE, IF_BIAS, IF_GATE_BIAS, IF_Q_SCALE, IF_Q_SHIFT,
+       IF_K_SCALE, IF_K_SHIFT, IF_BESIDE };
+enum { START_ZERO, START_ONE, START_ALPHA, START_NORMAL_02, START_FAN_IN, START_FAN_OUT,
+       START_RESIDUAL, START_XAVIER, START_UNIFORM };
+/* clang-format on */
 
 #define SIZES(...) __VA_ARGS__
 #define LINE(scope, id, shape, start, there, bias_of, lora)                                        \
@@ -45,16 +26,19 @@ enum {
 #define OF_MEMORY(name, ...) LINE(SMFT__OF_MEMORY, __VA_ARGS__)
 #define OF_POOL(name, ...) LINE(SMFT__OF_POOL, __VA_ARGS__)
 
-const smft__param smft__params[SMFT__N_PARAMS] = {SMFT__MODEL_PARAMS(OF_MODEL) SMFT__BLOCK_PARAMS(
-    OF_BLOCK) SMFT__MEMORY_PARAMS(OF_MEMORY) SMFT__POOL_PARAMS(OF_POOL)};
+/* clang-format off */
+const smft__param smft__params[SMFT__N_PARAMS] = {
+  SMFT__MODEL_PARAMS(OF_MODEL) SMFT__BLOCK_PARAMS(OF_BLOCK)
+  SMFT__MEMORY_PARAMS(OF_MEMORY) SMFT__POOL_PARAMS(OF_POOL)
+};
+/* clang-format on */
 
 const int32_t smft__first[SMFT__N_SCOPES] = {SMFT__LINE_EMBED, SMFT__LINE_INPUT_NORM,
                                              SMFT__LINE_M_QUERY, SMFT__LINE_VALUES};
 
 /* The lines of the memory stand in the order of memory/params.h. */
 #define SAME_NUMBER(name, ...)                                                                     \
-  _Static_assert(SMFT__LINE_##name - SMFT__LINE_M_QUERY == (int)SMFT__##name, "the memory's "      \
-                                                                              "enum");
+  _Static_assert(SMFT__LINE_##name - SMFT__LINE_M_QUERY == (int)SMFT__##name, "memory/params.h");
 SMFT__MEMORY_PARAMS(SAME_NUMBER)
 
 /* ---- what a config makes of a line --------------------------------------- */
