@@ -1,6 +1,6 @@
 /* network: the whole stack over a batch of sequences, forward to the loss and backward to the
- * gradients that are wanted.  Training side; a session runs the same blocks with a KV cache
- * (block.h). */
+ * gradients that are wanted.  Training side; a session runs the same stack with a KV cache
+ * (stack.h). */
 #ifndef SMFT__NETWORK_H
 #define SMFT__NETWORK_H
 #include "model/kept.h"
@@ -35,7 +35,7 @@ typedef struct smft__kept_batch { /* where a batch stands among kept tokens */
   /* (n_sequences): where each sequence of the batch begins among the kept tokens */
   const int64_t *begins;
 } smft__kept_batch;
-/* smft__network_forward, of which it runs only what lies above them (kept NULL: all).  patch:
+/* smft__network_forward, of which it runs only what lies above kept layers (NULL: all).  patch:
  * NULL or of kind slots; keep: not SMFT__KEEP_ALL.  The states below are those of the batch that
  * was kept: a product's rows may be rounded otherwise in a batch of another size. */
 smft_status smft__network_forward_kept(smft__tape *tape, const smft_patch *patch,

@@ -29,6 +29,6 @@ typedef struct smft__pool_plan {
 typedef struct smft__stack_plan {
   smft__rope_table *ropes; /* (n_ropes) */
   int32_t n_ropes;
-  smft__where at[SMFT__N_MODEL_PARAMS]; /* a tied head is where the embedding is */
+  smft__where at[SMFT__N_MODEL_PARAMS]; /* where the head is tied, it has no place of its own */
 } smft__stack_plan;
 #endif

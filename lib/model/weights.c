@@ -85,14 +85,11 @@ static smft_status hand_over(smft_model *model, const listing *list) {
 
 smft_status smft__weights_list(smft_model *model) {
   listing list = {model->ctx, NULL, 0, 0};
-  smft__stack_plan *stack = &model->config.stack;
   smft_status status = put_all(&list, &model->config);
   if (status == SMFT_OK) {
     qsort(list.entries, (size_t)list.n, sizeof *list.entries, compare_entries);
     status = hand_over(model, &list);
   }
-  if (model->config.tied)
-    stack->at[SMFT__HEAD] = stack->at[SMFT__EMBED];
   smft__free(model->ctx, list.entries);
   return status;
 }
