@@ -1,4 +1,4 @@
-/* bytes: little-endian numbers, UTF-8, numbers as text without the locale, and a growing buffer.
+/* bytes: little-endian numbers, numbers as text without the locale, and a growing buffer.
  * Does not own: files (file.c), UTF-8 (utf8.c). */
 #include "base/bytes.h"
 #include "base/alloc.h"

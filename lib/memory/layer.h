@@ -13,7 +13,6 @@ typedef struct smft__memory_config {
   float norm_eps, temperature;
 } smft__memory_config;
 
-/* as a model and its patch have them; absent tensors have data NULL */
 typedef struct smft__memory_view { /* as a model and its patch have it */
   smft__memory_config config;
   smft__tensor at[SMFT__N_MEMORY_PARAMS]; /* absent tensors have data NULL */

@@ -1,6 +1,6 @@
 /* weights: the tensors that a config asks for, by the list of parameters and the family's names,
  * and what fills them: a file's tensors or random numbers.  Owns names, order and where a parameter
- * is; does not own the mapping (model.c) or what learning changed (patch.c). */
+ * is; does not own the mapping (model.c) or what learning changed (view.c). */
 #include "model/weights.h"
 
 #include <math.h>

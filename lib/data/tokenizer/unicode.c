@@ -1,5 +1,5 @@
 /* unicode: what tokenizers need of Unicode, from utf8proc's tables.
- * Does not own: UTF-8 itself (base/bytes.c), when text is normalized (normalize.c). */
+ * Does not own: UTF-8 itself (base/utf8.c), when text is normalized (normalize.c). */
 #include "data/tokenizer/unicode.h"
 #include "base/alloc.h"
 #include <string.h>
