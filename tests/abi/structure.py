@@ -21,7 +21,6 @@ AT_HOME = """model/params.h model/params.c memory/params.h model/arch.h model/ar
              model/block_*.c model/stack.c model/head.c memory/layer.c model/lora_file.c""".split()
 # And these, for these parameters alone:
 GUESTS = {
-    "model/weights.c": {"EMBED", "HEAD"},  # a tied head is where the embedding is
     "model/grads.c": {"M_ALPHA"},          # alpha is the block's to multiply with: it does not ask for the layer's backward
     "model/config.h": {"VALUES"},          # smft__pool_tensor: what everybody else asks for a pool's tensor
 }
