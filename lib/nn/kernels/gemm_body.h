@@ -113,7 +113,7 @@ SMFT__INLINE VEC SMFT__FN(load_as)(const char *source, int dtype) {
 /* The first n < LANES elements, then zeros; reads nothing behind them. */
 SMFT__INLINE VEC SMFT__FN(load_some)(const char *source, int dtype, int64_t n) {
   char padded[LANES * 4] = {0};
-  memcpy(padded, source, (size_t)(n * smft__weight_bytes(dtype)));
+  memcpy(padded, source, (size_t)n * (size_t)SMFT__WEIGHT_BYTES(dtype));
   return SMFT__FN(load_as)(padded, dtype);
 }
 
@@ -134,7 +134,7 @@ SMFT__INLINE void SMFT__FN(transpose)(VEC rows[LANES]) {
  * element to the next. */
 SMFT__INLINE void SMFT__FN(pack_rows)(const char *b, int64_t row_bytes, int dtype, int64_t n,
                                       int64_t k, float *panel) {
-  const int64_t size = smft__weight_bytes(dtype);
+  const int64_t size = SMFT__WEIGHT_BYTES(dtype);
   for (int64_t j = 0; j < PANEL; j += LANES) {
     for (int64_t p = 0; p < k; p += LANES) {
       int64_t depth = k - p < LANES ? k - p : LANES;
@@ -158,7 +158,7 @@ SMFT__INLINE void SMFT__FN(pack_rows)(const char *b, int64_t row_bytes, int dtyp
 /* panel (k, PANEL) from B stored (k, n). */
 SMFT__INLINE void SMFT__FN(pack_columns)(const char *b, int64_t row_bytes, int dtype, int64_t n,
                                          int64_t k, float *panel) {
-  const int64_t size = smft__weight_bytes(dtype);
+  const int64_t size = SMFT__WEIGHT_BYTES(dtype);
   for (int64_t p = 0; p < k; p++, b += row_bytes, panel += PANEL) {
     for (int64_t j = 0; j < PANEL; j += LANES) {
       int64_t left = n - j;
@@ -208,7 +208,7 @@ SMFT__INLINE float SMFT__FN(lanes_sum)(VEC v) {
  * is read. */
 SMFT__INLINE void SMFT__FN(fetch_next)(int columns, int dtype, int64_t p, const char *b,
                                        int64_t row_bytes) {
-  const int64_t size = smft__weight_bytes(dtype), line = 64 / size;
+  const int64_t size = SMFT__WEIGHT_BYTES(dtype), line = 64 / size;
   if (p % line != 0)
     return;
   SMFT__UNROLL for (int j = 0; j < columns; j++) __builtin_prefetch(
@@ -219,7 +219,7 @@ SMFT__INLINE void SMFT__FN(fetch_next)(int columns, int dtype, int64_t p, const 
 SMFT__INLINE void SMFT__FN(dots)(int rows, int columns, int dtype, int64_t k, const float *a,
                                  int64_t lda, const char *b, int64_t row_bytes, float *c,
                                  int64_t ldc, int add) {
-  const int64_t size = smft__weight_bytes(dtype);
+  const int64_t size = SMFT__WEIGHT_BYTES(dtype);
   VEC sum[DOT_ROWS][8];
   SMFT__UNROLL for (int i = 0; i < rows; i++) SMFT__UNROLL for (int j = 0; j < columns; j++)
       sum[i][j] = SPLAT(0.0f);

@@ -156,7 +156,7 @@ INLINE void pack_as(const operand *from, int dtype, int along, int64_t line, int
 
 SMFT__AVX512 static void pack(const operand *from, int64_t line, int64_t lines, int64_t start,
                               int64_t depth, char *to) {
-  int along = from->k_step < from->line_step || from->k_step == smft__weight_bytes(from->dtype);
+  int along = from->k_step < from->line_step || from->k_step == SMFT__WEIGHT_BYTES(from->dtype);
   if (from->dtype == SMFT__F32 && along)
     pack_as(from, SMFT__F32, 1, line, lines, start, depth, to);
   else if (from->dtype == SMFT__F32)
@@ -316,7 +316,7 @@ static operand rows_of(const smft__gemm_args *args) {
 }
 
 static operand columns_of(const smft__gemm_args *args) {
-  int64_t size = smft__weight_bytes(args->b_dtype), line = args->ldb * size;
+  int64_t size = SMFT__WEIGHT_BYTES(args->b_dtype), line = args->ldb * size;
   operand columns = {args->b, args->trans_b ? line : size, args->trans_b ? size : line,
                      args->b_dtype, 1};
   return columns;
