@@ -2,8 +2,6 @@
  * the list of tensors is weights.c's, the config is config.c's. */
 #include "model/model.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
 #include "model/weights.h"
 #include "nn/gemm.h"

@@ -3,9 +3,7 @@
  * weights model + patch have is view.c's, rows are patch_rows.c's, files patch_file.c's. */
 #include "model/patch.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"

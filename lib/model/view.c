@@ -5,8 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/alloc.h"
-
 /* ---- single tensors ------------------------------------------------------ */
 
 smft__tensor smft__weight(const smft_model *model, const smft_patch *patch, int32_t index) {

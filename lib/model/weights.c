@@ -3,7 +3,6 @@
  * is; does not own the mapping (model.c) or what learning changed (view.c). */
 #include "model/weights.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
