@@ -30,4 +30,8 @@ typedef struct smft__arena {
 } smft__arena;
 /* Pointer to n * size bytes, or NULL while measuring. */
 void *smft__arena_take(smft__arena *arena, int64_t n, size_t size);
+/* (rows, columns), rows < 2^31, columns <= 2^24: the product does not overflow */
+static inline float *smft__arena_floats(smft__arena *arena, int64_t rows, int64_t columns) {
+  return smft__arena_take(arena, rows * columns, sizeof(float));
+}
 #endif

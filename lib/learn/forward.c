@@ -4,6 +4,11 @@
 #include "base/parallel.h"
 #include "learn/stats.h"
 
+static smft__sequences all_wordings(const smft__fact *fact) {
+  return (smft__sequences){fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
+                           fact->weights};
+}
+
 /* ---- the kept layers ----------------------------------------------------- */
 
 /* A fact's wordings do not change, nor does a model; what the patch holds does not matter
@@ -11,8 +16,7 @@
  * change the blocks below as well, and never come here. */
 smft_status smft__keep_layers(smft__kept_layers *kept, smft__tape *tape, const smft__fact *fact,
                               const atomic_int *cancel) {
-  smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
-                         fact->weights};
+  smft__sequences all = all_wordings(fact);
   if (kept->serial == fact->serial)
     return SMFT_OK;
   kept->serial = 0;
@@ -23,8 +27,7 @@ smft_status smft__keep_layers(smft__kept_layers *kept, smft__tape *tape, const s
 
 smft_status smft__forward_all_wordings(smft__kept_layers *kept, smft__tape *tape, smft_patch *patch,
                                        const smft__fact *fact, const atomic_int *cancel) {
-  smft__sequences all = {fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
-                         fact->weights};
+  smft__sequences all = all_wordings(fact);
   smft__kept_batch from = {&kept->layers, fact->offsets};
   SMFT__TRY(smft__keep_layers(kept, tape, fact, cancel));
   SMFT__TRY(smft__patch_begin_read(patch));

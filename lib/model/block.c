@@ -8,38 +8,33 @@
 
 /* ---- activations --------------------------------------------------------- */
 
-static float *take(smft__arena *arena, int64_t rows, int64_t columns) {
-  /* widths are at most 2^24 and rows 2^31: no overflow */
-  return smft__arena_take(arena, rows * columns, sizeof(float));
-}
-
 void smft__block_tape_place(smft__block_tape *tape, smft__arena *arena, const smft__config *c,
                             int64_t n_tokens, int backward) {
-  tape->inv_rms1 = backward ? take(arena, n_tokens, 1) : NULL;
-  tape->inv_rms2 = backward ? take(arena, n_tokens, 1) : NULL;
-  tape->log_sum = backward ? take(arena, n_tokens, c->n_heads) : NULL;
-  tape->normed = take(arena, n_tokens, c->hidden);
-  tape->hidden = backward ? take(arena, n_tokens, c->hidden) : tape->normed;
-  tape->middle = take(arena, n_tokens, c->hidden);
-  tape->q = take(arena, n_tokens, smft__q_width(c));
-  tape->attention = take(arena, n_tokens, smft__q_width(c));
-  tape->gate = take(arena, n_tokens, c->ffn);
-  tape->up = take(arena, n_tokens, c->ffn);
-  tape->act = backward ? take(arena, n_tokens, c->ffn) : tape->gate;
+  tape->inv_rms1 = backward ? smft__arena_floats(arena, n_tokens, 1) : NULL;
+  tape->inv_rms2 = backward ? smft__arena_floats(arena, n_tokens, 1) : NULL;
+  tape->log_sum = backward ? smft__arena_floats(arena, n_tokens, c->n_heads) : NULL;
+  tape->normed = smft__arena_floats(arena, n_tokens, c->hidden);
+  tape->hidden = backward ? smft__arena_floats(arena, n_tokens, c->hidden) : tape->normed;
+  tape->middle = smft__arena_floats(arena, n_tokens, c->hidden);
+  tape->q = smft__arena_floats(arena, n_tokens, smft__q_width(c));
+  tape->attention = smft__arena_floats(arena, n_tokens, smft__q_width(c));
+  tape->gate = smft__arena_floats(arena, n_tokens, c->ffn);
+  tape->up = smft__arena_floats(arena, n_tokens, c->ffn);
+  tape->act = backward ? smft__arena_floats(arena, n_tokens, c->ffn) : tape->gate;
   tape->memory_out =
-      c->placement == SMFT_PLACEMENT_BESIDE ? take(arena, n_tokens, c->hidden) : NULL;
+      c->placement == SMFT_PLACEMENT_BESIDE ? smft__arena_floats(arena, n_tokens, c->hidden) : NULL;
 }
 
 void smft__block_scratch_place(smft__block_scratch *scratch, smft__arena *arena,
                                const smft__config *c, int64_t n_tokens) {
-  scratch->d_hidden = take(arena, n_tokens, c->hidden);
-  scratch->d_branch = take(arena, n_tokens, c->hidden);
-  scratch->d_gate = take(arena, n_tokens, c->ffn);
-  scratch->d_up = take(arena, n_tokens, c->ffn);
-  scratch->d_attention = take(arena, n_tokens, smft__q_width(c));
-  scratch->dq = take(arena, n_tokens, smft__q_width(c));
-  scratch->dk = take(arena, n_tokens, smft__kv_width(c));
-  scratch->dv = take(arena, n_tokens, smft__kv_width(c));
+  scratch->d_hidden = smft__arena_floats(arena, n_tokens, c->hidden);
+  scratch->d_branch = smft__arena_floats(arena, n_tokens, c->hidden);
+  scratch->d_gate = smft__arena_floats(arena, n_tokens, c->ffn);
+  scratch->d_up = smft__arena_floats(arena, n_tokens, c->ffn);
+  scratch->d_attention = smft__arena_floats(arena, n_tokens, smft__q_width(c));
+  scratch->dq = smft__arena_floats(arena, n_tokens, smft__q_width(c));
+  scratch->dk = smft__arena_floats(arena, n_tokens, smft__kv_width(c));
+  scratch->dv = smft__arena_floats(arena, n_tokens, smft__kv_width(c));
 }
 
 /* ---- the block ----------------------------------------------------------- */

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "data/safetensors.h"
 #include "model/view.h"
 
 static const char *torch_name(int32_t dtype) {

@@ -44,10 +44,6 @@ smft_status smft__head_logits(const smft_model *model, const smft_patch *patch, 
 
 /* ---- the tape ------------------------------------------------------------ */
 
-static float *floats(smft__arena *arena, int64_t rows, int64_t columns) {
-  return smft__arena_take(arena, rows * columns, sizeof(float)); /* rows < 2^31, columns <= 2^24 */
-}
-
 static int64_t most_kept(const smft__config *c) { return KEPT_LOGITS / c->vocab; }
 
 int64_t smft__head_largest(const smft__config *c, int64_t m) {
@@ -61,14 +57,15 @@ void smft__head_tape_place(smft__head_tape *head, smft__arena *arena, const smft
   head->kept = keep && m <= most;
   head->rows = smft__arena_take(arena, m, sizeof *head->rows);
   head->targets = smft__arena_take(arena, m, sizeof *head->targets);
-  head->scale = floats(arena, m, 1);
-  head->nll = floats(arena, m, 1);
-  head->x = floats(arena, m, c->hidden);
-  head->inv_rms = floats(arena, m, 1);
-  head->hidden = floats(arena, m, c->hidden);
-  head->logits = floats(arena, head->kept || m < head->chunk ? m : head->chunk, c->vocab);
-  head->d_hidden = keep ? floats(arena, m, c->hidden) : NULL;
-  head->dx = keep ? floats(arena, m, c->hidden) : NULL;
+  head->scale = smft__arena_floats(arena, m, 1);
+  head->nll = smft__arena_floats(arena, m, 1);
+  head->x = smft__arena_floats(arena, m, c->hidden);
+  head->inv_rms = smft__arena_floats(arena, m, 1);
+  head->hidden = smft__arena_floats(arena, m, c->hidden);
+  head->logits =
+      smft__arena_floats(arena, head->kept || m < head->chunk ? m : head->chunk, c->vocab);
+  head->d_hidden = keep ? smft__arena_floats(arena, m, c->hidden) : NULL;
+  head->dx = keep ? smft__arena_floats(arena, m, c->hidden) : NULL;
 }
 
 /* ---- forward ------------------------------------------------------------- */

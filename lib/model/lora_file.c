@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "data/json.h"
+#include "data/safetensors.h"
 #include "model/arch.h"
 #include "model/lora.h"
 

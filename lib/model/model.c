@@ -3,6 +3,7 @@
 #include "model/model.h"
 
 #include "base/alloc.h"
+#include "data/safetensors.h"
 #include "model/weights.h"
 #include "nn/gemm.h"
 

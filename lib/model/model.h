@@ -2,7 +2,7 @@
  * after load. */
 #ifndef SMFT__MODEL_H
 #define SMFT__MODEL_H
-#include "data/safetensors.h"
+#include "data/source.h"
 #include "data/tokenizer.h"
 #include "model/config.h"
 

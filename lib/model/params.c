@@ -84,8 +84,8 @@ static int64_t size_of(const smft__config *c, int32_t dim) {
   const smft__memory_config *m = &c->memory;
   const int64_t sizes[] = {[V] = c->vocab,
                            [D] = c->hidden,
-                           [Q] = (int64_t)c->n_heads * c->head_dim,
-                           [KV] = (int64_t)c->n_kv_heads * c->head_dim,
+                           [Q] = smft__q_width(c),
+                           [KV] = smft__kv_width(c),
                            [F] = c->ffn,
                            [HK] = (int64_t)m->heads * m->key_dim,
                            [H] = m->heads,

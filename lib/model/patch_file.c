@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "data/safetensors.h"
 #include "model/view.h"
 
 #define FORMAT "smft.patch.1"

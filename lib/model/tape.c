@@ -52,10 +52,6 @@ const float *smft__tape_weights(const smft__tape *tape, int32_t memory, int64_t 
 
 /* ---- the tape's arena ---------------------------------------------------- */
 
-static float *floats(smft__arena *arena, int64_t rows, int64_t columns) {
-  return smft__arena_take(arena, rows * columns, sizeof(float)); /* rows < 2^31, columns <= 2^24 */
-}
-
 /* The lowest block whose activations are kept; n_layers: none. */
 static int32_t lowest_kept(const smft__tape *tape) {
   const smft__config *c = &tape->model->config;
@@ -69,9 +65,9 @@ static void place_block(smft__tape *tape, smft__arena *arena, int32_t layer) {
   smft__block_tape *block = &tape->blocks[layer];
   int32_t memory = c->blocks[layer].memory, lowest = lowest_kept(tape);
   if (layer >= lowest || layer == 0) {
-    block->x = floats(arena, tape->n_tokens, c->hidden);
-    block->k = floats(arena, tape->n_tokens, smft__kv_width(c));
-    block->v = floats(arena, tape->n_tokens, smft__kv_width(c));
+    block->x = smft__arena_floats(arena, tape->n_tokens, c->hidden);
+    block->k = smft__arena_floats(arena, tape->n_tokens, smft__kv_width(c));
+    block->v = smft__arena_floats(arena, tape->n_tokens, smft__kv_width(c));
     smft__block_tape_place(block, arena, c, tape->n_tokens, layer >= lowest);
   } else {
     *block = tape->blocks[0];
@@ -93,18 +89,19 @@ static void place(smft__tape *tape, smft__arena *arena) {
   tape->positions = smft__arena_take(arena, n, sizeof *tape->positions);
   tape->segments = smft__arena_take(arena, tape->n_sequences, sizeof *tape->segments);
   tape->grads = smft__arena_take(arena, tape->n_sequences, sizeof *tape->grads);
-  tape->scratch = floats(arena,
+  tape->scratch =
+      smft__arena_floats(arena,
                          smft__attention_scratch(tape->model->ctx, c->n_heads, c->n_kv_heads,
                                                  c->head_dim, tape->longest),
                          1);
-  tape->adapted = floats(arena, n, (tape->keep ? 2 : 1) * tape->rank);
+  tape->adapted = smft__arena_floats(arena, n, (tape->keep ? 2 : 1) * tape->rank);
   for (int32_t layer = 0; layer < c->n_layers; layer++)
     place_block(tape, arena, layer);
-  tape->x = tape->keep ? floats(arena, n, c->hidden) : tape->blocks[0].x;
+  tape->x = tape->keep ? smft__arena_floats(arena, n, c->hidden) : tape->blocks[0].x;
   smft__head_tape_place(&tape->head, arena, c, tape->keep);
   if (!tape->keep)
     return;
-  tape->dx = floats(arena, n, c->hidden);
+  tape->dx = smft__arena_floats(arena, n, c->hidden);
   smft__block_scratch_place(&tape->back, arena, c, n);
 }
 

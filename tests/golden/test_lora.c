@@ -5,6 +5,7 @@
 #include "files.h"
 
 #include "base/alloc.h"
+#include "data/safetensors.h"
 #include "learn/learner.h"
 
 /* Of the largest number of a factor.  The instruction sets' rounding differs: up to 2.1e-5 in a

@@ -3,6 +3,7 @@
 #include "failing.h"
 #include "tiny.h"
 
+#include "data/safetensors.h"
 #include "model/view.h"
 #include "model/weights.h"
 

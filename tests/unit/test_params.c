@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "data/safetensors.h"
 #include "model/arch.h"
 #include "model/network.h"
 #include "model/weights.h"

@@ -4,6 +4,7 @@
 #include "tiny.h"
 
 #include "base/rng.h"
+#include "data/safetensors.h"
 #include "model/patch.h"
 
 #define DIM 20
