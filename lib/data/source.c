@@ -44,3 +44,12 @@ const char *smft__source_metadata(const smft__source *source, const char *key) {
       return source->metadata_values[i];
   return NULL;
 }
+
+int64_t smft__source_number(const smft__source *source, const char *key) {
+  const char *text = smft__source_metadata(source, key);
+  int64_t value = 0;
+  int digits = 0;
+  for (; text && *text >= '0' && *text <= '9' && digits < 18; text++, digits++)
+    value = value * 10 + (*text - '0');
+  return text && digits > 0 && *text == 0 ? value : -1;
+}

@@ -20,4 +20,6 @@ void smft__source_close(smft__source *source); /* a zeroed struct is fine */
 int64_t smft__source_find(const smft__source *source, const char *name); /* index or -1 */
 /* or NULL */
 const char *smft__source_metadata(const smft__source *source, const char *key);
+/* The same as a whole number of up to 18 digits; -1: it is missing, or none. */
+int64_t smft__source_number(const smft__source *source, const char *key);
 #endif

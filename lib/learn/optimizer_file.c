@@ -178,14 +178,6 @@ static smft_status load_pools(smft_optimizer *loaded, const smft_model *model,
   return SMFT_OK;
 }
 
-static int64_t number_of(const char *text) { /* -1: not a whole number */
-  int64_t value = 0;
-  int digits = 0;
-  for (; text && *text >= '0' && *text <= '9' && digits < 18; text++, digits++)
-    value = value * 10 + (*text - '0');
-  return text && digits > 0 && *text == 0 ? value : -1;
-}
-
 /* A moment of every part. */
 static smft_status load_moments(smft_optimizer *loaded, char which, float *to,
                                 const smft__source *file, const char *path, double *bound) {
@@ -269,7 +261,7 @@ static smft_status load_lora(smft_optimizer *loaded, const smft_model *model,
   smft_lora_options options = SMFT_LORA_OPTIONS_INIT, own;
   if (smft__optimizer_moments(loaded) == 0)
     return load_stateless_lora(loaded, model, file, path);
-  int64_t rank = number_of(smft__source_metadata(file, "rank"));
+  int64_t rank = smft__source_number(file, "rank");
   options.rank = rank > 0 && rank <= INT32_MAX ? (int32_t)rank : -1;
   smft_status status = smft__lora_options(&own, &options);
   if (status != SMFT_OK)
@@ -295,11 +287,11 @@ static smft_status check_metadata(const smft_optimizer *optimizer, const smft_mo
                         "%s: not this optimizer's state: \"%s\" is \"%s\", expected \"%s\"", path,
                         keys[i], got ? got : "", expected[i]);
   }
-  if (number_of(smft__source_metadata(file, "moments")) != smft__optimizer_moments(optimizer))
+  if (smft__source_number(file, "moments") != smft__optimizer_moments(optimizer))
     return smft__fail(SMFT_E_MISMATCH,
                       "%s: its number of moments is not this optimizer's (%d): momentum differs",
                       path, (int)smft__optimizer_moments(optimizer));
-  if (!patch || number_of(smft__source_metadata(file, "steps")) < 0)
+  if (!patch || smft__source_number(file, "steps") < 0)
     return smft__fail(SMFT_E_FORMAT, "%s: \"patch\" or \"steps\" is missing or wrong", path);
   return SMFT_OK;
 }
@@ -315,7 +307,7 @@ static smft_status load_state(smft_optimizer *loaded, const smft_model *model,
     SMFT__TRY(load_lora(loaded, model, file, path));
   else if (strcmp(patch, "none") != 0)
     return smft__fail(SMFT_E_FORMAT, "%s: state of an unknown kind of patch: \"%s\"", path, patch);
-  loaded->steps = number_of(smft__source_metadata(file, "steps"));
+  loaded->steps = smft__source_number(file, "steps");
   return SMFT_OK;
 }
 

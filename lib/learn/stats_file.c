@@ -48,18 +48,9 @@ smft_status smft__stats_save(const smft__stats *stats, const smft_model *model, 
   return status;
 }
 
-/* A whole number of up to 18 digits, or -1. */
-static int64_t whole_number(const char *text) {
-  int64_t value = 0;
-  int digits = 0;
-  for (; text && *text >= '0' && *text <= '9' && digits < 18; text++, digits++)
-    value = value * 10 + (*text - '0');
-  return text && digits > 0 && *text == 0 ? value : -1;
-}
-
 static smft_status read_number(const smft__source *file, const char *path, const char *key,
                                int64_t *value) {
-  *value = whole_number(smft__source_metadata(file, key));
+  *value = smft__source_number(file, key);
   return *value >= 0 ? SMFT_OK
                      : smft__fail(SMFT_E_FORMAT, "%s: its number of %s is missing or not a number",
                                   path, key);
@@ -137,7 +128,7 @@ static smft_status read_stats(const smft_model *model, const smft__source *file,
 }
 
 static void read_source(const smft__source *file, smft__stats *stats) {
-  int64_t n_tokens = whole_number(smft__source_metadata(file, "tokens"));
+  int64_t n_tokens = smft__source_number(file, "tokens");
   const char *corpus = smft__source_metadata(file, "corpus");
   stats->n_tokens = n_tokens > 0 ? n_tokens : 0;
   snprintf(stats->corpus, sizeof stats->corpus, "%s",
