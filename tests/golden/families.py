@@ -1,9 +1,9 @@
 """What every make_<family>.py shares: a tiny model as transformers saves it, an adapter on it as
 peft saves it, and what those two say about them.
 
-network_<family>/model.safetensors also holds, as make_network.py's fixtures do, `reference.*` (ids,
+network_<family>/reference.safetensors holds, as make_network.py's fixtures do, `reference.*` (ids,
 lengths, token weights, loss, logits of every position) and `grad.*` (the gradient of every
-parameter), which the loader does not look at.  lora_<family>/expected.safetensors holds, as
+parameter).  lora_<family>/expected.safetensors holds, as
 make_lora.py's, loss and logits with the adapter, the gradient of every A and B, and A and B after
 three AdamW steps.
 
@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 from safetensors.torch import load_file, save_file
+from split_reference import split
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -295,6 +296,7 @@ def make_network(kind, config, formulas, name, seed, norm=1):
     tensors.update({"grad." + k: v for k, v in gradients.items()})
     tensors.update(reference_of(batch, loss, logits))
     save_file(stored(tensors), path, {"format": "pt"})
+    split(folder)
     print("loss", float(loss), "largest logit", float(logits.abs().max()))
 
 
@@ -305,7 +307,7 @@ def make_lora(kind, formulas, base_name, name, seed):
     model = kind.from_pretrained(base, attn_implementation="eager", dtype=torch.float32)
     batch = make_batch(model.config.vocab_size, seed)
     assert torch.equal(torch.cat([i for i, _ in batch]),
-                       load_file(os.path.join(base, "model.safetensors"))["reference.ids"])
+                       load_file(os.path.join(base, "reference.safetensors"))["reference.ids"])
     adapted = random_adapter(model, seed + 1).eval()
     config = adapted.peft_config["default"]
     config.base_model_name_or_path = os.path.basename(base)
@@ -328,7 +330,7 @@ def make_lora(kind, formulas, base_name, name, seed):
 
 
 def begin():
-    transformers.logging.set_verbosity_error()  # reference.* and grad.* are no parameters
+    transformers.logging.set_verbosity_error()
 
 
 def finish(*names):

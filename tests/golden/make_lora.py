@@ -7,27 +7,27 @@ steps with weight decay and gradient clipping.
 `lora_peft`: network_beside, all seven kinds of matrices, f32, alpha / r.
 `lora_peft_rs`: network_replace (bf16 base), rsLoRA, bf16 factors, q, v and down only, and of layers 0 and 2 only.
 Run with Debian's python3-torch: /usr/bin/python3 tests/golden/make_lora.py"""
-import json, math, os, struct
+import json, math, os
 import numpy as np, torch
 import torch.nn.functional as F
 from make_network import HERE, NAMES, logits_of, write_safetensors
+from split_reference import read
 
 TORCH = {name: dtype for dtype, name in NAMES.items()}
 SETTINGS = {"lr": 1e-2, "weight_decay": 0.1, "eps": 1e-6, "clip": 0.5, "steps": 3}
 
 
+def read_tensors(path):
+    header, data = read(path)
+    return {name: torch.frombuffer(bytearray(data[slice(*entry["data_offsets"])]), dtype=TORCH[entry["dtype"]]).view(entry["shape"])
+            for name, entry in header.items()}
+
+
 def read_model(folder):
     with open(os.path.join(HERE, folder, "config.json")) as f:
         config = json.load(f)
-    with open(os.path.join(HERE, folder, "model.safetensors"), "rb") as f:
-        data = f.read()
-    n = struct.unpack("<Q", data[:8])[0]
-    tensors = {}
-    for name, entry in json.loads(data[8:8 + n]).items():
-        begin, end = (8 + n + at for at in entry["data_offsets"])
-        kind = TORCH[entry["dtype"]]
-        tensors[name] = torch.frombuffer(bytearray(data[begin:end]), dtype=kind).view(entry["shape"])
-    return config, {k: v.double() for k, v in tensors.items() if not k.startswith(("reference.", "grad."))}, tensors
+    weights, about = (read_tensors(os.path.join(HERE, folder, name)) for name in ("model.safetensors", "reference.safetensors"))
+    return config, {k: v.double() for k, v in weights.items()}, about
 
 
 def peft_config(base, r, alpha, rslora, modules, layers):
@@ -50,7 +50,7 @@ def loss_of(config, base, factors, scale, batch):
 
 
 def make(folder, model, r, alpha, rslora, modules, layers, dtype, seed):
-    config, base, stored = read_model(model)
+    config, base, about = read_model(model)
     torch.manual_seed(seed)
     peft_name = lambda name, factor: f"base_model.model.{name[:-len('.weight')]}.lora_{factor}.weight"
     factors, saved = {}, {}
@@ -62,8 +62,8 @@ def make(folder, model, r, alpha, rslora, modules, layers, dtype, seed):
         saved[peft_name(name, "A")], saved[peft_name(name, "B")] = a.to(dtype), b.to(dtype)
         factors[name] = [f.to(dtype).double().requires_grad_(True) for f in (a, b)]
     scale = alpha / (math.sqrt(r) if rslora else r)
-    lengths = [int(n) for n in stored["reference.lengths"]]
-    batch = list(zip(torch.split(stored["reference.ids"], lengths), torch.split(stored["reference.token_weights"].double(), lengths)))
+    lengths = [int(n) for n in about["reference.lengths"]]
+    batch = list(zip(torch.split(about["reference.ids"], lengths), torch.split(about["reference.token_weights"].double(), lengths)))
     parameters = [f for pair in factors.values() for f in pair]
     loss, logits = loss_of(config, base, factors, scale, batch)
     loss.backward()

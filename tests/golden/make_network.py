@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 """Makes tests/golden/network_{beside,replace}/: two small Llama-type memory models with what PyTorch (float64, autograd) says about them.
 
-config.json and model.safetensors are a model directory; the safetensors file also holds `reference.*` (ids, lengths, token weights, loss,
-logits of every position) and `grad.*` (the gradient of every tensor), which the loader does not look at.
+config.json and model.safetensors are a model directory; reference.safetensors holds `reference.*` (ids, lengths, token weights, loss,
+logits of every position) and `grad.*` (the gradient of every tensor).
 `beside`: f32, grouped-query heads with a head_dim of its own, two memory layers on one pool, layer norms, biases, gate, tied head.
 `replace`: bf16 (head in f16), two pools, l2-normalised queries, no bias, no gate, a temperature, head of its own.
 Run with Debian's python3-torch: /usr/bin/python3 tests/golden/make_network.py"""
 import json, math, os, struct
 import numpy as np, torch
 import torch.nn.functional as F
+from split_reference import split
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
@@ -171,6 +172,7 @@ def make(name, config, seed, cast):
     folder = os.path.join(HERE, name)
     os.makedirs(folder, exist_ok=True)
     write_safetensors(os.path.join(folder, "model.safetensors"), tensors)
+    split(folder)
     with open(os.path.join(folder, "config.json"), "w") as f:
         json.dump(config, f, indent=1)
         f.write("\n")

@@ -43,7 +43,7 @@ typedef struct world {
   smft_ctx *ctx;
   smft_model *model;
   smft_patch *patch;
-  smft__source expected;
+  smft__source reference, expected; /* without the adapter, and with it */
   int32_t ids[64];
   int64_t offsets[8], lengths[8];
   float weights[64];
@@ -60,8 +60,8 @@ static const smft__tensor *tensor_of(const smft__source *file, const char *prefi
 }
 
 static void read_batch(world *w) {
-  const smft__tensor *ids = tensor_of(&w->model->source, "reference.", "ids");
-  const smft__tensor *lengths = tensor_of(&w->model->source, "reference.", "lengths");
+  const smft__tensor *ids = tensor_of(&w->reference, "reference.", "ids");
+  const smft__tensor *lengths = tensor_of(&w->reference, "reference.", "lengths");
   w->n_tokens = ids->shape[0];
   w->n_sequences = lengths->shape[0];
   for (int64_t i = 0; i < w->n_tokens; i++) {
@@ -73,7 +73,7 @@ static void read_batch(world *w) {
     memcpy(&w->lengths[s], (const char *)lengths->data + 8 * s, 8);
     w->offsets[s + 1] = w->offsets[s] + w->lengths[s];
   }
-  smft__tensor_to_f32(tensor_of(&w->model->source, "reference.", "token_weights"), 0, w->n_tokens,
+  smft__tensor_to_f32(tensor_of(&w->reference, "reference.", "token_weights"), 0, w->n_tokens,
                       w->weights);
 }
 
@@ -85,6 +85,8 @@ static world open_world(int i, int32_t n_threads) {
   ck_ok(smft_ctx_create(&w.ctx, &options));
   ck_ok(smft_model_load(&w.model, w.ctx, test_source(w.fixture->model), NULL));
   ck_ok(smft_patch_load(&w.patch, w.model, test_source(w.fixture->adapters)));
+  snprintf(path, sizeof path, "%s/reference.safetensors", w.fixture->model);
+  ck_ok(smft__safetensors_open(&w.reference, w.ctx, test_source(path), 1));
   snprintf(path, sizeof path, "%s/expected.safetensors", w.fixture->adapters);
   ck_ok(smft__safetensors_open(&w.expected, w.ctx, test_source(path), 1));
   read_batch(&w);
@@ -93,6 +95,7 @@ static world open_world(int i, int32_t n_threads) {
 
 static void close_world(world *w) {
   smft__source_close(&w->expected);
+  smft__source_close(&w->reference);
   smft_patch_free(w->patch);
   smft_model_free(w->model);
   smft_ctx_free(w->ctx);
