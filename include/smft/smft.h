@@ -287,6 +287,16 @@ SMFT_API smft_status smft_tokenizer_token_id(const smft_tokenizer *tokenizer, co
 #define SMFT_DTYPE_F32 1
 #define SMFT_DTYPE_F16 2
 #define SMFT_DTYPE_BF16 3
+/* Those of GGUF files, in blocks of 32 or (K) of 256 numbers of so many bits, with a scale for each
+ * block or part of one.  Models are read with them; nothing is written with them. */
+#define SMFT_DTYPE_Q4_0 16
+#define SMFT_DTYPE_Q4_1 17
+#define SMFT_DTYPE_Q5_0 18
+#define SMFT_DTYPE_Q5_1 19
+#define SMFT_DTYPE_Q8_0 20
+#define SMFT_DTYPE_Q4_K 21
+#define SMFT_DTYPE_Q5_K 22
+#define SMFT_DTYPE_Q6_K 23
 
 /* What smft_model_load may be told. */
 typedef struct smft_load_options {

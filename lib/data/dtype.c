@@ -1,6 +1,7 @@
 /* dtype: the table of element types, and conversions of half precision: integer arithmetic, so that
  * a host's flush-to-zero mode changes nothing. */
 #include "data/dtype.h"
+#include "data/quant.h"
 
 /* ---- half precision ------------------------------------------------------ */
 
@@ -88,18 +89,36 @@ void smft__f32s_to_bf16(const float *values, int64_t n, void *out) {
 /* ---- the table ----------------------------------------------------------- */
 
 const smft__dtype smft__dtypes[SMFT__N_DTYPES] = {
-    [0] = {"unknown", 1, 0, 0, NULL},           [SMFT__F32] = {"F32", 1, 4, 1, f32_to_f32},
-    [SMFT__F16] = {"F16", 1, 2, 1, f16_to_f32}, [SMFT__BF16] = {"BF16", 1, 2, 1, bf16_to_f32},
-    [SMFT__F64] = {"F64", 1, 8, 0, NULL},       [SMFT__I64] = {"I64", 1, 8, 0, NULL},
-    [SMFT__I32] = {"I32", 1, 4, 0, NULL},       [SMFT__U32] = {"U32", 1, 4, 0, NULL},
-    [SMFT__U8] = {"U8", 1, 1, 0, NULL},         [SMFT__BOOL] = {"BOOL", 1, 1, 0, NULL},
-    [SMFT__I8] = {"I8", 1, 1, 0, NULL},         [SMFT__I16] = {"I16", 1, 2, 0, NULL},
-    [SMFT__U16] = {"U16", 1, 2, 0, NULL},       [SMFT__U64] = {"U64", 1, 8, 0, NULL},
+    [0] = {"unknown", 1, 0, 0, NULL},
+    [SMFT__F32] = {"F32", 1, 4, 1, f32_to_f32},
+    [SMFT__F16] = {"F16", 1, 2, 1, f16_to_f32},
+    [SMFT__BF16] = {"BF16", 1, 2, 1, bf16_to_f32},
+    [SMFT__F64] = {"F64", 1, 8, 0, NULL},
+    [SMFT__I64] = {"I64", 1, 8, 0, NULL},
+    [SMFT__I32] = {"I32", 1, 4, 0, NULL},
+    [SMFT__U32] = {"U32", 1, 4, 0, NULL},
+    [SMFT__U8] = {"U8", 1, 1, 0, NULL},
+    [SMFT__BOOL] = {"BOOL", 1, 1, 0, NULL},
+    [SMFT__I8] = {"I8", 1, 1, 0, NULL},
+    [SMFT__I16] = {"I16", 1, 2, 0, NULL},
+    [SMFT__U16] = {"U16", 1, 2, 0, NULL},
+    [SMFT__U64] = {"U64", 1, 8, 0, NULL},
+    /* bytes of the numbers' own bits, of those above, of scales, of d and m */
+    [SMFT__Q4_0] = {"Q4_0", 32, 16 + 2, 0, smft__q4_0_to_f32},
+    [SMFT__Q4_1] = {"Q4_1", 32, 16 + 4, 0, smft__q4_1_to_f32},
+    [SMFT__Q5_0] = {"Q5_0", 32, 16 + 4 + 2, 0, smft__q5_0_to_f32},
+    [SMFT__Q5_1] = {"Q5_1", 32, 16 + 4 + 4, 0, smft__q5_1_to_f32},
+    [SMFT__Q8_0] = {"Q8_0", 32, 32 + 2, 0, smft__q8_0_to_f32},
+    [SMFT__Q4_K] = {"Q4_K", 256, 128 + 12 + 4, 0, smft__q4_k_to_f32},
+    [SMFT__Q5_K] = {"Q5_K", 256, 128 + 32 + 12 + 4, 0, smft__q5_k_to_f32},
+    [SMFT__Q6_K] = {"Q6_K", 256, 128 + 64 + 16 + 2, 0, smft__q6_k_to_f32},
+    [14] = {"unknown", 1, 0, 0, NULL},
+    [15] = {"unknown", 1, 0, 0, NULL},
 };
 
 int32_t smft__dtype_from_name(const char *name) {
   for (int32_t i = 1; i < SMFT__N_DTYPES; i++)
-    if (strcmp(smft__dtypes[i].name, name) == 0)
+    if (smft__dtypes[i].bytes && !smft__is_block(i) && strcmp(smft__dtypes[i].name, name) == 0)
       return i;
   return 0;
 }

@@ -18,11 +18,19 @@ enum {
   SMFT__I16 = 11,
   SMFT__U16 = 12,
   SMFT__U64 = 13,
+  SMFT__Q4_0 = SMFT_DTYPE_Q4_0, /* in blocks: data/quant.h */
+  SMFT__Q4_1 = SMFT_DTYPE_Q4_1,
+  SMFT__Q5_0 = SMFT_DTYPE_Q5_0,
+  SMFT__Q5_1 = SMFT_DTYPE_Q5_1,
+  SMFT__Q8_0 = SMFT_DTYPE_Q8_0,
+  SMFT__Q4_K = SMFT_DTYPE_Q4_K,
+  SMFT__Q5_K = SMFT_DTYPE_Q5_K,
+  SMFT__Q6_K = SMFT_DTYPE_Q6_K,
   SMFT__N_DTYPES
 };
 
 typedef struct smft__dtype { /* traits of an element type */
-  const char *name;          /* safetensors' name: "F32" */
+  const char *name;          /* safetensors' name, "F32", or GGUF's, "Q8_0" */
   int32_t block, bytes;      /* elements of a block, and its bytes; bytes 0: no known type */
   uint8_t is_weight;         /* kernels can multiply with it */
   /* n elements, whole blocks at any address: the plain reference of every kernel; NULL: no weight
@@ -30,7 +38,8 @@ typedef struct smft__dtype { /* traits of an element type */
   void (*to_f32)(const void *blocks, int64_t n, float *out);
 } smft__dtype;
 extern const smft__dtype smft__dtypes[SMFT__N_DTYPES];
-int32_t smft__dtype_from_name(const char *name); /* 0: unknown */
+/* Of a safetensors file, which knows no blocks; 0: unknown. */
+int32_t smft__dtype_from_name(const char *name);
 
 /* Of any number: one that is no type has the traits of type 0. */
 static inline const smft__dtype *smft__dtype_traits(int32_t dtype) {
@@ -40,6 +49,8 @@ static inline const char *smft__dtype_name(int32_t dtype) {
   return smft__dtype_traits(dtype)->name;
 }
 static inline int smft__is_weight(int32_t dtype) { return smft__dtype_traits(dtype)->is_weight; }
+/* Of more than one number. */
+static inline int smft__is_block(int32_t dtype) { return smft__dtype_traits(dtype)->block > 1; }
 /* Bytes of n elements, whole blocks. */
 static inline int64_t smft__row_bytes(int32_t dtype, int64_t n) {
   const smft__dtype *type = smft__dtype_traits(dtype);

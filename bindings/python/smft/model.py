@@ -13,7 +13,9 @@ from .context import Context, context_handle
 from .errors import BufferTooSmallError, InvalidError, NotFoundError, check
 
 DTYPES = {None: 0, "f32": _abi.CONSTANTS["DTYPE_F32"], "f16": _abi.CONSTANTS["DTYPE_F16"], "bf16": _abi.CONSTANTS["DTYPE_BF16"]}
+QUANTS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k")  # of GGUF files: read, never written
 DTYPE_NAMES = {number: name for name, number in DTYPES.items() if name}
+DTYPE_NAMES.update((_abi.CONSTANTS["DTYPE_" + name.upper()], name) for name in QUANTS)
 
 
 def dtype_number(dtype: Optional[str]) -> int:
