@@ -25,6 +25,9 @@ extern const smft__arch *const smft__archs[]; /* NULL ends */
   [SMFT__LINE_GATE] = "model.layers.%d.mlp.gate_proj.weight",                                      \
   [SMFT__LINE_UP] = "model.layers.%d.mlp.up_proj.weight",                                          \
   [SMFT__LINE_DOWN] = "model.layers.%d.mlp.down_proj.weight"
+#define SMFT__QK_NORM_NAMES                                                                        \
+  [SMFT__LINE_Q_NORM] = "model.layers.%d.self_attn.q_norm.weight",                                 \
+  [SMFT__LINE_K_NORM] = "model.layers.%d.self_attn.k_norm.weight"
 #define SMFT__MEMORY_NAMES                                                                         \
   [SMFT__LINE_M_QUERY] = "model.layers.%d.memory.query.weight",                                    \
   [SMFT__LINE_M_QUERY_BIAS] = "model.layers.%d.memory.query.bias",                                 \

@@ -17,6 +17,11 @@ void smft__block_tape_place(smft__block_tape *tape, smft__arena *arena, const sm
   tape->hidden = backward ? smft__arena_floats(arena, n_tokens, c->hidden) : tape->normed;
   tape->middle = smft__arena_floats(arena, n_tokens, c->hidden);
   tape->q = smft__arena_floats(arena, n_tokens, smft__q_width(c));
+  int keeps_raw = backward && c->blocks[0].qk_norm != SMFT__QK_NORM_NONE;
+  tape->raw_q = keeps_raw ? smft__arena_floats(arena, n_tokens, smft__q_width(c)) : NULL;
+  tape->raw_k = keeps_raw ? smft__arena_floats(arena, n_tokens, smft__kv_width(c)) : NULL;
+  tape->inv_rms_q = keeps_raw ? smft__arena_floats(arena, n_tokens, c->n_heads) : NULL;
+  tape->inv_rms_k = keeps_raw ? smft__arena_floats(arena, n_tokens, c->n_kv_heads) : NULL;
   tape->attention = smft__arena_floats(arena, n_tokens, smft__q_width(c));
   tape->gate = smft__arena_floats(arena, n_tokens, c->ffn);
   tape->up = smft__arena_floats(arena, n_tokens, c->ffn);

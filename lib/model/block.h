@@ -26,6 +26,9 @@ typedef struct smft__block_tape {
   float *normed;   /* (T, d) what attention reads */
   float *q;        /* (T, Q) after rotation */
   float *k, *v;    /* (T, KV) k after rotation */
+  /* (T, Q), (T, KV) before their norm, and (T, heads), (T, kv heads); NULL: the family norms none,
+   * or there is no backward */
+  float *raw_q, *raw_k, *inv_rms_q, *inv_rms_k;
   /* bf16 (n_past + T, KV): where all keys and values are that attention reads, and where k and v
    * go; NULL: k and v stand right behind the n_past before them */
   void *cached_k, *cached_v;

@@ -1,4 +1,6 @@
 /* block_attention: x + attention(norm(x)), forward and backward.  Owns the order of its kernels. */
+#include <string.h>
+
 #include "model/block.h"
 #include "nn/ffn.h"
 #include "nn/linear.h"
@@ -34,15 +36,31 @@ static void go_through_cache(const smft__batch_shape *shape, const smft__block_t
   segment->kv_dtype = SMFT__BF16;
 }
 
+/* Queries and keys as they are before their norm: of their own for backward, else in place. */
+static float *raw_q(const smft__block_tape *t) { return t->raw_q ? t->raw_q : t->q; }
+static float *raw_k(const smft__block_tape *t) { return t->raw_k ? t->raw_k : t->k; }
+
 /* Queries, keys and values, with their biases where the family has some. */
 static void project(const smft__batch_shape *shape, const smft__block_view *w,
                     const smft__block_tape *t) {
   const smft__matrix *const matrices[] = {&w->at[SMFT__Q], &w->at[SMFT__K], &w->at[SMFT__V]};
   const smft__tensor *const biases[] = {&w->at[SMFT__Q_BIAS].w, &w->at[SMFT__K_BIAS].w,
                                         &w->at[SMFT__V_BIAS].w};
-  float *const ys[] = {t->q, t->k, t->v};
+  float *const ys[] = {raw_q(t), raw_k(t), t->v};
   smft__block_matrices(shape, matrices, 3, t->normed, ys);
   smft__biases_forward(shape->ctx, biases, 3, shape->n_tokens, ys);
+}
+
+/* Each head of queries and keys by itself. */
+static void norm_heads(const smft__batch_shape *shape, const smft__block_view *w,
+                       const smft__block_tape *t) {
+  const smft__config *c = shape->config;
+  if (w->plan->qk_norm == SMFT__QK_NORM_NONE)
+    return;
+  smft__rmsnorm_forward(shape->ctx, &w->at[SMFT__Q_NORM].w, c->norm_eps, raw_q(t),
+                        shape->n_tokens * c->n_heads, c->head_dim, t->q, t->inv_rms_q);
+  smft__rmsnorm_forward(shape->ctx, &w->at[SMFT__K_NORM].w, c->norm_eps, raw_k(t),
+                        shape->n_tokens * c->n_kv_heads, c->head_dim, t->k, t->inv_rms_k);
 }
 
 void smft__block_attention_forward(const smft__batch_shape *shape, const smft__block_view *w,
@@ -54,6 +72,7 @@ void smft__block_attention_forward(const smft__batch_shape *shape, const smft__b
   smft__rmsnorm_forward(ctx, &w->at[SMFT__INPUT_NORM].w, c->norm_eps, t->x, n, c->hidden, t->normed,
                         t->inv_rms1);
   project(shape, w, t);
+  norm_heads(shape, w, t);
   smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, rope, 0);
   smft__rope(ctx, t->k, shape->positions, n, c->n_kv_heads, c->head_dim, rope, 0);
   point_segments(shape, t);
@@ -79,7 +98,32 @@ static void point_grads(const smft__batch_shape *shape, const smft__block_scratc
   }
 }
 
-/* From the gradient of `middle` to those of q, k and v before their rotation. */
+/* dy (n_rows, head_dim): the gradient of normed heads, becomes that of x, the heads before. */
+static void heads_norm_backward(const smft__batch_shape *shape, const smft__tensor *weight,
+                                const float *x, const float *inv_rms, int64_t n_rows,
+                                float *scratch, float *dy, float *dw) {
+  size_t size = (size_t)(n_rows * shape->config->head_dim) * sizeof(float);
+  memset(scratch, 0, size);
+  smft__rmsnorm_backward(shape->ctx, weight, x, inv_rms, dy, n_rows, shape->config->head_dim,
+                         scratch, dw);
+  memcpy(dy, scratch, size);
+}
+
+/* In dq and dk; d_attention, which nobody needs any more, is their scratch. */
+static void norm_heads_backward(const smft__batch_shape *shape, const smft__block_view *w,
+                                const smft__block_tape *t, const smft__block_scratch *s,
+                                const smft__block_grads *g) {
+  const smft__config *c = shape->config;
+  if (w->plan->qk_norm == SMFT__QK_NORM_NONE)
+    return;
+  heads_norm_backward(shape, &w->at[SMFT__Q_NORM].w, t->raw_q, t->inv_rms_q,
+                      shape->n_tokens * c->n_heads, s->d_attention, s->dq, g->at[SMFT__Q_NORM].w);
+  heads_norm_backward(shape, &w->at[SMFT__K_NORM].w, t->raw_k, t->inv_rms_k,
+                      shape->n_tokens * c->n_kv_heads, s->d_attention, s->dk,
+                      g->at[SMFT__K_NORM].w);
+}
+
+/* From the gradient of `middle` to those of q, k and v as they were projected. */
 static void heads_backward(const smft__batch_shape *shape, const smft__block_view *w,
                            const smft__block_tape *t, const smft__block_scratch *s,
                            const smft__block_grads *g, const float *d_middle) {
@@ -95,6 +139,7 @@ static void heads_backward(const smft__batch_shape *shape, const smft__block_vie
              1);
   smft__rope(shape->ctx, s->dk, shape->positions, shape->n_tokens, c->n_kv_heads, c->head_dim, rope,
              1);
+  norm_heads_backward(shape, w, t, s, g);
 }
 
 static void projection_backward(const smft__batch_shape *shape, const smft__block_view *w,

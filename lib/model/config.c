@@ -131,14 +131,15 @@ static smft_status read_heads(smft__config *config, const json_t *root) {
   SMFT__TRY(read_size(root, "num_attention_heads", MOST_WIDTH, &config->n_heads));
   SMFT__TRY(read_int(root, "num_key_value_heads", config->n_heads, 1, config->n_heads,
                      &config->n_kv_heads));
-  SMFT__TRY(read_int(root, "head_dim", config->hidden / config->n_heads, 1, MOST_WIDTH,
-                     &config->head_dim));
+  int32_t usual = config->head_dim; /* of the family, or 0 */
+  SMFT__TRY(read_int(root, "head_dim", usual ? usual : config->hidden / config->n_heads, 1,
+                     MOST_WIDTH, &config->head_dim));
   if (config->n_heads % config->n_kv_heads != 0)
     return smft__fail(
         SMFT_E_FORMAT,
         WHAT ": \"num_attention_heads\" (%d) is no multiple of \"num_key_value_heads\" (%d)",
         config->n_heads, config->n_kv_heads);
-  if (!json_object_get(root, "head_dim") && config->hidden % config->n_heads != 0)
+  if (!usual && !json_object_get(root, "head_dim") && config->hidden % config->n_heads != 0)
     return smft__fail(SMFT_E_FORMAT,
                       WHAT ": \"hidden_size\" (%d) is no multiple of \"num_attention_heads\" (%d)",
                       config->hidden, config->n_heads);
@@ -202,6 +203,7 @@ smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json
   if (!config->blocks)
     return SMFT_E_NOMEM;
   for (int32_t i = 0; i < config->n_layers; i++) {
+    config->blocks[i].qk_norm = SMFT__QK_NORM_NONE;
     config->blocks[i].rope = 0;
     config->blocks[i].attention_scale = 1.0f / sqrtf((float)config->head_dim);
   }

@@ -34,7 +34,8 @@ static inline int32_t smft__pool_tensor(const smft__config *c, int32_t pool) {
   return c->pools[pool].at[SMFT__VALUES].tensor;
 }
 /* For arch/: what the decoders of all families here share, from the names that Hugging Face has for
- * it: sizes, heads, one rotary table, special tokens, a tied head. */
+ * it: sizes, heads, one rotary table, special tokens, a tied head.  A head_dim that the family has
+ * set is what a file without one means. */
 smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json_t *root);
 /* SMFT_E_UNSUPPORTED, naming the key, unless it is missing or says `value`; unless it is missing or
  * false; unless it is missing, null or false; unless rotary positions are of whole heads. */

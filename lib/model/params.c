@@ -9,7 +9,7 @@
 /* ---- the table ----------------------------------------------------------- */
 
 /* The sizes that a shape is made of, by the letters of the list. */
-enum { END, V, D, Q, KV, F, HK, H, N, HALF, DV, SLOTS, TWO, ONE };
+enum { END, V, D, Q, KV, HD, F, HK, H, N, HALF, DV, SLOTS, TWO, ONE };
 
 /* clang-format off */
 enum { IF_ALWAYS, IF_UNTIED, IF_FFN, IF_GATE, IF_BIAS, IF_GATE_BIAS, IF_Q_SCALE, IF_Q_SHIFT,
@@ -86,6 +86,7 @@ static int64_t size_of(const smft__config *c, int32_t dim) {
                            [D] = c->hidden,
                            [Q] = smft__q_width(c),
                            [KV] = smft__kv_width(c),
+                           [HD] = c->head_dim,
                            [F] = c->ffn,
                            [HK] = (int64_t)m->heads * m->key_dim,
                            [H] = m->heads,

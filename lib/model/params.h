@@ -10,9 +10,9 @@
 struct smft__config;
 
 /* X(name, id, shape, start, there if, bias of, LoRA)
- * Shapes: V vocabulary, D hidden, Q and KV heads * head_dim, F ffn; of the memory: HK heads *
- * key_dim, H heads, N keys of a half, HALF key_dim / 2, DV value_dim, SLOTS N * N.  A bias has as
- * many numbers as what it is the bias of has rows. */
+ * Shapes: V vocabulary, D hidden, Q and KV heads * head_dim, HD head_dim, F ffn; of the memory: HK
+ * heads * key_dim, H heads, N keys of a half, HALF key_dim / 2, DV value_dim, SLOTS N * N.  A bias
+ * has as many numbers as what it is the bias of has rows. */
 /* clang-format off */
 #define SMFT__MODEL_PARAMS(X)                                                                      \
   X(EMBED,      "embed",      (V, D),  NORMAL_02, ALWAYS, NONE, 0)                                 \
@@ -22,8 +22,10 @@ struct smft__config;
   X(INPUT_NORM, "input_norm", (D),     ONE,       ALWAYS, NONE, 0)                                 \
   X(Q,          "q",          (Q, D),  FAN_IN,    ALWAYS, NONE, SMFT_LORA_Q)                       \
   X(Q_BIAS,     "q_bias",     (),      ZERO,      ALWAYS, Q,    0)                                 \
+  X(Q_NORM,     "heads_q_norm", (HD),  ONE,       ALWAYS, NONE, 0)                                 \
   X(K,          "k",          (KV, D), FAN_IN,    ALWAYS, NONE, SMFT_LORA_K)                       \
   X(K_BIAS,     "k_bias",     (),      ZERO,      ALWAYS, K,    0)                                 \
+  X(K_NORM,     "heads_k_norm", (HD),  ONE,       ALWAYS, NONE, 0)                                 \
   X(V,          "v",          (KV, D), FAN_IN,    ALWAYS, NONE, SMFT_LORA_V)                       \
   X(V_BIAS,     "v_bias",     (),      ZERO,      ALWAYS, V,    0)                                 \
   X(O,          "o",          (D, Q),  RESIDUAL,  ALWAYS, NONE, SMFT_LORA_O)                       \

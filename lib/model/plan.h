@@ -10,7 +10,11 @@ typedef struct smft__where { /* where a parameter's numbers are in a model */
   int32_t tensor;            /* of model->tensors; -1: this model has none */
 } smft__where;
 
+/* Whether queries and keys are normed before they turn: not, or each head by itself. */
+enum { SMFT__QK_NORM_NONE, SMFT__QK_NORM_PER_HEAD };
+
 typedef struct smft__block_plan {
+  int32_t qk_norm;       /* SMFT__QK_NORM_*; the same in all blocks */
   int32_t rope;          /* which rotary table of the stack */
   float attention_scale; /* of scores: 1 / sqrt(head_dim) unless the family says otherwise */
   int32_t memory;        /* which memory layer, or -1 */

@@ -11,6 +11,10 @@
   "\"model_type\": \"qwen2\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                     \
   "\"num_attention_heads\": 4, \"intermediate_size\": 48, "                                        \
   "\"vocab_size\": 97"
+#define QWEN3                                                                                      \
+  "\"model_type\": \"qwen3\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                     \
+  "\"num_attention_heads\": 4, \"intermediate_size\": 48, "                                        \
+  "\"vocab_size\": 97"
 #define MEMORY                                                                                     \
   "\"layers\": [2, 0], \"pools\": [0, 1], \"n_keys\": 8, \"heads\": 2, \"top_k\": 4, "             \
   "\"key_dim\": 16, \"value_dim\": 24"
@@ -124,6 +128,24 @@ START_TEST(qwen2_without_a_window) {
 }
 END_TEST
 
+START_TEST(qwen3_norms_its_heads) {
+  smft__config c;
+  char *text = test_read(test_source("tests/golden/network_qwen3/config.json"), NULL);
+  ck_ok(load(&c, text));
+  ck_assert_int_eq(c.hidden, 20);
+  ck_assert_int_eq(c.head_dim, 6);
+  ck_assert_int_eq(c.tied, 1);
+  ck_assert_double_eq(c.rope_theta, 1e6);
+  for (int32_t i = 0; i < c.n_layers; i++)
+    ck_assert_int_eq(c.blocks[i].qk_norm, SMFT__QK_NORM_PER_HEAD);
+  smft__config_free(&c, ctx);
+  free(text);
+  ck_ok(load(&c, "{" QWEN3 ", \"attention_bias\": false}"));
+  ck_assert_int_eq(c.head_dim, 128); /* what a file that says nothing means */
+  smft__config_free(&c, ctx);
+}
+END_TEST
+
 static const struct {
   const char *text;
   smft_status status;
@@ -160,6 +182,9 @@ static const struct {
     {"{" QWEN2 ", \"quantization_config\": {}}", SMFT_E_UNSUPPORTED, "quantization_config"},
     {"{" QWEN2 ", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0}}", SMFT_E_UNSUPPORTED,
      "yarn"},
+    {"{" QWEN3 ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
+    {"{" QWEN3 ", \"use_sliding_window\": true}", SMFT_E_UNSUPPORTED, "use_sliding_window"},
+    {"{" QWEN3 ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
     {"{" BASE ", \"partial_rotary_factor\": 0.5}", SMFT_E_UNSUPPORTED, "partial_rotary_factor"},
     {"{" BASE ", \"num_key_value_heads\": 3}", SMFT_E_FORMAT, "num_key_value_heads"},
     {"{" BASE ", \"num_key_value_heads\": 0}", SMFT_E_FORMAT, "num_key_value_heads"},
@@ -245,6 +270,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, newer_rope_parameters);
   tcase_add_loop_test(tests, qwen2_as_transformers_writes_it, 0, 2);
   tcase_add_test(tests, qwen2_without_a_window);
+  tcase_add_test(tests, qwen3_norms_its_heads);
   tcase_add_loop_test(tests, refusals, 0, (int)(sizeof refused / sizeof *refused));
   tcase_add_test(tests, missing);
   suite_add_tcase(suite, tests);

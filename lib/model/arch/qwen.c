@@ -1,13 +1,20 @@
-/* qwen: Qwen2 (and Qwen2.5): Llama with biases on queries, keys and values. */
+/* qwen: Qwen2 (and Qwen2.5): Llama with biases on queries, keys and values.  Qwen3: without them,
+ * but with a norm on each head of queries and keys. */
 #include <string.h>
 
 #include "model/arch.h"
 
-static const char *const names[SMFT__N_PARAMS] = {
+static const char *const names2[SMFT__N_PARAMS] = {
     SMFT__DECODER_NAMES,
     [SMFT__LINE_Q_BIAS] = "model.layers.%d.self_attn.q_proj.bias",
     [SMFT__LINE_K_BIAS] = "model.layers.%d.self_attn.k_proj.bias",
     [SMFT__LINE_V_BIAS] = "model.layers.%d.self_attn.v_proj.bias",
+    SMFT__MEMORY_NAMES,
+};
+
+static const char *const names3[SMFT__N_PARAMS] = {
+    SMFT__DECODER_NAMES,
+    SMFT__QK_NORM_NAMES,
     SMFT__MEMORY_NAMES,
 };
 
@@ -34,4 +41,15 @@ static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root)
   return smft__config_decoder(config, ctx, root);
 }
 
-const smft__arch smft__arch_qwen2 = {"qwen2", names, plan};
+/* A file without "head_dim" means 128, whatever its other sizes. */
+static smft_status plan3(smft__config *config, smft_ctx *ctx, const json_t *root) {
+  config->head_dim = 128;
+  SMFT__TRY(smft__config_refuse_true(root, "attention_bias"));
+  SMFT__TRY(plan(config, ctx, root));
+  for (int32_t i = 0; i < config->n_layers; i++)
+    config->blocks[i].qk_norm = SMFT__QK_NORM_PER_HEAD;
+  return SMFT_OK;
+}
+
+const smft__arch smft__arch_qwen2 = {"qwen2", names2, plan};
+const smft__arch smft__arch_qwen3 = {"qwen3", names3, plan3};
