@@ -8,12 +8,16 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 jansson=$(pkg-config --cflags --libs jansson)
 common="-std=c11 -D_GNU_SOURCE -g -I $source/lib -I $source/include"
-files="$source/lib/base/*.c $source/lib/data/dtype.c $source/lib/data/tensor.c $source/lib/data/json.c"
-files="$files $source/lib/data/source.c $source/lib/data/safetensors.c"
+files="$source/lib/base/*.c $source/lib/data/dtype.c $source/lib/data/quant.c $source/lib/data/tensor.c"
+files="$files $source/lib/data/json.c $source/lib/data/source.c $source/lib/data/safetensors.c $source/lib/data/gguf.c"
+# What a target begins with.
+seeds_of() {
+  if [ "$1" = gguf ]; then echo seeds_gguf.h; else echo seeds_safetensors.h; fi
+}
 sanitize=${SMFT_SANITIZE:+-fsanitize=${SMFT_SANITIZE//;/,}}
-for target in safetensors json; do
+for target in safetensors json gguf; do
   # shellcheck disable=SC2086
-  ${CC:-cc} $common -O1 $sanitize $files "$source/tests/fuzz/fuzz_$target.c" "$source/tests/fuzz/replay.c" \
+  ${CC:-cc} $common -O1 $sanitize "-DREPLAY_SEEDS=\"$(seeds_of "$target")\"" $files "$source/tests/fuzz/fuzz_$target.c" "$source/tests/fuzz/replay.c" \
     -o "$work/replay_$target" $jansson -lm -lpthread
   "$work/replay_$target" 20000
   echo "replay_$target: 20000 mutations"
@@ -23,13 +27,14 @@ if [ -n "$sanitize" ] || ! echo 'int LLVMFuzzerTestOneInput(const unsigned char 
   echo "SKIPPED IN PART: no libFuzzer here (clang with its runtime), or a sanitizer build; replay alone was run"
   exit 0
 fi
-mkdir "$work/corpus"
-"$work/replay_safetensors" --seeds "$work/corpus"
-for target in safetensors json; do
+for target in safetensors json gguf; do
+  corpus=$work/corpus-$target
+  mkdir "$corpus"
+  "$work/replay_$target" --seeds "$corpus"
   # shellcheck disable=SC2086
   clang $common -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $files "$source/tests/fuzz/fuzz_$target.c" \
     -o "$work/fuzz_$target" $jansson -lm -lpthread
-  "$work/fuzz_$target" -seed=1 -max_total_time="$seconds" -max_len=4096 "$work/corpus" >"$work/log" 2>&1 \
+  "$work/fuzz_$target" -seed=1 -max_total_time="$seconds" -max_len=4096 "$corpus" >"$work/log" 2>&1 \
     || { tail -40 "$work/log"; exit 1; }
   tail -1 "$work/log"
 done
