@@ -184,7 +184,7 @@ static float *base_logits(const smft_model *model, const char *text, int64_t voc
   int64_t n = 0;
   float *logits = need(malloc((size_t)vocab * sizeof *logits));
   check(smft_session_create(&session, model, NULL, NULL), "session");
-  check(smft_tokenizer_encode(smft_model_tokenizer(model), text, strlen(text), SMFT_ENCODE_SPECIAL,
+  check(smft_tokenizer_encode(smft_model_tokenizer(model), text, strlen(text), SMFT_ENCODE_PROMPT,
                               ids, 256, &n),
         "encode");
   check(smft_session_feed(session, ids, n, SMFT_LOGITS_LAST, logits, vocab), "feed");

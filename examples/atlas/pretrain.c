@@ -93,7 +93,7 @@ static int64_t facts_corpus(corpus *c, const smft_tokenizer *tokenizer, const at
       atlas_text text;
       if (atlas_fill(&text, &relation->wordings[w], &facts->items[f]) != 0)
         return -1;
-      corpus_add(c, tokenizer, text.prompt, SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE,
+      corpus_add(c, tokenizer, text.prompt, SMFT_ENCODE_PROMPT | SMFT_ENCODE_NO_PARSE,
                  (float)prompt_weight);
       corpus_add(c, tokenizer, text.answer, SMFT_ENCODE_CONTINUE | SMFT_ENCODE_NO_PARSE, 1.0f);
       corpus_add(c, tokenizer, text.end, SMFT_ENCODE_CONTINUE | SMFT_ENCODE_NO_PARSE, 1.0f);
@@ -110,7 +110,7 @@ static void text_corpus(corpus *c, const smft_tokenizer *tokenizer, const char *
   int64_t n = 0;
   char **lines = atlas_lines(path, &n);
   for (int64_t i = 0; lines && i < n; i++) {
-    corpus_add(c, tokenizer, lines[i], SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE, (float)weight);
+    corpus_add(c, tokenizer, lines[i], SMFT_ENCODE_PROMPT | SMFT_ENCODE_NO_PARSE, (float)weight);
     corpus_add(c, tokenizer, "\n", SMFT_ENCODE_CONTINUE, (float)weight);
     corpus_end(c);
   }

@@ -235,13 +235,17 @@ SMFT_API int32_t smft_ctx_n_threads(const smft_ctx *ctx);
 /* ---- tokenizer ----------------------------------------------------------- */
 
 /* Flags of smft_tokenizer_encode: */
-/* add the special tokens that the post-processor adds (begin-of-text) */
+/* add the special tokens that the tokenizer puts around a whole text: begin-of-text before it, and
+ * with some tokenizers end-of-text after it */
 #define SMFT_ENCODE_SPECIAL 1u
 /* special tokens written in the text are ordinary text: for text that users wrote */
 #define SMFT_ENCODE_NO_PARSE 2u
 /* the text continues another: no prefix space, no special tokens around it even with
  * SMFT_ENCODE_SPECIAL */
 #define SMFT_ENCODE_CONTINUE 4u
+/* the text is a prompt, and an answer follows: of the special tokens only those that stand before
+ * a text, with or without SMFT_ENCODE_SPECIAL */
+#define SMFT_ENCODE_PROMPT 8u
 /* Flag of smft_tokenizer_decode: leave special tokens out */
 #define SMFT_DECODE_SKIP_SPECIAL 1u
 
@@ -938,7 +942,8 @@ typedef struct smft_wording {
   /* " Jane Austen": learnt.  A space at the prompt's end is taken as the answer's */
   const char *answer;
   /* what follows the answer, learnt too, so that the model stops; NULL: "\n" after a prompt's
-   * answer, nothing after a statement; "": nothing */
+   * answer, nothing after a statement; "": nothing.  (Then comes what the tokenizer puts after a
+   * text, if it does: end-of-text, learnt where what stands before it is) */
   const char *end;
   /* instead of prompt: "Jane Austen wrote Emma." with `answer` a part of it (its last occurrence is
    * what is learnt) */

@@ -9,6 +9,8 @@ smft_ctx *smft__tokenizer_ctx(const smft_tokenizer *tokenizer);
 /* Appends to ids.  flags: SMFT_ENCODE_*. */
 smft_status smft__tokenizer_encode(const smft_tokenizer *tokenizer, const char *text, size_t length,
                                    uint32_t flags, smft__ids *ids);
+/* Appends what the tokenizer puts after a whole text (end-of-text); most put nothing. */
+smft_status smft__tokenizer_put_end(const smft_tokenizer *tokenizer, smft__ids *ids);
 /* Streaming decode: text of the ids so far is what smft_tokenizer_decode gives; this appends the
  * raw bytes that one more token adds (may end in the middle of a UTF-8 character; the caller holds
  * those back).  first: 1 for the first token after the prompt's start. work: the caller's

@@ -116,7 +116,7 @@ static const char *find_last(const char *text, const char *part) {
 static smft_status put_prompt_and_answer(maker *make, const char *prompt, size_t prompt_length,
                                          const char *answer, size_t answer_length) {
   int move = prompt_length > 0 && prompt[prompt_length - 1] == ' ' && answer[0] != ' ';
-  piece before = {prompt, prompt_length - (move ? 1 : 0), SMFT_ENCODE_SPECIAL, 0};
+  piece before = {prompt, prompt_length - (move ? 1 : 0), SMFT_ENCODE_PROMPT, 0};
   piece span = {answer, answer_length, prompt_length > 0 ? SMFT_ENCODE_CONTINUE : 0, 1};
   SMFT__TRY(put_piece(make, &before));
   if (!move)
@@ -146,6 +146,18 @@ static smft_status put_statement(maker *make, const smft_wording *w) {
   return after.length ? put_piece(make, &after) : SMFT_OK;
 }
 
+/* What the tokenizer puts after a text ends the answer as `text` does, and is learnt with it; after
+ * the rest of a statement it is not. */
+static smft_status put_end(maker *make, const char *text) {
+  smft__fact *fact = make->fact;
+  piece end = {text, strlen(text), SMFT_ENCODE_CONTINUE, 1};
+  if (end.length)
+    SMFT__TRY(put_piece(make, &end));
+  int learnt = fact->n_tokens > 0 && fact->weights[fact->n_tokens - 1] > 0;
+  SMFT__TRY(smft__tokenizer_put_end(make->model->tokenizer, &fact->ids));
+  return put_weights(make, learnt);
+}
+
 static smft_status put_text(maker *make, const smft_wording *w) {
   long long number = make->fact->n_wordings;
   SMFT__REQUIRE(!w->prompt || !w->statement,
@@ -162,10 +174,7 @@ static smft_status put_text(maker *make, const smft_wording *w) {
   else
     SMFT__TRY(
         put_prompt_and_answer(make, w->prompt, strlen(w->prompt), w->answer, strlen(w->answer)));
-  const char *text = w->end ? w->end : w->statement ? "" : "\n";
-  piece end = {text, strlen(text), SMFT_ENCODE_CONTINUE, 1};
-  if (end.length)
-    SMFT__TRY(put_piece(make, &end));
+  SMFT__TRY(put_end(make, w->end ? w->end : w->statement ? "" : "\n"));
   return end_wording(make);
 }
 

@@ -169,7 +169,7 @@ static smft_status measure_text(pass *run, const smft__probe_entry *entry,
                                 smft__probe_value *value) {
   smft_model_info info = {.struct_size = sizeof info};
   SMFT__TRY(smft_model_get_info(run->model, &info));
-  SMFT__TRY(encode(run, entry->prompt, strlen(entry->prompt), SMFT_ENCODE_SPECIAL, &run->ids));
+  SMFT__TRY(encode(run, entry->prompt, strlen(entry->prompt), SMFT_ENCODE_PROMPT, &run->ids));
   int32_t *ids = run->ids.data;
   const int64_t n = run->ids.n;
   if (n < 2)
@@ -237,7 +237,7 @@ static smft_status measure_choice(pass *run, const smft__probe_entry *entry,
   int64_t chosen = -1;
   smft_status status = SMFT_OK;
   SMFT__TRY(encode(run, entry->prompt, strlen(entry->prompt) - (size_t)with_space,
-                   SMFT_ENCODE_SPECIAL, &run->ids));
+                   SMFT_ENCODE_PROMPT, &run->ids));
   if (run->ids.n == 0)
     return smft__fail(SMFT_E_INVALID,
                       "the prompt has no tokens, and the tokenizer adds none before it");

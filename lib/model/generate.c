@@ -241,7 +241,7 @@ static smft_status encode(generation *g, const char *prompt, size_t length, smft
   int goes_on = (g->options.flags & SMFT_GENERATE_CONTINUE) && s->length > 0;
   g->at_start = !goes_on && length == 0;
   SMFT__TRY(smft__tokenizer_encode(g->tokenizer, prompt ? prompt : "", length,
-                                   goes_on ? SMFT_ENCODE_CONTINUE : SMFT_ENCODE_SPECIAL, ids));
+                                   goes_on ? SMFT_ENCODE_CONTINUE : SMFT_ENCODE_PROMPT, ids));
   if (ids->n == 0 && !goes_on &&
       s->model->config.bos >= 0) /* a tokenizer without a post-processor */
     return smft__ids_put(ids, s->model->config.bos);

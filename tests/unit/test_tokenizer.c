@@ -199,7 +199,7 @@ START_TEST(bad_arguments) {
   ck_status(smft_tokenizer_encode(NULL, "a", 1, 0, NULL, 0, &n), SMFT_E_INVALID);
   ck_status(smft_tokenizer_encode(t, "a", 1, 0, NULL, 0, NULL), SMFT_E_INVALID);
   ck_status(smft_tokenizer_encode(t, NULL, 1, 0, NULL, 0, &n), SMFT_E_INVALID);
-  ck_status(smft_tokenizer_encode(t, "a", 1, 8, NULL, 0, &n), SMFT_E_INVALID);
+  ck_status(smft_tokenizer_encode(t, "a", 1, 16, NULL, 0, &n), SMFT_E_INVALID);
   ck_status(smft_tokenizer_encode(t, "a", 1, 0, NULL, 1, &n), SMFT_E_INVALID);
   ck_status(smft_tokenizer_encode(t, "a", 1, 0, &id, -1, &n), SMFT_E_INVALID);
   ck_ok(smft_tokenizer_encode(t, NULL, 0, 0, NULL, 0, &n));

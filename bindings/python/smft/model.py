@@ -81,15 +81,18 @@ class Tokenizer:
         self._owner._handle  # StateError where the owner is closed
         return self._borrowed
 
-    def encode(self, text: Text, special: bool = True, parse: bool = True, continues: bool = False) -> List[int]:
+    def encode(self, text: Text, special: bool = True, parse: bool = True, continues: bool = False,
+               prompt: bool = False) -> List[int]:
         """Ids of a text.
 
-        special: add what the post-processor adds (begin-of-text).  parse: special tokens written in the text become those tokens.
+        special: add what the tokenizer puts around a whole text (begin-of-text; with some, end-of-text).  prompt: an answer
+        follows: add only what stands before.  parse: special tokens written in the text become those tokens.
         continues: the text continues another: no prefix space, nothing added.
         """
         data = utf8(text, "text")
         flags = 0 if parse else _abi.CONSTANTS["ENCODE_NO_PARSE"]
-        flags |= _abi.CONSTANTS["ENCODE_CONTINUE"] if continues else _abi.CONSTANTS["ENCODE_SPECIAL"] if special else 0
+        around = "ENCODE_PROMPT" if prompt else "ENCODE_SPECIAL"
+        flags |= _abi.CONSTANTS["ENCODE_CONTINUE"] if continues else _abi.CONSTANTS[around] if special else 0
         n = c_int64()
         capacity = len(data) + 8  # a token is a byte or more; few texts need a second call
         while True:

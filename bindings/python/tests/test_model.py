@@ -77,6 +77,7 @@ class Tokenizers(ModelTestCase):
         self.assertEqual(tokenizer.encode("a<eos>"), [BOS, 97, EOS])
         self.assertEqual(tokenizer.encode("a<eos>", parse=False), [BOS, *b"a<eos>"])
         self.assertEqual(tokenizer.encode("a", continues=True), [97])
+        self.assertEqual(tokenizer.encode("a", prompt=True), [BOS, 97])
         self.assertEqual(tokenizer.encode("", special=False), [])
         self.assertEqual(tokenizer.decode([BOS, 97, EOS], skip_special=True), "a")
         self.assertEqual(tokenizer.decode([BOS, 97]), "<bos>a")

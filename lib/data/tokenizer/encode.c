@@ -82,19 +82,26 @@ static smft_status put_all(smft__ids *ids, const smft__ids *more) {
 }
 
 static smft_status encode_whole(encoding *run, const char *text, int64_t length) {
-  int around = (run->flags & SMFT_ENCODE_SPECIAL) != 0 && (run->flags & SMFT_ENCODE_CONTINUE) == 0;
-  if (around)
+  int begins = (run->flags & SMFT_ENCODE_CONTINUE) == 0;
+  int before = begins && (run->flags & (SMFT_ENCODE_SPECIAL | SMFT_ENCODE_PROMPT)) != 0;
+  int after = before && (run->flags & SMFT_ENCODE_PROMPT) == 0;
+  if (before)
     SMFT__TRY(put_all(run->ids, &run->tokenizer->before));
   if (length > 0)
     SMFT__TRY(encode_added(run, &run->tokenizer->added.plain, text, length, 1, encode_raw));
-  return around ? put_all(run->ids, &run->tokenizer->after) : SMFT_OK;
+  return after ? put_all(run->ids, &run->tokenizer->after) : SMFT_OK;
+}
+
+smft_status smft__tokenizer_put_end(const smft_tokenizer *tokenizer, smft__ids *ids) {
+  return put_all(ids, &tokenizer->after);
 }
 
 static smft_status check_text(const char *text, size_t length, uint32_t flags) {
+  const uint32_t known =
+      SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE | SMFT_ENCODE_CONTINUE | SMFT_ENCODE_PROMPT;
   size_t bad_at = 0;
   SMFT__REQUIRE(text || length == 0, "encode: text is NULL and length is %zu", length);
-  SMFT__REQUIRE((flags & ~(SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE | SMFT_ENCODE_CONTINUE)) == 0,
-                "encode: flags %u has unknown bits", (unsigned)flags);
+  SMFT__REQUIRE((flags & ~known) == 0, "encode: flags %u has unknown bits", (unsigned)flags);
   if (length > TEXT_MOST)
     return smft__fail(SMFT_E_UNSUPPORTED,
                       "encode: the text has %zu bytes, at most %d are encoded at once", length,
