@@ -1,7 +1,7 @@
 /* arch: the list of families, a line each. */
 #include "model/arch.h"
 
-extern const smft__arch smft__arch_llama, smft__arch_qwen2, smft__arch_qwen3;
+extern const smft__arch smft__arch_llama, smft__arch_mistral, smft__arch_qwen2, smft__arch_qwen3;
 
-const smft__arch *const smft__archs[] = {&smft__arch_llama, &smft__arch_qwen2, &smft__arch_qwen3,
-                                         NULL};
+const smft__arch *const smft__archs[] = {&smft__arch_llama, &smft__arch_mistral, &smft__arch_qwen2,
+                                         &smft__arch_qwen3, NULL};

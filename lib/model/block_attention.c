@@ -24,6 +24,12 @@ static void point_segments(const smft__batch_shape *shape, const smft__block_tap
   }
 }
 
+static smft__attention_shape heads_of(const smft__batch_shape *shape, const smft__block_view *w) {
+  const smft__config *c = shape->config;
+  return (smft__attention_shape){c->n_heads, c->n_kv_heads, c->head_dim, w->plan->window,
+                                 w->plan->attention_scale};
+}
+
 /* Of a session whose cache is bf16: its one segment reads all keys and values there. */
 static void go_through_cache(const smft__batch_shape *shape, const smft__block_tape *t) {
   smft__segment *segment = &shape->segments[0];
@@ -78,8 +84,8 @@ void smft__block_attention_forward(const smft__batch_shape *shape, const smft__b
   point_segments(shape, t);
   if (t->cached_k)
     go_through_cache(shape, t);
-  smft__attention_forward(ctx, shape->segments, shape->n_segments, c->n_heads, c->n_kv_heads,
-                          c->head_dim, w->plan->attention_scale, shape->scratch);
+  smft__attention_shape heads = heads_of(shape, w);
+  smft__attention_forward(ctx, &heads, shape->segments, shape->n_segments, shape->scratch);
   smft__block_matrices(shape, (const smft__matrix *const[]){&w->at[SMFT__O]}, 1, t->attention,
                        (float *const[]){t->middle});
   smft__add_scaled(ctx, t->middle, t->x, 1, n * c->hidden);
@@ -133,8 +139,9 @@ static void heads_backward(const smft__batch_shape *shape, const smft__block_vie
                               s->d_attention, 0);
   point_segments(shape, t);
   point_grads(shape, s);
-  smft__attention_backward(shape->ctx, shape->segments, shape->grads, shape->n_segments, c->n_heads,
-                           c->n_kv_heads, c->head_dim, w->plan->attention_scale, shape->scratch);
+  smft__attention_shape heads = heads_of(shape, w);
+  smft__attention_backward(shape->ctx, &heads, shape->segments, shape->grads, shape->n_segments,
+                           shape->scratch);
   smft__rope(shape->ctx, s->dq, shape->positions, shape->n_tokens, c->n_heads, c->head_dim, rope,
              1);
   smft__rope(shape->ctx, s->dk, shape->positions, shape->n_tokens, c->n_kv_heads, c->head_dim, rope,

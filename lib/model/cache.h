@@ -1,4 +1,5 @@
-/* cache: keys and values of a session's tokens, layer by layer, in room that grows with them. */
+/* cache: keys and values of a session's tokens, layer by layer, in room that grows with them.
+ * Blocks with a window keep all of them, too: a session may be cut back to any length. */
 #ifndef SMFT__CACHE_H
 #define SMFT__CACHE_H
 #include "model/config.h"

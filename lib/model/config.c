@@ -14,6 +14,7 @@
 
 #define WHAT "config.json"
 #define MOST_LAYERS 65536
+#define MOST_CONTEXT (1 << 30)
 #define MOST_WIDTH (1 << 24) /* keeps products of two widths far inside int64 */
 
 /* ---- single fields ------------------------------------------------------- */
@@ -127,6 +128,11 @@ static smft_status read_special_ids(smft__config *config, const json_t *root) {
   return SMFT_OK;
 }
 
+static int has(const json_t *root, const char *key) {
+  const json_t *value = json_object_get(root, key);
+  return value && !json_is_null(value);
+}
+
 static smft_status read_heads(smft__config *config, const json_t *root) {
   SMFT__TRY(read_size(root, "num_attention_heads", MOST_WIDTH, &config->n_heads));
   SMFT__TRY(read_int(root, "num_key_value_heads", config->n_heads, 1, config->n_heads,
@@ -139,7 +145,7 @@ static smft_status read_heads(smft__config *config, const json_t *root) {
         SMFT_E_FORMAT,
         WHAT ": \"num_attention_heads\" (%d) is no multiple of \"num_key_value_heads\" (%d)",
         config->n_heads, config->n_kv_heads);
-  if (!usual && !json_object_get(root, "head_dim") && config->hidden % config->n_heads != 0)
+  if (!usual && !has(root, "head_dim") && config->hidden % config->n_heads != 0)
     return smft__fail(SMFT_E_FORMAT,
                       WHAT ": \"hidden_size\" (%d) is no multiple of \"num_attention_heads\" (%d)",
                       config->hidden, config->n_heads);
@@ -159,7 +165,7 @@ static smft_status read_transformer(smft__config *config, const json_t *root) {
   SMFT__TRY(read_size(root, "num_hidden_layers", MOST_LAYERS, &config->n_layers));
   SMFT__TRY(read_size(root, "intermediate_size", MOST_WIDTH, &config->ffn));
   SMFT__TRY(read_size(root, "vocab_size", MOST_WIDTH, &config->vocab));
-  SMFT__TRY(read_int(root, "max_position_embeddings", 2048, 1, 1 << 30, &config->context));
+  SMFT__TRY(read_int(root, "max_position_embeddings", 2048, 1, MOST_CONTEXT, &config->context));
   SMFT__TRY(read_heads(config, root));
   SMFT__TRY(read_positive(root, "rms_norm_eps", 1e-6, &eps));
   config->norm_eps = (float)eps;
@@ -168,6 +174,43 @@ static smft_status read_transformer(smft__config *config, const json_t *root) {
   SMFT__TRY(smft__json_bool(root, "tie_word_embeddings", 0, &tied, WHAT));
   config->tied = tied;
   return read_special_ids(config, root);
+}
+
+/* ---- windows ------------------------------------------------------------- */
+
+smft_status smft__config_window(const json_t *root, int32_t fallback, int32_t *out) {
+  const json_t *value = json_object_get(root, "sliding_window");
+  *out = value ? 0 : fallback;
+  if (!value || json_is_null(value))
+    return SMFT_OK;
+  return read_int(root, "sliding_window", 0, 1, MOST_CONTEXT, out);
+}
+
+static smft_status read_layer_type(const json_t *types, int32_t i, int32_t window, int32_t *out) {
+  const char *type = json_string_value(json_array_get(types, (size_t)i));
+  int slides = type && strcmp(type, "sliding_attention") == 0;
+  *out = slides ? window : 0;
+  if (slides && !window)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      WHAT ": \"layer_types\"[%d]: \"%s\" without a \"sliding_window\"", i, type);
+  if (slides || (type && strcmp(type, "full_attention") == 0))
+    return SMFT_OK;
+  return smft__fail(SMFT_E_UNSUPPORTED,
+                    WHAT ": \"layer_types\"[%d]: expected \"full_attention\" or "
+                         "\"sliding_attention\", got %s",
+                    i, type ? type : "no string");
+}
+
+smft_status smft__config_layer_types(smft__config *config, const json_t *root, int32_t window) {
+  const json_t *types = json_object_get(root, "layer_types");
+  if (!types || json_is_null(types))
+    return SMFT_OK;
+  if (!json_is_array(types) || json_array_size(types) != (size_t)config->n_layers)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"layer_types\" must be a list of %d",
+                      config->n_layers);
+  for (int32_t i = 0; i < config->n_layers; i++)
+    SMFT__TRY(read_layer_type(types, i, window, &config->blocks[i].window));
+  return SMFT_OK;
 }
 
 /* ---- the plan ------------------------------------------------------------ */
@@ -205,6 +248,7 @@ smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json
   for (int32_t i = 0; i < config->n_layers; i++) {
     config->blocks[i].qk_norm = SMFT__QK_NORM_NONE;
     config->blocks[i].rope = 0;
+    config->blocks[i].window = 0;
     config->blocks[i].attention_scale = 1.0f / sqrtf((float)config->head_dim);
   }
   return SMFT_OK;

@@ -43,6 +43,12 @@ smft_status smft__config_only(const json_t *root, const char *key, const char *v
 smft_status smft__config_refuse_true(const json_t *root, const char *key);
 smft_status smft__config_refuse_present(const json_t *root, const char *key);
 smft_status smft__config_refuse_partial_rope(const json_t *root);
+/* "sliding_window": null: 0; missing: `fallback`. */
+smft_status smft__config_window(const json_t *root, int32_t fallback, int32_t *out);
+/* Where "layer_types" says of each block how far it sees, that is put in place of the windows that
+ * the plan has: `window` for "sliding_attention" (refused where that is 0), 0 for "full_attention";
+ * the rest is refused. */
+smft_status smft__config_layer_types(smft__config *config, const json_t *root, int32_t window);
 
 smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *directory);
 void smft__config_free(smft__config *config, smft_ctx *ctx);

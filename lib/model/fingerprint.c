@@ -12,6 +12,14 @@
 #define PIECES 16
 #define PIECE_BYTES 4096
 
+/* Of blocks that are otherwise than Llama's. */
+static smft_status blocks_text(const smft__config *c, smft__buffer *text) {
+  for (int32_t i = 0; i < c->n_layers; i++)
+    if (c->blocks[i].window)
+      SMFT__TRY(smft__buffer_printf(text, "block %d window %d\n", i, c->blocks[i].window));
+  return SMFT_OK;
+}
+
 /* Only what changes results; not the file's spelling, token names or training notes. */
 static smft_status config_text(const smft__config *c, smft__buffer *text) {
   char eps[40], theta[40], memory_eps[40], temperature[40];
@@ -24,6 +32,7 @@ static smft_status config_text(const smft__config *c, smft__buffer *text) {
   for (int32_t i = 0; i < c->n_memories; i++)
     SMFT__TRY(
         smft__buffer_printf(text, "memory %d %d\n", c->memories[i].layer, c->memories[i].pool));
+  SMFT__TRY(blocks_text(c, text));
   if (!c->n_memories)
     return SMFT_OK;
   return smft__buffer_printf(text, "%d %d %d %d %d %d %d %d %d %d %s %s\n", c->placement, m->n_keys,

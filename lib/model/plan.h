@@ -16,6 +16,7 @@ enum { SMFT__QK_NORM_NONE, SMFT__QK_NORM_PER_HEAD };
 typedef struct smft__block_plan {
   int32_t qk_norm;       /* SMFT__QK_NORM_*; the same in all blocks */
   int32_t rope;          /* which rotary table of the stack */
+  int32_t window;        /* keys that a query sees, its own with them; 0: all before it */
   float attention_scale; /* of scores: 1 / sqrt(head_dim) unless the family says otherwise */
   int32_t memory;        /* which memory layer, or -1 */
   smft__where at[SMFT__N_BLOCK_PARAMS];

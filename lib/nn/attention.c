@@ -17,14 +17,19 @@ typedef struct attention_work {
   smft_ctx *ctx;
   const smft__segment *segments;
   const smft__segment_grad *grads;
-  int64_t n_segments, n_heads, n_kv_heads, head_dim, q_blocks;
+  int64_t n_segments, n_heads, n_kv_heads, head_dim, window, q_blocks;
   float *scratch, factor; /* scores are multiplied with it */
 } attention_work;
 
-/* queries [query, query + n) of one head against keys [key, key + n_keys) */
+/* queries [query, query + n) of one head against keys [key, key + n_keys); `first`: where the keys
+ * that any of them sees begin */
 typedef struct attention_tile {
-  int64_t head, kv_head, query, n, key, n_keys;
+  int64_t head, kv_head, query, n, first, key, n_keys;
 } attention_tile;
+
+typedef struct key_range { /* [begin, end), counted from tile->key; empty: none */
+  int64_t begin, end;
+} key_range;
 
 /* One lane's: weights and their gradient (QUERIES, KEYS), and three rows (QUERIES). */
 #define LANE_FLOATS (2 * QUERIES * KEYS + 3 * QUERIES)
@@ -35,9 +40,29 @@ int64_t smft__attention_scratch(const smft_ctx *ctx, int32_t n_heads, int32_t n_
   return (int64_t)smft__lanes(ctx) * LANE_FLOATS;
 }
 
-/* Keys that row i of the tile sees, counted from tile->key; 0 or less: none. */
-static int64_t seen(const smft__segment *segment, const attention_tile *tile, int64_t i) {
-  return smft__least(tile->n_keys, segment->n_past + tile->query + i + 1 - tile->key);
+static int64_t within(int64_t x, int64_t most) { return x < 0 ? 0 : smft__least(x, most); }
+
+/* Of the tile's keys, those that its row i sees. */
+static key_range seen(const attention_work *work, const smft__segment *segment,
+                      const attention_tile *tile, int64_t i) {
+  int64_t end = segment->n_past + tile->query + i + 1 - tile->key;
+  key_range range = {0, within(end, tile->n_keys)};
+  if (work->window)
+    range.begin = within(end - work->window, range.end);
+  return range;
+}
+
+/* Queries [query, query + QUERIES) of a segment, or as many as it has, before their first key. */
+static attention_tile new_tile(const attention_work *work, const smft__segment *segment,
+                               int64_t head, int64_t query) {
+  attention_tile tile = {.head = head,
+                         .kv_head = head / (work->n_heads / work->n_kv_heads),
+                         .query = query,
+                         .n = smft__least(QUERIES, segment->n_q - query)};
+  int64_t last = segment->n_past + query + 1; /* of the keys of the first query */
+  if (work->window && last > work->window)
+    tile.first = last - work->window;
+  return tile;
 }
 
 static int64_t q_at(const attention_work *work, const attention_tile *tile) {
@@ -101,6 +126,11 @@ static void add_transposed(const attention_work *work, const attention_tile *til
   smft__gemm_serial(work->ctx, &args);
 }
 
+static void clear_outside(float *row, key_range keys, int64_t n_keys) {
+  memset(row, 0, (size_t)keys.begin * sizeof *row);
+  memset(row + keys.end, 0, (size_t)(n_keys - keys.end) * sizeof *row);
+}
+
 /* scores -> unnormalised weights; the running maximum and sum of each row, and its output so far,
  * follow. */
 static void weigh(const attention_work *work, const smft__segment *segment,
@@ -109,16 +139,17 @@ static void weigh(const attention_work *work, const smft__segment *segment,
   for (int64_t i = 0; i < tile->n; i++) {
     float *row = scores + i * KEYS;
     float *out = segment->out + q_at(work, tile) + i * work->n_heads * work->head_dim;
-    int64_t n = seen(segment, tile, i);
-    n = n > 0 ? n : 0;
-    memset(row + n, 0, (size_t)(tile->n_keys - n) * sizeof *row);
+    key_range keys = seen(work, segment, tile, i);
+    int64_t n = keys.end - keys.begin;
+    clear_outside(row, keys, tile->n_keys);
     if (n == 0)
       continue;
+    row += keys.begin;
     float peak = vector->maximum(row, n) * work->factor;
     peak = peak > most[i] ? peak : most[i];
-    float shrink = tile->key ? expf(most[i] - peak) : 0.0f;
+    float shrink = tile->key > tile->first ? expf(most[i] - peak) : 0.0f;
     sum[i] = sum[i] * shrink + (float)vector->exp_sum(row, work->factor, peak, n, row);
-    if (tile->key && shrink != 1.0f)
+    if (tile->key > tile->first && shrink != 1.0f)
       vector->scale(out, out, shrink, work->head_dim);
     most[i] = peak;
   }
@@ -134,11 +165,11 @@ static void forward_tiles(const attention_work *work, const smft__segment *segme
     most[i] = -INFINITY;
     sum[i] = 0;
   }
-  for (tile->key = 0; tile->key < n_keys; tile->key += KEYS) {
+  for (tile->key = tile->first; tile->key < n_keys; tile->key += KEYS) {
     tile->n_keys = smft__least(KEYS, n_keys - tile->key);
     times_keys(work, tile, segment->q, segment->k, dtype, scratch);
     weigh(work, segment, tile, scratch, most, sum);
-    times_values(work, tile, scratch, segment->v, dtype, segment->out, tile->key > 0);
+    times_values(work, tile, scratch, segment->v, dtype, segment->out, tile->key > tile->first);
   }
   for (int64_t i = 0; i < tile->n; i++) {
     float *out = segment->out + q_at(work, tile) + i * row_step;
@@ -156,9 +187,7 @@ static void forward_block(void *arg, int64_t block, int32_t lane) {
   int64_t head = block / work->q_blocks % work->n_heads, query = block % work->q_blocks * QUERIES;
   if (query >= segment->n_q)
     return;
-  attention_tile tile = {head,  head / (work->n_heads / work->n_kv_heads),
-                         query, smft__least(QUERIES, segment->n_q - query),
-                         0,     0};
+  attention_tile tile = new_tile(work, segment, head, query);
   forward_tiles(work, segment, &tile, work->scratch + (int64_t)lane * LANE_FLOATS);
 }
 
@@ -175,17 +204,25 @@ static int is_small(const attention_work *work) {
   double total = 0;
   for (int64_t i = 0; i < work->n_segments && total < INLINE_WORK; i++) {
     const smft__segment *segment = &work->segments[i];
-    total += (double)segment->n_q * (double)(segment->n_past + segment->n_q) *
-             (double)(work->n_heads * work->head_dim);
+    int64_t keys = segment->n_past + segment->n_q;
+    if (work->window)
+      keys = smft__least(keys, work->window + QUERIES);
+    total += (double)segment->n_q * (double)keys * (double)(work->n_heads * work->head_dim);
   }
   return total < INLINE_WORK;
 }
 
-static attention_work new_work(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments,
-                               int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float scale,
-                               float *scratch) {
-  attention_work work = {ctx,        segments, NULL, n_segments, n_heads,
-                         n_kv_heads, head_dim, 0,    scratch,    scale};
+static attention_work new_work(smft_ctx *ctx, const smft__attention_shape *shape,
+                               const smft__segment *segments, int64_t n_segments, float *scratch) {
+  attention_work work = {.ctx = ctx,
+                         .segments = segments,
+                         .n_segments = n_segments,
+                         .n_heads = shape->n_heads,
+                         .n_kv_heads = shape->n_kv_heads,
+                         .head_dim = shape->head_dim,
+                         .window = shape->window,
+                         .scratch = scratch,
+                         .factor = shape->scale};
   for (int64_t i = 0; i < n_segments; i++) {
     int64_t blocks = smft__blocks(segments[i].n_q, QUERIES);
     work.q_blocks = blocks > work.q_blocks ? blocks : work.q_blocks;
@@ -193,11 +230,9 @@ static attention_work new_work(smft_ctx *ctx, const smft__segment *segments, int
   return work;
 }
 
-void smft__attention_forward(smft_ctx *ctx, const smft__segment *segments, int64_t n_segments,
-                             int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float scale,
-                             float *scratch) {
-  attention_work work =
-      new_work(ctx, segments, n_segments, n_heads, n_kv_heads, head_dim, scale, scratch);
+void smft__attention_forward(smft_ctx *ctx, const smft__attention_shape *shape,
+                             const smft__segment *segments, int64_t n_segments, float *scratch) {
+  attention_work work = new_work(ctx, shape, segments, n_segments, scratch);
   if (is_small(&work))
     smft__parallel_for(ctx, 1, forward_all, &work);
   else
@@ -211,12 +246,12 @@ static void weights_back(const attention_work *work, const smft__segment *segmen
   for (int64_t i = 0; i < tile->n; i++) {
     float *row = weights + i * KEYS, *d_row = d + i * KEYS;
     float log_sum = segment->log_sum[(tile->query + i) * work->n_heads + tile->head];
-    int64_t n = seen(segment, tile, i);
-    n = n > 0 ? n : 0;
-    smft__vector()->exp_sum(row, work->factor, log_sum, n, row);
-    smft__vector()->softmax_back(d_row, row, mean[i], work->factor, n);
-    memset(row + n, 0, (size_t)(tile->n_keys - n) * sizeof *row);
-    memset(d_row + n, 0, (size_t)(tile->n_keys - n) * sizeof *row);
+    key_range keys = seen(work, segment, tile, i);
+    int64_t at = keys.begin, n = keys.end - at;
+    smft__vector()->exp_sum(row + at, work->factor, log_sum, n, row + at);
+    smft__vector()->softmax_back(d_row + at, row + at, mean[i], work->factor, n);
+    clear_outside(row, keys, tile->n_keys);
+    clear_outside(d_row, keys, tile->n_keys);
   }
 }
 
@@ -228,14 +263,14 @@ static void backward_tiles(const attention_work *work, const smft__segment *segm
     int64_t at = q_at(work, tile) + i * row_step;
     mean[i] = smft__vector()->dot(grad->d_out + at, segment->out + at, work->head_dim);
   }
-  for (tile->key = 0; tile->key < n_keys; tile->key += KEYS) {
+  for (tile->key = tile->first; tile->key < n_keys; tile->key += KEYS) {
     tile->n_keys = smft__least(KEYS, n_keys - tile->key);
     times_keys(work, tile, segment->q, segment->k, SMFT__F32, scratch);
     times_keys(work, tile, grad->d_out, segment->v, SMFT__F32, d);
     weights_back(work, segment, tile, mean, scratch, d);
     add_transposed(work, tile, scratch, grad->d_out, grad->dv);
     add_transposed(work, tile, d, segment->q, grad->dk);
-    times_values(work, tile, d, segment->k, SMFT__F32, grad->dq, tile->key > 0);
+    times_values(work, tile, d, segment->k, SMFT__F32, grad->dq, tile->key > tile->first);
   }
 }
 
@@ -255,17 +290,15 @@ static void backward_block(void *arg, int64_t block, int32_t lane) {
   clear_head(work, segment->n_q, kv_head, grad->dv);
   for (int64_t head = kv_head * group; head < (kv_head + 1) * group; head++)
     for (int64_t query = 0; query < segment->n_q; query += QUERIES) {
-      attention_tile tile = {head, kv_head, query, smft__least(QUERIES, segment->n_q - query),
-                             0,    0};
+      attention_tile tile = new_tile(work, segment, head, query);
       backward_tiles(work, segment, grad, &tile, work->scratch + (int64_t)lane * LANE_FLOATS);
     }
 }
 
-void smft__attention_backward(smft_ctx *ctx, const smft__segment *segments,
-                              const smft__segment_grad *grads, int64_t n_segments, int32_t n_heads,
-                              int32_t n_kv_heads, int32_t head_dim, float scale, float *scratch) {
-  attention_work work =
-      new_work(ctx, segments, n_segments, n_heads, n_kv_heads, head_dim, scale, scratch);
+void smft__attention_backward(smft_ctx *ctx, const smft__attention_shape *shape,
+                              const smft__segment *segments, const smft__segment_grad *grads,
+                              int64_t n_segments, float *scratch) {
+  attention_work work = new_work(ctx, shape, segments, n_segments, scratch);
   work.grads = grads;
   smft__parallel_for(ctx, n_segments * work.n_kv_heads, backward_block, &work);
 }

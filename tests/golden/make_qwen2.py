@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Makes tests/golden/network_qwen2/ and tests/golden/lora_qwen2/ (see families.py): biases of q, k
-and v.  network_qwen2/config_older.json is the same model's config.json in the words of transformers
+and v.  In network_qwen2_window/ the upper blocks have a window, as "max_window_layers" says.
+network_qwen2/config_older.json is the same model's config.json in the words of transformers
 4.41: "rope_theta" of its own, a "sliding_window" that "use_sliding_window" turns off, no
 "layer_types"."""
 import json
@@ -15,6 +16,16 @@ SHAPE = {"hidden_size": 36, "num_hidden_layers": 3, "num_attention_heads": 6,
          "max_position_embeddings": 128, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
          "bos_token_id": 1, "eos_token_id": 2,
          "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}
+
+WINDOW = dict(SHAPE, hidden_size=12, num_attention_heads=2, num_key_value_heads=1,
+              intermediate_size=16, vocab_size=32, use_sliding_window=True, sliding_window=4,
+              max_window_layers=1)
+
+
+class Windowed(Formulas):
+    def window(self, layer):
+        late = layer >= self.shape["max_window_layers"]
+        return self.shape["sliding_window"] if late else None
 
 
 def make_older_config(folder):
@@ -38,7 +49,9 @@ def main():
                  Formulas(SHAPE), "network_qwen2", 31)
     make_older_config(folder_of("network_qwen2"))
     make_lora(Qwen2ForCausalLM, Formulas(SHAPE), "network_qwen2", "lora_qwen2", 31)
-    finish("network_qwen2", "lora_qwen2")
+    make_network(Qwen2ForCausalLM, Qwen2Config(**WINDOW, attn_implementation="eager"),
+                 Windowed(WINDOW), "network_qwen2_window", 32)
+    finish("network_qwen2", "lora_qwen2", "network_qwen2_window")
 
 
 if __name__ == "__main__":

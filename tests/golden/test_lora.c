@@ -1,7 +1,6 @@
 /* lora: adapters that stand on disk as PEFT writes them (make_lora.py), and as PEFT itself wrote
- * them (make_qwen2.py, make_qwen3.py), against PyTorch: what they are read as, loss and logits, the
- * gradient of every factor, three AdamW steps; merged weights; and what must not depend on how it
- * is asked. */
+ * them (make_<family>.py), against PyTorch: what they are read as, loss and logits, the gradient of
+ * every factor, three AdamW steps; merged weights; and what must not depend on how it is asked. */
 #include "test.h"
 #include "files.h"
 
@@ -35,6 +34,11 @@ static const struct fixture {
      "tests/golden/network_qwen2",
      {sizeof(smft_lora_options), 4, 8, SMFT_LORA_ALL, 0, 0},
      21,
+     5e-6},
+    {"tests/golden/lora_mistral",
+     "tests/golden/network_mistral",
+     {sizeof(smft_lora_options), 4, 8, SMFT_LORA_ALL, 0, 0},
+     14,
      5e-6},
     {"tests/golden/lora_qwen3",
      "tests/golden/network_qwen3",

@@ -1,8 +1,7 @@
 /* network: loss, logits and the gradient of every tensor against PyTorch (make_network.py):
  * grouped-query heads, memory beside and in place of the FFN, a shared pool and two pools, tied and
- * separate head, f32, bf16 and f16 weights; against transformers (make_qwen2.py): biases of q, k
- * and v, no memory; (make_qwen3.py): heads of queries and keys that are normed; and what must not
- * depend on how it is asked. */
+ * separate head, f32, bf16 and f16 weights; against transformers (make_<family>.py): biases of q, k
+ * and v, windows, norms of heads, no memory; and what must not depend on how it is asked. */
 #include "test.h"
 
 #include "base/alloc.h"
@@ -11,9 +10,12 @@
 
 /* Those with a memory first. */
 static const char *const fixtures[] = {"tests/golden/network_beside",
-                                       "tests/golden/network_replace", "tests/golden/network_qwen2",
+                                       "tests/golden/network_replace",
+                                       "tests/golden/network_qwen2",
+                                       "tests/golden/network_qwen2_window",
+                                       "tests/golden/network_mistral",
                                        "tests/golden/network_qwen3"};
-enum { WITH_MEMORY = 2, FIXTURES = 4, MOST_LOGITS = 64 * 96 };
+enum { WITH_MEMORY = 2, FIXTURES = sizeof fixtures / sizeof *fixtures, MOST_LOGITS = 64 * 96 };
 
 typedef struct world {
   smft_ctx *ctx;

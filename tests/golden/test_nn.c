@@ -105,10 +105,10 @@ START_TEST(test_attention) {
   smft__segment_grad grad = {values("attention.d_out"), dq, dk, dv};
   float *scratch =
       malloc((size_t)smft__attention_scratch(ctx, HEADS, KV_HEADS, DIM, TOKENS) * sizeof *scratch);
-  smft__attention_forward(ctx, &segment, 1, HEADS, KV_HEADS, DIM, 1.0f / sqrtf(DIM), scratch);
+  smft__attention_shape shape = {HEADS, KV_HEADS, DIM, 0, 1.0f / sqrtf(DIM)};
+  smft__attention_forward(ctx, &shape, &segment, 1, scratch);
   check(out, "attention.out"), check(log_sum, "attention.log_sum");
-  smft__attention_backward(ctx, &segment, &grad, 1, HEADS, KV_HEADS, DIM, 1.0f / sqrtf(DIM),
-                           scratch);
+  smft__attention_backward(ctx, &shape, &segment, &grad, 1, scratch);
   rotated_back(dq, HEADS), rotated_back(dk, KV_HEADS);
   check(dq, "attention.dq"), check(dk, "attention.dk"), check(dv, "attention.dv");
   free(scratch);

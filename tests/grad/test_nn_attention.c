@@ -1,13 +1,22 @@
-/* test_nn_attention: forward against a naive double pass, with and without a past; backward against
- * differences of it; segments side by side; the same bits for 1, 2 and 3 threads. */
+/* test_nn_attention: forward against a naive double pass, with and without a past and a window;
+ * backward against differences of it; segments side by side; the same bits for 1, 2 and 3 threads,
+ * and for a window that holds all. */
 #include "nn_check.h"
 #include "nn/attention.h"
 
 typedef struct problem { /* one segment, with its inputs in double too */
-  int64_t n_past, n_q, heads, kv_heads, dim;
+  int64_t n_past, n_q, heads, kv_heads, dim, window;
   float *q, *k, *v, *out, *log_sum, *d_out, *dq, *dk, *dv;
   double *wide_q, *wide_k, *wide_v, *wide_out;
 } problem;
+
+static problem of_shape(const int64_t *shape) {
+  problem p;
+  memset(&p, 0, sizeof p);
+  p.n_past = shape[0], p.n_q = shape[1], p.heads = shape[2], p.kv_heads = shape[3];
+  p.dim = shape[4], p.window = shape[5];
+  return p;
+}
 
 static int64_t q_size(const problem *p) { return p->n_q * p->heads * p->dim; }
 static int64_t k_size(const problem *p) { return (p->n_past + p->n_q) * p->kv_heads * p->dim; }
@@ -33,19 +42,20 @@ static void drop(problem *p) {
 /* One query of one head. */
 static void naive_row(const problem *p, int64_t i, int64_t h) {
   int64_t group = p->heads / p->kv_heads, n = p->n_past + i + 1;
+  int64_t first = p->window && n > p->window ? n - p->window : 0;
   const double *q = p->wide_q + (i * p->heads + h) * p->dim;
   double *out = p->wide_out + (i * p->heads + h) * p->dim;
   double *weight = calloc((size_t)n, sizeof *weight), most = -1e300, sum = 0;
-  for (int64_t j = 0; j < n; j++) {
+  for (int64_t j = first; j < n; j++) {
     const double *k = p->wide_k + (j * p->kv_heads + h / group) * p->dim;
     for (int64_t c = 0; c < p->dim; c++)
       weight[j] += q[c] * k[c] / sqrt((double)p->dim);
     most = weight[j] > most ? weight[j] : most;
   }
   memset(out, 0, (size_t)p->dim * sizeof *out);
-  for (int64_t j = 0; j < n; j++)
+  for (int64_t j = first; j < n; j++)
     sum += weight[j] = exp(weight[j] - most);
-  for (int64_t j = 0; j < n; j++)
+  for (int64_t j = first; j < n; j++)
     for (int64_t c = 0; c < p->dim; c++)
       out[c] += weight[j] / sum * p->wide_v[(j * p->kv_heads + h / group) * p->dim + c];
   free(weight);
@@ -63,6 +73,11 @@ static smft__segment segment_of(const problem *p) {
   return (smft__segment){p->q, p->k, p->v, p->out, p->log_sum, p->n_past, p->n_q, 0};
 }
 
+static smft__attention_shape shape_of(const problem *p) {
+  return (smft__attention_shape){(int32_t)p->heads, (int32_t)p->kv_heads, (int32_t)p->dim,
+                                 (int32_t)p->window, 1.0f / sqrtf((float)p->dim)};
+}
+
 static float *scratch_for(const smft_ctx *ctx, const problem *p, int64_t longest) {
   return calloc((size_t)smft__attention_scratch(ctx, (int32_t)p->heads, (int32_t)p->kv_heads,
                                                 (int32_t)p->dim, longest),
@@ -72,8 +87,8 @@ static float *scratch_for(const smft_ctx *ctx, const problem *p, int64_t longest
 static void forward(smft_ctx *ctx, const problem *p) {
   smft__segment segment = segment_of(p);
   float *scratch = scratch_for(ctx, p, p->n_past + p->n_q);
-  smft__attention_forward(ctx, &segment, 1, (int32_t)p->heads, (int32_t)p->kv_heads,
-                          (int32_t)p->dim, 1.0f / sqrtf((float)p->dim), scratch);
+  smft__attention_shape shape = shape_of(p);
+  smft__attention_forward(ctx, &shape, &segment, 1, scratch);
   free(scratch);
 }
 
@@ -81,16 +96,24 @@ static void backward(smft_ctx *ctx, const problem *p) {
   smft__segment segment = segment_of(p);
   smft__segment_grad grad = {p->d_out, p->dq, p->dk, p->dv};
   float *scratch = scratch_for(ctx, p, p->n_q);
-  smft__attention_backward(ctx, &segment, &grad, 1, (int32_t)p->heads, (int32_t)p->kv_heads,
-                           (int32_t)p->dim, 1.0f / sqrtf((float)p->dim), scratch);
+  smft__attention_shape shape = shape_of(p);
+  smft__attention_backward(ctx, &shape, &segment, &grad, 1, scratch);
   free(scratch);
 }
 
-/* n_past, n_q, heads, kv_heads, dim: lengths around the blocks of 64 queries and 256 keys */
-static const int64_t shapes[][5] = {{0, 1, 1, 1, 2},    {0, 13, 4, 2, 48},  {0, 64, 3, 1, 16},
-                                    {0, 65, 2, 2, 6},   {17, 1, 9, 3, 64},  {300, 1, 4, 1, 32},
-                                    {255, 3, 2, 1, 24}, {0, 300, 2, 1, 10}, {250, 70, 2, 2, 12},
-                                    {600, 129, 1, 1, 8}};
+/* n_past, n_q, heads, kv_heads, dim, window: lengths around the blocks of 64 queries and 256 keys
+ */
+static const int64_t shapes[][6] = {{0, 1, 1, 1, 2, 0},       {0, 13, 4, 2, 48, 0},
+                                    {0, 64, 3, 1, 16, 0},     {0, 65, 2, 2, 6, 0},
+                                    {17, 1, 9, 3, 64, 0},     {300, 1, 4, 1, 32, 0},
+                                    {255, 3, 2, 1, 24, 0},    {0, 300, 2, 1, 10, 0},
+                                    {250, 70, 2, 2, 12, 0},   {600, 129, 1, 1, 8, 0},
+                                    {0, 13, 4, 2, 48, 1},     {0, 13, 4, 2, 48, 5},
+                                    {0, 65, 2, 2, 6, 64},     {17, 1, 9, 3, 64, 17},
+                                    {300, 1, 4, 1, 32, 40},   {300, 1, 4, 1, 32, 257},
+                                    {0, 300, 2, 1, 10, 3},    {0, 300, 2, 1, 10, 299},
+                                    {0, 300, 2, 1, 10, 300},  {250, 70, 2, 2, 12, 6},
+                                    {600, 129, 1, 1, 8, 256}, {900, 129, 1, 1, 8, 500}};
 
 START_TEST(test_forward) {
   if (smft__cpu_limit(_i) != _i)
@@ -99,24 +122,7 @@ START_TEST(test_forward) {
   smft__rng rng;
   smft__rng_seed(&rng, 1);
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-    problem p = {shapes[s][0],
-                 shapes[s][1],
-                 shapes[s][2],
-                 shapes[s][3],
-                 shapes[s][4],
-                 0,
-                 0,
-                 0,
-                 0,
-                 0,
-                 0,
-                 0,
-                 0,
-                 0,
-                 0,
-                 0,
-                 0,
-                 0};
+    problem p = of_shape(shapes[s]);
     make(&p, &rng);
     forward(ctx, &p);
     naive(&p);
@@ -147,17 +153,14 @@ START_TEST(test_forward_bf16) {
   smft__rng rng;
   smft__rng_seed(&rng, 7);
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-    problem p;
-    memset(&p, 0, sizeof p);
-    p.n_past = shapes[s][0], p.n_q = shapes[s][1], p.heads = shapes[s][2];
-    p.kv_heads = shapes[s][3], p.dim = shapes[s][4];
+    problem p = of_shape(shapes[s]);
     make(&p, &rng);
     char *k = rounded(p.k, p.wide_k, k_size(&p)), *v = rounded(p.v, p.wide_v, k_size(&p));
     smft__segment segment = segment_of(&p);
     segment.k = k + 1, segment.v = v + 1, segment.kv_dtype = SMFT__BF16;
     float *scratch = scratch_for(ctx, &p, p.n_past + p.n_q);
-    smft__attention_forward(ctx, &segment, 1, (int32_t)p.heads, (int32_t)p.kv_heads, (int32_t)p.dim,
-                            1.0f / sqrtf((float)p.dim), scratch);
+    smft__attention_shape shape = shape_of(&p);
+    smft__attention_forward(ctx, &shape, &segment, 1, scratch);
     naive(&p);
     nn_close(p.out, p.wide_out, q_size(&p), 2e-6, "out");
     free(scratch), free(k), free(v);
@@ -168,16 +171,14 @@ START_TEST(test_forward_bf16) {
 END_TEST
 
 START_TEST(test_backward) {
-  static const int64_t small[][5] = {{0, 1, 2, 1, 4},
-                                     {0, 11, 4, 2, 6},
-                                     {0, 19, 3, 3, 2},
-                                     {0, 70, 2, 1, 2}};
+  static const int64_t small[][6] = {{0, 1, 2, 1, 4, 0},  {0, 11, 4, 2, 6, 0}, {0, 19, 3, 3, 2, 0},
+                                     {0, 70, 2, 1, 2, 0}, {0, 11, 4, 2, 6, 1}, {0, 19, 3, 3, 2, 4},
+                                     {0, 70, 2, 1, 2, 9}, {0, 70, 2, 1, 2, 66}};
   smft_ctx *ctx = nn_context(2);
   smft__rng rng;
   smft__rng_seed(&rng, 2);
   for (size_t s = 0; s < sizeof small / sizeof *small; s++) {
-    problem p = {small[s][0], small[s][1], small[s][2], small[s][3], small[s][4], 0, 0, 0, 0,
-                 0,           0,           0,           0,           0,           0, 0, 0, 0};
+    problem p = of_shape(small[s]);
     make(&p, &rng);
     forward(ctx, &p);
     backward(ctx, &p);
@@ -196,7 +197,8 @@ START_TEST(test_backward_long) {
   smft_ctx *ctx = nn_context(3);
   smft__rng rng;
   smft__rng_seed(&rng, 3);
-  problem p = {0, 300, 2, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  static const int64_t windows[] = {0, 30, 270};
+  problem p = of_shape((const int64_t[]){0, 400, 2, 1, 4, windows[_i]});
   make(&p, &rng);
   forward(ctx, &p);
   backward(ctx, &p);
@@ -232,20 +234,21 @@ static void run_together(smft_ctx *ctx, problem p[4]) {
     segments[i] = segment_of(&p[i]);
     grads[i] = (smft__segment_grad){p[i].d_out, p[i].dq, p[i].dk, p[i].dv};
   }
-  smft__attention_forward(ctx, segments, 4, 4, 2, 24, 1.0f / sqrtf(24), scratch);
-  smft__attention_backward(ctx, segments, grads, 4, 4, 2, 24, 1.0f / sqrtf(24), scratch);
+  smft__attention_shape shape = shape_of(&p[0]);
+  smft__attention_forward(ctx, &shape, segments, 4, scratch);
+  smft__attention_backward(ctx, &shape, segments, grads, 4, scratch);
   free(scratch);
 }
 
 START_TEST(test_segments_and_threads) {
-  static const int64_t lengths[] = {5, 200, 1, 64};
+  static const int64_t lengths[] = {5, 200, 1, 64}, windows[] = {0, 7, 1000};
   problem p[4][4];
   for (int t = 0; t < 4; t++) {
     smft_ctx *ctx = nn_context(t < 3 ? t + 1 : 1);
     smft__rng rng;
     smft__rng_seed(&rng, 4);
     for (int i = 0; i < 4; i++) {
-      p[t][i] = (problem){0, lengths[i], 4, 2, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+      p[t][i] = of_shape((const int64_t[]){0, lengths[i], 4, 2, 24, windows[_i]});
       make(&p[t][i], &rng);
       if (t == 3) { /* one at a time */
         forward(ctx, &p[t][i]);
@@ -268,12 +271,32 @@ START_TEST(test_segments_and_threads) {
 }
 END_TEST
 
+/* A window that holds all changes no bit. */
+START_TEST(test_wide_window) {
+  smft_ctx *ctx = nn_context(2);
+  problem p[2];
+  for (int i = 0; i < 2; i++) {
+    smft__rng rng;
+    smft__rng_seed(&rng, 6);
+    p[i] = of_shape((const int64_t[]){0, 300, 4, 2, 24, i ? 300 : 0});
+    make(&p[i], &rng);
+    forward(ctx, &p[i]);
+    backward(ctx, &p[i]);
+  }
+  size_t q = (size_t)q_size(&p[0]) * sizeof(float), k = (size_t)k_size(&p[0]) * sizeof(float);
+  ck_assert(!memcmp(p[0].out, p[1].out, q) && !memcmp(p[0].dq, p[1].dq, q) &&
+            !memcmp(p[0].dk, p[1].dk, k) && !memcmp(p[0].dv, p[1].dv, k));
+  drop(&p[0]), drop(&p[1]);
+  smft_ctx_free(ctx);
+}
+END_TEST
+
 /* Scores far beyond exp's range: the running maximum keeps them apart. */
 START_TEST(test_large_scores) {
   smft_ctx *ctx = nn_context(1);
   smft__rng rng;
   smft__rng_seed(&rng, 5);
-  problem p = {500, 20, 1, 1, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  problem p = of_shape((const int64_t[]){500, 20, 1, 1, 8, 0});
   make(&p, &rng);
   for (int64_t i = 0; i < q_size(&p); i++)
     p.wide_q[i] = (double)(p.q[i] *= 300.0f);
@@ -291,8 +314,9 @@ Suite *make_suite(void) {
   tcase_add_loop_test(tests, test_forward, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
   tcase_add_loop_test(tests, test_forward_bf16, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
   tcase_add_test(tests, test_backward);
-  tcase_add_test(tests, test_backward_long);
-  tcase_add_test(tests, test_segments_and_threads);
+  tcase_add_loop_test(tests, test_backward_long, 0, 3);
+  tcase_add_loop_test(tests, test_segments_and_threads, 0, 3);
+  tcase_add_test(tests, test_wide_window);
   tcase_add_test(tests, test_large_scores);
   tcase_set_timeout(tests, 120);
   suite_add_tcase(suite, tests);

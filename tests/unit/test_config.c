@@ -11,6 +11,10 @@
   "\"model_type\": \"qwen2\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                     \
   "\"num_attention_heads\": 4, \"intermediate_size\": 48, "                                        \
   "\"vocab_size\": 97"
+#define MISTRAL                                                                                    \
+  "\"model_type\": \"mistral\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                   \
+  "\"num_attention_heads\": 4, \"intermediate_size\": 48, "                                        \
+  "\"vocab_size\": 97"
 #define QWEN3                                                                                      \
   "\"model_type\": \"qwen3\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                     \
   "\"num_attention_heads\": 4, \"intermediate_size\": 48, "                                        \
@@ -119,6 +123,38 @@ START_TEST(qwen2_as_transformers_writes_it) {
 }
 END_TEST
 
+static void check_windows(const char *text, int32_t first, int32_t second, int32_t third) {
+  smft__config c;
+  ck_ok(load(&c, text));
+  ck_assert_int_eq(c.n_layers, 3);
+  ck_assert_int_eq(c.blocks[0].window, first);
+  ck_assert_int_eq(c.blocks[1].window, second);
+  ck_assert_int_eq(c.blocks[2].window, third);
+  smft__config_free(&c, ctx);
+}
+
+START_TEST(windows_of_blocks) {
+  check_windows("{" QWEN2 ", \"use_sliding_window\": true, \"sliding_window\": 64, "
+                "\"max_window_layers\": 2}",
+                0, 0, 64);
+  check_windows("{" QWEN2 ", \"use_sliding_window\": true, \"max_window_layers\": 0}", 4096, 4096,
+                4096);
+  check_windows("{" QWEN2 ", \"use_sliding_window\": true, \"sliding_window\": null, "
+                "\"max_window_layers\": 0}",
+                0, 0, 0);
+  check_windows("{" QWEN2 ", \"use_sliding_window\": true, \"sliding_window\": 9, "
+                "\"layer_types\": [\"sliding_attention\", \"full_attention\", "
+                "\"sliding_attention\"]}",
+                9, 0, 9);
+  check_windows("{" MISTRAL "}", 4096, 4096, 4096); /* as transformers has it */
+  check_windows("{" MISTRAL ", \"sliding_window\": null, \"head_dim\": null}", 0, 0, 0);
+  check_windows("{" MISTRAL ", \"sliding_window\": 7, \"layer_types\": null}", 7, 7, 7);
+  check_windows("{" MISTRAL ", \"sliding_window\": null, \"layer_types\": [\"full_attention\", "
+                "\"full_attention\", \"full_attention\"]}",
+                0, 0, 0);
+}
+END_TEST
+
 START_TEST(qwen2_without_a_window) {
   smft__config c;
   ck_ok(load(&c, "{" QWEN2 ", \"use_sliding_window\": false, \"sliding_window\": 32768, "
@@ -155,7 +191,7 @@ static const struct {
     {"[1]", SMFT_E_FORMAT, "object"},
     {"{\"model_type\": \"llama\"", SMFT_E_FORMAT, "config.json"},
     {"{}", SMFT_E_FORMAT, "model_type"},
-    {"{\"model_type\": \"mistral\"}", SMFT_E_UNSUPPORTED, "mistral"},
+    {"{\"model_type\": \"mixtral\"}", SMFT_E_UNSUPPORTED, "mixtral"},
     {"{\"model_type\": \"llama\"}", SMFT_E_FORMAT, "hidden_size"},
     {"{" BASE ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
     {"{" BASE ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
@@ -168,10 +204,17 @@ static const struct {
     {"{" BASE ", \"rope_parameters\": {\"rope_type\": \"yarn\"}}", SMFT_E_UNSUPPORTED, "yarn"},
     {"{" BASE ", \"quantization_config\": {}}", SMFT_E_UNSUPPORTED, "quantization_config"},
     {"{" BASE ", \"sliding_window\": 4096}", SMFT_E_UNSUPPORTED, "sliding_window"},
-    {"{" QWEN2 ", \"use_sliding_window\": true}", SMFT_E_UNSUPPORTED, "use_sliding_window"},
-    {"{" QWEN2 ", \"use_sliding_window\": true, \"sliding_window\": 64, "
-     "\"max_window_layers\": 3}",
-     SMFT_E_UNSUPPORTED, "use_sliding_window"},
+    {"{" QWEN2 ", \"use_sliding_window\": true, \"sliding_window\": 0}", SMFT_E_FORMAT,
+     "sliding_window"},
+    {"{" QWEN2 ", \"use_sliding_window\": true, \"sliding_window\": -4}", SMFT_E_FORMAT,
+     "sliding_window"},
+    {"{" QWEN2 ", \"layer_types\": [\"full_attention\"]}", SMFT_E_FORMAT, "layer_types"},
+    {"{" QWEN2 ", \"layer_types\": [1, 2, 3]}", SMFT_E_UNSUPPORTED, "layer_types"},
+    {"{" MISTRAL ", \"sliding_window\": 7, \"layer_types\": [\"sliding_attention\", "
+     "\"full_attention\", \"sliding_attention\"]}",
+     SMFT_E_UNSUPPORTED, "layer_types\"[1]"},
+    {"{" MISTRAL ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
+    {"{" MISTRAL ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
     {"{" QWEN2 ", \"layer_types\": [\"full_attention\", \"full_attention\", "
      "\"sliding_attention\"]}",
      SMFT_E_UNSUPPORTED, "layer_types"},
@@ -183,7 +226,9 @@ static const struct {
     {"{" QWEN2 ", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0}}", SMFT_E_UNSUPPORTED,
      "yarn"},
     {"{" QWEN3 ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
-    {"{" QWEN3 ", \"use_sliding_window\": true}", SMFT_E_UNSUPPORTED, "use_sliding_window"},
+    {"{" QWEN3 ", \"layer_types\": [\"sliding_attention\", \"full_attention\", "
+     "\"full_attention\"]}",
+     SMFT_E_UNSUPPORTED, "sliding_window"},
     {"{" QWEN3 ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
     {"{" BASE ", \"partial_rotary_factor\": 0.5}", SMFT_E_UNSUPPORTED, "partial_rotary_factor"},
     {"{" BASE ", \"num_key_value_heads\": 3}", SMFT_E_FORMAT, "num_key_value_heads"},
@@ -270,6 +315,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, newer_rope_parameters);
   tcase_add_loop_test(tests, qwen2_as_transformers_writes_it, 0, 2);
   tcase_add_test(tests, qwen2_without_a_window);
+  tcase_add_test(tests, windows_of_blocks);
   tcase_add_test(tests, qwen3_norms_its_heads);
   tcase_add_loop_test(tests, refusals, 0, (int)(sizeof refused / sizeof *refused));
   tcase_add_test(tests, missing);

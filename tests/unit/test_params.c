@@ -25,6 +25,8 @@ static const fixture fixtures[] = {
     {.golden = "tests/golden/network_replace"},
     {.golden = "tests/golden/network_beside"},
     {.golden = "tests/golden/network_qwen2"},
+    {.golden = "tests/golden/network_qwen2_window"},
+    {.golden = "tests/golden/network_mistral"},
     {NULL, {6, 20, 0, 0}, "layernorm", "none", 1, 1},
     {NULL, {7, 24, 1, 0}, "none", "rmsnorm", 1, 0},
     {NULL, {5, 32, 0, 1}, "rmsnorm", "l2", 0, 1},

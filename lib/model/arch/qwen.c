@@ -1,7 +1,5 @@
 /* qwen: Qwen2 (and Qwen2.5): Llama with biases on queries, keys and values.  Qwen3: without them,
  * but with a norm on each head of queries and keys. */
-#include <string.h>
-
 #include "model/arch.h"
 
 static const char *const names2[SMFT__N_PARAMS] = {
@@ -18,27 +16,27 @@ static const char *const names3[SMFT__N_PARAMS] = {
     SMFT__MEMORY_NAMES,
 };
 
-/* Newer files say of each layer how far it sees. */
-static smft_status check_layers(const json_t *root) {
-  const json_t *types = json_object_get(root, "layer_types");
-  for (size_t i = 0; i < json_array_size(types); i++) {
-    const char *type = json_string_value(json_array_get(types, i));
-    if (!type || strcmp(type, "full_attention") != 0)
-      return smft__fail(SMFT_E_UNSUPPORTED,
-                        "config.json: \"layer_types\"[%d]: expected \"full_attention\", got %s",
-                        (int)i, type ? type : "no string");
-  }
-  return SMFT_OK;
+/* Blocks from "max_window_layers" on have the window, unless newer files' "layer_types" says which.
+ * "sliding_window" is a number in older files, and means nothing unless it is used. */
+static smft_status plan_windows(smft__config *config, const json_t *root) {
+  int64_t first = 0;
+  int32_t window = 0;
+  int used = 0;
+  SMFT__TRY(smft__json_bool(root, "use_sliding_window", 0, &used, "config.json"));
+  SMFT__TRY(smft__json_i64(root, "max_window_layers", 28, &first, "config.json"));
+  if (used)
+    SMFT__TRY(smft__config_window(root, 4096, &window));
+  for (int32_t i = 0; i < config->n_layers; i++)
+    config->blocks[i].window = i >= first ? window : 0;
+  return smft__config_layer_types(config, root, window);
 }
 
-/* "sliding_window" is a number in older files, and means nothing unless it is used. */
 static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root) {
   SMFT__TRY(smft__config_only(root, "hidden_act", "silu"));
   SMFT__TRY(smft__config_refuse_partial_rope(root));
   SMFT__TRY(smft__config_refuse_present(root, "quantization_config"));
-  SMFT__TRY(smft__config_refuse_true(root, "use_sliding_window"));
-  SMFT__TRY(check_layers(root));
-  return smft__config_decoder(config, ctx, root);
+  SMFT__TRY(smft__config_decoder(config, ctx, root));
+  return plan_windows(config, root);
 }
 
 /* A file without "head_dim" means 128, whatever its other sizes. */
