@@ -320,9 +320,10 @@ typedef struct smft_load_options {
  * smft_model_free.  Weights stay mapped: the files must not be truncated while the model lives (use
  * SMFT_LOAD_COPY if they may be).  A model without tokenizer.json works with token ids only.
  * Errors: those of reading; SMFT_E_UNSUPPORTED, naming it, for whatever the config asks for that is
- * not done here; SMFT_E_MISMATCH where config, tensors and tokenizer do not belong together (a
- * tensor is missing or has another shape or type; the tokenizer has ids that the embedding lacks);
- * SMFT_E_CANCELLED by progress; SMFT_E_INVALID for unknown flags.  Since 0.1. */
+ * not done here, for a key of it that is not known and says something, and for a tensor that the
+ * model has no use for; SMFT_E_MISMATCH where config, tensors and tokenizer do not belong together
+ * (a tensor is missing or has another shape or type; the tokenizer has ids that the embedding
+ * lacks); SMFT_E_CANCELLED by progress; SMFT_E_INVALID for unknown flags.  Since 0.1. */
 SMFT_API smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *directory,
                                      const smft_load_options *options);
 /* A new model with random weights (f32, in memory; the initialisation of [B]) from a directory that

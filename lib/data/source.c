@@ -2,6 +2,12 @@
 #include "data/source.h"
 #include "base/alloc.h"
 
+smft_status smft__source_unused(smft__source *source) {
+  smft__free(source->ctx, source->used);
+  source->used = smft__calloc_array(source->ctx, source->n, 1);
+  return source->used ? SMFT_OK : SMFT_E_NOMEM;
+}
+
 void smft__source_close(smft__source *source) {
   smft_ctx *ctx = source->ctx;
   if (!ctx)
@@ -17,6 +23,7 @@ void smft__source_close(smft__source *source) {
   smft__free(ctx, source->names);
   smft__free(ctx, source->tensors);
   smft__free(ctx, source->file_of);
+  smft__free(ctx, source->used);
   smft__free(ctx, source->metadata_keys);
   smft__free(ctx, source->metadata_values);
   smft__free(ctx, source->files);

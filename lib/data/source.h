@@ -12,10 +12,13 @@ typedef struct smft__source {
   int64_t n; /* tensors, sorted by name; a name in two shards is an error */
   char **names;
   smft__tensor *tensors;
-  int32_t *file_of; /* (n) the file in which each tensor is */
+  int32_t *file_of;    /* (n) the file in which each tensor is */
+  unsigned char *used; /* (n) bound by the model; NULL until a model binds */
   int64_t n_metadata;
   char **metadata_keys, **metadata_values;
 } smft__source;
+/* Nothing is used yet.  For whoever binds tensors, not for readers. */
+smft_status smft__source_unused(smft__source *source);
 void smft__source_close(smft__source *source); /* a zeroed struct is fine */
 int64_t smft__source_find(const smft__source *source, const char *name); /* index or -1 */
 /* or NULL */

@@ -9,6 +9,10 @@ typedef struct smft__arch {
   const char *const *names;
   /* keys of config.json -> sizes and plans of an empty config; refuses the rest by name */
   smft_status (*plan)(smft__config *config, smft_ctx *ctx, const json_t *root);
+  /* Lists that NULL ends, or NULL.  keys: those of config.json that `plan` reads itself, besides
+   * smft__config_decoder; any other that says something is refused (unused.h).  ignored: keys and
+   * tensors that mean nothing in this family; one '*' stands for any text */
+  const char *const *keys, *const *ignored;
 } smft__arch;
 extern const smft__arch *const smft__archs[]; /* NULL ends */
 

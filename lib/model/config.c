@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "model/arch.h"
+#include "model/unused.h"
 
 #define WHAT "config.json"
 #define MOST_LAYERS 65536
@@ -44,20 +45,6 @@ static smft_status read_positive(const json_t *object, const char *key, double f
   return SMFT_OK;
 }
 
-smft_status smft__config_refuse_true(const json_t *root, const char *key) {
-  int value = 0;
-  SMFT__TRY(smft__json_bool(root, key, 0, &value, WHAT));
-  return value ? smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\": true is not supported", key)
-               : SMFT_OK;
-}
-
-smft_status smft__config_refuse_present(const json_t *root, const char *key) {
-  const json_t *value = json_object_get(root, key);
-  if (value && !json_is_null(value) && !json_is_false(value))
-    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\" is not supported", key);
-  return SMFT_OK;
-}
-
 smft_status smft__config_only(const json_t *root, const char *key, const char *value) {
   const char *text = NULL;
   SMFT__TRY(smft__json_string(root, key, value, &text, WHAT));
@@ -65,15 +52,6 @@ smft_status smft__config_only(const json_t *root, const char *key, const char *v
              ? SMFT_OK
              : smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\": expected \"%s\", got \"%s\"", key,
                           value, text);
-}
-
-smft_status smft__config_refuse_partial_rope(const json_t *root) {
-  double part = 1;
-  SMFT__TRY(smft__json_double(root, "partial_rotary_factor", 1, &part, WHAT));
-  return part < 1 || part > 1
-             ? smft__fail(SMFT_E_UNSUPPORTED,
-                          WHAT ": \"partial_rotary_factor\" other than 1 is not supported")
-             : SMFT_OK;
 }
 
 /* ---- rotary positions ---------------------------------------------------- */
@@ -237,6 +215,25 @@ static smft_status plan_rope(smft__config *config, smft_ctx *ctx) {
   smft__rope_frequencies(stack->ropes->frequency, config->head_dim, config->rope_theta);
   return SMFT_OK;
 }
+
+const char *const smft__config_keys[] = {"model_type",
+                                         "hidden_size",
+                                         "num_hidden_layers",
+                                         "intermediate_size",
+                                         "vocab_size",
+                                         "max_position_embeddings",
+                                         "num_attention_heads",
+                                         "num_key_value_heads",
+                                         "head_dim",
+                                         "rms_norm_eps",
+                                         "rope_theta",
+                                         "rope_scaling",
+                                         "rope_parameters",
+                                         "tie_word_embeddings",
+                                         "bos_token_id",
+                                         "eos_token_id",
+                                         "memory",
+                                         NULL};
 
 smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json_t *root) {
   SMFT__TRY(read_transformer(config, root));
@@ -445,6 +442,7 @@ static smft_status read_config(smft__config *config, smft_ctx *ctx, const json_t
   if (!json_is_object(root))
     return smft__fail(SMFT_E_FORMAT, WHAT ": expected an object");
   SMFT__TRY(find_arch(config, root));
+  SMFT__TRY(smft__unused_keys(config->arch, ctx, root));
   SMFT__TRY(config->arch->plan(config, ctx, root));
   SMFT__TRY(read_memory(config, ctx, root));
   SMFT__TRY(plan_memories(config, ctx));

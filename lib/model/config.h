@@ -37,12 +37,10 @@ static inline int32_t smft__pool_tensor(const smft__config *c, int32_t pool) {
  * it: sizes, heads, one rotary table, special tokens, a tied head.  A head_dim that the family has
  * set is what a file without one means. */
 smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json_t *root);
-/* SMFT_E_UNSUPPORTED, naming the key, unless it is missing or says `value`; unless it is missing or
- * false; unless it is missing, null or false; unless rotary positions are of whole heads. */
+/* The keys that config.c reads for all of them; NULL ends. */
+extern const char *const smft__config_keys[];
+/* SMFT_E_UNSUPPORTED, naming the key, unless it is missing or says `value`. */
 smft_status smft__config_only(const json_t *root, const char *key, const char *value);
-smft_status smft__config_refuse_true(const json_t *root, const char *key);
-smft_status smft__config_refuse_present(const json_t *root, const char *key);
-smft_status smft__config_refuse_partial_rope(const json_t *root);
 /* "sliding_window": null: 0; missing: `fallback`. */
 smft_status smft__config_window(const json_t *root, int32_t fallback, int32_t *out);
 /* Where "layer_types" says of each block how far it sees, that is put in place of the windows that

@@ -48,13 +48,30 @@ static void add_u64(smft__sha256 *hash, uint64_t value) {
   smft__sha256_add(hash, bytes, sizeof bytes);
 }
 
+static int64_t piece_at(int64_t size, int64_t i) { return (size - PIECE_BYTES) * i / (PIECES - 1); }
+
 static void add_content(smft__sha256 *hash, const unsigned char *data, int64_t size) {
   if (size <= WHOLE_BYTES) {
     smft__sha256_add(hash, data, (size_t)size);
     return;
   }
   for (int64_t i = 0; i < PIECES; i++)
-    smft__sha256_add(hash, data + (size - PIECE_BYTES) * i / (PIECES - 1), PIECE_BYTES);
+    smft__sha256_add(hash, data + piece_at(size, i), PIECE_BYTES);
+}
+
+static int same_content(const unsigned char *a, const unsigned char *b, int64_t size) {
+  if (size <= WHOLE_BYTES)
+    return memcmp(a, b, (size_t)size) == 0;
+  for (int64_t i = 0; i < PIECES; i++)
+    if (memcmp(a + piece_at(size, i), b + piece_at(size, i), PIECE_BYTES) != 0)
+      return 0;
+  return 1;
+}
+
+int smft__weights_same(const smft__tensor *a, const smft__tensor *b) {
+  return a->dtype == b->dtype && a->n_dims == b->n_dims &&
+         memcmp(a->shape, b->shape, (size_t)a->n_dims * sizeof *a->shape) == 0 &&
+         same_content(a->data, b->data, smft__tensor_bytes(a));
 }
 
 static void add_tensor(smft__sha256 *hash, const char *name, const smft__tensor *tensor) {

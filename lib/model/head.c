@@ -20,6 +20,8 @@ static smft__where head_at(const smft_model *model) {
   return model->config.stack.at[model->config.tied ? SMFT__EMBED : SMFT__HEAD];
 }
 
+int32_t smft__head_tensor(const smft_model *model) { return head_at(model).tensor; }
+
 static smft__where norm_at(const smft_model *model) {
   return model->config.stack.at[SMFT__FINAL_NORM];
 }

@@ -9,6 +9,9 @@
 smft_status smft__head_logits(const smft_model *model, const smft_patch *patch, const float *x,
                               int64_t n, float *hidden, float *logits);
 
+/* Which tensor of the model its rows are: the embedding, where the head is tied. */
+int32_t smft__head_tensor(const smft_model *model);
+
 typedef struct smft__head_tape { /* supervised rows only; m of them */
   int64_t m, chunk;              /* rows; rows of one chunk */
   int32_t kept;                  /* 1: logits holds all rows */

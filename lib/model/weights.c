@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "model/arch.h"
+#include "model/unused.h"
 
 /* ---- the list of a model's tensors --------------------------------------- */
 
@@ -35,15 +36,18 @@ smft__where *smft__weights_where(smft_model *model, smft__origin origin) {
   return &at[origin.line - smft__first[scope]];
 }
 
-/* A memory layer's names have the number of its block. */
-static smft_status put(listing *list, const smft__config *c, smft__origin origin) {
+void smft__weights_name(char name[SMFT__TENSOR_NAME], const smft__config *c, smft__origin origin) {
   int32_t scope = smft__params[origin.line].scope;
   int32_t number = scope == SMFT__OF_MEMORY ? c->memories[origin.place].layer : origin.place;
+  snprintf(name, SMFT__TENSOR_NAME, c->arch->names[origin.line], number);
+}
+
+static smft_status put(listing *list, const smft__config *c, smft__origin origin) {
   SMFT__TRY(
       smft__grow(list->ctx, &list->entries, &list->capacity, list->n + 1, sizeof *list->entries));
   entry *one = &list->entries[list->n++];
   memset(one, 0, sizeof *one);
-  snprintf(one->name, sizeof one->name, c->arch->names[origin.line], number);
+  smft__weights_name(one->name, c, origin);
   one->origin = origin;
   return SMFT_OK;
 }
@@ -119,6 +123,7 @@ static smft_status check_found(const char *name, const smft__tensor *wanted,
 }
 
 smft_status smft__weights_bind(smft_model *model) {
+  SMFT__TRY(smft__source_unused(&model->source));
   for (int32_t i = 0; i < model->n_tensors; i++) {
     int64_t at = smft__source_find(&model->source, model->names[i]);
     if (at < 0)
@@ -126,8 +131,9 @@ smft_status smft__weights_bind(smft_model *model) {
                         model->names[i]);
     SMFT__TRY(check_found(model->names[i], &model->tensors[i], &model->source.tensors[at]));
     model->tensors[i] = model->source.tensors[at];
+    model->source.used[at] = 1;
   }
-  return SMFT_OK;
+  return smft__unused_tensors(model);
 }
 
 /* ---- random -------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* config: what config.json may say, what is derived, and what is refused by name. */
 #include "files.h"
 
-#include "model/config.h"
+#include "model/arch.h"
 
 #define BASE                                                                                       \
   "\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                     \
@@ -182,6 +182,62 @@ START_TEST(qwen3_norms_its_heads) {
 }
 END_TEST
 
+/* Keys that mean nothing, and values that are as if the key were not there. */
+START_TEST(means_nothing) {
+  smft__config c;
+  ck_ok(load(
+      &c,
+      "{" BASE ", \"layer_types\": [\"full_attention\", \"full_attention\", \"full_attention\"], "
+      "\"logit_scale\": 1, \"logits_scaling\": 1.0, \"final_logit_softcapping\": null, "
+      "\"attn_logit_softcapping\": null, \"pretraining_tp\": 4, \"partial_rotary_factor\": 1.0, "
+      "\"num_local_experts\": 0, \"quantization_config\": {}, \"pruned_heads\": {}, "
+      "\"sliding_window\": null, \"clip_qkv\": null, \"mlp_bias\": false, \"is_causal\": true, "
+      "\"bad\": [], \"_anything\": {\"a\": 1}, \"attention_dropout\": 0.1, \"dtype\": \"float16\", "
+      "\"architectures\": [\"LlamaForCausalLM\"], \"auto_map\": {\"AutoModel\": \"m.M\"}, "
+      "\"id2label\": {\"0\": \"LABEL_0\"}, \"top_k\": 50, \"temperature\": 0.6, \"do_sample\": "
+      "true, "
+      "\"pad_token_id\": 96, \"transformers.js_config\": {\"dtype\": \"q4\"}, "
+      "\"is_llama_config\": true, \"rope_interleaved\": false, \"use_cache\": true}"));
+  smft__config_free(&c, ctx);
+}
+END_TEST
+
+/* Every key that is said to be read is: some nonsense in its place is refused. */
+static int is_read(json_t *root, const char *key) {
+  static const char *const nonsense[] = {"{\"nonsense\": 1}", "[{}]", "\"nonsense\"", "-1e300"};
+  for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
+    smft__config c;
+    json_t *config = json_copy(root);
+    json_object_set_new(config, key, json_loads(nonsense[i], JSON_DECODE_ANY, NULL));
+    char *text = json_dumps(config, 0);
+    smft_status status = load(&c, text);
+    if (status == SMFT_OK)
+      smft__config_free(&c, ctx);
+    free(text);
+    json_decref(config);
+    if (status != SMFT_OK)
+      return 1;
+  }
+  return 0;
+}
+
+START_TEST(listed_keys_are_read) {
+  for (int a = 0; smft__archs[a]; a++) {
+    const char *const *lists[] = {smft__config_keys, smft__archs[a]->keys};
+    json_t *root = json_loads("{" BASE "}", 0, NULL);
+    for (int i = 0; smft__archs[a]->keys && smft__archs[a]->keys[i]; i++) /* sizes of windows: */
+      if (strcmp(smft__archs[a]->keys[i], "use_sliding_window") == 0)
+        json_object_set_new(root, "use_sliding_window", json_true());
+    json_object_set_new(root, "model_type", json_string(smft__archs[a]->model_type));
+    for (int l = 0; l < 2; l++)
+      for (int i = 0; lists[l] && lists[l][i]; i++)
+        ck_assert_msg(is_read(root, lists[l][i]), "%s: %s is listed, but nothing reads it",
+                      smft__archs[a]->model_type, lists[l][i]);
+    json_decref(root);
+  }
+}
+END_TEST
+
 static const struct {
   const char *text;
   smft_status status;
@@ -202,8 +258,27 @@ static const struct {
      "linear"},
     {"{" BASE ", \"rope_scaling\": 3}", SMFT_E_FORMAT, "rope_scaling"},
     {"{" BASE ", \"rope_parameters\": {\"rope_type\": \"yarn\"}}", SMFT_E_UNSUPPORTED, "yarn"},
-    {"{" BASE ", \"quantization_config\": {}}", SMFT_E_UNSUPPORTED, "quantization_config"},
-    {"{" BASE ", \"sliding_window\": 4096}", SMFT_E_UNSUPPORTED, "sliding_window"},
+    {"{" BASE ", \"quantization_config\": {\"quant_method\": \"awq\"}}", SMFT_E_UNSUPPORTED,
+     "config.json: \"quantization_config\": {\"quant_method\":\"awq\"} is not supported"},
+    {"{" BASE ", \"sliding_window\": 4096}", SMFT_E_UNSUPPORTED,
+     "config.json: \"sliding_window\": 4096 is not supported"},
+    {"{" BASE ", \"clip_qkv\": 8}", SMFT_E_UNSUPPORTED,
+     "config.json: \"clip_qkv\": 8 is not supported"},
+    {"{" BASE ", \"logit_scale\": 0.0625}", SMFT_E_UNSUPPORTED, "\"logit_scale\": 0.0625"},
+    {"{" BASE ", \"final_logit_softcapping\": 30.0}", SMFT_E_UNSUPPORTED,
+     "\"final_logit_softcapping\": 30.0"},
+    {"{" BASE ", \"num_experts\": 8}", SMFT_E_UNSUPPORTED, "num_experts"},
+    {"{" BASE ", \"num_experts\": \"0\"}", SMFT_E_UNSUPPORTED, "num_experts"},
+    {"{" BASE ", \"is_causal\": false}", SMFT_E_UNSUPPORTED, "\"is_causal\": false"},
+    {"{" BASE ", \"layer_types\": \"full_attention\"}", SMFT_E_UNSUPPORTED, "layer_types"},
+    {"{" BASE ", \"text_config\": {\"hidden_size\": 8}}", SMFT_E_UNSUPPORTED, "text_config"},
+    {"{" BASE ", \"use_sliding_window\": true}", SMFT_E_UNSUPPORTED, "use_sliding_window"},
+    {"{" BASE ", \"dropouts\": 1}", SMFT_E_UNSUPPORTED, "\"dropouts\": 1"},
+    {"{" BASE ", \"attention_bias\": 1}", SMFT_E_UNSUPPORTED, "\"attention_bias\": 1"},
+    {"{" BASE ", \"long\": \"0123456789012345678901234567890123456789012345678901234567890123456789"
+     "0123456789012345678901234567890123456789\"}",
+     SMFT_E_UNSUPPORTED, "012345678... is not supported"},
+    {"{" BASE ", \"hidden_size\": 32}", SMFT_E_FORMAT, "hidden_size"}, /* said twice */
     {"{" QWEN2 ", \"use_sliding_window\": true, \"sliding_window\": 0}", SMFT_E_FORMAT,
      "sliding_window"},
     {"{" QWEN2 ", \"use_sliding_window\": true, \"sliding_window\": -4}", SMFT_E_FORMAT,
@@ -222,7 +297,8 @@ static const struct {
      "\"full_attention\"]}",
      SMFT_E_UNSUPPORTED, "layer_types"},
     {"{" QWEN2 ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
-    {"{" QWEN2 ", \"quantization_config\": {}}", SMFT_E_UNSUPPORTED, "quantization_config"},
+    {"{" QWEN2 ", \"quantization_config\": {\"quant_method\": \"awq\"}}", SMFT_E_UNSUPPORTED,
+     "config.json: \"quantization_config\": {\"quant_method\":\"awq\"} is not supported"},
     {"{" QWEN2 ", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0}}", SMFT_E_UNSUPPORTED,
      "yarn"},
     {"{" QWEN3 ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
@@ -317,6 +393,8 @@ Suite *make_suite(void) {
   tcase_add_test(tests, qwen2_without_a_window);
   tcase_add_test(tests, windows_of_blocks);
   tcase_add_test(tests, qwen3_norms_its_heads);
+  tcase_add_test(tests, means_nothing);
+  tcase_add_test(tests, listed_keys_are_read);
   tcase_add_loop_test(tests, refusals, 0, (int)(sizeof refused / sizeof *refused));
   tcase_add_test(tests, missing);
   suite_add_tcase(suite, tests);

@@ -16,8 +16,9 @@ static smft_ctx *new_ctx(void) {
 /* ---- a directory with one tensor changed --------------------------------- */
 
 typedef struct change {
-  const char *name;   /* of a tensor */
-  int32_t action;     /* 'd' drop, 's' shape, 't' type I32, 'h' add an lm_head although tied */
+  const char *name; /* of a tensor */
+  int32_t action;   /* 'd' drop, 's' shape, 't' type I32, 'h' add an lm_head although tied, 'o' one
+                       with another number,   'b' one as bf16, 'x' add a tensor of this name */
   const char *needle; /* in the message; NULL: loads */
 } change;
 
@@ -37,16 +38,19 @@ static void write_changed(const smft_model *model, const char *directory, const 
     }
     tensors[n++] = one;
   }
-  if (c->action == 'h')
-    /* even its shape is not looked at */
-    tensors[n++] =
-        (smft__save_tensor){"lm_head.weight",
-                            smft__weight(model, NULL,
-                                         model->config.stack.at[SMFT__FINAL_NORM].tensor),
-                            0};
+  smft__tensor head = model->tensors[model->config.stack.at[SMFT__EMBED].tensor];
+  float *other = malloc((size_t)smft__tensor_bytes(&head));
+  memcpy(other, head.data, (size_t)smft__tensor_bytes(&head));
+  other[smft__tensor_count(&head) - 1] += c->action == 'o' ? 1.0f : 0.0f;
+  head.data = other;
+  if (c->action == 'h' || c->action == 'o' || c->action == 'b')
+    tensors[n++] = (smft__save_tensor){"lm_head.weight", head, c->action == 'b' ? SMFT__BF16 : 0};
+  if (c->action == 'x')
+    tensors[n++] = (smft__save_tensor){c->name, smft__tensor_f32(other, 4, 0), 0};
   snprintf(path, sizeof path, "%s/model.safetensors", test_file(directory));
   ck_ok(smft__safetensors_write(model->ctx, path, tensors, n, NULL, NULL, 0, NULL, NULL));
   free(tensors);
+  free(other);
 }
 
 static const change changes[] = {
@@ -60,6 +64,26 @@ static const change changes[] = {
      "model.memory_pools.0.values: expected F32, F16 or BF16, found I32"},
     {"model.norm.weight", 'd', "model.norm.weight"},
     {"", 'h', NULL},
+    {"", 'o', "tensor lm_head.weight is not the same as model.embed_tokens.weight"},
+    {"", 'b', "tensor lm_head.weight is not the same as model.embed_tokens.weight"},
+    {"model.layers.0.self_attn.rotary_emb.inv_freq", 'x', NULL},
+    {"model.rotary_emb.inv_freq", 'x', NULL},
+    {"model.layers.1.attn.masked_bias", 'x', NULL},
+    {"model.layers.1.attn.bias", 'x', NULL},
+    {"model.layers.0.self_attn.q_proj.bias", 'x',
+     "model.layers.0.self_attn.q_proj.bias is not used: it looks like a bias that this family"},
+    {"model.layers.0.self_attn.q_norm.weight", 'x',
+     "model.layers.0.self_attn.q_norm.weight is not used: it looks like a norm"},
+    {"model.layers.0.self_attn.q_proj.weight_scale", 'x', "the scale of a quantised weight"},
+    {"model.layers.0.self_attn.q_proj.lora_B.weight", 'x', "LoRA adapter that was not merged"},
+    {"base_model.model.model.layers.0.mlp.up_proj.base_layer.weight", 'x', "adapter"},
+    {"model.layers.2.self_attn.q_proj.weight", 'x', "block 2, config.json has blocks 0 to 1"},
+    {"model.layers.99999999999999999999.x", 'x', "model.layers.99999999999999999999.x is not"},
+    {"model.layers.1.mlp.up_proj.weight", 'x', "what config.json says leaves it out"},
+    {"model.layers.0.memory.keys", 'x', "a memory layer that config.json does not have there"},
+    {"model.memory_pools.1.values", 'x', "a pool that config.json does not have"},
+    {"grad.model.norm.weight", 'x', "grad.model.norm.weight is not used"},
+    {"a", 'x', "tensor a is not used (\"model_type\": \"llama\")"},
     {"", 0, NULL},
 };
 
@@ -68,7 +92,8 @@ START_TEST(config_against_tensors) {
   smft_model *made = tiny_model(ctx, "m", (tiny){0}, 1), *model = (smft_model *)1;
   write_changed(made, "m", &changes[_i]);
   if (changes[_i].needle) {
-    ck_status(smft_model_load(&model, ctx, test_file("m"), NULL), SMFT_E_MISMATCH);
+    ck_status(smft_model_load(&model, ctx, test_file("m"), NULL),
+              changes[_i].action == 'x' ? SMFT_E_UNSUPPORTED : SMFT_E_MISMATCH);
     ck_assert_ptr_null(model);
     ck_assert_msg(strstr(smft_error_message(), changes[_i].needle) != NULL, "%s",
                   smft_error_message());

@@ -3,6 +3,8 @@
 
 static const char *const names[SMFT__N_PARAMS] = {SMFT__DECODER_NAMES, SMFT__MEMORY_NAMES};
 
+static const char *const keys[] = {"hidden_act", "sliding_window", "layer_types", NULL};
+
 /* A missing window is not none, and "layer_types" may only say the same again. */
 static smft_status plan_windows(smft__config *config, const json_t *root) {
   int32_t window = 0;
@@ -19,12 +21,11 @@ static smft_status plan_windows(smft__config *config, const json_t *root) {
 
 static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root) {
   SMFT__TRY(smft__config_only(root, "hidden_act", "silu"));
-  SMFT__TRY(smft__config_refuse_partial_rope(root));
-  SMFT__TRY(smft__config_refuse_true(root, "attention_bias"));
-  SMFT__TRY(smft__config_refuse_true(root, "mlp_bias"));
-  SMFT__TRY(smft__config_refuse_present(root, "quantization_config"));
   SMFT__TRY(smft__config_decoder(config, ctx, root));
   return plan_windows(config, root);
 }
 
-const smft__arch smft__arch_mistral = {"mistral", names, plan};
+const smft__arch smft__arch_mistral = {.model_type = "mistral",
+                                       .names = names,
+                                       .plan = plan,
+                                       .keys = keys};

@@ -16,6 +16,9 @@ static const char *const names3[SMFT__N_PARAMS] = {
     SMFT__MEMORY_NAMES,
 };
 
+static const char *const keys[] = {"hidden_act",        "use_sliding_window", "sliding_window",
+                                   "max_window_layers", "layer_types",        NULL};
+
 /* Blocks from "max_window_layers" on have the window, unless newer files' "layer_types" says which.
  * "sliding_window" is a number in older files, and means nothing unless it is used. */
 static smft_status plan_windows(smft__config *config, const json_t *root) {
@@ -33,8 +36,6 @@ static smft_status plan_windows(smft__config *config, const json_t *root) {
 
 static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root) {
   SMFT__TRY(smft__config_only(root, "hidden_act", "silu"));
-  SMFT__TRY(smft__config_refuse_partial_rope(root));
-  SMFT__TRY(smft__config_refuse_present(root, "quantization_config"));
   SMFT__TRY(smft__config_decoder(config, ctx, root));
   return plan_windows(config, root);
 }
@@ -42,12 +43,17 @@ static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root)
 /* A file without "head_dim" means 128, whatever its other sizes. */
 static smft_status plan3(smft__config *config, smft_ctx *ctx, const json_t *root) {
   config->head_dim = 128;
-  SMFT__TRY(smft__config_refuse_true(root, "attention_bias"));
   SMFT__TRY(plan(config, ctx, root));
   for (int32_t i = 0; i < config->n_layers; i++)
     config->blocks[i].qk_norm = SMFT__QK_NORM_PER_HEAD;
   return SMFT_OK;
 }
 
-const smft__arch smft__arch_qwen2 = {"qwen2", names2, plan};
-const smft__arch smft__arch_qwen3 = {"qwen3", names3, plan3};
+const smft__arch smft__arch_qwen2 = {.model_type = "qwen2",
+                                     .names = names2,
+                                     .plan = plan,
+                                     .keys = keys};
+const smft__arch smft__arch_qwen3 = {.model_type = "qwen3",
+                                     .names = names3,
+                                     .plan = plan3,
+                                     .keys = keys};
