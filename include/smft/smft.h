@@ -339,8 +339,8 @@ SMFT_API void smft_model_free(smft_model *model);
 /* What smft_model_export may be told. */
 typedef struct smft_export_options {
   uint32_t struct_size;
-  /* SMFT_DTYPE_*: of all weights; 0: each tensor as it is in the model (f32 where the patch changed
-   * it) */
+  /* SMFT_DTYPE_F32, F16 or BF16: of all weights; 0: each tensor as it is in the model (f32 where
+   * the patch changed it, BF16 where it is in blocks) */
   int32_t dtype;
   /* stage "saving", in bytes of weights; may be NULL */
   smft_progress_fn progress;
@@ -356,7 +356,7 @@ typedef struct smft_export_options {
  * Background counts are not written: they are those of another model then.  options may be NULL.
  * Errors: those of writing (and of reading tokenizer.json); SMFT_E_STATE while the patch is being
  * changed; SMFT_E_CANCELLED by progress, with the old weights still there; SMFT_E_INVALID for a
- * patch that was made with another model handle, or an unknown dtype.  Since 0.1. */
+ * patch that was made with another model handle, or another dtype.  Since 0.1. */
 SMFT_API smft_status smft_model_export(const smft_model *model, smft_patch *patch,
                                        const char *directory, const smft_export_options *options);
 
@@ -463,16 +463,16 @@ SMFT_API smft_status smft_model_tensor_values(const smft_model *model, smft_patc
 /* Kinds of patches: */
 /* value rows of memory pools, copy-on-write: sparse memory finetuning */
 #define SMFT_PATCH_SLOTS 1
-/* a private f32 copy of every weight: full finetuning, pretraining */
+/* a private f32 copy of every weight (blocks are decoded): full finetuning, pretraining */
 #define SMFT_PATCH_FULL 2
 /* low-rank factors beside attention and FFN matrices: LoRA finetuning */
 #define SMFT_PATCH_LORA 3
 
 /* An empty patch of a kind (SMFT_PATCH_*): model + patch gives exactly the model's logits.
  * SMFT_PATCH_LORA: with smft_patch_create_lora's defaults.  SMFT_PATCH_FULL takes 4 bytes for each
- * of the model's parameters at once; a slots patch grows with the rows that change.  Freed with
- * smft_patch_free.  Errors: SMFT_E_UNSUPPORTED for SMFT_PATCH_SLOTS on a model without memory
- * layers; SMFT_E_INVALID for an unknown kind.  Since 0.1. */
+ * of the model's parameters at once, whatever their element type; a slots patch grows with the rows
+ * that change.  Freed with smft_patch_free.  Errors: SMFT_E_UNSUPPORTED for SMFT_PATCH_SLOTS on a
+ * model without memory layers; SMFT_E_INVALID for an unknown kind.  Since 0.1. */
 SMFT_API smft_status smft_patch_create(smft_patch **out, const smft_model *model, int32_t kind);
 
 /* The matrices of each block that get an adapter, W + scale * B A.  A block whose FFN is replaced

@@ -40,6 +40,8 @@ static smft_status check_tensor(const smft__save_tensor *one, int64_t *bytes) {
                 smft__dtype_name(tensor->dtype), smft__dtype_name(dtype));
   SMFT__REQUIRE(tensor->n_dims >= 0 && tensor->n_dims <= SMFT__MAX_DIMS, "tensor %s: %d dimensions",
                 one->name, tensor->n_dims);
+  SMFT__REQUIRE(!smft__is_block(dtype), "tensor %s: safetensors files have no %s", one->name,
+                smft__dtype_name(dtype));
   *bytes = smft__row_bytes(dtype, 1);
   for (int32_t i = 0; i < tensor->n_dims; i++)
     SMFT__REQUIRE(smft__mul_i64(*bytes, tensor->shape[i], bytes),

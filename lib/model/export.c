@@ -11,6 +11,11 @@ static const char *torch_name(int32_t dtype) {
   return dtype == SMFT__BF16 ? "bfloat16" : dtype == SMFT__F16 ? "float16" : "float32";
 }
 
+/* Hugging Face's files have no blocks: those become bf16 where no type is asked for. */
+static int32_t written_as(int32_t asked, int32_t dtype) {
+  return asked || !smft__is_block(dtype) ? asked : SMFT__BF16;
+}
+
 /* ---- config.json and tokenizer.json -------------------------------------- */
 
 static smft_status write_file(smft_ctx *ctx, const char *directory, const char *name,
@@ -86,8 +91,10 @@ static smft_status add_tensor(export_set *set, const smft_model *model, const sm
   save->name = model->names[i];
   save->tensor = smft__weight(model, patch, i);
   save->dtype = dtype;
-  if (!smft__patch_changes(model, patch, i) || patch->full)
+  if (!smft__patch_changes(model, patch, i) || patch->full) {
+    save->dtype = written_as(dtype, save->tensor.dtype);
     return SMFT_OK;
+  }
   set->merged[i] =
       smft__alloc_array(set->ctx, smft__tensor_count(&model->tensors[i]), sizeof(float));
   if (!set->merged[i])
@@ -132,7 +139,8 @@ static smft_status export_weights(const smft_model *model, const smft_patch *pat
 /* Weights last: until they are there, the directory does not look finished. */
 static smft_status export_all(const smft_model *model, const smft_patch *patch,
                               const char *directory, const smft_export_options *options) {
-  int32_t dtype = options->dtype ? options->dtype : smft__model_dtype(model, patch);
+  int32_t own = smft__model_dtype(model, patch), dtype = written_as(options->dtype, own);
+  dtype = dtype ? dtype : own;
   SMFT__TRY(smft__make_directory(directory));
   SMFT__TRY(export_config(model, directory, dtype));
   SMFT__TRY(copy_tokenizer(model, directory));
@@ -147,7 +155,8 @@ smft_status smft_model_export(const smft_model *model, smft_patch *patch, const 
                 "smft_model_export: the patch is of another model");
   SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_export_options"));
   SMFT__REQUIRE(own.dtype >= 0 && own.dtype <= SMFT_DTYPE_BF16,
-                "smft_export_options: dtype must be SMFT_DTYPE_*, got %d", own.dtype);
+                "smft_export_options: dtype must be SMFT_DTYPE_F32, F16 or BF16, got %d",
+                own.dtype);
   SMFT__TRY(smft__patch_begin_read(patch));
   smft_status status = export_all(model, patch, directory, &own);
   smft__patch_end_read(patch);

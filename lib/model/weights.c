@@ -107,12 +107,26 @@ static void shape_text(const int64_t *dims, int32_t n, char *text, size_t size) 
     snprintf(text + used, size - used, ")");
 }
 
-static smft_status check_found(const char *name, const smft__tensor *wanted,
+/* Matrices may be in blocks, if their rows are whole ones; vectors, keys and pools of values are
+ * read number by number. */
+static smft_status check_type(const char *name, int32_t line, const smft__tensor *found) {
+  const smft__dtype *type = smft__dtype_traits(found->dtype);
+  int64_t row = found->n_dims > 0 ? found->shape[found->n_dims - 1] : 1;
+  int whole = found->n_dims != 2 || smft__params[line].scope == SMFT__OF_POOL;
+  if (!type->is_weight || (whole && type->block > 1))
+    return smft__fail(SMFT_E_MISMATCH, "tensor %s: expected F32, F16 or BF16, found %s", name,
+                      type->name);
+  if (row % type->block != 0)
+    return smft__fail(SMFT_E_MISMATCH,
+                      "tensor %s: expected rows of a multiple of %d numbers for %s, found %lld",
+                      name, type->block, type->name, (long long)row);
+  return SMFT_OK;
+}
+
+static smft_status check_found(const char *name, int32_t line, const smft__tensor *wanted,
                                const smft__tensor *found) {
   char expected[128], got[256];
-  if (!smft__is_weight(found->dtype))
-    return smft__fail(SMFT_E_MISMATCH, "tensor %s: expected F32, F16 or BF16, found %s", name,
-                      smft__dtype_name(found->dtype));
+  SMFT__TRY(check_type(name, line, found));
   if (found->n_dims == wanted->n_dims &&
       memcmp(found->shape, wanted->shape, (size_t)wanted->n_dims * sizeof *wanted->shape) == 0)
     return SMFT_OK;
@@ -129,7 +143,8 @@ smft_status smft__weights_bind(smft_model *model) {
     if (at < 0)
       return smft__fail(SMFT_E_MISMATCH, "tensor %s is missing: config.json asks for it",
                         model->names[i]);
-    SMFT__TRY(check_found(model->names[i], &model->tensors[i], &model->source.tensors[at]));
+    SMFT__TRY(check_found(model->names[i], model->origin[i].line, &model->tensors[i],
+                          &model->source.tensors[at]));
     model->tensors[i] = model->source.tensors[at];
     model->source.used[at] = 1;
   }
