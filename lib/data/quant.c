@@ -28,33 +28,33 @@ static void decode_32(const uint8_t *qs, const uint8_t *qh, float d, int zero, f
 
 void smft__q4_0_to_f32(const void *blocks, int64_t n, float *out) {
   const uint8_t *block = blocks;
-  for (; n > 0; n -= 32, block += 18, out += 32)
+  for (; n > 0; n -= 32, block += SMFT__Q4_0_BYTES, out += 32)
     decode_32(block + SMFT__Q4_0_QS, NULL, half_at(block, 0), 8, NOTHING, out);
 }
 
 void smft__q4_1_to_f32(const void *blocks, int64_t n, float *out) {
   const uint8_t *block = blocks;
-  for (; n > 0; n -= 32, block += 20, out += 32)
+  for (; n > 0; n -= 32, block += SMFT__Q4_1_BYTES, out += 32)
     decode_32(block + SMFT__Q4_1_QS, NULL, half_at(block, 0), 0, half_at(block, SMFT__QUANT_M),
               out);
 }
 
 void smft__q5_0_to_f32(const void *blocks, int64_t n, float *out) {
   const uint8_t *block = blocks;
-  for (; n > 0; n -= 32, block += 22, out += 32)
+  for (; n > 0; n -= 32, block += SMFT__Q5_0_BYTES, out += 32)
     decode_32(block + SMFT__Q5_0_QS, block + SMFT__Q5_0_QH, half_at(block, 0), 16, NOTHING, out);
 }
 
 void smft__q5_1_to_f32(const void *blocks, int64_t n, float *out) {
   const uint8_t *block = blocks;
-  for (; n > 0; n -= 32, block += 24, out += 32)
+  for (; n > 0; n -= 32, block += SMFT__Q5_1_BYTES, out += 32)
     decode_32(block + SMFT__Q5_1_QS, block + SMFT__Q5_1_QH, half_at(block, 0), 0,
               half_at(block, SMFT__QUANT_M), out);
 }
 
 void smft__q8_0_to_f32(const void *blocks, int64_t n, float *out) {
   const uint8_t *block = blocks;
-  for (; n > 0; n -= 32, block += 34, out += 32)
+  for (; n > 0; n -= 32, block += SMFT__Q8_0_BYTES, out += 32)
     for (int i = 0; i < 32; i++)
       out[i] = half_at(block, 0) * (float)(int8_t)block[SMFT__Q8_0_QS + i];
 }
@@ -84,20 +84,20 @@ static void decode_k(const uint8_t *block, const uint8_t *qs, const uint8_t *qh,
 
 void smft__q4_k_to_f32(const void *blocks, int64_t n, float *out) {
   const uint8_t *block = blocks;
-  for (; n > 0; n -= 256, block += 144, out += 256)
+  for (; n > 0; n -= 256, block += SMFT__Q4_K_BYTES, out += 256)
     decode_k(block, block + SMFT__Q4_K_QS, NULL, out);
 }
 
 void smft__q5_k_to_f32(const void *blocks, int64_t n, float *out) {
   const uint8_t *block = blocks;
-  for (; n > 0; n -= 256, block += 176, out += 256)
+  for (; n > 0; n -= 256, block += SMFT__Q5_K_BYTES, out += 256)
     decode_k(block, block + SMFT__Q5_K_QS, block + SMFT__Q5_K_QH, out);
 }
 
 /* Of each 128 numbers the lower four bits lie in 64 bytes, the upper two in 32. */
 void smft__q6_k_to_f32(const void *blocks, int64_t n, float *out) {
   const uint8_t *block = blocks;
-  for (; n > 0; n -= 256, block += 210, out += 256)
+  for (; n > 0; n -= 256, block += SMFT__Q6_K_BYTES, out += 256)
     for (int i = 0; i < 256; i++) {
       int half = i / 128, g = i % 128 / 32, l = i % 32;
       int low = block[64 * half + 32 * (g % 2) + l] >> 4 * (g / 2) & 15;

@@ -14,10 +14,27 @@
 #define SMFT__QUANT_MOST 256 /* the longest block */
 #define SMFT__QUANT_LEAST 32 /* the shortest; every block is so many times some whole number */
 
-/* Bytes from a block's begin.  QS: four bits (Q8_0: eight) of every q, the second half of a run of
- * 32 or 64 numbers in the upper halves of the bytes; QH: the bits above; SCALES: Q4_K, Q5_K: eight
- * scales and eight minima of six bits in twelve bytes, Q6_K: sixteen of eight. */
+/* Every type, for the switches of kernels that are specialised by it. */
+#define SMFT__QUANT_TYPES(X)                                                                       \
+  X(SMFT__Q4_0)                                                                                    \
+  X(SMFT__Q4_1)                                                                                    \
+  X(SMFT__Q5_0) X(SMFT__Q5_1) X(SMFT__Q8_0) X(SMFT__Q4_K) X(SMFT__Q5_K) X(SMFT__Q6_K)
+/* Bytes of a block: of the numbers' lower bits, of those above, of scales, of d and m. */
 enum {
+  SMFT__Q4_0_BYTES = 16 + 2,
+  SMFT__Q4_1_BYTES = 16 + 4,
+  SMFT__Q5_0_BYTES = 16 + 4 + 2,
+  SMFT__Q5_1_BYTES = 16 + 4 + 4,
+  SMFT__Q8_0_BYTES = 32 + 2,
+  SMFT__Q4_K_BYTES = 128 + 12 + 4,
+  SMFT__Q5_K_BYTES = 128 + 32 + 12 + 4,
+  SMFT__Q6_K_BYTES = 128 + 64 + 16 + 2
+};
+/* Where in a block something begins.  QS: four bits (Q8_0: eight) of every q, two numbers a byte;
+ * QH: the bits above; SCALES: Q4_K, Q5_K: eight scales and eight minima of six bits in twelve
+ * bytes, Q6_K: sixteen of eight.  The scale d is at byte 0 (but in Q6_K), the minimum at byte 2. */
+enum {
+  SMFT__QUANT_M = 2,
   SMFT__Q4_0_QS = 2,
   SMFT__Q4_1_QS = 4,
   SMFT__Q5_0_QH = 2,
@@ -33,8 +50,6 @@ enum {
   SMFT__Q6_K_SCALES = 192,
   SMFT__Q6_K_D = 208
 };
-/* The scale d is at byte 0 (but in Q6_K), the minimum at byte 2. */
-#define SMFT__QUANT_M 2
 
 /* n numbers, whole blocks at any address: smft__dtype's to_f32 */
 void smft__q4_0_to_f32(const void *blocks, int64_t n, float *out);

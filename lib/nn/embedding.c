@@ -20,8 +20,9 @@ static void read_rows(void *arg, int64_t block, int32_t lane) {
   int64_t d = work->d, begin = block * work->rows;
   (void)lane;
   for (int64_t t = begin; t < begin + work->rows && t < work->n_tokens; t++)
-    smft__vector()->to_f32(smft__element(table->data, table->dtype, work->ids[t] * d), table->dtype,
-                           d, work->y + t * d);
+    smft__vector()->to_f32((const char *)table->data +
+                               work->ids[t] * smft__row_bytes(table->dtype, d),
+                           table->dtype, d, work->y + t * d);
 }
 
 void smft__embedding_forward(smft_ctx *ctx, const smft__tensor *table, const int32_t *ids,

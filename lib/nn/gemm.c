@@ -9,6 +9,7 @@
 #include "nn/gemm.h"
 #include "base/parallel.h"
 #include "base/workspace.h"
+#include "data/quant.h"
 #include "nn/kernels/gemm_tiles.h"
 #include "nn/vector.h"
 #define SMFT__BODY "nn/kernels/gemm_body.h"
@@ -31,6 +32,12 @@
 #define BLOCK_WORK (1 << 19)
 /* or bytes of B, where each is read for few rows: memory takes as long for them */
 #define FEW_BYTES (1 << 18)
+/* of a number in blocks: decoding them takes as long as it takes memory to give bf16 */
+#define AS_BYTES 2
+/* numbers of B at a time where blocks are decoded for several rows of A: UNPACKED along blocks,
+ * or so many rows of B */
+#define UNPACKED 128
+#define UNPACKED_ROWS 32
 
 typedef struct kernels {
   int lanes, tile_rows, panel; /* panel: columns of one of B */
@@ -42,15 +49,18 @@ typedef struct kernels {
                  float *strips);
   void (*few_rows)(int dtype, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
                    const char *b, int64_t row_bytes, float *c, int64_t ldc, int add);
+  void (*one_row)(int dtype, int64_t n, int64_t k, const float *a, const char *b, int64_t row_bytes,
+                  float *c, int add);
 } kernels;
 
 _Static_assert(ROW_BLOCK *DEPTH * sizeof(float) <= SMFT__WORKSPACE_BYTES,
                "a block's rows of A fit a workspace");
 static const kernels by_level[3] = {
-    {4, 6, 8, any_tile_portable, pack_portable, pack_a_portable, few_rows_portable},
+    {4, 6, 8, any_tile_portable, pack_portable, pack_a_portable, few_rows_portable,
+     one_row_portable},
 #if defined(__x86_64__)
-    {8, 6, 16, any_tile_avx2, pack_avx2, pack_a_avx2, few_rows_avx2},
-    {16, 8, 48, any_tile_avx512, pack_avx512, pack_a_avx512, few_rows_avx512},
+    {8, 6, 16, any_tile_avx2, pack_avx2, pack_a_avx2, few_rows_avx2, one_row_avx2},
+    {16, 8, 48, any_tile_avx512, pack_avx512, pack_a_avx512, few_rows_avx512, one_row_avx512},
 #endif
 };
 
@@ -58,7 +68,7 @@ typedef struct gemm_plan {
   smft_ctx *ctx;
   const smft__gemm_args *args;
   const kernels *use;
-  int64_t b_size;                  /* bytes of an element of B */
+  int64_t b_size;                  /* bytes of an element of B; 0: in blocks */
   int64_t row_block, column_block; /* of C, the last ones smaller */
   int64_t row_blocks, column_blocks;
   int64_t depth; /* of k at a time */
@@ -91,7 +101,8 @@ static int64_t few_rows_for(int64_t k) {
 
 /* Worth packing both operands for. */
 static int wants_tiles(const smft_ctx *ctx, const smft__gemm_args *args) {
-  return args->m >= (args->b_dtype == SMFT__BF16 ? TILES_ROWS_BF16 : TILES_ROWS_LEAST) &&
+  return !smft__is_block(args->b_dtype) &&
+         args->m >= (args->b_dtype == SMFT__BF16 ? TILES_ROWS_BF16 : TILES_ROWS_LEAST) &&
          args->n >= SMFT__TILES_UNIT && args->k >= SMFT__TILES_UNIT &&
          smft__cpu_has_tiles(ctx->options.flags & SMFT_CTX_AMX);
 }
@@ -117,7 +128,8 @@ static void cut_for_tiles(gemm_plan *plan, int32_t lanes) {
 
 static void cut_for_few(gemm_plan *plan) {
   const smft__gemm_args *args = plan->args;
-  double area = 16 * (double)args->k, of_bytes = area * (double)plan->b_size / FEW_BYTES;
+  double area = 16 * (double)args->k,
+         of_bytes = area * (double)(plan->b_size ? plan->b_size : AS_BYTES) / FEW_BYTES;
   double share = (double)args->m * area / BLOCK_WORK;
   plan->row_block = args->m;
   plan->column_block = columns_for(args, of_bytes > share ? of_bytes : share, 16);
@@ -139,10 +151,12 @@ static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t l
                     .args = args,
                     .use = &by_level[smft__cpu_level()],
                     .b_size = smft__row_bytes(args->b_dtype, 1)};
+  /* blocks are cut where the shortest of them end */
+  int64_t unit = plan.b_size ? 1 : SMFT__QUANT_LEAST;
   plan.few = args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
   plan.tiles = !plan.few && wants_tiles(ctx, args);
   plan.pack_a = args->trans_a && args->n >= PACKED_COLUMNS_LEAST;
-  plan.depth = even_piece(args->k, plan.pack_a ? PACKED_DEPTH : DEPTH, 1);
+  plan.depth = even_piece(args->k, plan.pack_a ? PACKED_DEPTH : DEPTH, unit);
   if (plan.tiles)
     cut_for_tiles(&plan, lanes);
   else if (plan.few)
@@ -159,6 +173,17 @@ static const char *b_at(const gemm_plan *plan, int64_t p, int64_t j) {
   const smft__gemm_args *args = plan->args;
   int64_t index = args->trans_b ? j * args->ldb + p : p * args->ldb + j;
   return (const char *)args->b + index * plan->b_size;
+}
+
+/* Numbers [begin, begin + n) of rows of B as it is stored become out (rows, n); begin and n are
+ * multiples of SMFT__QUANT_LEAST. */
+static void unpack_rows(const gemm_plan *plan, int64_t row, int64_t rows, int64_t begin, int64_t n,
+                        float *out) {
+  const smft__gemm_args *args = plan->args;
+  int64_t row_bytes = smft__row_bytes(args->b_dtype, args->ldb);
+  const char *from = (const char *)args->b + row * row_bytes;
+  for (int64_t i = 0; i < rows; i++, from += row_bytes, out += n)
+    smft__vector()->blocks_to_f32(from, args->b_dtype, begin, n, out);
 }
 
 /* columns [column, column + columns) of op(B) over [start, start + depth) of k */
@@ -217,6 +242,35 @@ static int read_directly(const gemm_plan *plan, int64_t rows, int64_t columns) {
          rows <= 2 * plan->use->tile_rows && (uintptr_t)args->b % sizeof(float) == 0;
 }
 
+/* Blocks become a panel in pieces, by way of floats in the nearest cache. */
+static void pack_blocks(const gemm_plan *plan, const gemm_panel *panel, float *packed) {
+  const smft__gemm_args *args = plan->args;
+  float rows[UNPACKED * MOST_PANEL / DEPTH];
+  int64_t most = args->trans_b ? UNPACKED : UNPACKED_ROWS;
+  int64_t begin = panel->column / SMFT__QUANT_LEAST * SMFT__QUANT_LEAST; /* of a row of columns */
+  int64_t skip = panel->column - begin;
+  int64_t width = smft__blocks(skip + panel->columns, SMFT__QUANT_LEAST) * SMFT__QUANT_LEAST;
+  for (int64_t p = 0; p < panel->depth; p += most, packed += most * plan->use->panel) {
+    int64_t deep = smft__least(most, panel->depth - p), at = panel->start + p;
+    if (args->trans_b)
+      unpack_rows(plan, panel->column, panel->columns, at, deep, rows);
+    else
+      unpack_rows(plan, at, deep, begin, width, rows);
+    const float *from = args->trans_b ? rows : rows + skip;
+    plan->use->pack((const char *)from, (args->trans_b ? deep : width) * (int64_t)sizeof *rows,
+                    SMFT__F32, args->trans_b, panel->columns, deep, packed);
+  }
+}
+
+static void pack_panel(const gemm_plan *plan, const gemm_panel *panel, float *packed) {
+  const smft__gemm_args *args = plan->args;
+  if (plan->b_size)
+    plan->use->pack(b_at(plan, panel->start, panel->column), args->ldb * plan->b_size,
+                    args->b_dtype, args->trans_b, panel->columns, panel->depth, packed);
+  else
+    pack_blocks(plan, panel, packed);
+}
+
 /* strips: room for rows of A, packed, or NULL. */
 static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column,
                         int64_t column_end, float *strips) {
@@ -234,18 +288,43 @@ static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int
         panel.b = (const float *)(const void *)b_at(plan, p, j);
         panel.b_step = args->ldb;
       } else {
-        plan->use->pack(b_at(plan, p, j), args->ldb * plan->b_size, args->b_dtype, args->trans_b,
-                        panel.columns, panel.depth, packed);
+        pack_panel(plan, &panel, packed);
       }
       panel_rows(plan, &panel, strips, row, row_end);
     }
   }
 }
 
+/* Where B is in blocks: one row of A meets them as they are, several meet what was decoded once. */
+static void few_block_of_blocks(const gemm_plan *plan, int64_t column, int64_t column_end) {
+  const smft__gemm_args *args = plan->args;
+  int64_t row_bytes = smft__row_bytes(args->b_dtype, args->ldb);
+  const char *b = args->b;
+  float rows[16 * DEPTH];
+  if (args->m == 1) {
+    plan->use->one_row(args->b_dtype, column_end - column, args->k, args->a, b + column * row_bytes,
+                       row_bytes, args->c + column, args->accumulate);
+    return;
+  }
+  for (int64_t j = column; j < column_end; j += 16)
+    for (int64_t p = 0; p < args->k; p += plan->depth) {
+      int64_t columns = smft__least(16, column_end - j),
+              deep = smft__least(plan->depth, args->k - p);
+      unpack_rows(plan, j, columns, p, deep, rows);
+      plan->use->few_rows(SMFT__F32, args->m, columns, deep, args->a + p, args->lda,
+                          (const char *)rows, deep * (int64_t)sizeof *rows, args->c + j, args->ldc,
+                          args->accumulate || p > 0);
+    }
+}
+
 /* Sixteen columns at a time, so that B comes from the nearest cache for all rows but the first few.
  */
 static void few_block(const gemm_plan *plan, int64_t column, int64_t column_end) {
   const smft__gemm_args *args = plan->args;
+  if (!plan->b_size) {
+    few_block_of_blocks(plan, column, column_end);
+    return;
+  }
   for (int64_t j = column; j < column_end; j += 16)
     plan->use->few_rows(args->b_dtype, args->m, smft__least(16, column_end - j), args->k, args->a,
                         args->lda, b_at(plan, 0, j), args->ldb * plan->b_size, args->c + j,

@@ -32,8 +32,10 @@ typedef struct smft__vector_ops {
   void (*softmax_back)(float *d, const float *p, float mean, float scale, int64_t n);
   /* (low, high) turned by the angle */
   void (*rotate)(float *low, float *high, const float *cosine, const float *sine, int64_t n);
-  /* F32, F16 or BF16, any address */
+  /* any type of weights, any address; n: whole blocks */
   void (*to_f32)(const void *source, int32_t dtype, int64_t n, float *y);
+  /* numbers [begin, begin + n) of a row of blocks, both multiples of SMFT__QUANT_LEAST */
+  void (*blocks_to_f32)(const void *row, int32_t dtype, int64_t begin, int64_t n, float *y);
 } smft__vector_ops;
 const smft__vector_ops *smft__vector(void);
 
@@ -41,8 +43,8 @@ const smft__vector_ops *smft__vector(void);
 static inline const void *smft__element(const void *data, int32_t dtype, int64_t index) {
   return (const char *)data + index * SMFT__WEIGHT_BYTES(dtype);
 }
-/* A tensor's elements as f32: where they are if they are aligned floats, else converted into
- * `scratch` (n). */
+/* Elements of a tensor of F32, F16 or BF16 as f32: where they are if they are aligned floats, else
+ * converted into `scratch` (n). */
 static inline const float *smft__as_f32(const smft__tensor *tensor, int64_t begin, int64_t n,
                                         float *scratch) {
   const void *from = smft__element(tensor->data, tensor->dtype, begin);

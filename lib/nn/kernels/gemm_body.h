@@ -6,6 +6,7 @@
  * f32: panel[p * PANEL + j].  A tile is up to TILE_ROWS rows of C by one panel, held in registers
  * while p runs.  A is read where it is, one broadcast per row and p, or, stored (k, m), from strips
  * that hold a tile's rows together. */
+#include "nn/kernels/quant_body.h"
 #undef TILE_ROWS
 #undef PANEL_VECS
 #undef PANEL
@@ -287,4 +288,57 @@ SMFT__TARGET static void SMFT__FN(few_rows)(int dtype, int64_t m, int64_t n, int
     SMFT__FN(dots_rows)(SMFT__BF16, m, n, k, a, lda, b, row_bytes, c, ldc, add);
   else
     SMFT__FN(dots_rows)(SMFT__F16, m, n, k, a, lda, b, row_bytes, c, ldc, add);
+}
+
+/* ---- blocks -------------------------------------------------------------- */
+
+/* c[j] = or += a . b row j, over k numbers in blocks; columns is 4 or 1.  Rows that come after
+ * these are asked for ahead, as in fetch_next. */
+SMFT__INLINE void SMFT__FN(block_dots)(int columns, int dtype, int64_t k, const float *a,
+                                       const char *b, int64_t row_bytes, float *c, int add) {
+  const int block = SMFT__FN(quant_block)(dtype), run = SMFT__FN(quant_run)(dtype);
+  const int stride = SMFT__FN(quant_stride)(dtype);
+  VEC sum[4];
+  SMFT__UNROLL for (int j = 0; j < columns; j++) sum[j] = SPLAT(0.0f);
+  for (int64_t p = 0; p < k; p += block, a += block, b += SMFT__FN(quant_bytes)(dtype)) {
+    SMFT__FN(quant_scales) scales[4];
+    SMFT__UNROLL for (int j = 0; j < columns; j++)
+        SMFT__FN(quant_open)(dtype, b + j * row_bytes, &scales[j]);
+    for (int r = 0; r < block / run; r++)
+      SMFT__UNROLL for (int i = 0; i < stride; i += LANES) {
+        SMFT__UNROLL for (int at = i; at < run; at += stride) {
+          VEC x = LOAD(a + r * run + at);
+          SMFT__UNROLL for (int j = 0; j < columns; j++) sum[j] =
+              FMA(x, SMFT__FN(quant_numbers)(dtype, b + j * row_bytes, r, at, &scales[j]), sum[j]);
+        }
+      }
+  }
+  SMFT__UNROLL for (int j = 0; j < columns; j++) {
+    float dot = SMFT__FN(lanes_sum)(sum[j]);
+    c[j] = add ? c[j] + dot : dot;
+  }
+}
+
+SMFT__INLINE void SMFT__FN(block_strip)(int dtype, int64_t n, int64_t k, const float *a,
+                                        const char *b, int64_t row_bytes, float *c, int add) {
+  int64_t j = 0;
+  for (; j + 4 <= n; j += 4)
+    SMFT__FN(block_dots)(4, dtype, k, a, b + j * row_bytes, row_bytes, c + j, add);
+  for (; j < n; j++)
+    SMFT__FN(block_dots)(1, dtype, k, a, b + j * row_bytes, row_bytes, c + j, add);
+}
+
+/* c (n) from one row a (k) and B stored (n, k) in blocks, which are read where they are. */
+SMFT__TARGET static void SMFT__FN(one_row)(int dtype, int64_t n, int64_t k, const float *a,
+                                           const char *b, int64_t row_bytes, float *c, int add) {
+  switch (dtype) {
+#define SMFT__ONE_ROW_CASE(type)                                                                   \
+  case type:                                                                                       \
+    SMFT__FN(block_strip)(type, n, k, a, b, row_bytes, c, add);                                    \
+    break;
+    SMFT__QUANT_TYPES(SMFT__ONE_ROW_CASE)
+#undef SMFT__ONE_ROW_CASE
+  default:
+    break;
+  }
 }

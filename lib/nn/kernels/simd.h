@@ -9,6 +9,9 @@
  *   VEC, LANES       LOAD(p) STORE(p, v) SPLAT(x) FMA(a, b, c) = a * b + c
  *   VMAX(a, b), VMIN(a, b)        b where a is NaN or b is
  *   LOAD_BF16(p), LOAD_F16(p)     LANES elements as f32
+ *   SPLAT_F16(p)                  one element as f32
+ *   LOAD_U8(p), LOAD_I8(p)        LANES bytes as integers, without and with a sign
+ *   TO_FLOATS(v)                  integers as floats
  *   BITS(v), FLOATS(v)            the same bits as integers or floats
  *   SHUFFLE(a, b, i...)           the lanes i of a and b end to end
  *   ZIP_LOW(a, b), ZIP_HIGH(a, b) lower or upper halves, interleaved
@@ -39,6 +42,10 @@
 #undef VMIN
 #undef LOAD_BF16
 #undef LOAD_F16
+#undef SPLAT_F16
+#undef LOAD_U8
+#undef LOAD_I8
+#undef TO_FLOATS
 #undef BITS
 #undef FLOATS
 #undef SHUFFLE
@@ -54,6 +61,7 @@
 #define SMFT__INLINE static inline __attribute__((always_inline)) SMFT__TARGET
 #define BITS(v) ((IVEC)(v))
 #define FLOATS(v) ((VEC)(v))
+#define TO_FLOATS(v) __builtin_convertvector(v, VEC)
 #define LOAD(p) ((VEC) * (const SMFT__FN(loose) *)(const void *)(p))
 #define STORE(p, v) (*(SMFT__FN(loose) *)(void *)(p) = (v))
 /* As many i as there are lanes.  gcc learnt clang's word for it in 12; its own wants the i in
@@ -79,6 +87,9 @@
   _mm512_castsi512_ps(_mm512_slli_epi32(                                                           \
       _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p))), 16))
 #define LOAD_F16(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
+#define SPLAT_F16(p) _mm512_cvtph_ps(_mm256_set1_epi16(SMFT__FN(load_short)(p)))
+#define LOAD_U8(p) ((IVEC)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
+#define LOAD_I8(p) ((IVEC)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 #elif SMFT__LEVEL == 1
@@ -95,6 +106,9 @@
   _mm256_castsi256_ps(_mm256_slli_epi32(                                                           \
       _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))), 16))
 #define LOAD_F16(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define SPLAT_F16(p) _mm256_cvtph_ps(_mm_set1_epi16(SMFT__FN(load_short)(p)))
+#define LOAD_U8(p) ((IVEC)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
+#define LOAD_I8(p) ((IVEC)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
 #else
@@ -113,6 +127,9 @@
 #define VMIN(a, b) SMFT__FN(pick)((a) < (b), a, b)
 #define LOAD_BF16(p) SMFT__FN(load_bf16)(p)
 #define LOAD_F16(p) SMFT__FN(load_f16)(p)
+#define SPLAT_F16(p) SPLAT(smft__f16_to_f32((uint16_t)SMFT__FN(load_short)(p)))
+#define LOAD_U8(p) SMFT__FN(load_u8)(p)
+#define LOAD_I8(p) SMFT__FN(load_i8)(p)
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 4, 1, 5)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
 #endif
@@ -142,7 +159,22 @@ static inline __attribute__((always_inline, unused)) VEC SMFT__FN(load_f16)(cons
   VEC value = FLOATS(magnitude << 13) * SPLAT(0x1p112f);
   return FLOATS(BITS(value) | special | sign);
 }
+static inline __attribute__((always_inline, unused)) IVEC SMFT__FN(load_u8)(const void *source) {
+  const uint8_t *from = source;
+  return (IVEC){from[0], from[1], from[2], from[3]};
+}
+static inline __attribute__((always_inline, unused)) IVEC SMFT__FN(load_i8)(const void *source) {
+  const int8_t *from = source;
+  return (IVEC){from[0], from[1], from[2], from[3]};
+}
 #endif
+
+static inline __attribute__((always_inline, unused)) int16_t SMFT__FN(load_short)(
+    const void *source) {
+  int16_t value;
+  memcpy(&value, source, sizeof value);
+  return value;
+}
 
 /* The lanes of a vector, summed in pairs. */
 SMFT__INLINE float SMFT__FN(sum_lanes)(VEC v) {

@@ -2,6 +2,7 @@
  * it). No include guard. Rows are handled in whole vectors; the rest of a row goes through a padded
  * vector on the stack, so that every element is computed by the same instructions wherever it
  * stands. */
+#include "nn/kernels/quant_body.h"
 
 SMFT__INLINE VEC SMFT__FN(load_rest)(const float *x, int64_t n) {
   float padded[LANES] = {0};
@@ -236,14 +237,47 @@ SMFT__TARGET static void SMFT__FN(rotate)(float *low, float *high, const float *
       SMFT__FN(store_rest)(y + i, LOAD_AS(padded), n - i);                                         \
     }                                                                                              \
   } while (0)
+SMFT__INLINE void SMFT__FN(unpack)(int dtype, const char *row, int64_t begin, int64_t n, float *y) {
+  const int block = SMFT__FN(quant_block)(dtype), run = SMFT__FN(quant_run)(dtype);
+  int64_t first = begin % block;
+  for (row += begin / block * SMFT__FN(quant_bytes)(dtype); n > 0;
+       row += SMFT__FN(quant_bytes)(dtype)) {
+    int64_t end = first + n < block ? first + n : block;
+    SMFT__FN(quant_scales) scales;
+    SMFT__FN(quant_open)(dtype, row, &scales);
+    for (int64_t i = first / run * run; i < end; i += run)
+      SMFT__UNROLL for (int j = 0; j < run; j += 32) if (i + j >= first && i + j < end)
+          SMFT__UNROLL for (int l = 0; l < 32; l += LANES)
+              STORE(y + (i + j - first) + l,
+                    SMFT__FN(quant_numbers)(dtype, row, i / run, j + l, &scales));
+    y += end - first, n -= end - first, first = 0;
+  }
+}
+
+SMFT__TARGET static void SMFT__FN(blocks_to_f32)(const void *row, int32_t dtype, int64_t begin,
+                                                 int64_t n, float *y) {
+  switch (dtype) {
+#define SMFT__UNPACK_CASE(type)                                                                    \
+  case type:                                                                                       \
+    SMFT__FN(unpack)(type, row, begin, n, y);                                                      \
+    break;
+    SMFT__QUANT_TYPES(SMFT__UNPACK_CASE)
+#undef SMFT__UNPACK_CASE
+  default:
+    break;
+  }
+}
+
 SMFT__TARGET static void SMFT__FN(to_f32)(const void *source, int32_t dtype, int64_t n, float *y) {
   const char *from = source;
   if (dtype == SMFT__F32)
     SMFT__CONVERT(LOAD, 4);
   else if (dtype == SMFT__BF16)
     SMFT__CONVERT(LOAD_BF16, 2);
-  else
+  else if (dtype == SMFT__F16)
     SMFT__CONVERT(LOAD_F16, 2);
+  else
+    SMFT__FN(blocks_to_f32)(source, dtype, 0, n, y);
 }
 #undef SMFT__CONVERT
 #undef SMFT__EACH
