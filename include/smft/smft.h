@@ -282,6 +282,76 @@ SMFT_API int32_t smft_tokenizer_vocab_size(const smft_tokenizer *tokenizer);
 SMFT_API smft_status smft_tokenizer_token_id(const smft_tokenizer *tokenizer, const char *token,
                                              int32_t *id);
 
+/* One message of a conversation: who speaks ("system", "user", "assistant") and what is said, both
+ * NUL-terminated UTF-8. */
+typedef struct smft_message {
+  const char *role;
+  const char *content;
+} smft_message;
+
+/* Flags of smft_tokenizer_chat: behind the last message stands the opening of an answer, for
+ * smft_session_feed and smft_session_generate to go on from */
+#define SMFT_CHAT_OPEN_ANSWER 1u
+/* special tokens that messages spell are these tokens, as transformers has it; without the flag
+ * they are ordinary text, so that nobody can write a turn of another into his own */
+#define SMFT_CHAT_PARSE 2u
+/* an answer is opened so that the model does not think first, where the template has a word for it
+ * (Qwen3, SmolLM3: enable_thinking=False) */
+#define SMFT_CHAT_NO_THINKING 4u
+
+/* How smft_tokenizer_chat goes about it. */
+typedef struct smft_chat_options {
+  uint32_t struct_size;
+  /* SMFT_CHAT_* */
+  uint32_t flags;
+  /* one of our renderers, in place of the one for the tokenizer's own template; NULL: that one.
+   * Their names are in docs/formats.md and in the error for a name that is none */
+  const char *renderer;
+  /* the day that a template says it is (Llama 3.2, SmolLM3), as YYYYMMDD; 0: today, UTC.  Llama 3.1
+   * and 3.3 always say 26 Jul 2024 */
+  int32_t date;
+  int32_t reserved;
+} smft_chat_options;
+#define SMFT_CHAT_OPTIONS_INIT                                                                     \
+  { sizeof(smft_chat_options), 0, NULL, 0, 0 }
+
+/* What a tokenizer knows of its chat template; strings are borrowed from the tokenizer. */
+typedef struct smft_chat_info {
+  uint32_t struct_size;
+  /* 1: SMFT_CHAT_NO_THINKING makes a difference */
+  int32_t thinks;
+  /* our renderer for the template; NULL: none is known for it, or there is no template */
+  const char *renderer;
+  /* SHA-256 of the template's text without its last newline (which Jinja drops); "": none */
+  const char *hash;
+  /* the template, in Jinja; NULL: there is none */
+  const char *template_text;
+  /* begin-of-text and end-of-text as templates have them; NULL: not said */
+  const char *bos;
+  const char *eos;
+} smft_chat_info;
+#define SMFT_CHAT_INFO_INIT                                                                        \
+  { sizeof(smft_chat_info), 0, NULL, NULL, NULL, NULL, NULL }
+
+/* Token ids of a conversation (n_messages), by the model's own chat template: from
+ * chat_template.jinja or tokenizer_config.json beside tokenizer.json, or from a GGUF file.
+ * Templates are not run: those that are known, by the hash of their text, have a renderer here that
+ * gives what transformers' apply_chat_template gives.  The ids begin with what the template begins
+ * with (begin-of-text, if any); the rest is as for smft_tokenizer_encode.  options may be NULL. Any
+ * thread.  Errors: SMFT_E_NOT_FOUND where the tokenizer has no template and options name no
+ * renderer, or name one that we have not; SMFT_E_UNSUPPORTED, with the hash, for a template without
+ * a renderer, and for a role that a renderer has not (such as "tool"); SMFT_E_INVALID, in the
+ * template's words, for a conversation that it refuses, and for no messages; SMFT_E_BUFFER where
+ * capacity is too small; SMFT_E_ENCODING where a message is not UTF-8.  Since 0.1. */
+SMFT_API smft_status smft_tokenizer_chat(const smft_tokenizer *tokenizer,
+                                         const smft_message *messages, int64_t n_messages,
+                                         const smft_chat_options *options, int32_t *ids,
+                                         int64_t capacity, int64_t *n_ids);
+/* Fills info (its struct_size is set by the caller).  Any thread.  Errors: the general ones.  Since
+ * 0.1. */
+SMFT_API smft_status smft_tokenizer_chat_info(const smft_tokenizer *tokenizer,
+                                              smft_chat_info *info);
+
 /* ---- model --------------------------------------------------------------- */
 
 /* Flag of smft_load_options: read the weights into memory instead of mapping the file */

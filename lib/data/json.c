@@ -42,33 +42,47 @@ static smft_status status_of(const json_error_t *error) {
   }
 }
 
-static smft_status parse(json_t **out, const char *text, int64_t length, json_error_t *error) {
+static smft_status parse(json_t **out, const char *text, int64_t length, size_t flags,
+                         json_error_t *error) {
   if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) { /* a byte-order mark */
     text += 3;
     length -= 3;
   }
   plain_numbers numbers = begin_plain_numbers();
-  *out = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, error);
+  *out = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES | flags, error);
   end_plain_numbers(numbers);
   return *out ? SMFT_OK : status_of(error);
 }
 
-smft_status smft__json_parse(json_t **out, const char *text, int64_t length, const char *what) {
+static smft_status parse_named(json_t **out, const char *text, int64_t length, size_t flags,
+                               const char *what) {
   json_error_t error;
-  smft_status status = parse(out, text, length, &error);
+  smft_status status = parse(out, text, length, flags, &error);
   if (status == SMFT_OK)
     return SMFT_OK;
   return smft__fail(status, "%s: line %d, column %d: not valid JSON: %s", what, error.line,
                     error.column, error.text);
 }
 
-smft_status smft__json_open(json_t **out, smft_ctx *ctx, const char *path) {
+smft_status smft__json_parse(json_t **out, const char *text, int64_t length, const char *what) {
+  return parse_named(out, text, length, 0, what);
+}
+
+static smft_status open_file(json_t **out, smft_ctx *ctx, const char *path, size_t flags) {
   smft__file file;
   *out = NULL;
   SMFT__TRY(smft__file_open(&file, ctx, path, 1));
-  smft_status status = smft__json_parse(out, (const char *)file.data, file.size, path);
+  smft_status status = parse_named(out, (const char *)file.data, file.size, flags, path);
   smft__file_close(&file);
   return status;
+}
+
+smft_status smft__json_open(json_t **out, smft_ctx *ctx, const char *path) {
+  return open_file(out, ctx, path, 0);
+}
+
+smft_status smft__json_open_loose(json_t **out, smft_ctx *ctx, const char *path) {
+  return open_file(out, ctx, path, JSON_DECODE_INT_AS_REAL);
 }
 
 /* ---- getters ------------------------------------------------------------- */
@@ -172,7 +186,7 @@ static smft_status read_line(const char *text, int64_t length, int64_t number, s
                              void *user) {
   json_t *object = NULL;
   json_error_t error;
-  smft_status status = parse(&object, text, length, &error);
+  smft_status status = parse(&object, text, length, 0, &error);
   if (status != SMFT_OK)
     return smft__fail(status, "column %d: not valid JSON: %s", error.column, error.text);
   if (json_is_object(object))

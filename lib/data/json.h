@@ -9,6 +9,9 @@
  * the source in messages. */
 smft_status smft__json_parse(json_t **out, const char *text, int64_t length, const char *what);
 smft_status smft__json_open(json_t **out, smft_ctx *ctx, const char *path);
+/* Integers of any size, all read as reals: tokenizer_config.json has "model_max_length" of 31
+ * digits. */
+smft_status smft__json_open_loose(json_t **out, smft_ctx *ctx, const char *path);
 /* Missing (or null) keys give `fallback`; a wrong type is E_FORMAT.  *_required: a missing key is
  * E_FORMAT. */
 smft_status smft__json_i64(const json_t *object, const char *key, int64_t fallback, int64_t *out,

@@ -3,6 +3,7 @@
 #ifndef SMFT__TOKENIZER_H
 #define SMFT__TOKENIZER_H
 #include "data/ids.h"
+#include "data/tokenizer/added.h"  /* smft__spans */
 #include "data/tokenizer/decode.h" /* smft__decode_work */
 smft_tokenizer *smft__tokenizer_retain(const smft_tokenizer *tokenizer);
 smft_ctx *smft__tokenizer_ctx(const smft_tokenizer *tokenizer);
@@ -11,6 +12,10 @@ smft_status smft__tokenizer_encode(const smft_tokenizer *tokenizer, const char *
                                    uint32_t flags, smft__ids *ids);
 /* Appends what the tokenizer puts after a whole text (end-of-text); most put nothing. */
 smft_status smft__tokenizer_put_end(const smft_tokenizer *tokenizer, smft__ids *ids);
+/* Text of a chat template: special tokens count, but not where they begin or end in `plain`, which
+ * is what users wrote. */
+smft_status smft__tokenizer_encode_spans(const smft_tokenizer *tokenizer, const char *text,
+                                         size_t length, const smft__spans *plain, smft__ids *ids);
 /* Streaming decode: text of the ids so far is what smft_tokenizer_decode gives; this appends the
  * raw bytes that one more token adds (may end in the middle of a UTF-8 character; the caller holds
  * those back).  first: 1 for the first token after the prompt's start. work: the caller's

@@ -86,6 +86,25 @@ static void null_contexts_and_tokenizers(void) {
   INVALID(smft_tokenizer_token_id, tokenizer, "a", NULL);
 }
 
+static void null_chats(void) {
+  const smft_tokenizer *tokenizer = smft_model_tokenizer(model);
+  smft_message message = {"user", "a"}, silent = {"user", NULL}, nobody = {NULL, "a"};
+  smft_chat_options options = SMFT_CHAT_OPTIONS_INIT;
+  smft_chat_info info = SMFT_CHAT_INFO_INIT;
+  int32_t id = 0;
+  int64_t n;
+  options.renderer = "chatml";
+  INVALID(smft_tokenizer_chat, NULL, &message, 1, &options, &id, 0, &n);
+  INVALID(smft_tokenizer_chat, tokenizer, NULL, 1, &options, &id, 0, &n);
+  INVALID(smft_tokenizer_chat, tokenizer, &silent, 1, &options, &id, 0, &n);
+  INVALID(smft_tokenizer_chat, tokenizer, &nobody, 1, &options, &id, 0, &n);
+  INVALID(smft_tokenizer_chat, tokenizer, &message, 1, &options, NULL, 1, &n);
+  INVALID(smft_tokenizer_chat, tokenizer, &message, 1, &options, &id, -1, &n);
+  INVALID(smft_tokenizer_chat, tokenizer, &message, 1, &options, &id, 0, NULL);
+  INVALID(smft_tokenizer_chat_info, NULL, &info);
+  INVALID(smft_tokenizer_chat_info, tokenizer, NULL);
+}
+
 static void null_models(void) {
   smft_model *out = NULL;
   smft_model_info info = SMFT_MODEL_INFO_INIT;
@@ -301,6 +320,7 @@ START_TEST(null_in_every_function) {
   size_t length;
   n_covered = 0;
   null_contexts_and_tokenizers();
+  null_chats();
   null_models();
   null_patches();
   null_sessions();

@@ -46,6 +46,9 @@ static void make_files(void) {
       "{\"id\":\"c\",\"prompt\":\"Is it\",\"endings\":[\" a\",\" b\"],\"correct\":0}\n";
   smft_ctx *ctx = plain_ctx();
   smft_model *model = tiny_model(ctx, "m", (tiny){0}, 3);
+  static const char config[] = "{\"bos_token\": \"<s>\", \"chat_template\": \"{{ 1 }}\"}";
+  test_write("m/tokenizer_config.json", config, sizeof config - 1);
+  test_write("m/chat_template.jinja", "{{ 2 }}", 7);
   smft_selector *selector = tiny_selector(model, 0, 8);
   ck_ok(smft_model_export(model, NULL, test_file("m"), NULL));
   ck_ok(smft_selector_save(selector, test_file("m/background.safetensors")));
@@ -267,6 +270,13 @@ static smft_status do_encode(world *w) {
   return smft_tokenizer_encode(smft_model_tokenizer(w->model), "some <s> text", 13,
                                SMFT_ENCODE_SPECIAL, ids, 64, &n);
 }
+static smft_status do_chat(world *w) {
+  static const smft_message messages[] = {{"system", "be /no_think brief"}, {"user", "a <s> b"}};
+  smft_chat_options options = SMFT_CHAT_OPTIONS_INIT;
+  int64_t n;
+  options.renderer = "smollm3";
+  return smft_tokenizer_chat(smft_model_tokenizer(w->model), messages, 2, &options, NULL, 0, &n);
+}
 static smft_status do_decode(world *w) {
   int32_t ids[] = {5, 6, 7, 0, 8};
   char text[64];
@@ -458,6 +468,7 @@ static const call calls[] = {
     {"learner", make_learner, 3, 0},
     {"probe", make_probe, 2, 0},
     {"encode", do_encode, 0, 0},
+    {"chat", do_chat, 3, 0},
     {"decode", do_decode, 0, 0},
     {"export", do_export, 3, 0},
     {"tensor values", do_tensor_values, 0, 0},

@@ -112,6 +112,19 @@ class GenerateOptions(Sized):
                 ("user", c_void_p)]
 
 
+class Message(Structure):
+    _fields_ = [("role", c_char_p), ("content", c_char_p)]
+
+
+class ChatOptions(Sized):
+    _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("renderer", c_char_p), ("date", c_int32), ("reserved", c_int32)]
+
+
+class ChatInfo(Sized):
+    _fields_ = [("struct_size", c_uint32), ("thinks", c_int32), ("renderer", c_char_p), ("hash", c_char_p),
+                ("template_text", c_char_p), ("bos", c_char_p), ("eos", c_char_p)]
+
+
 class SelectorOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("rule", c_int32), ("t", c_int64), ("flags", c_uint32), ("reserved", c_int32),
                 ("damping", c_double)]
@@ -190,6 +203,7 @@ STRUCTS: Dict[str, type] = {
     "smft_ctx_options": CtxOptions, "smft_load_options": LoadOptions, "smft_export_options": ExportOptions,
     "smft_model_info": ModelInfo, "smft_memory_info": MemoryInfo, "smft_lora_options": LoraOptions,
     "smft_session_options": SessionOptions, "smft_generate_options": GenerateOptions, "smft_selector_options": SelectorOptions,
+    "smft_message": Message, "smft_chat_options": ChatOptions, "smft_chat_info": ChatInfo,
     "smft_background": Background, "smft_optimizer_options": OptimizerOptions, "smft_learner_options": LearnerOptions,
     "smft_wording": Wording,
     "smft_ids_wording": IdsWording, "smft_report": Report, "smft_selected": Selected, "smft_run_report": RunReport,
@@ -200,6 +214,7 @@ STRUCTS: Dict[str, type] = {
 CONSTANTS: Dict[str, int] = {
     "CTX_AMX": 1, "ENCODE_SPECIAL": 1, "ENCODE_NO_PARSE": 2, "ENCODE_CONTINUE": 4,
     "ENCODE_PROMPT": 8, "DECODE_SKIP_SPECIAL": 1, "LOAD_COPY": 1,
+    "CHAT_OPEN_ANSWER": 1, "CHAT_PARSE": 2, "CHAT_NO_THINKING": 4,
     "DTYPE_F32": 1, "DTYPE_F16": 2, "DTYPE_BF16": 3, "DTYPE_Q4_0": 16, "DTYPE_Q4_1": 17, "DTYPE_Q5_0": 18, "DTYPE_Q5_1": 19,
     "DTYPE_Q8_0": 20, "DTYPE_Q4_K": 21, "DTYPE_Q5_K": 22, "DTYPE_Q6_K": 23, "PLACEMENT_REPLACE": 1, "PLACEMENT_BESIDE": 2,
     "PATCH_SLOTS": 1, "PATCH_FULL": 2, "PATCH_LORA": 3, "LORA_Q": 1, "LORA_K": 2, "LORA_V": 4, "LORA_O": 8, "LORA_GATE": 16,
@@ -236,6 +251,8 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_tokenizer_decode": (_S, [_TOK, _IDS, c_int64, c_uint32, c_char_p, c_size_t, _P(c_size_t)]),
     "smft_tokenizer_vocab_size": (c_int32, [_TOK]),
     "smft_tokenizer_token_id": (_S, [_TOK, c_char_p, _IDS]),
+    "smft_tokenizer_chat": (_S, [_TOK, _P(Message), c_int64, _P(ChatOptions), _IDS, c_int64, _LONGS]),
+    "smft_tokenizer_chat_info": (_S, [_TOK, _P(ChatInfo)]),
     "smft_model_load": (_S, [_P(_MODEL), _CTX, c_char_p, _P(LoadOptions)]),
     "smft_model_init": (_S, [_P(_MODEL), _CTX, c_char_p, c_uint64]),
     "smft_model_free": (None, [_MODEL]),

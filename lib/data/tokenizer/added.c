@@ -135,9 +135,22 @@ static int64_t space_after(smft__search *search, int64_t end) {
   return at;
 }
 
+/* The last span that begins before `end` is the one that could reach into it. */
+static int in_plain(const smft__search *search, int64_t start, int64_t end) {
+  int64_t low = 0, high = search->plain ? search->plain->n : 0;
+  while (low < high) {
+    int64_t middle = low + (high - low) / 2;
+    if (search->plain->data[middle].start < end + search->shift)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low > 0 && search->plain->data[low - 1].end > start + search->shift;
+}
+
 static int is_wanted(const smft__search *search, const smft__added_token *token, int64_t start,
                      int64_t end) {
-  return !(search->no_special && token->special) &&
+  return !(token->special && (search->no_special || in_plain(search, start, end))) &&
          (!token->single_word || is_single_word(search, start, end));
 }
 

@@ -41,12 +41,22 @@ smft_status smft__added_add(smft__added *added, const smft__added_token *token, 
                             int64_t length);
 void smft__added_free(smft__added *added);
 
+typedef struct smft__span { /* bytes of a text */
+  int64_t start, end;
+} smft__span;
+typedef struct smft__spans { /* in order, none of them empty */
+  const smft__span *data;    /* (n) */
+  int64_t n;
+} smft__spans;
+
 typedef struct smft__search { /* one pass over a text; at and done start at 0 */
   const smft__added *added;
   const smft__trie *trie;
   const char *text;
   int64_t length;
   int no_special;                /* special tokens are not looked for */
+  const smft__spans *plain;      /* nor with a byte in these; may be NULL */
+  int64_t shift;                 /* where in the text of `plain` this text begins */
   int64_t at;                    /* where the search goes on */
   int64_t done;                  /* up to where text is accounted for */
   int64_t space_from, space_end; /* white space known to reach from one to the other */

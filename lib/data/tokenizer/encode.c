@@ -9,6 +9,9 @@
 typedef struct encoding { /* scratch of one call */
   const smft_tokenizer *tokenizer;
   uint32_t flags;
+  const char *whole;        /* the text */
+  const smft__spans *plain; /* what users wrote of it; NULL: all is as the flags say */
+  int64_t shift;            /* where in the text of `plain` the text stands that is looked at */
   smft__ids *ids;
   smft__scan scan;
   smft__bpe_work work;
@@ -44,15 +47,13 @@ static smft_status encode_plain(encoding *run, const char *text, int64_t length,
 static smft_status encode_added(encoding *run, const smft__trie *trie, const char *text,
                                 int64_t length, int at_start,
                                 smft_status (*between)(encoding *, const char *, int64_t, int)) {
-  smft__search search = {&run->tokenizer->added,
-                         trie,
-                         text,
-                         length,
-                         (run->flags & SMFT_ENCODE_NO_PARSE) != 0,
-                         0,
-                         0,
-                         0,
-                         0};
+  smft__search search = {.added = &run->tokenizer->added,
+                         .trie = trie,
+                         .text = text,
+                         .length = length,
+                         .no_special = (run->flags & SMFT_ENCODE_NO_PARSE) != 0,
+                         .plain = run->plain,
+                         .shift = run->shift};
   smft__found found;
   int64_t done = 0;
   do {
@@ -66,13 +67,21 @@ static smft_status encode_added(encoding *run, const smft__trie *trie, const cha
   return SMFT_OK;
 }
 
-/* Text between the added tokens that are looked for before the normalizer. */
+/* Text between the added tokens that are looked for before the normalizer.  Where that changes
+ * bytes, spans of what users wrote mean nothing behind it: check_contents was there before. */
 static smft_status encode_raw(encoding *run, const char *text, int64_t length, int at_start) {
+  const smft__spans *plain = run->plain;
+  const smft__normalizer *normalizer = &run->tokenizer->normalizer;
   run->normalized.length = 0;
-  SMFT__TRY(smft__normalizer_run(&run->tokenizer->normalizer, &run->scan, text, length,
+  SMFT__TRY(smft__normalizer_run(normalizer, &run->scan, text, length,
                                  without_prefix(run, at_start), &run->normalized));
-  return encode_added(run, &run->tokenizer->added.normalized, run->normalized.data,
-                      run->normalized.length, at_start, encode_plain);
+  run->plain = normalizer->n > 0 ? NULL : plain;
+  run->shift = text - run->whole;
+  smft_status status = encode_added(run, &run->tokenizer->added.normalized, run->normalized.data,
+                                    run->normalized.length, at_start, encode_plain);
+  run->plain = plain;
+  run->shift = 0;
+  return status;
 }
 
 static smft_status put_all(smft__ids *ids, const smft__ids *more) {
@@ -112,16 +121,55 @@ static smft_status check_text(const char *text, size_t length, uint32_t flags) {
   return SMFT_OK;
 }
 
-smft_status smft__tokenizer_encode(const smft_tokenizer *tokenizer, const char *text, size_t length,
-                                   uint32_t flags, smft__ids *ids) {
+/* No special token that is looked for behind the normalizer may be spelled in what users wrote. */
+static smft_status check_content(encoding *run, const char *text, int64_t length) {
+  const smft__added *added = &run->tokenizer->added;
+  smft__found found;
+  run->normalized.length = 0;
+  SMFT__TRY(smft__normalizer_run(&run->tokenizer->normalizer, &run->scan, text, length, 1,
+                                 &run->normalized));
+  smft__search search = {.added = added,
+                         .trie = &added->normalized,
+                         .text = run->normalized.data,
+                         .length = run->normalized.length};
+  for (smft__search_next(&search, &found); found.id >= 0; smft__search_next(&search, &found))
+    if (run->tokenizer->vocab.tokens[found.id].flags & SMFT__TOKEN_SPECIAL)
+      return smft__fail(SMFT_E_UNSUPPORTED,
+                        "chat: a message spells the special token %d, which this tokenizer cannot "
+                        "read as text",
+                        (int)found.id);
+  return SMFT_OK;
+}
+
+static smft_status check_contents(encoding *run) {
+  const smft__spans *plain = run->plain;
+  if (run->tokenizer->normalizer.n == 0)
+    return SMFT_OK;
+  for (int64_t i = 0; plain && i < plain->n; i++)
+    SMFT__TRY(check_content(run, run->whole + plain->data[i].start,
+                            plain->data[i].end - plain->data[i].start));
+  return SMFT_OK;
+}
+
+static smft_status encode(const smft_tokenizer *tokenizer, const char *text, size_t length,
+                          uint32_t flags, const smft__spans *plain, smft__ids *ids) {
   smft_ctx *ctx = tokenizer->ctx;
   smft__buffer empty = {ctx, NULL, 0, 0};
-  encoding run = {
-      tokenizer,           flags, ids, {ctx, NULL, NULL, 0}, {.ctx = ctx}, {empty, NULL, 0, 0},
-      {empty, NULL, 0, 0}, empty};
+  encoding run = {.tokenizer = tokenizer,
+                  .flags = flags,
+                  .whole = text,
+                  .plain = plain,
+                  .ids = ids,
+                  .scan = {ctx, NULL, NULL, 0},
+                  .work = {.ctx = ctx},
+                  .pieces = {empty, NULL, 0, 0},
+                  .spare = {empty, NULL, 0, 0},
+                  .normalized = empty};
   int64_t before = ids->n;
   SMFT__TRY(check_text(text, length, flags));
-  smft_status status = encode_whole(&run, text, (int64_t)length);
+  smft_status status = check_contents(&run);
+  if (status == SMFT_OK)
+    status = encode_whole(&run, text, (int64_t)length);
   if (status != SMFT_OK)
     ids->n = before;
   smft__scan_free(&run.scan);
@@ -130,4 +178,14 @@ smft_status smft__tokenizer_encode(const smft_tokenizer *tokenizer, const char *
   smft__pieces_free(&run.spare);
   smft__buffer_free(&run.normalized);
   return status;
+}
+
+smft_status smft__tokenizer_encode(const smft_tokenizer *tokenizer, const char *text, size_t length,
+                                   uint32_t flags, smft__ids *ids) {
+  return encode(tokenizer, text, length, flags, NULL, ids);
+}
+
+smft_status smft__tokenizer_encode_spans(const smft_tokenizer *tokenizer, const char *text,
+                                         size_t length, const smft__spans *plain, smft__ids *ids) {
+  return encode(tokenizer, text, length, 0, plain, ids);
 }

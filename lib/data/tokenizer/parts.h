@@ -5,6 +5,7 @@
 #include "data/tokenizer.h"
 #include "data/tokenizer/added.h"
 #include "data/tokenizer/bpe.h"
+#include "data/tokenizer/chat.h"
 #include "data/tokenizer/decode.h"
 #include "data/tokenizer/normalize.h"
 #include "data/tokenizer/split.h"
@@ -23,6 +24,7 @@ struct smft_tokenizer {
   smft__bpe bpe;
   smft__decoder decoder;
   smft__ids before, after; /* what the post-processor puts around a text */
+  smft__chat chat;
 };
 
 /* Fill a tokenizer whose ctx is set and whose other fields are zero. */

@@ -64,6 +64,9 @@ SMFT_API smft_status smft_tokenizer_load(smft_tokenizer **out, smft_ctx *ctx, co
   int is_directory = stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
   smft_status status =
       is_directory ? read_directory(tokenizer, path) : smft__tokenizer_read_json(tokenizer, path);
+  if (status == SMFT_OK)
+    status = is_directory ? smft__chat_read(&tokenizer->chat, ctx, path)
+                          : smft__chat_read_beside(&tokenizer->chat, ctx, path);
   if (status != SMFT_OK)
     smft_tokenizer_free(tokenizer);
   else
@@ -92,6 +95,7 @@ SMFT_API void smft_tokenizer_free(smft_tokenizer *tokenizer) {
   smft__decoder_free(&tokenizer->decoder);
   smft__ids_free(&tokenizer->before);
   smft__ids_free(&tokenizer->after);
+  smft__chat_free(&tokenizer->chat, ctx);
   smft__free(ctx, tokenizer);
   smft__ctx_release(ctx);
 }
@@ -99,18 +103,6 @@ SMFT_API void smft_tokenizer_free(smft_tokenizer *tokenizer) {
 smft_ctx *smft__tokenizer_ctx(const smft_tokenizer *tokenizer) { return tokenizer->ctx; }
 
 /* ---- encoding ------------------------------------------------------------ */
-
-static smft_status copy_ids(const smft__ids *from, int32_t *ids, int64_t capacity, int64_t *n_ids) {
-  *n_ids = from->n;
-  if (capacity == 0)
-    return SMFT_OK;
-  if (capacity < from->n)
-    return smft__fail(SMFT_E_BUFFER, "smft_tokenizer_encode: %lld ids, room for %lld",
-                      (long long)from->n, (long long)capacity);
-  if (from->n > 0)
-    memcpy(ids, from->data, (size_t)from->n * sizeof *ids);
-  return SMFT_OK;
-}
 
 SMFT_API smft_status smft_tokenizer_encode(const smft_tokenizer *tokenizer, const char *text,
                                            size_t length, uint32_t flags, int32_t *ids,
@@ -122,7 +114,7 @@ SMFT_API smft_status smft_tokenizer_encode(const smft_tokenizer *tokenizer, cons
   *n_ids = 0;
   smft_status status = smft__tokenizer_encode(tokenizer, text, length, flags, &list);
   if (status == SMFT_OK)
-    status = copy_ids(&list, ids, capacity, n_ids);
+    status = smft__ids_copy(&list, ids, capacity, n_ids, "smft_tokenizer_encode");
   smft__ids_free(&list);
   return status;
 }
