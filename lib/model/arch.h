@@ -16,8 +16,9 @@ typedef struct smft__arch {
 } smft__arch;
 extern const smft__arch *const smft__archs[]; /* NULL ends */
 
-/* Names that most families have; and those of the memory's parameters, the same in all. */
-#define SMFT__DECODER_NAMES                                                                        \
+/* Names that all families have; those that most have; and those of the memory's parameters, the
+ * same in all. */
+#define SMFT__COMMON_NAMES                                                                         \
   [SMFT__LINE_EMBED] = "model.embed_tokens.weight", [SMFT__LINE_FINAL_NORM] = "model.norm.weight", \
   [SMFT__LINE_HEAD] = "lm_head.weight",                                                            \
   [SMFT__LINE_INPUT_NORM] = "model.layers.%d.input_layernorm.weight",                              \
@@ -25,10 +26,11 @@ extern const smft__arch *const smft__archs[]; /* NULL ends */
   [SMFT__LINE_K] = "model.layers.%d.self_attn.k_proj.weight",                                      \
   [SMFT__LINE_V] = "model.layers.%d.self_attn.v_proj.weight",                                      \
   [SMFT__LINE_O] = "model.layers.%d.self_attn.o_proj.weight",                                      \
-  [SMFT__LINE_POST_NORM] = "model.layers.%d.post_attention_layernorm.weight",                      \
   [SMFT__LINE_GATE] = "model.layers.%d.mlp.gate_proj.weight",                                      \
   [SMFT__LINE_UP] = "model.layers.%d.mlp.up_proj.weight",                                          \
   [SMFT__LINE_DOWN] = "model.layers.%d.mlp.down_proj.weight"
+#define SMFT__DECODER_NAMES                                                                        \
+  SMFT__COMMON_NAMES, [SMFT__LINE_POST_NORM] = "model.layers.%d.post_attention_layernorm.weight"
 #define SMFT__QK_NORM_NAMES                                                                        \
   [SMFT__LINE_Q_NORM] = "model.layers.%d.self_attn.q_norm.weight",                                 \
   [SMFT__LINE_K_NORM] = "model.layers.%d.self_attn.k_norm.weight"

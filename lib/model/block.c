@@ -1,4 +1,5 @@
-/* block: x += attention(norm(x)); x += ffn(norm(x)), or memory, or both.  Owns the order of a
+/* block: x += attention(norm(x)); x += ffn(norm(x)), or memory, or both; in some families what
+ * attention and FFN give is normed, too, what a memory gives never is.  Owns the order of a
  * block's parts, forward and backward side by side, and the layout of its activations; owns no
  * memory and no weights. */
 #include "model/block.h"
@@ -7,6 +8,26 @@
 #include "nn/ffn.h"
 
 /* ---- activations --------------------------------------------------------- */
+
+/* (n_tokens, columns), or NULL where it is not kept */
+static float *floats_if(int kept, smft__arena *arena, int64_t n_tokens, int64_t columns) {
+  return kept ? smft__arena_floats(arena, n_tokens, columns) : NULL;
+}
+
+/* What some families norm on the way: backward wants it as it was before. */
+static void place_raw(smft__block_tape *tape, smft__arena *arena, const smft__config *c,
+                      int64_t n_tokens, int backward) {
+  int heads = backward && c->blocks[0].qk_norm != SMFT__QK_NORM_NONE;
+  int after = backward && (c->blocks[0].norms & SMFT__NORMS_AFTER);
+  tape->raw_q = floats_if(heads, arena, n_tokens, smft__q_width(c));
+  tape->raw_k = floats_if(heads, arena, n_tokens, smft__kv_width(c));
+  tape->inv_rms_q = floats_if(heads, arena, n_tokens, c->n_heads);
+  tape->inv_rms_k = floats_if(heads, arena, n_tokens, c->n_kv_heads);
+  tape->raw_o = floats_if(after, arena, n_tokens, c->hidden);
+  tape->raw_down = floats_if(after, arena, n_tokens, c->hidden);
+  tape->inv_rms_o = floats_if(after, arena, n_tokens, 1);
+  tape->inv_rms_down = floats_if(after, arena, n_tokens, 1);
+}
 
 void smft__block_tape_place(smft__block_tape *tape, smft__arena *arena, const smft__config *c,
                             int64_t n_tokens, int backward) {
@@ -17,15 +38,11 @@ void smft__block_tape_place(smft__block_tape *tape, smft__arena *arena, const sm
   tape->hidden = backward ? smft__arena_floats(arena, n_tokens, c->hidden) : tape->normed;
   tape->middle = smft__arena_floats(arena, n_tokens, c->hidden);
   tape->q = smft__arena_floats(arena, n_tokens, smft__q_width(c));
-  int keeps_raw = backward && c->blocks[0].qk_norm != SMFT__QK_NORM_NONE;
-  tape->raw_q = keeps_raw ? smft__arena_floats(arena, n_tokens, smft__q_width(c)) : NULL;
-  tape->raw_k = keeps_raw ? smft__arena_floats(arena, n_tokens, smft__kv_width(c)) : NULL;
-  tape->inv_rms_q = keeps_raw ? smft__arena_floats(arena, n_tokens, c->n_heads) : NULL;
-  tape->inv_rms_k = keeps_raw ? smft__arena_floats(arena, n_tokens, c->n_kv_heads) : NULL;
   tape->attention = smft__arena_floats(arena, n_tokens, smft__q_width(c));
   tape->gate = smft__arena_floats(arena, n_tokens, c->ffn);
   tape->up = smft__arena_floats(arena, n_tokens, c->ffn);
   tape->act = backward ? smft__arena_floats(arena, n_tokens, c->ffn) : tape->gate;
+  place_raw(tape, arena, c, n_tokens, backward);
   tape->memory_out =
       c->placement == SMFT_PLACEMENT_BESIDE ? smft__arena_floats(arena, n_tokens, c->hidden) : NULL;
 }

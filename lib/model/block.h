@@ -29,6 +29,8 @@ typedef struct smft__block_tape {
   /* (T, Q), (T, KV) before their norm, and (T, heads), (T, kv heads); NULL: the family norms none,
    * or there is no backward */
   float *raw_q, *raw_k, *inv_rms_q, *inv_rms_k;
+  /* (T, d) what attention and FFN give before their norm, and (T); NULL as above */
+  float *raw_o, *raw_down, *inv_rms_o, *inv_rms_down;
   /* bf16 (n_past + T, KV): where all keys and values are that attention reads, and where k and v
    * go; NULL: k and v stand right behind the n_past before them */
   void *cached_k, *cached_v;
@@ -58,7 +60,7 @@ void smft__block_resume(const smft__batch_shape *shape, const smft__block_view *
 
 typedef struct smft__block_scratch { /* of the backward pass, shared by all blocks */
   float *d_hidden;                   /* (T, d) */
-  float *d_branch;                   /* (T, d) */
+  float *d_branch;                   /* (T, d) of what attention, FFN or memory give */
   float *d_gate, *d_up;              /* (T, ffn) */
   float *d_attention, *dq;           /* (T, Q) */
   float *dk, *dv;                    /* (T, KV) */
@@ -95,6 +97,13 @@ void smft__block_branch_forward(const smft__batch_shape *shape, const smft__bloc
 void smft__block_branch_backward(const smft__batch_shape *shape, const smft__block_view *view,
                                  const smft__block_tape *tape, const smft__block_scratch *scratch,
                                  const smft__block_grads *g, int32_t depth, float *dx);
+/* block_norm.c: y (rows, n) = x normed with the weight (n) of this line; y may be x; inv_rms (rows;
+ * NULL: not kept).  dx += the gradient of x; the weight's is made if it is wanted. */
+void smft__block_norm(const smft__batch_shape *shape, const smft__block_view *view, int32_t line,
+                      const float *x, int64_t rows, float *y, float *inv_rms);
+void smft__block_norm_backward(const smft__batch_shape *shape, const smft__block_view *view,
+                               const smft__block_grads *g, int32_t line, const float *x,
+                               const float *inv_rms, const float *dy, int64_t rows, float *dx);
 /* block_matrix.c: ys[i] = x ms[i]^T, and what its adapter adds, for n matrices (at most 3) of one
  * input, side by side. */
 void smft__block_matrices(const smft__batch_shape *shape, const smft__matrix *const *ms, int32_t n,

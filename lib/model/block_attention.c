@@ -4,7 +4,6 @@
 #include "model/block.h"
 #include "nn/ffn.h"
 #include "nn/linear.h"
-#include "nn/norm.h"
 #include "nn/rope.h"
 
 /* Segment s owns rows [row, row + n_q) of q; its keys and values begin n_past rows before the new
@@ -63,10 +62,20 @@ static void norm_heads(const smft__batch_shape *shape, const smft__block_view *w
   const smft__config *c = shape->config;
   if (w->plan->qk_norm == SMFT__QK_NORM_NONE)
     return;
-  smft__rmsnorm_forward(shape->ctx, &w->at[SMFT__Q_NORM].w, c->norm_eps, raw_q(t),
-                        shape->n_tokens * c->n_heads, c->head_dim, t->q, t->inv_rms_q);
-  smft__rmsnorm_forward(shape->ctx, &w->at[SMFT__K_NORM].w, c->norm_eps, raw_k(t),
-                        shape->n_tokens * c->n_kv_heads, c->head_dim, t->k, t->inv_rms_k);
+  smft__block_norm(shape, w, SMFT__Q_NORM, raw_q(t), shape->n_tokens * c->n_heads, t->q,
+                   t->inv_rms_q);
+  smft__block_norm(shape, w, SMFT__K_NORM, raw_k(t), shape->n_tokens * c->n_kv_heads, t->k,
+                   t->inv_rms_k);
+}
+
+/* What the heads found to middle, normed where the family does that. */
+static void project_out(const smft__batch_shape *shape, const smft__block_view *w,
+                        const smft__block_tape *t) {
+  float *raw = t->raw_o ? t->raw_o : t->middle;
+  smft__block_matrices(shape, (const smft__matrix *const[]){&w->at[SMFT__O]}, 1, t->attention,
+                       (float *const[]){raw});
+  if (w->plan->norms & SMFT__NORMS_AFTER)
+    smft__block_norm(shape, w, SMFT__O_NORM, raw, shape->n_tokens, t->middle, t->inv_rms_o);
 }
 
 void smft__block_attention_forward(const smft__batch_shape *shape, const smft__block_view *w,
@@ -75,8 +84,7 @@ void smft__block_attention_forward(const smft__batch_shape *shape, const smft__b
   const smft__rope_table *rope = &c->stack.ropes[w->plan->rope];
   smft_ctx *ctx = shape->ctx;
   int64_t n = shape->n_tokens;
-  smft__rmsnorm_forward(ctx, &w->at[SMFT__INPUT_NORM].w, c->norm_eps, t->x, n, c->hidden, t->normed,
-                        t->inv_rms1);
+  smft__block_norm(shape, w, SMFT__INPUT_NORM, t->x, n, t->normed, t->inv_rms1);
   project(shape, w, t);
   norm_heads(shape, w, t);
   smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, rope, 0);
@@ -86,8 +94,7 @@ void smft__block_attention_forward(const smft__batch_shape *shape, const smft__b
     go_through_cache(shape, t);
   smft__attention_shape heads = heads_of(shape, w);
   smft__attention_forward(ctx, &heads, shape->segments, shape->n_segments, shape->scratch);
-  smft__block_matrices(shape, (const smft__matrix *const[]){&w->at[SMFT__O]}, 1, t->attention,
-                       (float *const[]){t->middle});
+  project_out(shape, w, t);
   smft__add_scaled(ctx, t->middle, t->x, 1, n * c->hidden);
 }
 
@@ -104,29 +111,41 @@ static void point_grads(const smft__batch_shape *shape, const smft__block_scratc
   }
 }
 
-/* dy (n_rows, head_dim): the gradient of normed heads, becomes that of x, the heads before. */
-static void heads_norm_backward(const smft__batch_shape *shape, const smft__tensor *weight,
-                                const float *x, const float *inv_rms, int64_t n_rows,
-                                float *scratch, float *dy, float *dw) {
-  size_t size = (size_t)(n_rows * shape->config->head_dim) * sizeof(float);
-  memset(scratch, 0, size);
-  smft__rmsnorm_backward(shape->ctx, weight, x, inv_rms, dy, n_rows, shape->config->head_dim,
-                         scratch, dw);
-  memcpy(dy, scratch, size);
+/* dy (rows, head_dim), the gradient of what x was normed to, becomes that of x.  d_attention, which
+ * nobody needs any more, is its scratch. */
+static void heads_norm_backward(const smft__batch_shape *shape, const smft__block_view *w,
+                                const smft__block_scratch *s, const smft__block_grads *g,
+                                int32_t line, const float *x, const float *inv_rms, int64_t rows,
+                                float *dy) {
+  size_t size = (size_t)(rows * shape->config->head_dim) * sizeof(float);
+  memset(s->d_attention, 0, size);
+  smft__block_norm_backward(shape, w, g, line, x, inv_rms, dy, rows, s->d_attention);
+  memcpy(dy, s->d_attention, size);
 }
 
-/* In dq and dk; d_attention, which nobody needs any more, is their scratch. */
 static void norm_heads_backward(const smft__batch_shape *shape, const smft__block_view *w,
                                 const smft__block_tape *t, const smft__block_scratch *s,
                                 const smft__block_grads *g) {
-  const smft__config *c = shape->config;
+  int64_t n = shape->n_tokens;
   if (w->plan->qk_norm == SMFT__QK_NORM_NONE)
     return;
-  heads_norm_backward(shape, &w->at[SMFT__Q_NORM].w, t->raw_q, t->inv_rms_q,
-                      shape->n_tokens * c->n_heads, s->d_attention, s->dq, g->at[SMFT__Q_NORM].w);
-  heads_norm_backward(shape, &w->at[SMFT__K_NORM].w, t->raw_k, t->inv_rms_k,
-                      shape->n_tokens * c->n_kv_heads, s->d_attention, s->dk,
-                      g->at[SMFT__K_NORM].w);
+  heads_norm_backward(shape, w, s, g, SMFT__Q_NORM, t->raw_q, t->inv_rms_q,
+                      n * shape->config->n_heads, s->dq);
+  heads_norm_backward(shape, w, s, g, SMFT__K_NORM, t->raw_k, t->inv_rms_k,
+                      n * shape->config->n_kv_heads, s->dk);
+}
+
+/* The gradient of what O gave, before its norm, from that of `middle`. */
+static const float *out_norm_backward(const smft__batch_shape *shape, const smft__block_view *w,
+                                      const smft__block_tape *t, const smft__block_scratch *s,
+                                      const smft__block_grads *g, const float *d_middle) {
+  int64_t n = shape->n_tokens;
+  if (!(w->plan->norms & SMFT__NORMS_AFTER))
+    return d_middle;
+  memset(s->d_branch, 0, (size_t)(n * shape->config->hidden) * sizeof(float));
+  smft__block_norm_backward(shape, w, g, SMFT__O_NORM, t->raw_o, t->inv_rms_o, d_middle, n,
+                            s->d_branch);
+  return s->d_branch;
 }
 
 /* From the gradient of `middle` to those of q, k and v as they were projected. */
@@ -135,7 +154,8 @@ static void heads_backward(const smft__batch_shape *shape, const smft__block_vie
                            const smft__block_grads *g, const float *d_middle) {
   const smft__config *c = shape->config;
   const smft__rope_table *rope = &c->stack.ropes[w->plan->rope];
-  smft__block_matrix_backward(shape, &w->at[SMFT__O], t->attention, d_middle, &g->at[SMFT__O],
+  const float *d_out = out_norm_backward(shape, w, t, s, g, d_middle);
+  smft__block_matrix_backward(shape, &w->at[SMFT__O], t->attention, d_out, &g->at[SMFT__O],
                               s->d_attention, 0);
   point_segments(shape, t);
   point_grads(shape, s);
@@ -167,11 +187,10 @@ static void projection_backward(const smft__batch_shape *shape, const smft__bloc
 void smft__block_attention_backward(const smft__batch_shape *shape, const smft__block_view *w,
                                     const smft__block_tape *t, const smft__block_scratch *s,
                                     const smft__block_grads *g, int32_t depth, float *dx) {
-  const smft__config *c = shape->config;
   float *d_normed = depth < SMFT__BACK_INPUT && !g->at[SMFT__INPUT_NORM].w ? NULL : s->d_hidden;
   heads_backward(shape, w, t, s, g, dx);
   projection_backward(shape, w, t, s, g, d_normed);
   if (d_normed)
-    smft__rmsnorm_backward(shape->ctx, &w->at[SMFT__INPUT_NORM].w, t->x, t->inv_rms1, d_normed,
-                           shape->n_tokens, c->hidden, dx, g->at[SMFT__INPUT_NORM].w);
+    smft__block_norm_backward(shape, w, g, SMFT__INPUT_NORM, t->x, t->inv_rms1, d_normed,
+                              shape->n_tokens, dx);
 }

@@ -74,7 +74,8 @@ static smft_status read_rope_object(const json_t *root, const char *key, double 
 }
 
 static smft_status read_rope(smft__config *config, const json_t *root) {
-  SMFT__TRY(read_positive(root, "rope_theta", 10000, &config->rope_theta));
+  SMFT__TRY(read_positive(root, "rope_theta", config->rope_theta > 0 ? config->rope_theta : 10000,
+                          &config->rope_theta));
   SMFT__TRY(read_rope_object(root, "rope_scaling", &config->rope_theta));
   return read_rope_object(root, "rope_parameters", &config->rope_theta);
 }
@@ -143,13 +144,14 @@ static smft_status read_transformer(smft__config *config, const json_t *root) {
   SMFT__TRY(read_size(root, "num_hidden_layers", MOST_LAYERS, &config->n_layers));
   SMFT__TRY(read_size(root, "intermediate_size", MOST_WIDTH, &config->ffn));
   SMFT__TRY(read_size(root, "vocab_size", MOST_WIDTH, &config->vocab));
-  SMFT__TRY(read_int(root, "max_position_embeddings", 2048, 1, MOST_CONTEXT, &config->context));
+  SMFT__TRY(read_int(root, "max_position_embeddings", config->context ? config->context : 2048, 1,
+                     MOST_CONTEXT, &config->context));
   SMFT__TRY(read_heads(config, root));
   SMFT__TRY(read_positive(root, "rms_norm_eps", 1e-6, &eps));
   config->norm_eps = (float)eps;
   SMFT__TRY(read_rope(config, root));
-  int tied = 0;
-  SMFT__TRY(smft__json_bool(root, "tie_word_embeddings", 0, &tied, WHAT));
+  int tied = config->tied;
+  SMFT__TRY(smft__json_bool(root, "tie_word_embeddings", tied, &tied, WHAT));
   config->tied = tied;
   return read_special_ids(config, root);
 }
@@ -201,18 +203,20 @@ static void *nowhere(smft_ctx *ctx, int64_t n, size_t size) {
   return plans;
 }
 
-/* One rotary table, for all of a head. */
-static smft_status plan_rope(smft__config *config, smft_ctx *ctx) {
+smft_status smft__config_add_rope(smft__config *config, smft_ctx *ctx, double theta) {
   smft__stack_plan *stack = &config->stack;
-  stack->ropes = smft__calloc_array(ctx, 1, sizeof *stack->ropes);
-  if (!stack->ropes)
+  int64_t capacity = stack->n_ropes;
+  if (!(theta > 0) || theta > 1e30)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"rope_theta\" must be a positive number");
+  SMFT__TRY(smft__grow(ctx, &stack->ropes, &capacity, stack->n_ropes + 1, sizeof *stack->ropes));
+  smft__rope_table *table = &stack->ropes[stack->n_ropes];
+  memset(table, 0, sizeof *table);
+  table->dims = config->head_dim;
+  table->frequency = smft__alloc_array(ctx, config->head_dim / 2, sizeof(double));
+  if (!table->frequency)
     return SMFT_E_NOMEM;
-  stack->n_ropes = 1;
-  stack->ropes->dims = config->head_dim;
-  stack->ropes->frequency = smft__alloc_array(ctx, config->head_dim / 2, sizeof(double));
-  if (!stack->ropes->frequency)
-    return SMFT_E_NOMEM;
-  smft__rope_frequencies(stack->ropes->frequency, config->head_dim, config->rope_theta);
+  stack->n_ropes++;
+  smft__rope_frequencies(table->frequency, config->head_dim, theta);
   return SMFT_OK;
 }
 
@@ -237,16 +241,21 @@ const char *const smft__config_keys[] = {"model_type",
 
 smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json_t *root) {
   SMFT__TRY(read_transformer(config, root));
-  SMFT__TRY(plan_rope(config, ctx));
+  SMFT__TRY(smft__config_add_rope(config, ctx, config->rope_theta));
   memset(config->stack.at, 0xff, sizeof config->stack.at);
+  config->stack.embedding_scale = 1;
+  config->stack.final_norm = SMFT__NORM_BY_WEIGHT;
   config->blocks = nowhere(ctx, config->n_layers, sizeof *config->blocks);
   if (!config->blocks)
     return SMFT_E_NOMEM;
   for (int32_t i = 0; i < config->n_layers; i++) {
+    config->blocks[i].norm = SMFT__NORM_BY_WEIGHT;
+    config->blocks[i].norms = SMFT__NORMS_BEFORE;
+    config->blocks[i].activation = SMFT__SILU;
     config->blocks[i].qk_norm = SMFT__QK_NORM_NONE;
     config->blocks[i].rope = 0;
     config->blocks[i].window = 0;
-    config->blocks[i].attention_scale = 1.0f / sqrtf((float)config->head_dim);
+    config->blocks[i].attention_scale = smft__usual_scale(config);
   }
   return SMFT_OK;
 }

@@ -2,6 +2,8 @@
  * bias and the like are SMFT_E_UNSUPPORTED, named; nothing that changes results is ignored. */
 #ifndef SMFT__CONFIG_H
 #define SMFT__CONFIG_H
+#include <math.h>
+
 #include "data/json.h"
 #include "memory/layer.h"
 #include "model/plan.h"
@@ -9,6 +11,7 @@ struct smft__arch;
 
 typedef struct smft__config {
   const struct smft__arch *arch; /* which family */
+  int32_t gguf;                  /* 1: numbers lie as llama.cpp's converter writes them */
   int32_t n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, vocab, context, bos, eos, tied;
   int32_t n_eos;
   int32_t eos_all[8];
@@ -23,6 +26,9 @@ typedef struct smft__config {
   smft__pool_plan *pools;      /* (n_pools) */
   char *json;                  /* the file's text, for export and the fingerprint */
 } smft__config;
+static inline float smft__usual_scale(const smft__config *c) { /* of attention */
+  return 1.0f / sqrtf((float)c->head_dim);
+}
 static inline int64_t smft__q_width(const smft__config *c) {
   return (int64_t)c->n_heads * c->head_dim;
 }
@@ -34,9 +40,11 @@ static inline int32_t smft__pool_tensor(const smft__config *c, int32_t pool) {
   return c->pools[pool].at[SMFT__VALUES].tensor;
 }
 /* For arch/: what the decoders of all families here share, from the names that Hugging Face has for
- * it: sizes, heads, one rotary table, special tokens, a tied head.  A head_dim that the family has
- * set is what a file without one means. */
+ * it: sizes, heads, one rotary table, special tokens, a tied head.  head_dim, context, rope_theta
+ * and tied that the family has set are what a file that says nothing means. */
 smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json_t *root);
+/* Another rotary table, for all of a head, without scaling; theta as the file has it. */
+smft_status smft__config_add_rope(smft__config *config, smft_ctx *ctx, double theta);
 /* The keys that config.c reads for all of them; NULL ends. */
 extern const char *const smft__config_keys[];
 /* SMFT_E_UNSUPPORTED, naming the key, unless it is missing or says `value`. */

@@ -12,12 +12,45 @@
 #define PIECES 16
 #define PIECE_BYTES 4096
 
-/* Of blocks that are otherwise than Llama's. */
-static smft_status blocks_text(const smft__config *c, smft__buffer *text) {
-  for (int32_t i = 0; i < c->n_layers; i++)
-    if (c->blocks[i].window)
-      SMFT__TRY(smft__buffer_printf(text, "block %d window %d\n", i, c->blocks[i].window));
+/* Of a block that is otherwise than Llama's. */
+static smft_status block_text(const smft__config *c, int32_t i, smft__buffer *text) {
+  const smft__block_plan *b = &c->blocks[i];
+  char scale[40];
+  int scaled =
+      b->attention_scale < smft__usual_scale(c) || b->attention_scale > smft__usual_scale(c);
+  if (b->window)
+    SMFT__TRY(smft__buffer_printf(text, "block %d window %d\n", i, b->window));
+  if (scaled)
+    SMFT__TRY(smft__buffer_printf(text, "block %d scale %s\n", i,
+                                  smft__format_double((double)b->attention_scale, scale)));
+  if (b->norm == SMFT__NORM_BY_WEIGHT && b->norms == SMFT__NORMS_BEFORE &&
+      b->qk_norm == SMFT__QK_NORM_NONE && b->activation == SMFT__SILU)
+    return SMFT_OK;
+  return smft__buffer_printf(text, "block %d norm %d %d %d activation %d\n", i, b->norm, b->norms,
+                             b->qk_norm, b->activation);
+}
+
+/* Of rotary tables but the first, whose numbers follow from the first line. */
+static smft_status ropes_text(const smft__config *c, smft__buffer *text) {
+  char frequency[40];
+  for (int32_t i = 1; i < c->stack.n_ropes; i++)
+    for (int32_t j = 0; j < c->stack.ropes[i].dims / 2; j++)
+      SMFT__TRY(
+          smft__buffer_printf(text, "rope %d %s\n", i,
+                              smft__format_double(c->stack.ropes[i].frequency[j], frequency)));
   return SMFT_OK;
+}
+
+static smft_status plan_text(const smft__config *c, smft__buffer *text) {
+  char scale[40];
+  for (int32_t i = 0; i < c->n_layers; i++)
+    SMFT__TRY(block_text(c, i, text));
+  for (int32_t i = 0; c->stack.n_ropes > 1 && i < c->n_layers; i++)
+    SMFT__TRY(smft__buffer_printf(text, "block %d rope %d\n", i, c->blocks[i].rope));
+  if (c->stack.embedding_scale < 1 || c->stack.embedding_scale > 1)
+    SMFT__TRY(smft__buffer_printf(text, "embedding scale %s\n",
+                                  smft__format_double((double)c->stack.embedding_scale, scale)));
+  return ropes_text(c, text);
 }
 
 /* Only what changes results; not the file's spelling, token names or training notes. */
@@ -32,7 +65,7 @@ static smft_status config_text(const smft__config *c, smft__buffer *text) {
   for (int32_t i = 0; i < c->n_memories; i++)
     SMFT__TRY(
         smft__buffer_printf(text, "memory %d %d\n", c->memories[i].layer, c->memories[i].pool));
-  SMFT__TRY(blocks_text(c, text));
+  SMFT__TRY(plan_text(c, text));
   if (!c->n_memories)
     return SMFT_OK;
   return smft__buffer_printf(text, "%d %d %d %d %d %d %d %d %d %d %s %s\n", c->placement, m->n_keys,

@@ -30,8 +30,8 @@ static smft__where norm_at(const smft_model *model) {
 static void norm_rows(const smft_model *model, const smft_patch *patch, const float *x, int64_t n,
                       float *hidden, float *inv_rms) {
   smft__tensor norm = smft__weight(model, patch, norm_at(model).tensor);
-  smft__rmsnorm_forward(model->ctx, &norm, model->config.norm_eps, x, n, model->config.hidden,
-                        hidden, inv_rms);
+  smft__rmsnorm_forward(model->ctx, &norm, model->config.stack.final_norm, model->config.norm_eps,
+                        x, n, model->config.hidden, hidden, inv_rms);
 }
 
 smft_status smft__head_logits(const smft_model *model, const smft_patch *patch, const float *x,
@@ -130,8 +130,8 @@ void smft__head_backward(const smft_model *model, const smft_patch *patch, smft_
   if (dw)
     weight_backward(model->ctx, head, &w, dw);
   memset(head->dx, 0, (size_t)(head->m * d) * sizeof(float));
-  smft__rmsnorm_backward(model->ctx, &norm, head->x, head->inv_rms, head->d_hidden, head->m, d,
-                         head->dx, smft__wanted(grads, norm_at(model)));
+  smft__rmsnorm_backward(model->ctx, &norm, model->config.stack.final_norm, head->x, head->inv_rms,
+                         head->d_hidden, head->m, d, head->dx, smft__wanted(grads, norm_at(model)));
   memset(dx, 0, (size_t)(n_tokens * d) * sizeof(float));
   for (int64_t i = 0; i < head->m; i++)
     memcpy(dx + head->rows[i] * d, head->dx + i * d, (size_t)d * sizeof(float));

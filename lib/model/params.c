@@ -14,7 +14,7 @@ enum { END, V, D, Q, KV, HD, F, HK, H, N, HALF, DV, SLOTS, TWO, ONE };
 /* clang-format off */
 enum { IF_ALWAYS, IF_UNTIED, IF_FFN, IF_GATE, IF_BIAS, IF_GATE_BIAS, IF_Q_SCALE, IF_Q_SHIFT,
        IF_K_SCALE, IF_K_SHIFT, IF_BESIDE };
-enum { START_ZERO, START_ONE, START_ALPHA, START_NORMAL_02, START_FAN_IN, START_FAN_OUT,
+enum { START_ZERO, START_ONE, START_NORM, START_ALPHA, START_NORMAL_02, START_FAN_IN, START_FAN_OUT,
        START_RESIDUAL, START_XAVIER, START_UNIFORM };
 /* clang-format on */
 
@@ -119,6 +119,8 @@ smft__start smft__param_start(const smft__config *c, int32_t line) {
   switch (smft__params[line].start) {
   case START_ONE:
     return (smft__start){SMFT__INIT_CONSTANT, 1};
+  case START_NORM: /* multiplies with 1 */
+    return (smft__start){SMFT__INIT_CONSTANT, c->stack.final_norm == SMFT__NORM_BY_WEIGHT};
   case START_ALPHA:
     return (smft__start){SMFT__INIT_CONSTANT, 0.01};
   case START_NORMAL_02:

@@ -12,27 +12,30 @@ struct smft__config;
 /* X(name, id, shape, start, there if, bias of, LoRA)
  * Shapes: V vocabulary, D hidden, Q and KV heads * head_dim, HD head_dim, F ffn; of the memory: HK
  * heads * key_dim, H heads, N keys of a half, HALF key_dim / 2, DV value_dim, SLOTS N * N.  A bias
- * has as many numbers as what it is the bias of has rows. */
+ * has as many numbers as what it is the bias of has rows.  POST_NORM is the norm before the FFN;
+ * O_NORM and DOWN_NORM are the norms of what attention and FFN give. */
 /* clang-format off */
 #define SMFT__MODEL_PARAMS(X)                                                                      \
   X(EMBED,      "embed",      (V, D),  NORMAL_02, ALWAYS, NONE, 0)                                 \
-  X(FINAL_NORM, "final_norm", (D),     ONE,       ALWAYS, NONE, 0)                                 \
+  X(FINAL_NORM, "final_norm", (D),     NORM,      ALWAYS, NONE, 0)                                 \
   X(HEAD,       "head",       (V, D),  NORMAL_02, UNTIED, NONE, 0)
 #define SMFT__BLOCK_PARAMS(X)                                                                      \
-  X(INPUT_NORM, "input_norm", (D),     ONE,       ALWAYS, NONE, 0)                                 \
+  X(INPUT_NORM, "input_norm", (D),     NORM,      ALWAYS, NONE, 0)                                 \
   X(Q,          "q",          (Q, D),  FAN_IN,    ALWAYS, NONE, SMFT_LORA_Q)                       \
   X(Q_BIAS,     "q_bias",     (),      ZERO,      ALWAYS, Q,    0)                                 \
-  X(Q_NORM,     "heads_q_norm", (HD),  ONE,       ALWAYS, NONE, 0)                                 \
+  X(Q_NORM,     "heads_q_norm", (HD),  NORM,      ALWAYS, NONE, 0)                                 \
   X(K,          "k",          (KV, D), FAN_IN,    ALWAYS, NONE, SMFT_LORA_K)                       \
   X(K_BIAS,     "k_bias",     (),      ZERO,      ALWAYS, K,    0)                                 \
-  X(K_NORM,     "heads_k_norm", (HD),  ONE,       ALWAYS, NONE, 0)                                 \
+  X(K_NORM,     "heads_k_norm", (HD),  NORM,      ALWAYS, NONE, 0)                                 \
   X(V,          "v",          (KV, D), FAN_IN,    ALWAYS, NONE, SMFT_LORA_V)                       \
   X(V_BIAS,     "v_bias",     (),      ZERO,      ALWAYS, V,    0)                                 \
   X(O,          "o",          (D, Q),  RESIDUAL,  ALWAYS, NONE, SMFT_LORA_O)                       \
-  X(POST_NORM,  "post_norm",  (D),     ONE,       ALWAYS, NONE, 0)                                 \
+  X(O_NORM,     "o_norm",     (D),     NORM,      ALWAYS, NONE, 0)                                 \
+  X(POST_NORM,  "post_norm",  (D),     NORM,      ALWAYS, NONE, 0)                                 \
   X(GATE,       "gate",       (F, D),  FAN_IN,    FFN,    NONE, SMFT_LORA_GATE)                    \
   X(UP,         "up",         (F, D),  FAN_IN,    FFN,    NONE, SMFT_LORA_UP)                      \
-  X(DOWN,       "down",       (D, F),  RESIDUAL,  FFN,    NONE, SMFT_LORA_DOWN)
+  X(DOWN,       "down",       (D, F),  RESIDUAL,  FFN,    NONE, SMFT_LORA_DOWN)                    \
+  X(DOWN_NORM,  "down_norm",  (D),     NORM,      FFN,    NONE, 0)
 #define SMFT__MEMORY_PARAMS(X)                                                                     \
   X(M_QUERY,           "m_query",      (HK, D),           XAVIER,  ALWAYS,    NONE,         0)     \
   X(M_QUERY_BIAS,      "m_query_bias", (),                ZERO,    BIAS,      M_QUERY,      0)     \

@@ -14,7 +14,8 @@ static smft_status check_cancel(const smft__pass *pass) {
 void smft__stack_embed(const smft__pass *pass, const int32_t *ids) {
   smft__where at = pass->model->config.stack.at[SMFT__EMBED];
   smft__tensor table = smft__weight(pass->model, pass->patch, at.tensor);
-  smft__embedding_forward(pass->model->ctx, &table, ids, pass->shape.n_tokens, pass->tapes[0].x);
+  smft__embedding_forward(pass->model->ctx, &table, ids, pass->shape.n_tokens,
+                          pass->model->config.stack.embedding_scale, pass->tapes[0].x);
 }
 
 static void run_block(const smft__pass *pass, int32_t layer, int part) {
@@ -76,6 +77,7 @@ smft_status smft__stack_backward(const smft__pass *pass, const smft__block_scrat
   }
   if (lowest < 0)
     smft__embedding_backward(pass->model->ctx, ids, dx, pass->shape.n_tokens, c->hidden,
+                             c->stack.embedding_scale,
                              smft__wanted(grads, c->stack.at[SMFT__EMBED]));
   return check_cancel(pass);
 }

@@ -1,4 +1,5 @@
-/* ffn: the elementwise part of SwiGLU, and sums over long arrays, cut into fixed blocks. */
+/* ffn: the elementwise part of SwiGLU and GEGLU, and sums over long arrays, cut into fixed blocks.
+ */
 #include "nn/ffn.h"
 #include "base/parallel.h"
 #include "nn/vector.h"
@@ -17,20 +18,23 @@ static int64_t block_length(const element_work *work, int64_t begin) {
   return work->n - begin < work->block ? work->n - begin : work->block;
 }
 
-static void forward_block(void *arg, int64_t block, int32_t lane) {
+/* ---- gated activations --------------------------------------------------- */
+
+static void swiglu_block(void *arg, int64_t block, int32_t lane) {
   const element_work *work = arg;
   int64_t at = block * work->block;
   (void)lane;
   smft__vector()->swiglu(work->y + at, work->a + at, work->b + at, block_length(work, at));
 }
 
-void smft__swiglu_forward(smft_ctx *ctx, const float *gate, const float *up, int64_t n,
-                          float *act) {
-  element_work work = {.a = gate, .b = up, .y = act, .n = n, .block = BLOCK_ELEMENTS};
-  smft__parallel_for(ctx, smft__blocks(n, work.block), forward_block, &work);
+static void geglu_block(void *arg, int64_t block, int32_t lane) {
+  const element_work *work = arg;
+  int64_t at = block * work->block;
+  (void)lane;
+  smft__vector()->geglu(work->y + at, work->a + at, work->b + at, block_length(work, at));
 }
 
-static void backward_block(void *arg, int64_t block, int32_t lane) {
+static void swiglu_back_block(void *arg, int64_t block, int32_t lane) {
   const element_work *work = arg;
   int64_t at = block * work->block;
   (void)lane;
@@ -38,12 +42,47 @@ static void backward_block(void *arg, int64_t block, int32_t lane) {
                               block_length(work, at));
 }
 
-void smft__swiglu_backward(smft_ctx *ctx, const float *gate, const float *up, const float *d_act,
-                           int64_t n, float *d_gate, float *d_up) {
+static void geglu_back_block(void *arg, int64_t block, int32_t lane) {
+  const element_work *work = arg;
+  int64_t at = block * work->block;
+  (void)lane;
+  smft__vector()->geglu_back(work->y + at, work->z + at, work->a + at, work->b + at, work->c + at,
+                             block_length(work, at));
+}
+
+static void forward(smft_ctx *ctx, smft__block_body block, const float *gate, const float *up,
+                    int64_t n, float *act) {
+  element_work work = {.a = gate, .b = up, .y = act, .n = n, .block = BLOCK_ELEMENTS};
+  smft__parallel_for(ctx, smft__blocks(n, work.block), block, &work);
+}
+
+static void backward(smft_ctx *ctx, smft__block_body block, const float *gate, const float *up,
+                     const float *d_act, int64_t n, float *d_gate, float *d_up) {
   element_work work = {
       .a = gate, .b = up, .c = d_act, .y = d_gate, .z = d_up, .n = n, .block = BLOCK_ELEMENTS};
-  smft__parallel_for(ctx, smft__blocks(n, work.block), backward_block, &work);
+  smft__parallel_for(ctx, smft__blocks(n, work.block), block, &work);
 }
+
+void smft__swiglu_forward(smft_ctx *ctx, const float *gate, const float *up, int64_t n,
+                          float *act) {
+  forward(ctx, swiglu_block, gate, up, n, act);
+}
+
+void smft__swiglu_backward(smft_ctx *ctx, const float *gate, const float *up, const float *d_act,
+                           int64_t n, float *d_gate, float *d_up) {
+  backward(ctx, swiglu_back_block, gate, up, d_act, n, d_gate, d_up);
+}
+
+void smft__geglu_forward(smft_ctx *ctx, const float *gate, const float *up, int64_t n, float *act) {
+  forward(ctx, geglu_block, gate, up, n, act);
+}
+
+void smft__geglu_backward(smft_ctx *ctx, const float *gate, const float *up, const float *d_act,
+                          int64_t n, float *d_gate, float *d_up) {
+  backward(ctx, geglu_back_block, gate, up, d_act, n, d_gate, d_up);
+}
+
+/* ---- sums ---------------------------------------------------------------- */
 
 static void add_block(void *arg, int64_t block, int32_t lane) {
   const element_work *work = arg;

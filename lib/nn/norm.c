@@ -11,6 +11,7 @@
 
 typedef struct norm_work {
   const smft__tensor *weight;
+  int32_t by;
   float eps;
   const float *x, *dy, *given_inv_rms;
   float *y, *inv_rms, *dx, *dw;
@@ -18,6 +19,16 @@ typedef struct norm_work {
 } norm_work;
 
 static int64_t rows_in_block(int64_t d) { return d < BLOCK_ELEMENTS ? BLOCK_ELEMENTS / d : 1; }
+
+/* Of columns [j, j + n), n <= CHUNK = room in scratch. */
+static const float *factors(const norm_work *work, int64_t j, int64_t n, float *scratch) {
+  const float *weight = smft__as_f32(work->weight, j, n, scratch);
+  if (work->by == SMFT__NORM_BY_WEIGHT)
+    return weight;
+  for (int64_t i = 0; i < n; i++)
+    scratch[i] = 1.0f + weight[i];
+  return scratch;
+}
 
 static void forward_rows(void *arg, int64_t block, int32_t lane) {
   const norm_work *work = arg;
@@ -31,17 +42,17 @@ static void forward_rows(void *arg, int64_t block, int32_t lane) {
     float inv = 1.0f / sqrtf(vector->dot(x, x, d) / (float)d + work->eps);
     for (int64_t j = 0; j < d; j += CHUNK) {
       int64_t n = smft__least(CHUNK, d - j);
-      vector->scale_weighted(work->y + t * d + j, x + j, smft__as_f32(work->weight, j, n, scratch),
-                             inv, n);
+      vector->scale_weighted(work->y + t * d + j, x + j, factors(work, j, n, scratch), inv, n);
     }
     if (work->inv_rms)
       work->inv_rms[t] = inv;
   }
 }
 
-void smft__rmsnorm_forward(smft_ctx *ctx, const smft__tensor *weight, float eps, const float *x,
-                           int64_t n_tokens, int64_t d, float *y, float *inv_rms) {
+void smft__rmsnorm_forward(smft_ctx *ctx, const smft__tensor *weight, int32_t by, float eps,
+                           const float *x, int64_t n_tokens, int64_t d, float *y, float *inv_rms) {
   norm_work work = {.weight = weight,
+                    .by = by,
                     .eps = eps,
                     .x = x,
                     .y = y,
@@ -58,7 +69,7 @@ static float weighted_dot(const norm_work *work, const float *x, const float *dy
   float scratch[CHUNK], product[CHUNK], total = 0;
   for (int64_t j = 0; j < work->d; j += CHUNK) {
     int64_t n = smft__least(CHUNK, work->d - j);
-    vector->scale_weighted(product, dy + j, smft__as_f32(work->weight, j, n, scratch), 1.0f, n);
+    vector->scale_weighted(product, dy + j, factors(work, j, n, scratch), 1.0f, n);
     total += vector->dot(product, x + j, n);
   }
   return total;
@@ -77,8 +88,8 @@ static void backward_rows(void *arg, int64_t block, int32_t lane) {
     float pull = inv * inv * inv / (float)d * weighted_dot(work, x, dy);
     for (int64_t j = 0; j < d; j += CHUNK) {
       int64_t n = smft__least(CHUNK, d - j);
-      smft__vector()->norm_back(work->dx + t * d + j, x + j, dy + j,
-                                smft__as_f32(work->weight, j, n, scratch), inv, pull, n);
+      smft__vector()->norm_back(work->dx + t * d + j, x + j, dy + j, factors(work, j, n, scratch),
+                                inv, pull, n);
     }
   }
 }
@@ -95,10 +106,11 @@ static void weight_columns(void *arg, int64_t block, int32_t lane) {
   }
 }
 
-void smft__rmsnorm_backward(smft_ctx *ctx, const smft__tensor *weight, const float *x,
+void smft__rmsnorm_backward(smft_ctx *ctx, const smft__tensor *weight, int32_t by, const float *x,
                             const float *inv_rms, const float *dy, int64_t n_tokens, int64_t d,
                             float *dx, float *dw) {
   norm_work work = {.weight = weight,
+                    .by = by,
                     .x = x,
                     .dy = dy,
                     .given_inv_rms = inv_rms,

@@ -9,8 +9,8 @@
   {                                                                                                \
     maximum##level, all_finite##level, exp_sum##level, dot##level, dot_double##level,              \
         scale##level, add_scaled##level, scale_weighted##level, norm_back##level, swiglu##level,   \
-        swiglu_back##level, softmax_back##level, rotate##level, to_f32##level,                     \
-        blocks_to_f32##level                                                                       \
+        swiglu_back##level, geglu##level, geglu_back##level, softmax_back##level, rotate##level,   \
+        to_f32##level, blocks_to_f32##level                                                        \
   }
 
 static const smft__vector_ops by_level[3] = {

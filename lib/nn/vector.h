@@ -28,6 +28,9 @@ typedef struct smft__vector_ops {
   void (*swiglu)(float *act, const float *gate, const float *up, int64_t n);
   void (*swiglu_back)(float *d_gate, float *d_up, const float *gate, const float *up,
                       const float *d_act, int64_t n);
+  void (*geglu)(float *act, const float *gate, const float *up, int64_t n);
+  void (*geglu_back)(float *d_gate, float *d_up, const float *gate, const float *up,
+                     const float *d_act, int64_t n);
   /* d = scale * p * (d - mean) */
   void (*softmax_back)(float *d, const float *p, float mean, float scale, int64_t n);
   /* (low, high) turned by the angle */

@@ -14,7 +14,8 @@ static const char *const fixtures[] = {"tests/golden/network_beside",
                                        "tests/golden/network_qwen2",
                                        "tests/golden/network_qwen2_window",
                                        "tests/golden/network_mistral",
-                                       "tests/golden/network_qwen3"};
+                                       "tests/golden/network_qwen3",
+                                       "tests/golden/network_gemma3"};
 enum { WITH_MEMORY = 2, FIXTURES = sizeof fixtures / sizeof *fixtures, MOST_LOGITS = 64 * 96 };
 
 typedef struct world {
@@ -369,6 +370,28 @@ START_TEST(non_finite_weights) {
 }
 END_TEST
 
+/* A GGUF's norms have their 1 in them: told so, the plan computes the same to the last bit. */
+START_TEST(norms_stored_with_their_1) {
+  world w = open_world("tests/golden/network_gemma3", 1);
+  smft__config *c = &w.model->config;
+  smft_patch *patch = NULL;
+  double loss = forward(&w, NULL, 0);
+  ck_ok(smft_patch_create(&patch, w.model, SMFT_PATCH_FULL));
+  for (int32_t i = 0; i < w.model->n_tensors; i++)
+    for (int64_t j = 0;
+         strstr(w.model->names[i], "norm") && j < smft__tensor_count(&w.model->tensors[i]); j++)
+      patch->full[i][j] += 1;
+  ck_assert_int_eq(c->stack.final_norm, SMFT__NORM_BY_1_PLUS);
+  c->stack.final_norm = SMFT__NORM_BY_WEIGHT;
+  for (int32_t i = 0; i < c->n_layers; i++)
+    c->blocks[i].norm = SMFT__NORM_BY_WEIGHT;
+  double same = forward(&w, patch, 0);
+  ck_assert(same >= loss && same <= loss);
+  smft_patch_free(patch);
+  close_world(&w);
+}
+END_TEST
+
 Suite *make_suite(void) {
   Suite *suite = suite_create("golden network");
   TCase *tests = tcase_create("network");
@@ -382,6 +405,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(tests, logits_only_where_supervised, 0, FIXTURES);
   tcase_add_loop_test(tests, counting_reads_the_same_slots, 0, WITH_MEMORY);
   tcase_add_loop_test(tests, refusals, 0, FIXTURES);
+  tcase_add_test(tests, norms_stored_with_their_1);
   tcase_add_loop_test(tests, non_finite_weights, 0, FIXTURES);
   suite_add_tcase(suite, tests);
   return suite;

@@ -55,11 +55,12 @@ END_TEST
 
 START_TEST(test_norm) {
   float inv_rms[11];
-  smft__rmsnorm_forward(ctx, get("norm.w"), 1e-5f, values("norm.x"), 11, 72, y, inv_rms);
+  smft__rmsnorm_forward(ctx, get("norm.w"), SMFT__NORM_BY_WEIGHT, 1e-5f, values("norm.x"), 11, 72,
+                        y, inv_rms);
   check(y, "norm.y");
   memset(y, 0, sizeof y), memset(z, 0, sizeof z);
-  smft__rmsnorm_backward(ctx, get("norm.w"), values("norm.x"), inv_rms, values("norm.dy"), 11, 72,
-                         y, z);
+  smft__rmsnorm_backward(ctx, get("norm.w"), SMFT__NORM_BY_WEIGHT, values("norm.x"), inv_rms,
+                         values("norm.dy"), 11, 72, y, z);
   check(y, "norm.dx"), check(z, "norm.dw");
 }
 END_TEST
@@ -135,10 +136,10 @@ END_TEST
 START_TEST(test_embedding) {
   int32_t ids[50];
   integers("embedding.ids", ids);
-  smft__embedding_forward(ctx, get("embedding.table"), ids, 50, y);
+  smft__embedding_forward(ctx, get("embedding.table"), ids, 50, 1, y);
   check(y, "embedding.y");
   memset(y, 0, sizeof y);
-  smft__embedding_backward(ctx, ids, values("embedding.dy"), 50, 20, y);
+  smft__embedding_backward(ctx, ids, values("embedding.dy"), 50, 20, 1, y);
   check(y, "embedding.d_table");
 }
 END_TEST

@@ -113,7 +113,7 @@ END_TEST
 typedef struct norm_problem {
   int64_t n, d;
   const float *dy;
-  double *x, *w, *y, eps;
+  double *x, *w, *y, eps, plus;
 } norm_problem;
 
 static double naive_norm(const void *arg) {
@@ -124,30 +124,37 @@ static double naive_norm(const void *arg) {
     for (int64_t i = 0; i < p->d; i++)
       square += x[i] * x[i];
     for (int64_t i = 0; i < p->d; i++)
-      p->y[t * p->d + i] = x[i] / sqrt(square / (double)p->d + p->eps) * p->w[i];
+      p->y[t * p->d + i] = x[i] / sqrt(square / (double)p->d + p->eps) * (p->plus + p->w[i]);
   }
   return nn_inner(p->dy, p->y, p->n * p->d);
 }
 
-static void norm_case(smft_ctx *ctx, smft__rng *rng, int64_t n, int64_t d) {
+static void norm_case(smft_ctx *ctx, smft__rng *rng, int64_t n, int64_t d, int32_t by) {
   float *x = nn_numbers(rng, n * d), *w = nn_numbers(rng, d), *dy = nn_numbers(rng, n * d);
   float *inv = nn_numbers(rng, n);
   float *y = nn_numbers(rng, n * d), *dx = nn_numbers(rng, n * d), *dw = nn_numbers(rng, d);
   float *dx_before = nn_numbers(rng, n * d);
   float *dw_before = nn_numbers(rng, d);
-  norm_problem p = {n, d, dy, nn_doubles(x, n * d), nn_doubles(w, d), nn_doubles(y, n * d), 1e-3};
+  norm_problem p = {n,
+                    d,
+                    dy,
+                    nn_doubles(x, n * d),
+                    nn_doubles(w, d),
+                    nn_doubles(y, n * d),
+                    1e-3,
+                    by == SMFT__NORM_BY_1_PLUS};
   smft__tensor weight = smft__tensor_f32(w, d, 0);
   naive_norm(&p);
-  smft__rmsnorm_forward(ctx, &weight, 1e-3f, x, n, d, y, inv);
+  smft__rmsnorm_forward(ctx, &weight, by, 1e-3f, x, n, d, y, inv);
   nn_close(y, p.y, n * d, 2e-6, "y");
   memcpy(dx_before, dx, (size_t)(n * d) * sizeof *dx);
   memcpy(dw_before, dw, (size_t)d * sizeof *dw);
-  smft__rmsnorm_backward(ctx, &weight, x, inv, dy, n, d, dx, dw);
+  smft__rmsnorm_backward(ctx, &weight, by, x, inv, dy, n, d, dx, dw);
   nn_differences(naive_norm, &p, p.x, n * d, dx, dx_before, "dx");
   nn_differences(naive_norm, &p, p.w, d, dw, dw_before, "dw");
-  smft__rmsnorm_backward(ctx, &weight, x, inv, dy, n, d, dx, NULL);
+  smft__rmsnorm_backward(ctx, &weight, by, x, inv, dy, n, d, dx, NULL);
   memcpy(y, x, (size_t)(n * d) * sizeof *y);
-  smft__rmsnorm_forward(ctx, &weight, 1e-3f, y, n, d, y, NULL);
+  smft__rmsnorm_forward(ctx, &weight, by, 1e-3f, y, n, d, y, NULL);
   naive_norm(&p);
   nn_close(y, p.y, n * d, 2e-6, "y in place");
   free(x), free(w), free(dy), free(inv), free(y), free(dx), free(dw), free(dx_before),
@@ -161,7 +168,8 @@ START_TEST(test_norm) {
   smft__rng rng;
   smft__rng_seed(&rng, 3);
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-    norm_case(ctx, &rng, shapes[s][0], shapes[s][1]);
+    for (int32_t by = SMFT__NORM_BY_WEIGHT; by <= SMFT__NORM_BY_1_PLUS; by++)
+      norm_case(ctx, &rng, shapes[s][0], shapes[s][1], by);
   smft_ctx_free(ctx);
 }
 END_TEST
@@ -180,51 +188,75 @@ START_TEST(test_norm_halves) {
     w[i] = smft__bf16_to_f32(half);
   }
   smft__tensor weight = {bytes + 1, {D}, 1, SMFT__BF16}, full = smft__tensor_f32(w, D, 0);
-  smft__rmsnorm_forward(ctx, &weight, 1e-5f, x, 1, D, y, NULL);
-  smft__rmsnorm_forward(ctx, &full, 1e-5f, x, 1, D, wide, NULL);
-  ck_assert(!memcmp(y, wide, sizeof y));
+  for (int32_t by = SMFT__NORM_BY_WEIGHT; by <= SMFT__NORM_BY_1_PLUS; by++) {
+    smft__rmsnorm_forward(ctx, &weight, by, 1e-5f, x, 1, D, y, NULL);
+    smft__rmsnorm_forward(ctx, &full, by, 1e-5f, x, 1, D, wide, NULL);
+    ck_assert(!memcmp(y, wide, sizeof y));
+  }
   free(x), free(w);
   smft_ctx_free(ctx);
 }
 END_TEST
 
-/* ---- SwiGLU -------------------------------------------------------------- */
+/* ---- gated activations -------------------------------------------------------------- */
 
-typedef struct swiglu_problem {
+typedef struct glu_problem {
   int64_t n;
   const float *d_act;
   double *gate, *up, *act;
-} swiglu_problem;
+} glu_problem;
+
+typedef struct glu { /* one of them, and the same from its formula */
+  void (*forward)(smft_ctx *, const float *, const float *, int64_t, float *);
+  void (*backward)(smft_ctx *, const float *, const float *, const float *, int64_t, float *,
+                   float *);
+  double (*naive)(const void *);
+} glu;
 
 static double naive_swiglu(const void *arg) {
-  const swiglu_problem *p = arg;
+  const glu_problem *p = arg;
   for (int64_t i = 0; i < p->n; i++)
     p->act[i] = p->gate[i] / (1 + exp(-p->gate[i])) * p->up[i];
   return nn_inner(p->d_act, p->act, p->n);
 }
 
-START_TEST(test_swiglu) {
+static double naive_geglu(const void *arg) {
+  const glu_problem *p = arg;
+  for (int64_t i = 0; i < p->n; i++) {
+    double g = p->gate[i];
+    p->act[i] = g / 2 * (1 + tanh(0.79788456080286535588 * (g + 0.044715 * g * g * g))) * p->up[i];
+  }
+  return nn_inner(p->d_act, p->act, p->n);
+}
+
+static const glu glus[] = {
+    {smft__swiglu_forward, smft__swiglu_backward, naive_swiglu},
+    {smft__geglu_forward, smft__geglu_backward, naive_geglu},
+};
+
+START_TEST(test_glu) {
   enum { N = 203 };
-  if (smft__cpu_limit(_i) != _i)
+  const glu *f = &glus[_i % 2];
+  if (smft__cpu_limit(_i / 2) != _i / 2)
     return;
   smft_ctx *ctx = nn_context(2);
   smft__rng rng;
   smft__rng_seed(&rng, 5);
   float *gate = nn_numbers(&rng, N), *up = nn_numbers(&rng, N), *d_act = nn_numbers(&rng, N);
   float act[N], d_gate[N], d_up[N];
-  gate[0] = 100, gate[1] = -100, gate[2] = 0, gate[3] = -20;
-  swiglu_problem p = {N, d_act, nn_doubles(gate, N), nn_doubles(up, N), nn_doubles(act, N)};
-  naive_swiglu(&p);
-  smft__swiglu_forward(ctx, gate, up, N, act);
+  gate[0] = 100, gate[1] = -100, gate[2] = 0, gate[3] = -20, gate[4] = 3.5f, gate[5] = -3.5f;
+  glu_problem p = {N, d_act, nn_doubles(gate, N), nn_doubles(up, N), nn_doubles(act, N)};
+  f->naive(&p);
+  f->forward(ctx, gate, up, N, act);
   nn_close(act, p.act, N, 1e-6, "act");
-  smft__swiglu_backward(ctx, gate, up, d_act, N, d_gate, d_up);
-  nn_differences(naive_swiglu, &p, p.gate, N, d_gate, NULL, "d_gate");
-  nn_differences(naive_swiglu, &p, p.up, N, d_up, NULL, "d_up");
+  f->backward(ctx, gate, up, d_act, N, d_gate, d_up);
+  nn_differences(f->naive, &p, p.gate, N, d_gate, NULL, "d_gate");
+  nn_differences(f->naive, &p, p.up, N, d_up, NULL, "d_up");
   memcpy(act, d_act, sizeof act); /* in place */
-  smft__swiglu_backward(ctx, gate, up, act, N, act, d_up);
+  f->backward(ctx, gate, up, act, N, act, d_up);
   ck_assert(!memcmp(act, d_gate, sizeof act));
   memcpy(act, d_act, sizeof act);
-  smft__swiglu_backward(ctx, gate, up, act, N, d_gate, act);
+  f->backward(ctx, gate, up, act, N, d_gate, act);
   ck_assert(!memcmp(act, d_up, sizeof act));
   free(gate), free(up), free(d_act), free(p.gate), free(p.up), free(p.act);
   smft_ctx_free(ctx);
@@ -292,16 +324,20 @@ START_TEST(test_embedding) {
   for (int t = 0; t < T; t++) {
     ids[t] = (int32_t)smft__rng_below(&rng, V);
     for (int i = 0; i < D; i++)
-      wanted[ids[t] * D + i] += dy[t * D + i]; /* in token order: equal to the bit */
+      wanted[ids[t] * D + i] += 0.5f * dy[t * D + i]; /* in token order: equal to the bit */
   }
   smft__tensor weight = smft__tensor_f32(table, V, D);
   for (int threads = 1; threads <= 3; threads++) {
     smft_ctx *ctx = nn_context(threads);
-    smft__embedding_forward(ctx, &weight, ids, T, y);
+    smft__embedding_forward(ctx, &weight, ids, T, 0.5f, y);
+    for (int i = 0; i < T * D; i++)
+      ck_assert(y[i] >= 0.5f * table[ids[i / D] * D + i % D] &&
+                y[i] <= 0.5f * table[ids[i / D] * D + i % D]);
+    smft__embedding_forward(ctx, &weight, ids, T, 1, y);
     for (int t = 0; t < T; t++)
       ck_assert(!memcmp(y + t * D, table + ids[t] * D, D * sizeof *y));
     memcpy(d_table, start, (size_t)(V * D) * sizeof *d_table);
-    smft__embedding_backward(ctx, ids, dy, T, D, d_table);
+    smft__embedding_backward(ctx, ids, dy, T, D, 0.5f, d_table);
     ck_assert(!memcmp(d_table, wanted, (size_t)(V * D) * sizeof *d_table));
     smft_ctx_free(ctx);
   }
@@ -421,11 +457,15 @@ static int64_t run_all(smft_ctx *ctx, float *out) {
   smft__linear_backward_input(ctx, &weight, logits, T, at, 0), at += T * D;
   memset(at, 0, (size_t)(V * D + V) * sizeof *at);
   smft__linear_backward_weight(ctx, x, logits, T, D, V, at, at + V * D), at += V * D + V;
-  smft__rmsnorm_forward(ctx, &row, 1e-5f, x, T, D, at, at + T * D), at += T * D + T;
+  smft__rmsnorm_forward(ctx, &row, SMFT__NORM_BY_WEIGHT, 1e-5f, x, T, D, at, at + T * D),
+      at += T * D + T;
   memset(at, 0, (size_t)(T * D + D) * sizeof *at);
-  smft__rmsnorm_backward(ctx, &row, x, at - T, logits, T, D, at, at + T * D), at += T * D + D;
+  smft__rmsnorm_backward(ctx, &row, SMFT__NORM_BY_WEIGHT, x, at - T, logits, T, D, at, at + T * D),
+      at += T * D + D;
   smft__swiglu_forward(ctx, x, logits, T * D, at), at += T * D;
   smft__swiglu_backward(ctx, x, logits, w, T * D, at, at + T * D), at += 2 * T * D;
+  smft__geglu_forward(ctx, x, logits, T * D, at), at += T * D;
+  smft__geglu_backward(ctx, x, logits, w, T * D, at, at + T * D), at += 2 * T * D;
   memcpy(at, x, (size_t)(T * D) * sizeof *at);
   double frequency[D / H / 2];
   smft__rope_frequencies(frequency, D / H, 1e4);
@@ -437,7 +477,7 @@ static int64_t run_all(smft_ctx *ctx, float *out) {
 }
 
 START_TEST(test_threads) {
-  int64_t room = T * V + 8 * T * D + 2 * V * D + 10000, n = 0;
+  int64_t room = T * V + 11 * T * D + 2 * V * D + 10000, n = 0;
   float *out[3];
   for (int t = 0; t < 3; t++) {
     smft_ctx *ctx = nn_context(t + 1);
@@ -459,7 +499,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, test_linear_halves);
   tcase_add_test(tests, test_norm);
   tcase_add_test(tests, test_norm_halves);
-  tcase_add_loop_test(tests, test_swiglu, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
+  tcase_add_loop_test(tests, test_glu, 2 * SMFT__CPU_PORTABLE, 2 * (SMFT__CPU_AVX512 + 1));
   tcase_add_test(tests, test_rope);
   tcase_add_test(tests, test_embedding);
   tcase_add_test(tests, test_loss);

@@ -19,6 +19,10 @@
   "\"model_type\": \"qwen3\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                     \
   "\"num_attention_heads\": 4, \"intermediate_size\": 48, "                                        \
   "\"vocab_size\": 97"
+#define GEMMA3                                                                                     \
+  "\"model_type\": \"gemma3_text\", \"hidden_size\": 32, \"num_hidden_layers\": 7, "               \
+  "\"num_attention_heads\": 4, \"num_key_value_heads\": 1, \"intermediate_size\": 48, "            \
+  "\"vocab_size\": 97"
 #define MEMORY                                                                                     \
   "\"layers\": [2, 0], \"pools\": [0, 1], \"n_keys\": 8, \"heads\": 2, \"top_k\": 4, "             \
   "\"key_dim\": 16, \"value_dim\": 24"
@@ -202,6 +206,69 @@ START_TEST(means_nothing) {
 }
 END_TEST
 
+static void check_gemma3(const smft__config *c) {
+  for (int32_t i = 0; i < c->n_layers; i++) {
+    const smft__block_plan *block = &c->blocks[i];
+    ck_assert_int_eq(block->norm, SMFT__NORM_BY_1_PLUS);
+    ck_assert_int_eq(block->norms, SMFT__NORMS_BEFORE | SMFT__NORMS_AFTER);
+    ck_assert_int_eq(block->qk_norm, SMFT__QK_NORM_PER_HEAD);
+    ck_assert_int_eq(block->activation, SMFT__GELU_TANH);
+    ck_assert_int_eq(block->rope, block->window ? 1 : 0);
+  }
+  ck_assert_int_eq(c->stack.n_ropes, 2);
+  ck_assert_int_eq(c->stack.final_norm, SMFT__NORM_BY_1_PLUS);
+}
+
+/* theta ^ (-2 / head_dim) */
+static void check_theta(const smft__config *c, int32_t rope, double theta) {
+  ck_assert_double_eq_tol(c->stack.ropes[rope].frequency[1], pow(theta, -2.0 / c->head_dim), 1e-15);
+}
+
+START_TEST(gemma3_as_transformers_writes_it) {
+  smft__config c;
+  char *text = test_read(test_source("tests/golden/network_gemma3/config.json"), NULL);
+  ck_ok(load(&c, text));
+  check_gemma3(&c);
+  ck_assert_int_eq(c.head_dim, 6);
+  ck_assert_int_eq(c.blocks[0].window, 5);
+  ck_assert_int_eq(c.blocks[1].window, 0);
+  ck_assert_int_eq(c.blocks[2].window, 5);
+  ck_assert_double_eq_tol((double)c.blocks[0].attention_scale, 1.0 / 3, 1e-7);
+  ck_assert_double_eq_tol((double)c.stack.embedding_scale, sqrt(20), 1e-6);
+  check_theta(&c, 0, 1e5);
+  check_theta(&c, 1, 300);
+  smft__config_free(&c, ctx);
+  free(text);
+}
+END_TEST
+
+/* The words of transformers 4.50, and what a file means that says nothing. */
+START_TEST(gemma3_in_older_words) {
+  smft__config c;
+  ck_ok(load(&c, "{" GEMMA3 ", \"rope_theta\": 5e5, \"rope_local_base_freq\": 2e3, "
+                 "\"rope_scaling\": null, \"sliding_window\": 7, \"sliding_window_pattern\": 3, "
+                 "\"query_pre_attn_scalar\": 16, \"head_dim\": 8}"));
+  check_gemma3(&c);
+  check_theta(&c, 0, 5e5);
+  check_theta(&c, 1, 2e3);
+  for (int32_t i = 0; i < 7; i++)
+    ck_assert_int_eq(c.blocks[i].window, i == 2 || i == 5 ? 0 : 7);
+  ck_assert_double_eq((double)c.blocks[6].attention_scale, 0.25);
+  smft__config_free(&c, ctx);
+  ck_ok(load(&c, "{" GEMMA3 "}"));
+  check_gemma3(&c);
+  check_theta(&c, 0, 1e6);
+  check_theta(&c, 1, 1e4);
+  for (int32_t i = 0; i < 7; i++)
+    ck_assert_int_eq(c.blocks[i].window, i == 5 ? 0 : 4096);
+  ck_assert_int_eq(c.head_dim, 256);
+  ck_assert_int_eq(c.context, 131072);
+  ck_assert_int_eq(c.tied, 1);
+  ck_assert_double_eq((double)c.blocks[0].attention_scale, 0.0625);
+  smft__config_free(&c, ctx);
+}
+END_TEST
+
 /* Every key that is said to be read is: some nonsense in its place is refused. */
 static int is_read(json_t *root, const char *key) {
   static const char *const nonsense[] = {"{\"nonsense\": 1}", "[{}]", "\"nonsense\"", "-1e300"};
@@ -235,6 +302,22 @@ START_TEST(listed_keys_are_read) {
                       smft__archs[a]->model_type, lists[l][i]);
     json_decref(root);
   }
+}
+END_TEST
+
+/* In a GGUF the 1 has been added to the norms. */
+START_TEST(gemma3_of_a_gguf) {
+  static const char text[] = "{" GEMMA3 "}";
+  extern const smft__arch smft__arch_gemma3;
+  json_t *root = NULL;
+  smft__config c = {.gguf = 1};
+  ck_ok(smft__json_parse(&root, text, (int64_t)strlen(text), "here"));
+  ck_ok(smft__arch_gemma3.plan(&c, ctx, root));
+  ck_assert_int_eq(c.stack.final_norm, SMFT__NORM_BY_WEIGHT);
+  for (int32_t i = 0; i < c.n_layers; i++)
+    ck_assert_int_eq(c.blocks[i].norm, SMFT__NORM_BY_WEIGHT);
+  smft__config_free(&c, ctx);
+  json_decref(root);
 }
 END_TEST
 
@@ -306,6 +389,25 @@ static const struct {
      "\"full_attention\"]}",
      SMFT_E_UNSUPPORTED, "sliding_window"},
     {"{" QWEN3 ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
+    {"{" GEMMA3 ", \"hidden_activation\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
+    {"{" GEMMA3 ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
+    {"{" GEMMA3 ", \"use_bidirectional_attention\": true}", SMFT_E_UNSUPPORTED,
+     "use_bidirectional_attention"},
+    {"{" GEMMA3 ", \"final_logit_softcapping\": 30.0}", SMFT_E_UNSUPPORTED,
+     "final_logit_softcapping"},
+    {"{" GEMMA3 ", \"attn_logit_softcapping\": 50.0}", SMFT_E_UNSUPPORTED,
+     "attn_logit_softcapping"},
+    {"{" GEMMA3 ", \"query_pre_attn_scalar\": 0}", SMFT_E_FORMAT, "query_pre_attn_scalar"},
+    {"{" GEMMA3 ", \"sliding_window\": null}", SMFT_E_UNSUPPORTED, "sliding_window"},
+    {"{" GEMMA3 ", \"sliding_window_pattern\": 0}", SMFT_E_UNSUPPORTED, "sliding_window_pattern"},
+    {"{" GEMMA3 ", \"rope_local_base_freq\": -1}", SMFT_E_FORMAT, "rope"},
+    {"{" GEMMA3 ", \"rope_parameters\": {\"rope_theta\": 1e6}}", SMFT_E_FORMAT, "full_attention"},
+    {"{" GEMMA3 ", \"rope_parameters\": {\"full_attention\": {}}}", SMFT_E_FORMAT,
+     "sliding_attention"},
+    {"{" GEMMA3 ", \"rope_parameters\": {\"full_attention\": {}, \"sliding_attention\": "
+     "{\"rope_type\": \"linear\", \"factor\": 2}}}",
+     SMFT_E_UNSUPPORTED, "rope_type"},
+    {"{\"model_type\": \"gemma3\", \"text_config\": {}}", SMFT_E_UNSUPPORTED, "gemma3"},
     {"{" BASE ", \"partial_rotary_factor\": 0.5}", SMFT_E_UNSUPPORTED, "partial_rotary_factor"},
     {"{" BASE ", \"num_key_value_heads\": 3}", SMFT_E_FORMAT, "num_key_value_heads"},
     {"{" BASE ", \"num_key_value_heads\": 0}", SMFT_E_FORMAT, "num_key_value_heads"},
@@ -395,6 +497,9 @@ Suite *make_suite(void) {
   tcase_add_test(tests, qwen3_norms_its_heads);
   tcase_add_test(tests, means_nothing);
   tcase_add_test(tests, listed_keys_are_read);
+  tcase_add_test(tests, gemma3_as_transformers_writes_it);
+  tcase_add_test(tests, gemma3_in_older_words);
+  tcase_add_test(tests, gemma3_of_a_gguf);
   tcase_add_loop_test(tests, refusals, 0, (int)(sizeof refused / sizeof *refused));
   tcase_add_test(tests, missing);
   suite_add_tcase(suite, tests);

@@ -66,7 +66,7 @@ START_TEST(an_embedding_of_blocks_is_read) {
   char *blocks = random_blocks(&rng, dtype, ROWS * D, 3);
   float *values = decoded(dtype, blocks + 3, ROWS * D);
   smft__tensor table = {blocks + 3, {ROWS, D}, 2, dtype};
-  smft__embedding_forward(ctx, &table, ids, 4, y);
+  smft__embedding_forward(ctx, &table, ids, 4, 1, y);
   for (int t = 0; t < 4; t++)
     ck_bits(y + t * D, values + ids[t] * D, D, "embedding");
   free(blocks), free(values);

@@ -42,6 +42,17 @@ static void restart(void) {
     ck_assert(y[MOST] == 77);                                                                      \
   } while (0)
 
+static double gelu_argument(double g) {
+  return 0.79788456080286535588 * (g + 0.044715 * g * g * g);
+}
+
+static double gelu(double g) { return g / 2 * (1 + tanh(gelu_argument(g))); }
+
+static double gelu_slope(double g) {
+  double t = tanh(gelu_argument(g));
+  return (1 + t) / 2 + g / 2 * (1 - t * t) * 0.79788456080286535588 * (1 + 3 * 0.044715 * g * g);
+}
+
 static void check_rows(const smft__vector_ops *v, int n) {
   check_row(v->scale(y, b, 0.5f, n), 0.5 * (double)b[i]);
   check_row(v->add_scaled(y, b, 0.5f, n), (double)a[i] + 0.5 * (double)b[i]);
@@ -51,6 +62,9 @@ static void check_rows(const smft__vector_ops *v, int n) {
   check_row(v->softmax_back(y, b, 0.3f, 2, n), 2 * (double)b[i] * ((double)a[i] - 0.3));
   check_row(v->rotate(y, z, c, b, n), (double)a[i] * (double)c[i] - (double)b[i] * (double)b[i]);
   check_row(v->swiglu(y, b, c, n), (double)b[i] / (1 + exp(-(double)b[i])) * (double)c[i]);
+  check_row(v->geglu(y, b, c, n), gelu((double)b[i]) * (double)c[i]);
+  check_row(v->geglu_back(y, z, b, c, c, n),
+            gelu_slope((double)b[i]) * (double)c[i] * (double)c[i]);
   check_row(v->to_f32(b, SMFT__F32, n, y), b[i]);
   check_row(v->exp_sum(b, 2, 1, n, y), exp(2 * (double)b[i] - 1));
 }
@@ -138,6 +152,36 @@ START_TEST(test_exp) {
 }
 END_TEST
 
+/* GELU and its slope from -40 to 40, to a few units of the last place of what they are made of;
+ * far out they are 0 or the line, and NaN stays. */
+START_TEST(test_gelu) {
+  enum { ALL = 8001 };
+  static float x[ALL], one[ALL], got[ALL], slope[ALL], d_up[ALL];
+  if (smft__cpu_limit(_i) != _i)
+    return;
+  for (int i = 0; i < ALL; i++) {
+    x[i] = -40.0f + (float)i * 0.01f;
+    one[i] = 1;
+  }
+  smft__vector()->geglu(got, x, one, ALL);
+  smft__vector()->geglu_back(slope, d_up, x, one, one, ALL);
+  for (int i = 0; i < ALL; i++) {
+    double g = (double)x[i];
+    ck_assert_msg(fabs((double)got[i] - gelu(g)) <= 4e-7 * fmax(fabs(gelu(g)), 0.2),
+                  "gelu(%.9g) = %.9g, wanted %.9g", g, (double)got[i], gelu(g));
+    ck_assert_msg(fabs((double)d_up[i] - gelu(g)) <= 4e-7 * fmax(fabs(gelu(g)), 0.2),
+                  "for up, gelu(%.9g) = %.9g", g, (double)d_up[i]);
+    ck_assert_msg(fabs((double)slope[i] - gelu_slope(g)) <= 6e-7, "gelu'(%.9g) = %.9g, wanted %.9g",
+                  g, (double)slope[i], gelu_slope(g));
+  }
+  float odd[4] = {1e30f, -1e30f, NAN, 3e38f};
+  smft__vector()->geglu(got, odd, one, 4);
+  smft__vector()->geglu_back(slope, d_up, odd, one, one, 4);
+  ck_assert(got[0] == 1e30f && got[1] == 0 && isnan(got[2]) && got[3] == 3e38f);
+  ck_assert(slope[0] == 1 && fabsf(slope[1]) < 1e-30f && isnan(slope[2]) && slope[3] == 1);
+}
+END_TEST
+
 START_TEST(test_long_dot) {
   enum { N = 3000001 };
   smft_ctx *ctx = NULL;
@@ -163,6 +207,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(tests, test_rows, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
   tcase_add_loop_test(tests, test_conversion, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
   tcase_add_loop_test(tests, test_exp, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
+  tcase_add_loop_test(tests, test_gelu, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
   tcase_add_test(tests, test_long_dot);
   suite_add_tcase(suite, tests);
   return suite;

@@ -18,7 +18,14 @@ typedef struct fixture {
   tiny shape;
   const char *query_norm, *key_norm;
   int gate, bias;
+  const char *family; /* keys of config.json in place of tiny.h's "model_type"; NULL: that */
 } fixture;
+
+#define QWEN3 "\"model_type\": \"qwen3\", \"head_dim\": 10"
+#define GEMMA3                                                                                     \
+  "\"model_type\": \"gemma3_text\", \"head_dim\": 10, \"sliding_window\": 2, "                     \
+  "\"layer_types\": [\"full_attention\", \"sliding_attention\", \"sliding_attention\"], "          \
+  "\"query_pre_attn_scalar\": 7, \"rope_local_base_freq\": 20"
 
 /* A new family, and a new line, comes with a fixture here. */
 static const fixture fixtures[] = {
@@ -27,13 +34,17 @@ static const fixture fixtures[] = {
     {.golden = "tests/golden/network_qwen2"},
     {.golden = "tests/golden/network_qwen2_window"},
     {.golden = "tests/golden/network_mistral"},
-    {NULL, {6, 20, 0, 0}, "layernorm", "none", 1, 1},
-    {NULL, {7, 24, 1, 0}, "none", "rmsnorm", 1, 0},
-    {NULL, {5, 32, 0, 1}, "rmsnorm", "l2", 0, 1},
-    {NULL, {6, 20, 1, 1}, "l2", "layernorm", 1, 1},
-    {NULL, {7, 16, 0, 2}, "layernorm", "rmsnorm", 1, 0},
-    {NULL, {5, 20, 1, 2}, "rmsnorm", "layernorm", 0, 0},
+    {NULL, {6, 20, 0, 0}, "layernorm", "none", 1, 1, NULL},
+    {NULL, {7, 24, 1, 0}, "none", "rmsnorm", 1, 0, NULL},
+    {NULL, {5, 32, 0, 1}, "rmsnorm", "l2", 0, 1, NULL},
+    {NULL, {6, 20, 1, 1}, "l2", "layernorm", 1, 1, NULL},
+    {NULL, {7, 16, 0, 2}, "layernorm", "rmsnorm", 1, 0, NULL},
+    {NULL, {5, 20, 1, 2}, "rmsnorm", "layernorm", 0, 0, NULL},
     {.golden = "tests/golden/network_qwen3"},
+    {.golden = "tests/golden/network_gemma3"},
+    {NULL, {7, 24, 0, 1}, "none", "rmsnorm", 1, 0, QWEN3},
+    {NULL, {6, 20, 0, 1}, "layernorm", "none", 1, 1, GEMMA3},
+    {NULL, {7, 24, 1, 2}, "rmsnorm", "layernorm", 0, 0, GEMMA3},
 };
 enum { N_FIXTURES = sizeof fixtures / sizeof *fixtures };
 
@@ -47,7 +58,7 @@ typedef struct world {
   char directory[1024];
 } world;
 
-/* config.json of tiny.h with other norms, its last keys. */
+/* config.json of tiny.h with other norms, its last keys, and of another family, its first. */
 static void write_tiny(const fixture *f) {
   char text[4096];
   mkdir(test_file("tiny"), 0700);
@@ -57,10 +68,13 @@ static void write_tiny(const fixture *f) {
   char *end = strstr(whole, "\"query_norm\"");
   ck_assert_ptr_nonnull(end);
   *end = '\0';
-  int n = snprintf(text, sizeof text,
-                   "%s\"query_norm\": \"%s\", \"key_norm\": \"%s\", \"gate\": %s, \"bias\": %s}}",
-                   whole, f->query_norm, f->key_norm, f->gate ? "true" : "false",
-                   f->bias ? "true" : "false");
+  const char *rest = strstr(whole, "\"llama\"");
+  ck_assert_ptr_nonnull(rest);
+  int n =
+      snprintf(text, sizeof text,
+               "{%s%s\"query_norm\": \"%s\", \"key_norm\": \"%s\", \"gate\": %s, \"bias\": %s}}",
+               f->family ? f->family : "\"model_type\": \"llama\"", rest + strlen("\"llama\""),
+               f->query_norm, f->key_norm, f->gate ? "true" : "false", f->bias ? "true" : "false");
   test_write("tiny/config.json", text, (size_t)n);
   free(whole);
 }

@@ -207,6 +207,36 @@ SMFT__TARGET static void SMFT__FN(swiglu_back)(float *d_gate, float *d_up, const
 #undef SMFT__ONE
 }
 
+/* gelu(g) = g / 2 (1 + tanh(u)) = g s, s = sigmoid(2 u), u = sqrt(2 / pi) (g + 0.044715 g^3) */
+SMFT__INLINE VEC SMFT__FN(gelu_argument)(VEC g) { /* 2 u */
+  return g * FMA(g * g, SPLAT(0.0713548162726f), SPLAT(1.59576912161f));
+}
+
+SMFT__TARGET static void SMFT__FN(geglu)(float *act, const float *gate, const float *up,
+                                         int64_t n) {
+#define SMFT__ONE(GET, PUT)                                                                        \
+  VEC g = GET(gate);                                                                               \
+  PUT(act, g *SMFT__FN(sigmoid)(SMFT__FN(gelu_argument)(g)) * GET(up));
+  SMFT__EACH(n, SMFT__ONE);
+#undef SMFT__ONE
+}
+
+/* gelu'(g) = s + g s (1 - s) 2 u'.  With e = exp(-2 u), s = 1 / (1 + e) and 1 - s = e s, which
+ * cancels nothing.  Behind |g| = 10 the slope is 1 or 0 in float, and e would overflow. */
+SMFT__TARGET static void SMFT__FN(geglu_back)(float *d_gate, float *d_up, const float *gate,
+                                              const float *up, const float *d_act, int64_t n) {
+  const VEC one = SPLAT(1.0f);
+#define SMFT__ONE(GET, PUT)                                                                        \
+  VEC g = GET(gate), u = GET(up), d = GET(d_act);                                                  \
+  VEC c = VMIN(SPLAT(10.0f), VMAX(SPLAT(-10.0f), g));                                              \
+  VEC e = SMFT__FN(exp)(-SMFT__FN(gelu_argument)(c)), s = one / (one + e);                         \
+  VEC slope = FMA(c * c, SPLAT(0.214064448818f), SPLAT(1.59576912161f));                           \
+  PUT(d_gate, d *u *FMA(c *slope, e *s *s, s));                                                    \
+  PUT(d_up, d *g *s);
+  SMFT__EACH(n, SMFT__ONE);
+#undef SMFT__ONE
+}
+
 SMFT__TARGET static void SMFT__FN(softmax_back)(float *d, const float *p, float mean, float scale,
                                                 int64_t n) {
   const VEC m = SPLAT(mean), f = SPLAT(scale);

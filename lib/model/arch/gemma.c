@@ -1,0 +1,128 @@
+/* gemma: Gemma 3, text only: norms by 1 + weight before and after attention and FFN, a norm on each
+ * head of queries and keys, GEGLU, a scaled embedding, and windows with rotary positions of their
+ * own in five blocks of six. */
+#include <math.h>
+#include <string.h>
+
+#include "model/arch.h"
+
+#define WHAT "config.json"
+
+/* "post_attention_layernorm" comes after attention here; elsewhere it is the norm before the FFN.
+ */
+static const char *const names[SMFT__N_PARAMS] = {
+    SMFT__COMMON_NAMES,
+    SMFT__QK_NORM_NAMES,
+    [SMFT__LINE_O_NORM] = "model.layers.%d.post_attention_layernorm.weight",
+    [SMFT__LINE_POST_NORM] = "model.layers.%d.pre_feedforward_layernorm.weight",
+    [SMFT__LINE_DOWN_NORM] = "model.layers.%d.post_feedforward_layernorm.weight",
+    SMFT__MEMORY_NAMES,
+};
+
+static const char *const keys[] = {"hidden_activation",
+                                   "query_pre_attn_scalar",
+                                   "sliding_window",
+                                   "sliding_window_pattern",
+                                   "layer_types",
+                                   "rope_local_base_freq",
+                                   NULL};
+
+enum { FULL, SLIDING }; /* rotary tables, by what a block sees */
+
+/* ---- rotary positions ---------------------------------------------------- */
+
+/* Of newer files' "rope_parameters", which have two; NULL where there is none. */
+static smft_status find_rope(const json_t *root, const char *type, json_t **out) {
+  json_t *both = json_object_get(root, "rope_parameters");
+  *out = NULL;
+  if (!both || json_is_null(both))
+    return SMFT_OK;
+  *out = json_object_get(both, type);
+  if (!json_is_object(*out))
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"rope_parameters\" must have an object \"%s\"", type);
+  return SMFT_OK;
+}
+
+/* What all families have in common, with the rotary positions of the blocks that see all. */
+static smft_status plan_common(smft__config *config, smft_ctx *ctx, const json_t *root) {
+  json_t *full = NULL;
+  SMFT__TRY(find_rope(root, "full_attention", &full));
+  json_t *common = json_copy((json_t *)(uintptr_t)root);
+  if (!common || (full && json_object_set(common, "rope_parameters", full) != 0)) {
+    json_decref(common);
+    return smft__fail(SMFT_E_NOMEM, WHAT ": out of memory");
+  }
+  smft_status status = smft__config_decoder(config, ctx, common);
+  json_decref(common);
+  return status;
+}
+
+/* Without scaling, whatever that of the others is. */
+static smft_status plan_sliding_rope(smft__config *config, smft_ctx *ctx, const json_t *root) {
+  double theta = 0;
+  json_t *sliding = NULL;
+  SMFT__TRY(find_rope(root, "sliding_attention", &sliding));
+  SMFT__TRY(smft__json_double(root, "rope_local_base_freq", 10000, &theta, WHAT));
+  if (sliding) {
+    SMFT__TRY(smft__config_only(sliding, "rope_type", "default"));
+    SMFT__TRY(smft__json_double(sliding, "rope_theta", theta, &theta, WHAT));
+  }
+  return smft__config_add_rope(config, ctx, theta);
+}
+
+/* ---- windows ------------------------------------------------------------- */
+
+/* "layer_types", or in older files every so manieth block sees all. */
+static smft_status plan_windows(smft__config *config, const json_t *root) {
+  int64_t pattern = 0;
+  int32_t window = 0;
+  SMFT__TRY(smft__config_window(root, 4096, &window));
+  SMFT__TRY(smft__json_i64(root, "sliding_window_pattern", 6, &pattern, WHAT));
+  if (pattern < 1 || window < 1)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      WHAT ": \"sliding_window\" and \"sliding_window_pattern\" must be positive");
+  for (int32_t i = 0; i < config->n_layers; i++)
+    config->blocks[i].window = (i + 1) % pattern ? window : 0;
+  SMFT__TRY(smft__config_layer_types(config, root, window));
+  for (int32_t i = 0; i < config->n_layers; i++)
+    config->blocks[i].rope = config->blocks[i].window ? SLIDING : FULL;
+  return SMFT_OK;
+}
+
+/* ---- the plan ------------------------------------------------------------ */
+
+static smft_status plan_blocks(smft__config *config, const json_t *root) {
+  double scalar = 0;
+  SMFT__TRY(smft__json_double(root, "query_pre_attn_scalar", 256, &scalar, WHAT));
+  if (!(scalar > 0) || scalar > 1e30)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"query_pre_attn_scalar\" must be a positive number");
+  for (int32_t i = 0; i < config->n_layers; i++) {
+    smft__block_plan *block = &config->blocks[i];
+    block->norm = config->stack.final_norm;
+    block->norms = SMFT__NORMS_BEFORE | SMFT__NORMS_AFTER;
+    block->qk_norm = SMFT__QK_NORM_PER_HEAD;
+    block->activation = SMFT__GELU_TANH;
+    block->attention_scale = (float)(1 / sqrt(scalar));
+  }
+  return SMFT_OK;
+}
+
+/* What a file means that does not say it; and in a GGUF the 1 has been added to the norms. */
+static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root) {
+  config->head_dim = 256;
+  config->context = 131072;
+  config->rope_theta = 1e6;
+  config->tied = 1;
+  SMFT__TRY(smft__config_only(root, "hidden_activation", "gelu_pytorch_tanh"));
+  SMFT__TRY(plan_common(config, ctx, root));
+  config->stack.embedding_scale = (float)sqrt((double)config->hidden);
+  config->stack.final_norm = config->gguf ? SMFT__NORM_BY_WEIGHT : SMFT__NORM_BY_1_PLUS;
+  SMFT__TRY(plan_sliding_rope(config, ctx, root));
+  SMFT__TRY(plan_windows(config, root));
+  return plan_blocks(config, root);
+}
+
+const smft__arch smft__arch_gemma3 = {.model_type = "gemma3_text",
+                                      .names = names,
+                                      .plan = plan,
+                                      .keys = keys};
