@@ -466,6 +466,12 @@ typedef struct smft_model_info {
   { sizeof(smft_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 /* Fills *info; its struct_size must be set.  Any thread.  Errors: the general ones.  Since 0.1. */
 SMFT_API smft_status smft_model_get_info(const smft_model *model, smft_model_info *info);
+/* Token ids at which generation ends: ids (capacity) gets them, *n_ids their number; capacity 0
+ * asks for the number only.  They are config.json's "eos_token_id" (the first of these is eos_id),
+ * generation_config.json's, and of a GGUF file end-of-text and end-of-turn.  Any thread.  Errors:
+ * SMFT_E_BUFFER where capacity is too small.  Since 0.1. */
+SMFT_API smft_status smft_model_stop_ids(const smft_model *model, int32_t *ids, int64_t capacity,
+                                         int64_t *n_ids);
 /* Fingerprint of a model: 64 hex digits of SHA-256 over what in its config changes results, and
  * names, types, shapes and weights of its tensors (up to 64 KiB whole, larger ones sampled).
  * Patches and background counts carry it.  "" for NULL.  Borrowed.  Any thread.  Since 0.1. */

@@ -1,5 +1,5 @@
 /* config: reads and checks config.json: sizes, the plan that families have in common, the memory
- * object. What a family's keys mean is arch/'s; knows nothing of tensors or of other files.
+ * object. What a family's keys mean is arch/'s; knows nothing of tensors.
  * Whatever would change results and is not done here is refused by name, never ignored. */
 #include "model/config.h"
 
@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "model/arch.h"
+#include "model/stops.h"
 #include "model/unused.h"
 
 #define WHAT "config.json"
@@ -82,28 +83,10 @@ static smft_status read_rope(smft__config *config, const json_t *root) {
 
 /* ---- the transformer ----------------------------------------------------- */
 
-static smft_status add_eos(smft__config *config, const json_t *value) {
-  if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-      json_integer_value(value) >= config->vocab)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"eos_token_id\" must hold token ids from 0 to %d",
-                      config->vocab - 1);
-  if (config->n_eos == (int32_t)(sizeof config->eos_all / sizeof *config->eos_all))
-    return smft__fail(SMFT_E_UNSUPPORTED,
-                      WHAT ": \"eos_token_id\": more than %d ids are not supported", config->n_eos);
-  config->eos_all[config->n_eos++] = (int32_t)json_integer_value(value);
-  return SMFT_OK;
-}
-
 static smft_status read_special_ids(smft__config *config, const json_t *root) {
-  const json_t *eos = json_object_get(root, "eos_token_id");
   SMFT__TRY(read_int(root, "bos_token_id", -1, -1, config->vocab - 1, &config->bos));
-  if (json_is_array(eos)) {
-    for (size_t i = 0; i < json_array_size(eos); i++)
-      SMFT__TRY(add_eos(config, json_array_get(eos, i)));
-  } else if (eos && !json_is_null(eos)) {
-    SMFT__TRY(add_eos(config, eos));
-  }
-  config->eos = config->n_eos ? config->eos_all[0] : -1;
+  SMFT__TRY(smft__stops_add_json(config, json_object_get(root, "eos_token_id"), WHAT));
+  config->eos = config->n_stops ? config->stops[0] : -1;
   return SMFT_OK;
 }
 
@@ -470,6 +453,8 @@ smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *d
     if (status != SMFT_OK)
       status = smft__fail_within(status, "%s", directory);
   }
+  if (status == SMFT_OK)
+    status = smft__stops_read(config, ctx, directory);
   json_decref(root);
   smft__free(ctx, path);
   if (status != SMFT_OK)

@@ -13,8 +13,8 @@ typedef struct smft__config {
   const struct smft__arch *arch; /* which family */
   int32_t gguf;                  /* 1: numbers lie as llama.cpp's converter writes them */
   int32_t n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, vocab, context, bos, eos, tied;
-  int32_t n_eos;
-  int32_t eos_all[8];
+  int32_t n_stops; /* ids that end a generation, each once: `eos` is the first (model/stops.h) */
+  int32_t stops[64];
   float norm_eps;
   double rope_theta;
   int32_t n_memories, n_pools, placement;

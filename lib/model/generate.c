@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "model/sampler.h"
 #include "model/session.h"
+#include "model/stops.h"
 
 #define TOKEN_BYTES 16 /* of text for each token to come; on average a token has fewer */
 /* of a token, and of what came before it and is not a whole character yet */
@@ -114,13 +115,6 @@ static void give(generation *g, int32_t id) {
 
 /* ---- tokens -------------------------------------------------------------- */
 
-static int is_eos(const smft_model *model, int32_t id) {
-  for (int32_t i = 0; i < model->config.n_eos; i++)
-    if (model->config.eos_all[i] == id)
-      return 1;
-  return 0;
-}
-
 static smft_status accept(generation *g, int32_t id) {
   smft_session *s = g->session;
   if (s->length < s->context)
@@ -142,7 +136,7 @@ static smft_status next(generation *g) {
   smft_session *s = g->session;
   SMFT__TRY(smft__session_run(s, 1, s->logits));
   int32_t id = smft__sampler_next(&g->sampler, s->logits, s->model->config.vocab, g->order);
-  if (!is_eos(s->model, id))
+  if (!smft__stops_at(&s->model->config, id))
     return accept(g, id);
   g->ended = 1;
   if (s->text.length > g->given) /* what was held back for the stop string */

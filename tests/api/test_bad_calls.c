@@ -106,6 +106,7 @@ static void null_chats(void) {
 }
 
 static void null_models(void) {
+  int64_t n_ids;
   smft_model *out = NULL;
   smft_model_info info = SMFT_MODEL_INFO_INIT;
   smft_memory_info memory = SMFT_MEMORY_INFO_INIT;
@@ -123,6 +124,9 @@ static void null_models(void) {
   INVALID(smft_memory_get_info, NULL, &memory);
   INVALID(smft_memory_get_info, smft_model_memory(model, 0), NULL);
   INVALID(smft_model_pool, NULL, 0, NULL, NULL);
+  INVALID(smft_model_stop_ids, NULL, NULL, 0, &n_ids);
+  INVALID(smft_model_stop_ids, model, NULL, 0, NULL);
+  INVALID(smft_model_stop_ids, model, NULL, 1, &n_ids);
   INVALID(smft_model_tensor, NULL, 0, NULL, NULL, NULL);
   INVALID(smft_model_tensor_values, NULL, NULL, 0, &value, 1);
   INVALID(smft_model_tensor_values, model, NULL, 0, NULL, 1);

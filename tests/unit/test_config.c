@@ -45,7 +45,7 @@ START_TEST(defaults) {
   ck_assert_int_eq(c.context, 2048);
   ck_assert_int_eq(c.bos, -1);
   ck_assert_int_eq(c.eos, -1);
-  ck_assert_int_eq(c.n_eos, 0);
+  ck_assert_int_eq(c.n_stops, 0);
   ck_assert_int_eq(c.tied, 0);
   ck_assert_int_eq(c.n_memories, 0);
   ck_assert_double_eq(c.rope_theta, 10000);
@@ -69,8 +69,8 @@ START_TEST(everything_given) {
   ck_assert_int_eq(c.head_dim, 10);
   ck_assert_int_eq(c.n_kv_heads, 2);
   ck_assert_int_eq(c.eos, 2);
-  ck_assert_int_eq(c.n_eos, 2);
-  ck_assert_int_eq(c.eos_all[1], 5);
+  ck_assert_int_eq(c.n_stops, 2);
+  ck_assert_int_eq(c.stops[1], 5);
   ck_assert_int_eq(c.bos, 1);
   ck_assert_int_eq(c.tied, 1);
   ck_assert_int_eq(c.n_memories, 2);
@@ -420,7 +420,6 @@ static const struct {
     {"{" BASE ", \"bos_token_id\": 97}", SMFT_E_FORMAT, "bos_token_id"},
     {"{" BASE ", \"eos_token_id\": 97}", SMFT_E_FORMAT, "eos_token_id"},
     {"{" BASE ", \"eos_token_id\": [1, \"2\"]}", SMFT_E_FORMAT, "eos_token_id"},
-    {"{" BASE ", \"eos_token_id\": [1,2,3,4,5,6,7,8,9]}", SMFT_E_UNSUPPORTED, "eos_token_id"},
     {"{" BASE ", \"max_position_embeddings\": 0}", SMFT_E_FORMAT, "max_position_embeddings"},
     {"{" BASE ", \"max_position_embeddings\": 99999999999}", SMFT_E_FORMAT,
      "max_position_embeddings"},

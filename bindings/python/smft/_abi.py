@@ -258,6 +258,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_model_free": (None, [_MODEL]),
     "smft_model_export": (_S, [_MODEL, _PATCH, c_char_p, _P(ExportOptions)]),
     "smft_model_get_info": (_S, [_MODEL, _P(ModelInfo)]),
+    "smft_model_stop_ids": (_S, [_MODEL, _IDS, c_int64, _LONGS]),
     "smft_model_hash": (c_char_p, [_MODEL]),
     "smft_model_tokenizer": (_TOK, [_MODEL]),
     "smft_model_memory": (_P(Memory), [_MODEL, c_int32]),
