@@ -1,5 +1,7 @@
-/* quant: the plain decoding of blocks, a number at a time; see quant.h. */
+/* quant: the plain decoding of blocks, a number at a time, and their encoding; see quant.h. */
 #include "data/quant.h"
+
+#include <math.h>
 
 #include "data/dtype.h"
 
@@ -105,4 +107,32 @@ void smft__q6_k_to_f32(const void *blocks, int64_t n, float *out) {
       float scale = (float)(int8_t)block[SMFT__Q6_K_SCALES + i / 16];
       out[i] = half_at(block, SMFT__Q6_K_D) * scale * (float)((low | high << 4) - 32);
     }
+}
+
+/* ---- to blocks ----------------------------------------------------------- */
+
+/* d is rounded to f16 only where it is written: the q are those of the unrounded. */
+static int encode_q8_0(const float *values, uint8_t *block) {
+  float most = 0;
+  for (int i = 0; i < 32; i++) {
+    if (!isfinite(values[i]))
+      return 0;
+    most = fabsf(values[i]) > most ? fabsf(values[i]) : most;
+  }
+  float d = most / 127, inverse = d > 0 ? 1 / d : 0;
+  uint16_t half = smft__f32_to_f16(d);
+  memcpy(block, &half, sizeof half);
+  for (int i = 0; i < 32; i++) {
+    float q = roundf(values[i] * inverse);
+    block[SMFT__Q8_0_QS + i] = (uint8_t)(int8_t)(fabsf(q) <= 127 ? q : 0);
+  }
+  return isfinite(smft__f16_to_f32(half));
+}
+
+int smft__q8_0_from_f32(const float *values, int64_t n, void *blocks) {
+  uint8_t *block = blocks;
+  for (; n > 0; n -= 32, block += SMFT__Q8_0_BYTES, values += 32)
+    if (!encode_q8_0(values, block))
+      return 0;
+  return 1;
 }

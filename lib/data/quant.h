@@ -60,4 +60,7 @@ void smft__q8_0_to_f32(const void *blocks, int64_t n, float *out);
 void smft__q4_k_to_f32(const void *blocks, int64_t n, float *out);
 void smft__q5_k_to_f32(const void *blocks, int64_t n, float *out);
 void smft__q6_k_to_f32(const void *blocks, int64_t n, float *out);
+/* The way back, with ggml's choice of d: the largest |value| over 127.  0: a value, or d as f16, is
+ * not finite (blocks are then not all written). */
+int smft__q8_0_from_f32(const float *values, int64_t n, void *blocks);
 #endif

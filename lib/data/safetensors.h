@@ -4,6 +4,7 @@
 #ifndef SMFT__SAFETENSORS_H
 #define SMFT__SAFETENSORS_H
 #include "data/source.h"
+#include "data/tensor_write.h"
 
 smft_status smft__safetensors_open(smft__source *file, smft_ctx *ctx, const char *path, int copy);
 /* directory: model.safetensors, or model.safetensors.index.json and the shards it names (names with
@@ -11,13 +12,6 @@ smft_status smft__safetensors_open(smft__source *file, smft_ctx *ctx, const char
 smft_status smft__safetensors_open_model(smft__source *file, smft_ctx *ctx, const char *directory,
                                          int copy, smft_progress_fn progress, void *progress_user);
 
-typedef struct smft__save_tensor {
-  const char *name;
-  smft__tensor tensor; /* data as it is in memory */
-  /* to be written as; 0: as it is; F32 -> BF16/F16 and BF16/F16 -> F32 conversions in small pieces
-   */
-  int32_t dtype;
-} smft__save_tensor;
 /* Writes in the order given.  metadata: n_metadata pairs of strings. */
 smft_status smft__safetensors_write(smft_ctx *ctx, const char *path,
                                     const smft__save_tensor *tensors, int64_t n,

@@ -1,5 +1,5 @@
-/* safetensors_write: tensors to a safetensors file, converted in small pieces, the old file
- * replaced whole or not at all. Does not own: reading (safetensors.c). */
+/* safetensors_write: the header of a safetensors file in front of its tensors. Does not own: their
+ * numbers (tensor_write.c), reading (safetensors.c). */
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "data/json.h"
@@ -8,76 +8,20 @@
 
 /* of the first tensor in the file: more than the format asks, good for mapping */
 #define DATA_ALIGNMENT 64
-#define PIECE_ELEMENTS 65536  /* converted at a time */
-#define PIECE_BYTES (8 << 20) /* written at a time where nothing is converted */
-
-typedef struct writing {
-  smft_ctx *ctx;
-  smft__writer file;
-  smft_progress_fn progress;
-  void *progress_user;
-  int64_t done, total; /* bytes of data */
-  float *piece;        /* (PIECE_ELEMENTS), made when first needed; behind it as many uint16_t */
-} writing;
-
-static int32_t written_dtype(const smft__save_tensor *one) {
-  return one->dtype ? one->dtype : one->tensor.dtype;
-}
 
 /* ---- checks -------------------------------------------------------------- */
 
-static smft_status check_tensor(const smft__save_tensor *one, int64_t *bytes) {
-  const smft__tensor *tensor = &one->tensor;
-  int32_t dtype = written_dtype(one);
-  SMFT__REQUIRE(one->name && strcmp(one->name, "__metadata__") != 0,
-                "a tensor to be saved has no name, or the reserved name __metadata__");
-  SMFT__REQUIRE(smft__dtype_traits(tensor->dtype)->bytes && smft__dtype_traits(dtype)->bytes,
-                "tensor %s: element type %d cannot be saved as %d", one->name, tensor->dtype,
-                dtype);
-  SMFT__REQUIRE(dtype == tensor->dtype ||
-                    (smft__is_weight(dtype) && smft__is_weight(tensor->dtype)),
-                "tensor %s: %s cannot be converted to %s", one->name,
-                smft__dtype_name(tensor->dtype), smft__dtype_name(dtype));
-  SMFT__REQUIRE(tensor->n_dims >= 0 && tensor->n_dims <= SMFT__MAX_DIMS, "tensor %s: %d dimensions",
-                one->name, tensor->n_dims);
-  SMFT__REQUIRE(!smft__is_block(dtype), "tensor %s: safetensors files have no %s", one->name,
-                smft__dtype_name(dtype));
-  *bytes = smft__row_bytes(dtype, 1);
-  for (int32_t i = 0; i < tensor->n_dims; i++)
-    SMFT__REQUIRE(smft__mul_i64(*bytes, tensor->shape[i], bytes),
-                  "tensor %s: its shape is negative or overflows", one->name);
-  SMFT__REQUIRE(tensor->data || *bytes == 0, "tensor %s: it has no data", one->name);
-  return SMFT_OK;
-}
-
-static int compare_names(const void *a, const void *b) {
-  return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static smft_status check_names(smft_ctx *ctx, const smft__save_tensor *tensors, int64_t n) {
-  smft_status status = SMFT_OK;
-  const char **names = smft__alloc_array(ctx, n, sizeof *names);
-  if (!names)
-    return SMFT_E_NOMEM;
-  for (int64_t i = 0; i < n; i++)
-    names[i] = tensors[i].name;
-  qsort(names, (size_t)n, sizeof *names, compare_names);
-  for (int64_t i = 1; i < n && status == SMFT_OK; i++)
-    if (strcmp(names[i - 1], names[i]) == 0)
-      status = smft__fail(SMFT_E_INVALID, "tensor %s is to be saved twice", names[i]);
-  smft__free(ctx, names);
-  return status;
-}
-
-static smft_status check_all(writing *out, const smft__save_tensor *tensors, int64_t n) {
-  SMFT__REQUIRE(n >= 0 && (tensors || n == 0), "there are no tensors to be saved");
+static smft_status check_all(smft__tensor_writer *out, const smft__save_tensor *tensors,
+                             int64_t n) {
+  SMFT__TRY(smft__tensor_writer_check(out, tensors, n));
   for (int64_t i = 0; i < n; i++) {
-    int64_t bytes = 0;
-    SMFT__TRY(check_tensor(&tensors[i], &bytes));
-    SMFT__REQUIRE(smft__add_i64(out->total, bytes, &out->total),
-                  "the tensors to be saved are too large together");
+    SMFT__REQUIRE(strcmp(tensors[i].name, "__metadata__") != 0,
+                  "a tensor to be saved has the reserved name __metadata__");
+    SMFT__REQUIRE(!smft__is_block(smft__written_dtype(&tensors[i])),
+                  "tensor %s: safetensors files have no %s", tensors[i].name,
+                  smft__dtype_name(smft__written_dtype(&tensors[i])));
   }
-  return check_names(out->ctx, tensors, n);
+  return SMFT_OK;
 }
 
 /* ---- header -------------------------------------------------------------- */
@@ -96,7 +40,7 @@ static smft_status put_metadata(smft__buffer *text, const char *const *keys,
 }
 
 static smft_status put_tensor(smft__buffer *text, const smft__save_tensor *one, int64_t *offset) {
-  int32_t dtype = written_dtype(one);
+  int32_t dtype = smft__written_dtype(one);
   int64_t begin = *offset;
   *offset += smft__row_bytes(dtype, smft__tensor_count(&one->tensor));
   SMFT__TRY(smft__json_put_string(text, one->name));
@@ -127,57 +71,14 @@ static smft_status put_header(smft__buffer *text, const smft__save_tensor *tenso
   return SMFT_OK;
 }
 
-/* ---- data ---------------------------------------------------------------- */
-
-static smft_status put_bytes(writing *out, const void *data, int64_t size) {
-  SMFT__TRY(smft__writer_write(&out->file, data, size));
-  out->done += size;
-  if (out->progress && out->progress(out->progress_user, "saving", out->done, out->total) != 0)
-    return smft__fail(SMFT_E_CANCELLED,
-                      "%s: saving was cancelled after %lld of %lld bytes; nothing was replaced",
-                      out->file.path, (long long)out->done, (long long)out->total);
-  return SMFT_OK;
-}
-
-static smft_status write_as_it_is(writing *out, const smft__tensor *tensor) {
-  int64_t size = smft__tensor_bytes(tensor);
-  for (int64_t at = 0; at < size; at += PIECE_BYTES)
-    SMFT__TRY(put_bytes(out, (const char *)tensor->data + at,
-                        size - at < PIECE_BYTES ? size - at : PIECE_BYTES));
-  return SMFT_OK;
-}
-
-static smft_status write_converted(writing *out, const smft__tensor *tensor, int32_t dtype) {
-  int64_t count = smft__tensor_count(tensor);
-  if (!out->piece)
-    out->piece = smft__alloc_array(out->ctx, PIECE_ELEMENTS, sizeof(float) + sizeof(uint16_t));
-  if (!out->piece)
-    return SMFT_E_NOMEM;
-  uint16_t *halves = (uint16_t *)(void *)(out->piece + PIECE_ELEMENTS);
-  for (int64_t at = 0; at < count; at += PIECE_ELEMENTS) {
-    int64_t n = count - at < PIECE_ELEMENTS ? count - at : PIECE_ELEMENTS;
-    smft__tensor_to_f32(tensor, at, n, out->piece);
-    for (int64_t i = 0; i < n && dtype != SMFT__F32; i++)
-      halves[i] =
-          dtype == SMFT__BF16 ? smft__f32_to_bf16(out->piece[i]) : smft__f32_to_f16(out->piece[i]);
-    const void *piece = dtype == SMFT__F32 ? (const void *)out->piece : (const void *)halves;
-    SMFT__TRY(put_bytes(out, piece, smft__row_bytes(dtype, n)));
-  }
-  return SMFT_OK;
-}
-
-static smft_status write_tensor(writing *out, const smft__save_tensor *one) {
-  int32_t dtype = written_dtype(one);
-  return dtype == one->tensor.dtype ? write_as_it_is(out, &one->tensor)
-                                    : write_converted(out, &one->tensor, dtype);
-}
+/* ---- whole --------------------------------------------------------------- */
 
 smft_status smft__safetensors_write(smft_ctx *ctx, const char *path,
                                     const smft__save_tensor *tensors, int64_t n,
                                     const char *const *metadata_keys,
                                     const char *const *metadata_values, int64_t n_metadata,
                                     smft_progress_fn progress, void *progress_user) {
-  writing out = {.ctx = ctx, .progress = progress, .progress_user = progress_user};
+  smft__tensor_writer out = {.ctx = ctx, .progress = progress, .progress_user = progress_user};
   smft__buffer header = {ctx, NULL, 0, 0};
   smft_status status;
   SMFT__TRY_GOTO(done, check_all(&out, tensors, n));
@@ -185,11 +86,10 @@ smft_status smft__safetensors_write(smft_ctx *ctx, const char *path,
   SMFT__TRY_GOTO(done, smft__writer_open(&out.file, ctx, path));
   SMFT__TRY_GOTO(done, smft__writer_write(&out.file, header.data, header.length));
   for (int64_t i = 0; i < n; i++)
-    SMFT__TRY_GOTO(done, write_tensor(&out, &tensors[i]));
+    SMFT__TRY_GOTO(done, smft__tensor_writer_put(&out, &tensors[i], NULL));
   status = smft__writer_commit(&out.file);
 done:
-  smft__writer_abandon(&out.file);
+  smft__tensor_writer_close(&out);
   smft__buffer_free(&header);
-  smft__free(ctx, out.piece);
   return status;
 }

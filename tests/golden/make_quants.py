@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes tests/golden/quants.safetensors: for each block type of GGUF files two rows of random
 blocks, `TYPE.blocks` (rows, bytes; U8), and their values as the PyPI package gguf decodes them,
-`TYPE.values` (rows, numbers; F32).
+`TYPE.values` (rows, numbers; F32).  And the way back: `Q8_0.from` (2, 192; F32) and what gguf makes of
+it, `Q8_0.made`.
 
 Every byte is random but those of the f16 scales and minima, which are random finite numbers;
 subnormal ones, zeros of both signs and the largest are among them.
@@ -34,6 +35,19 @@ def random_blocks(rng, kind, places, n):
     return blocks.reshape(2, -1)
 
 
+def back(rng):
+    """Random numbers, and blocks of zeros, of halves that are ties, of very small and of large numbers."""
+    values = rng.standard_normal((2, 192)).astype(np.float32)
+    values[0, 32:64] = 0
+    values[0, 64:96] = rng.integers(-254, 255, 32) / 2
+    values[0, 64] = -127
+    values[1, :32] *= np.float32(2.0**-118)
+    values[1, 32:64] *= np.float32(1e-7)
+    values[1, 64:96] *= np.float32(1e6)
+    made = gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0)
+    return {"Q8_0.from": values, "Q8_0.made": made}
+
+
 def main():
     rng, tensors = np.random.default_rng(16), {}
     for name, (places, n) in TYPES.items():
@@ -42,6 +56,7 @@ def main():
         values = gguf.quants.dequantize(blocks, kind)
         assert values.shape == (2, n) and values.dtype == np.float32 and np.isfinite(values).all()
         tensors[name + ".blocks"], tensors[name + ".values"] = blocks, values
+    tensors.update(back(rng))
     save_file(tensors, os.path.join(HERE, "quants.safetensors"))
 
 

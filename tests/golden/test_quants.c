@@ -1,5 +1,8 @@
 /* quants: blocks of every type as the PyPI package gguf decodes them (quants.safetensors, made by
  * make_quants.py), bit for bit. */
+#include <math.h>
+
+#include "data/quant.h"
 #include "data/safetensors.h"
 #include "fixture.h"
 
@@ -74,6 +77,29 @@ START_TEST(any_range_of_a_tensor_is_read) {
 }
 END_TEST
 
+/* To blocks: every bit is that package's, too; what is not finite has no place in one. */
+START_TEST(q8_0_is_made_as_gguf_does) {
+  smft__source file;
+  ck_ok(smft__safetensors_open(&file, ctx, test_source("tests/golden/quants.safetensors"), 1));
+  const smft__tensor *from = find(&file, "Q8_0", "from"), *made = find(&file, "Q8_0", "made");
+  int64_t n = smft__tensor_count(from), size = smft__tensor_count(made);
+  unsigned char *out = malloc((size_t)size);
+  float bad[32] = {0};
+  ck_assert_int_eq(size, smft__row_bytes(SMFT__Q8_0, n));
+  ck_assert(smft__q8_0_from_f32(from->data, n, out));
+  for (int64_t i = 0; i < size; i++)
+    ck_assert_msg(out[i] == ((const unsigned char *)made->data)[i], "byte %lld", (long long)i);
+  bad[7] = NAN;
+  ck_assert(!smft__q8_0_from_f32(bad, 32, out));
+  bad[7] = -INFINITY;
+  ck_assert(!smft__q8_0_from_f32(bad, 32, out));
+  bad[7] = 65520.0f * 127; /* its d rounds to infinity */
+  ck_assert(!smft__q8_0_from_f32(bad, 32, out));
+  free(out);
+  smft__source_close(&file);
+}
+END_TEST
+
 /* A safetensors file that uses such a name is refused. */
 START_TEST(safetensors_has_no_such_type) {
   ck_assert_int_eq(smft__dtype_from_name(smft__dtype_name(types[_i])), 0);
@@ -89,6 +115,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(c, every_bit_is_gguf_s, 0, N_TYPES);
   tcase_add_loop_test(c, any_range_of_a_tensor_is_read, 0, N_TYPES);
   tcase_add_loop_test(c, safetensors_has_no_such_type, 0, N_TYPES);
+  tcase_add_test(c, q8_0_is_made_as_gguf_does);
   suite_add_tcase(suite, c);
   return suite;
 }
