@@ -250,7 +250,8 @@ SMFT_API int32_t smft_ctx_n_threads(const smft_ctx *ctx);
 #define SMFT_DECODE_SKIP_SPECIAL 1u
 
 /* Loads a tokenizer.  path: a tokenizer.json, or a directory that holds one, or one that holds
- * GPT-2's encoder.json and vocab.bpe.  Freed with smft_tokenizer_free.  (A model that was loaded
+ * GPT-2's encoder.json and vocab.bpe; or a GGUF file, with a model or with a tokenizer only (ids
+ * are then llama.cpp's for that file).  Freed with smft_tokenizer_free.  (A model that was loaded
  * has its own: smft_model_tokenizer.)  Errors: those of reading; SMFT_E_NOT_FOUND where a directory
  * holds none of these files; SMFT_E_UNSUPPORTED, naming it, for anything in the file that is not
  * done here.  Since 0.1. */

@@ -7,6 +7,14 @@
 #include "data/tokenizer/decode.h" /* smft__decode_work */
 smft_tokenizer *smft__tokenizer_retain(const smft_tokenizer *tokenizer);
 smft_ctx *smft__tokenizer_ctx(const smft_tokenizer *tokenizer);
+/* The tokenizer of a GGUF file, which may go after that; *out NULL, without an error: it has none.
+ */
+struct smft__gguf;
+smft_status smft__tokenizer_load_gguf(smft_tokenizer **out, smft_ctx *ctx,
+                                      const struct smft__gguf *gguf);
+/* Tokens that end an answer, as the tokenizer's own file has it (borrowed); n 0: it says nothing,
+ * as a tokenizer.json. */
+void smft__tokenizer_stops(const smft_tokenizer *tokenizer, const int32_t **ids, int64_t *n);
 /* Appends to ids.  flags: SMFT_ENCODE_*. */
 smft_status smft__tokenizer_encode(const smft_tokenizer *tokenizer, const char *text, size_t length,
                                    uint32_t flags, smft__ids *ids);

@@ -76,21 +76,29 @@ void smft__added_free(smft__added *added) {
   memset(added, 0, sizeof *added);
 }
 
+int smft__walk_step(smft__walk *walk, unsigned char byte, int32_t *token) {
+  walk->node = find_child(walk->trie, walk->node, byte);
+  if (walk->node < 0)
+    return 0;
+  *token = walk->trie->nodes[walk->node].token;
+  return 1;
+}
+
 /* ---- the search ---------------------------------------------------------- */
 
 /* The longest spelling at text[at]; its token or -1. */
 static int32_t match_at(const smft__search *search, int64_t at, int64_t *end) {
-  int32_t node = -1, token = -1;
+  int32_t found = -1, token = -1;
+  smft__walk walk = smft__walk_start(search->trie);
   for (int64_t i = at; i < search->length; i++) {
-    node = find_child(search->trie, node, (unsigned char)search->text[i]);
-    if (node < 0)
+    if (!smft__walk_step(&walk, (unsigned char)search->text[i], &token))
       break;
-    if (search->trie->nodes[node].token >= 0) {
-      token = search->trie->nodes[node].token;
+    if (token >= 0) {
+      found = token;
       *end = i + 1;
     }
   }
-  return token;
+  return found;
 }
 
 static int64_t step_back(const char *text, int64_t at) {
@@ -148,8 +156,8 @@ static int in_plain(const smft__search *search, int64_t start, int64_t end) {
   return low > 0 && search->plain->data[low - 1].end > start + search->shift;
 }
 
-static int is_wanted(const smft__search *search, const smft__added_token *token, int64_t start,
-                     int64_t end) {
+int smft__search_wants(const smft__search *search, const smft__added_token *token, int64_t start,
+                       int64_t end) {
   return !(token->special && (search->no_special || in_plain(search, start, end))) &&
          (!token->single_word || is_single_word(search, start, end));
 }
@@ -163,7 +171,7 @@ void smft__search_next(smft__search *search, smft__found *found) {
     if (index < 0)
       continue;
     const smft__added_token *token = &search->added->tokens[index];
-    if (!is_wanted(search, token, start, end))
+    if (!smft__search_wants(search, token, start, end))
       continue;
     if (token->lstrip)
       start = space_before(search, start);

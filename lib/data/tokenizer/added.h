@@ -49,6 +49,14 @@ typedef struct smft__spans { /* in order, none of them empty */
   int64_t n;
 } smft__spans;
 
+typedef struct smft__walk { /* down a trie, a byte at a time */
+  const smft__trie *trie;
+  int32_t node; /* -1: at the top */
+} smft__walk;
+static inline smft__walk smft__walk_start(const smft__trie *trie) { return (smft__walk){trie, -1}; }
+/* 0: no spelling goes on with this byte.  *token: the index of the one that ends here, or -1. */
+int smft__walk_step(smft__walk *walk, unsigned char byte, int32_t *token);
+
 typedef struct smft__search { /* one pass over a text; at and done start at 0 */
   const smft__added *added;
   const smft__trie *trie;
@@ -61,6 +69,9 @@ typedef struct smft__search { /* one pass over a text; at and done start at 0 */
   int64_t done;                  /* up to where text is accounted for */
   int64_t space_from, space_end; /* white space known to reach from one to the other */
 } smft__search;
+/* Whether a token counts where its spelling stands. */
+int smft__search_wants(const smft__search *search, const smft__added_token *token, int64_t start,
+                       int64_t end);
 /* The leftmost, and there the longest; id -1 at the end. */
 void smft__search_next(smft__search *search, smft__found *found);
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define NO_PAIR UINT64_MAX
+#define HOLE (-2) /* a symbol that is in no merge and no result */
 
 /* ---- the table of merges ------------------------------------------------- */
 
@@ -81,8 +82,9 @@ smft_status smft__bpe_add(smft__bpe *bpe, const smft__vocab *vocab, const char *
   SMFT__TRY(find_part(bpe, vocab, left, left_length, &left_id));
   SMFT__TRY(find_part(bpe, vocab, right, right_length, &right_id));
   SMFT__TRY(find_whole(bpe, vocab, left, left_length, right, right_length, &id));
-  *find_merge(bpe, make_pair(left_id, right_id)) =
-      (smft__merge){make_pair(left_id, right_id), (int32_t)bpe->n_merges, id};
+  smft__merge *merge = find_merge(bpe, make_pair(left_id, right_id));
+  if (merge->pair == NO_PAIR || !bpe->first_counts)
+    *merge = (smft__merge){make_pair(left_id, right_id), (int32_t)bpe->n_merges, id};
   bpe->n_merges++;
   return SMFT_OK;
 }
@@ -99,39 +101,6 @@ void smft__bpe_finish(smft__bpe *bpe, const smft__vocab *vocab) {
     text[4] = digits[i & 15];
     bpe->bytes[i] = smft__vocab_find_model(vocab, text, 6);
   }
-}
-
-/* ---- the queue: a binary heap, lowest rank first, then leftmost ---------- */
-
-static int comes_before(const smft__candidate *a, const smft__candidate *b) {
-  return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
-}
-
-static smft_status push(smft__bpe_work *work, smft__candidate candidate) {
-  SMFT__TRY(smft__grow(work->ctx, &work->queue, &work->queue_capacity, work->n_queue + 1,
-                       sizeof *work->queue));
-  int64_t at = work->n_queue++;
-  while (at > 0 && comes_before(&candidate, &work->queue[(at - 1) / 2])) {
-    work->queue[at] = work->queue[(at - 1) / 2];
-    at = (at - 1) / 2;
-  }
-  work->queue[at] = candidate;
-  return SMFT_OK;
-}
-
-static smft__candidate pop(smft__bpe_work *work) {
-  smft__candidate top = work->queue[0], last = work->queue[--work->n_queue];
-  int64_t at = 0, child;
-  while ((child = 2 * at + 1) < work->n_queue) {
-    if (child + 1 < work->n_queue && comes_before(&work->queue[child + 1], &work->queue[child]))
-      child++;
-    if (!comes_before(&work->queue[child], &last))
-      break;
-    work->queue[at] = work->queue[child];
-    at = child;
-  }
-  work->queue[at] = last;
-  return top;
 }
 
 /* ---- characters to symbols ----------------------------------------------- */
@@ -161,14 +130,14 @@ static smft_status add_bytes(const smft__bpe *bpe, smft__bpe_work *work, const c
 }
 
 /* A character that is no token: bytes, or the unknown token (which waits in *pending, to be fused
- * with the next), or nothing. */
+ * with the next), or nothing: its neighbours meet, unless it leaves a hole. */
 static smft_status add_unknown(const smft__bpe *bpe, smft__bpe_work *work, const char *text,
                                int32_t length, int *pending) {
   int done = 0;
   if (bpe->byte_fallback)
     SMFT__TRY(add_bytes(bpe, work, text, length, &done));
   if (done || !bpe->has_unk)
-    return SMFT_OK;
+    return done || !bpe->holes ? SMFT_OK : add_symbol(work, HOLE);
   if (bpe->unk < 0)
     return smft__fail(
         SMFT_E_FORMAT,
@@ -183,7 +152,7 @@ static smft_status add_unknown(const smft__bpe *bpe, smft__bpe_work *work, const
 static smft_status make_symbols(const smft__bpe *bpe, const smft__vocab *vocab,
                                 smft__bpe_work *work, const char *text, int64_t length) {
   int pending = 0;
-  work->n_symbols = work->n_queue = 0;
+  work->n_symbols = work->queue.n = 0;
   for (int64_t at = 0; at < length;) {
     uint32_t code = 0;
     int32_t step = smft__utf8_next(text + at, (size_t)(length - at), &code);
@@ -211,8 +180,9 @@ static smft_status make_symbols(const smft__bpe *bpe, const smft__vocab *vocab,
 static smft_status push_pair(const smft__bpe *bpe, smft__bpe_work *work, int32_t at) {
   const smft__symbol *left = &work->symbols[at];
   const smft__merge *merge = find_merge(bpe, make_pair(left->id, work->symbols[left->next].id));
-  return merge->pair == NO_PAIR ? SMFT_OK
-                                : push(work, (smft__candidate){merge->rank, at, merge->id});
+  return merge->pair == NO_PAIR
+             ? SMFT_OK
+             : smft__queue_push(&work->queue, (smft__candidate){merge->rank, at, merge->id});
 }
 
 /* Entries are not removed from the queue when one of their symbols changes; such an entry is known
@@ -243,8 +213,8 @@ static smft_status merge_pair(const smft__bpe *bpe, smft__bpe_work *work,
 static smft_status merge_all(const smft__bpe *bpe, smft__bpe_work *work) {
   for (int32_t at = 0; at + 1 < work->n_symbols; at++)
     SMFT__TRY(push_pair(bpe, work, at));
-  while (work->n_queue > 0) {
-    smft__candidate candidate = pop(work);
+  while (work->queue.n > 0) {
+    smft__candidate candidate = smft__queue_pop(&work->queue);
     if (!is_expired(bpe, work, &candidate))
       SMFT__TRY(merge_pair(bpe, work, &candidate));
   }
@@ -259,7 +229,8 @@ smft_status smft__bpe_encode(const smft__bpe *bpe, const smft__vocab *vocab, smf
   SMFT__TRY(make_symbols(bpe, vocab, work, text, length));
   SMFT__TRY(merge_all(bpe, work));
   for (int32_t at = work->n_symbols > 0 ? 0 : -1; at >= 0; at = work->symbols[at].next)
-    SMFT__TRY(smft__ids_put(ids, work->symbols[at].id));
+    if (work->symbols[at].id != HOLE)
+      SMFT__TRY(smft__ids_put(ids, work->symbols[at].id));
   return SMFT_OK;
 }
 
@@ -267,5 +238,5 @@ void smft__bpe_work_free(smft__bpe_work *work) {
   if (!work->ctx)
     return;
   smft__free(work->ctx, work->symbols);
-  smft__free(work->ctx, work->queue);
+  smft__free(work->ctx, work->queue.items);
 }

@@ -2,6 +2,7 @@
 #ifndef SMFT__TOKENIZER_BPE_H
 #define SMFT__TOKENIZER_BPE_H
 #include "data/ids.h"
+#include "data/tokenizer/queue.h"
 #include "data/tokenizer/vocab.h"
 
 #define SMFT__BPE_DIRECT 1024 /* characters below this have their id in a table */
@@ -20,26 +21,24 @@ typedef struct smft__bpe {
   int32_t bytes[256];               /* ids of <0x00> to <0xFF>, -1: none */
   int32_t unk;                      /* -1: not in the vocabulary, an error only when it is needed */
   int32_t has_unk, fuse_unk, byte_fallback, ignore_merges;
+  int32_t first_counts, holes; /* of the same merge twice; see add_unknown in bpe.c */
 } smft__bpe;
 
 typedef struct smft__symbol { /* one node of the linked list */
   int32_t id;                 /* -1: merged away */
   int32_t previous, next;     /* -1: none */
 } smft__symbol;
-typedef struct smft__candidate { /* one entry of the queue */
-  int32_t rank, at, id;
-} smft__candidate;
 typedef struct smft__bpe_work { /* scratch of one call */
   smft_ctx *ctx;
   smft__symbol *symbols;
-  smft__candidate *queue;
-  int64_t n_symbols, symbols_capacity, n_queue, queue_capacity;
+  int64_t n_symbols, symbols_capacity;
+  smft__queue queue;
 } smft__bpe_work;
 
 /* Room for n_merges merges. */
 smft_status smft__bpe_start(smft__bpe *bpe, smft_ctx *ctx, int64_t n_merges);
 /* Ranks count up from 0.  Tokens that the vocabulary lacks are E_FORMAT.  The same pair again: the
- * later one counts. */
+ * later one counts (the first with first_counts). */
 smft_status smft__bpe_add(smft__bpe *bpe, const smft__vocab *vocab, const char *left,
                           int64_t left_length, const char *right, int64_t right_length);
 /* After the vocabulary is full: fills the tables of characters and bytes. */

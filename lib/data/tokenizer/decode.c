@@ -26,6 +26,23 @@ smft_status smft__decoder_byte_level(smft__decoder *decoder, smft_ctx *ctx) {
   return add_step(decoder, SMFT__DECODE_LEVEL, &step);
 }
 
+smft_status smft__decoder_sentencepiece(smft__decoder *decoder, smft_ctx *ctx, int strip) {
+  smft__decoder_step *step;
+  decoder->ctx = ctx;
+  SMFT__TRY(add_step(decoder, SMFT__DECODE_META, &step));
+  step->content = smft__strdup(ctx, "\xE2\x96\x81");
+  if (!step->content)
+    return SMFT_E_NOMEM;
+  SMFT__TRY(add_step(decoder, SMFT__DECODE_BYTES, &step));
+  SMFT__TRY(add_step(decoder, SMFT__DECODE_FUSE, &step));
+  if (!strip)
+    return SMFT_OK;
+  SMFT__TRY(add_step(decoder, SMFT__DECODE_STRIP, &step));
+  step->start = 1;
+  step->content = smft__strdup(ctx, " ");
+  return step->content ? SMFT_OK : SMFT_E_NOMEM;
+}
+
 static smft_status read_content(smft__decoder *decoder, smft__decoder_step *step,
                                 const json_t *json, const char *key, const char *fallback,
                                 const char *what) {

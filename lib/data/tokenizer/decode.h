@@ -34,6 +34,8 @@ typedef struct smft__strings { /* one after another */
 
 smft_status smft__decoder_read(smft__decoder *decoder, smft_ctx *ctx, const json_t *json);
 smft_status smft__decoder_byte_level(smft__decoder *decoder, smft_ctx *ctx);
+/* U+2581 becomes a space, <0xE2> a byte; strip: one space less at the text's start. */
+smft_status smft__decoder_sentencepiece(smft__decoder *decoder, smft_ctx *ctx, int strip);
 void smft__decoder_free(smft__decoder *decoder);
 smft_status smft__strings_add(smft__strings *strings, const char *text, int64_t length);
 

@@ -17,10 +17,18 @@ typedef struct encoding { /* scratch of one call */
   smft__bpe_work work;
   smft__pieces pieces, spare;
   smft__buffer normalized;
+  smft__spm_work spm;
+  smft__founds founds;
 } encoding;
 
 static int without_prefix(const encoding *run, int at_start) {
   return at_start && (run->flags & SMFT_ENCODE_CONTINUE) != 0;
+}
+
+static smft_status encode_piece(encoding *run, const char *text, int64_t length) {
+  const smft_tokenizer *t = run->tokenizer;
+  return t->spm.ranks ? smft__spm_encode(&t->spm, &t->vocab, &run->spm, text, length, run->ids)
+                      : smft__bpe_encode(&t->bpe, &t->vocab, &run->work, text, length, run->ids);
 }
 
 /* Normalized text without added tokens. */
@@ -36,24 +44,27 @@ static smft_status encode_plain(encoding *run, const char *text, int64_t length,
       return smft__fail(SMFT_E_UNSUPPORTED,
                         "a part of the text has %lld bytes, expected less than 2^31",
                         (long long)(piece->end - piece->start));
-    SMFT__TRY(smft__bpe_encode(&tokenizer->bpe, &tokenizer->vocab, &run->work,
-                               run->pieces.text.data + piece->start, piece->end - piece->start,
-                               run->ids));
+    SMFT__TRY(encode_piece(run, run->pieces.text.data + piece->start, piece->end - piece->start));
   }
   return SMFT_OK;
+}
+
+static smft__search search_of(const encoding *run, const smft__trie *trie, const char *text,
+                              int64_t length) {
+  return (smft__search){.added = &run->tokenizer->added,
+                        .trie = trie,
+                        .text = text,
+                        .length = length,
+                        .no_special = (run->flags & SMFT_ENCODE_NO_PARSE) != 0,
+                        .plain = run->plain,
+                        .shift = run->shift};
 }
 
 /* Finds the added tokens of one trie; what is between them goes to `between`. */
 static smft_status encode_added(encoding *run, const smft__trie *trie, const char *text,
                                 int64_t length, int at_start,
                                 smft_status (*between)(encoding *, const char *, int64_t, int)) {
-  smft__search search = {.added = &run->tokenizer->added,
-                         .trie = trie,
-                         .text = text,
-                         .length = length,
-                         .no_special = (run->flags & SMFT_ENCODE_NO_PARSE) != 0,
-                         .plain = run->plain,
-                         .shift = run->shift};
+  smft__search search = search_of(run, trie, text, length);
   smft__found found;
   int64_t done = 0;
   do {
@@ -65,6 +76,23 @@ static smft_status encode_added(encoding *run, const smft__trie *trie, const cha
     done = found.end;
   } while (found.id >= 0);
   return SMFT_OK;
+}
+
+/* The same for a tokenizer that looks for the longest of them first. */
+static smft_status encode_longest(encoding *run, const char *text, int64_t length,
+                                  smft_status (*between)(encoding *, const char *, int64_t, int)) {
+  smft__search search = search_of(run, &run->tokenizer->added.plain, text, length);
+  smft__founds *founds = &run->founds;
+  int64_t done = 0;
+  SMFT__TRY(smft__longest_find(&search, founds));
+  for (int64_t i = 0; i < founds->n; i++) {
+    const smft__found *found = &founds->data[i];
+    if (done < found->start)
+      SMFT__TRY(between(run, text + done, found->start - done, done == 0));
+    SMFT__TRY(smft__ids_put(run->ids, found->id));
+    done = found->end;
+  }
+  return done < length ? between(run, text + done, length - done, done == 0) : SMFT_OK;
 }
 
 /* Text between the added tokens that are looked for before the normalizer.  Where that changes
@@ -97,7 +125,9 @@ static smft_status encode_whole(encoding *run, const char *text, int64_t length)
   if (before)
     SMFT__TRY(put_all(run->ids, &run->tokenizer->before));
   if (length > 0)
-    SMFT__TRY(encode_added(run, &run->tokenizer->added.plain, text, length, 1, encode_raw));
+    SMFT__TRY(run->tokenizer->longest_first
+                  ? encode_longest(run, text, length, encode_raw)
+                  : encode_added(run, &run->tokenizer->added.plain, text, length, 1, encode_raw));
   return after ? put_all(run->ids, &run->tokenizer->after) : SMFT_OK;
 }
 
@@ -160,11 +190,13 @@ static smft_status encode(const smft_tokenizer *tokenizer, const char *text, siz
                   .whole = text,
                   .plain = plain,
                   .ids = ids,
-                  .scan = {ctx, NULL, NULL, 0},
-                  .work = {.ctx = ctx},
-                  .pieces = {empty, NULL, 0, 0},
-                  .spare = {empty, NULL, 0, 0},
-                  .normalized = empty};
+                  .scan = {.ctx = ctx},
+                  .work = {.ctx = ctx, .queue = {.ctx = ctx}},
+                  .pieces = {.text = empty},
+                  .spare = {.text = empty},
+                  .normalized = empty,
+                  .spm = {.ctx = ctx, .queue = {.ctx = ctx}},
+                  .founds = {.ctx = ctx}};
   int64_t before = ids->n;
   SMFT__TRY(check_text(text, length, flags));
   smft_status status = check_contents(&run);
@@ -177,6 +209,8 @@ static smft_status encode(const smft_tokenizer *tokenizer, const char *text, siz
   smft__pieces_free(&run.pieces);
   smft__pieces_free(&run.spare);
   smft__buffer_free(&run.normalized);
+  smft__spm_work_free(&run.spm);
+  smft__founds_free(&run.founds);
   return status;
 }
 

@@ -85,6 +85,14 @@ static smft_status read_sequence(smft__normalizer *normalizer, const json_t *jso
   return SMFT_OK;
 }
 
+static smft_status add_step(smft__normalizer *normalizer, smft__normalizer_step **step) {
+  SMFT__TRY(smft__grow(normalizer->ctx, &normalizer->steps, &normalizer->capacity,
+                       normalizer->n + 1, sizeof *normalizer->steps));
+  *step = &normalizer->steps[normalizer->n++];
+  memset(*step, 0, sizeof **step);
+  return SMFT_OK;
+}
+
 smft_status smft__normalizer_read(smft__normalizer *normalizer, smft_ctx *ctx, const json_t *json) {
   const char *type = NULL;
   normalizer->ctx = ctx;
@@ -95,10 +103,27 @@ smft_status smft__normalizer_read(smft__normalizer *normalizer, smft_ctx *ctx, c
   SMFT__TRY(smft__json_string(json, "type", "", &type, "normalizer"));
   if (strcmp(type, "Sequence") == 0)
     return read_sequence(normalizer, json);
-  SMFT__TRY(smft__grow(ctx, &normalizer->steps, &normalizer->capacity, normalizer->n + 1,
-                       sizeof *normalizer->steps));
-  memset(&normalizer->steps[normalizer->n], 0, sizeof *normalizer->steps);
-  return read_step(&normalizer->steps[normalizer->n++], ctx, json, type);
+  smft__normalizer_step *step;
+  SMFT__TRY(add_step(normalizer, &step));
+  return read_step(step, ctx, json, type);
+}
+
+static smft_status add_own_step(smft__normalizer *normalizer, int32_t kind,
+                                smft__normalizer_step **step) {
+  SMFT__TRY(add_step(normalizer, step));
+  (*step)->kind = kind;
+  (*step)->content = smft__strdup(normalizer->ctx, "\xE2\x96\x81");
+  return (*step)->content ? SMFT_OK : SMFT_E_NOMEM;
+}
+
+smft_status smft__normalizer_sentencepiece(smft__normalizer *normalizer, smft_ctx *ctx,
+                                           int prefix) {
+  smft__normalizer_step *step;
+  normalizer->ctx = ctx;
+  if (prefix)
+    SMFT__TRY(add_own_step(normalizer, SMFT__NORMALIZE_PREPEND, &step));
+  SMFT__TRY(add_own_step(normalizer, SMFT__NORMALIZE_REPLACE, &step));
+  return smft__pattern_literal(&step->pattern, ctx, " ", 1);
 }
 
 void smft__normalizer_free(smft__normalizer *normalizer) {

@@ -26,6 +26,8 @@ typedef struct smft__normalizer {
 /* json: the "normalizer" value; NULL or null is none.  On failure what was read is freed by
  * smft__normalizer_free. */
 smft_status smft__normalizer_read(smft__normalizer *normalizer, smft_ctx *ctx, const json_t *json);
+/* Space becomes U+2581; prefix: with one more before a text. */
+smft_status smft__normalizer_sentencepiece(smft__normalizer *normalizer, smft_ctx *ctx, int prefix);
 void smft__normalizer_free(smft__normalizer *normalizer);
 /* Appends to out, which must be empty.  no_prefix: leaves Prepend out. */
 smft_status smft__normalizer_run(const smft__normalizer *normalizer, smft__scan *scan,

@@ -7,13 +7,15 @@
 #include "data/tokenizer/bpe.h"
 #include "data/tokenizer/chat.h"
 #include "data/tokenizer/decode.h"
+#include "data/tokenizer/longest.h"
 #include "data/tokenizer/normalize.h"
 #include "data/tokenizer/split.h"
+#include "data/tokenizer/spm.h"
 #include "data/tokenizer/vocab.h"
 #include <stdatomic.h>
 
-/* Text goes through: added -> normalizer -> added (normalized) -> splitter -> bpe; ids come back
- * through vocab -> decoder. */
+/* Text goes through: added -> normalizer -> added (normalized) -> splitter -> bpe or spm; ids come
+ * back through vocab -> decoder. */
 struct smft_tokenizer {
   atomic_int references;
   smft_ctx *ctx;
@@ -25,8 +27,14 @@ struct smft_tokenizer {
   smft__decoder decoder;
   smft__ids before, after; /* what the post-processor puts around a text */
   smft__chat chat;
+  /* of a GGUF file: */
+  smft__spm spm;         /* with ranks: in bpe's place */
+  int32_t longest_first; /* how added tokens are looked for (longest.h) */
+  smft__ids stops;       /* what ends an answer */
 };
 
+/* One without parts; NULL on no memory. */
+smft_tokenizer *smft__tokenizer_new(smft_ctx *ctx);
 /* Fill a tokenizer whose ctx is set and whose other fields are zero. */
 smft_status smft__tokenizer_read_json(smft_tokenizer *tokenizer, const char *path);
 smft_status smft__tokenizer_read_gpt2(smft_tokenizer *tokenizer, const char *encoder_path,

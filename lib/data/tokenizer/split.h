@@ -46,6 +46,9 @@ smft_status smft__splitter_read(smft__splitter *splitter, smft_ctx *ctx, const j
 /* GPT-2's. */
 smft_status smft__splitter_byte_level(smft__splitter *splitter, smft_ctx *ctx, int add_prefix_space,
                                       int use_regex);
+/* At the matches of each expression (Oniguruma's syntax; NULL ends), then bytes. */
+smft_status smft__splitter_patterns(smft__splitter *splitter, smft_ctx *ctx,
+                                    const char *const *patterns);
 void smft__splitter_free(smft__splitter *splitter);
 /* Fills pieces (emptied before).  at_start: the text is the beginning of all text.  no_prefix:
  * nothing is put in front of that. */

@@ -63,6 +63,17 @@ smft_status smft__splitter_byte_level(smft__splitter *splitter, smft_ctx *ctx, i
   return add_step(splitter, SMFT__SPLIT_BYTES, &step);
 }
 
+smft_status smft__splitter_patterns(smft__splitter *splitter, smft_ctx *ctx,
+                                    const char *const *patterns) {
+  smft__split_step *step;
+  splitter->ctx = ctx;
+  for (; *patterns; patterns++) {
+    SMFT__TRY(add_cut(splitter, SMFT__CUT_ISOLATED, &step));
+    SMFT__TRY(smft__pattern_regex(&step->pattern, ctx, *patterns, (int64_t)strlen(*patterns)));
+  }
+  return add_step(splitter, SMFT__SPLIT_BYTES, &step);
+}
+
 static smft_status read_byte_level(smft__splitter *splitter, const json_t *json) {
   int add_prefix_space = 0, use_regex = 1;
   SMFT__TRY(

@@ -4,9 +4,9 @@
 #include "data/tokenizer.h"
 #include "base/alloc.h"
 #include "base/file.h"
+#include "data/gguf.h"
 #include "data/tokenizer/parts.h"
 #include <string.h>
-#include <sys/stat.h>
 
 /* ---- loading ------------------------------------------------------------- */
 
@@ -46,32 +46,60 @@ static smft_status read_directory(smft_tokenizer *tokenizer, const char *directo
   return status;
 }
 
-static void start_parts(smft_tokenizer *tokenizer, smft_ctx *ctx) {
-  atomic_init(&tokenizer->references, 1);
-  tokenizer->ctx = smft__ctx_retain(ctx);
-  tokenizer->before.ctx = tokenizer->after.ctx = ctx;
-}
-
-SMFT_API smft_status smft_tokenizer_load(smft_tokenizer **out, smft_ctx *ctx, const char *path) {
-  struct stat facts;
-  SMFT__REQUIRE(out, "smft_tokenizer_load: out is NULL");
-  *out = NULL;
-  SMFT__REQUIRE(ctx && path, "smft_tokenizer_load: ctx or path is NULL");
+smft_tokenizer *smft__tokenizer_new(smft_ctx *ctx) {
   smft_tokenizer *tokenizer = smft__calloc_array(ctx, 1, sizeof *tokenizer);
   if (!tokenizer)
+    return NULL;
+  atomic_init(&tokenizer->references, 1);
+  tokenizer->ctx = smft__ctx_retain(ctx);
+  tokenizer->before.ctx = tokenizer->after.ctx = tokenizer->stops.ctx = ctx;
+  return tokenizer;
+}
+
+static smft_status load_json(smft_tokenizer **out, smft_ctx *ctx, const char *path) {
+  smft_tokenizer *tokenizer = smft__tokenizer_new(ctx);
+  if (!tokenizer)
     return SMFT_E_NOMEM;
-  start_parts(tokenizer, ctx);
-  int is_directory = stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
-  smft_status status =
-      is_directory ? read_directory(tokenizer, path) : smft__tokenizer_read_json(tokenizer, path);
+  smft_status status = smft__is_directory(path) ? read_directory(tokenizer, path)
+                                                : smft__tokenizer_read_json(tokenizer, path);
   if (status == SMFT_OK)
-    status = is_directory ? smft__chat_read(&tokenizer->chat, ctx, path)
-                          : smft__chat_read_beside(&tokenizer->chat, ctx, path);
+    status = smft__is_directory(path) ? smft__chat_read(&tokenizer->chat, ctx, path)
+                                      : smft__chat_read_beside(&tokenizer->chat, ctx, path);
   if (status != SMFT_OK)
     smft_tokenizer_free(tokenizer);
   else
     *out = tokenizer;
   return status;
+}
+
+static smft_status load_gguf(smft_tokenizer **out, smft_ctx *ctx, const smft__file *file,
+                             const char *path) {
+  smft__gguf gguf = {0};
+  SMFT__TRY(smft__gguf_read(&gguf, ctx, file->data, file->size, path));
+  smft_status status = smft__tokenizer_load_gguf(out, ctx, &gguf);
+  if (status == SMFT_OK && !*out)
+    status = smft__fail(SMFT_E_NOT_FOUND, "%s: there is no tokenizer in this file", path);
+  smft__gguf_free(&gguf);
+  return status;
+}
+
+SMFT_API smft_status smft_tokenizer_load(smft_tokenizer **out, smft_ctx *ctx, const char *path) {
+  SMFT__REQUIRE(out, "smft_tokenizer_load: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(ctx && path, "smft_tokenizer_load: ctx or path is NULL");
+  if (smft__is_directory(path))
+    return load_json(out, ctx, path);
+  smft__file file = {0};
+  SMFT__TRY(smft__file_open(&file, ctx, path, 0));
+  smft_status status = smft__gguf_is(file.data, file.size) ? load_gguf(out, ctx, &file, path)
+                                                           : load_json(out, ctx, path);
+  smft__file_close(&file);
+  return status;
+}
+
+void smft__tokenizer_stops(const smft_tokenizer *tokenizer, const int32_t **ids, int64_t *n) {
+  *ids = tokenizer->stops.data;
+  *n = tokenizer->stops.n;
 }
 
 /* ---- references ---------------------------------------------------------- */
@@ -96,6 +124,8 @@ SMFT_API void smft_tokenizer_free(smft_tokenizer *tokenizer) {
   smft__ids_free(&tokenizer->before);
   smft__ids_free(&tokenizer->after);
   smft__chat_free(&tokenizer->chat, ctx);
+  smft__ids_free(&tokenizer->stops);
+  smft__spm_free(&tokenizer->spm);
   smft__free(ctx, tokenizer);
   smft__ctx_release(ctx);
 }

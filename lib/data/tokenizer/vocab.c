@@ -23,6 +23,10 @@ smft_status smft__vocab_start(smft__vocab *vocab, smft_ctx *ctx, int64_t n_token
   return SMFT_OK;
 }
 
+smft_status smft__vocab_reserve(smft__vocab *vocab, int64_t bytes) {
+  return smft__grow(vocab->ctx, &vocab->text, &vocab->text_capacity, bytes, 1);
+}
+
 void smft__vocab_free(smft__vocab *vocab) {
   if (!vocab->ctx)
     return;
@@ -59,15 +63,16 @@ static smft_status append_text(smft__vocab *vocab, const char *text, int64_t len
 
 smft_status smft__vocab_add(smft__vocab *vocab, const char *text, int64_t length, int64_t id,
                             uint32_t flags) {
+  const int shown = (int)(length < 60 ? length : 60); /* text need not end in NUL */
   if (id < 0 || id >= vocab->n_ids || length > INT32_MAX)
-    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\": id %lld, expected 0 to %lld", text,
+    return smft__fail(SMFT_E_FORMAT, "token \"%.*s\": id %lld, expected 0 to %lld", shown, text,
                       (long long)id, (long long)vocab->n_ids - 1);
   if (vocab->tokens[id].start >= 0)
-    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\": its id %lld is the id of another token too",
-                      text, (long long)id);
+    return smft__fail(SMFT_E_FORMAT, "token \"%.*s\": its id %lld is the id of another token too",
+                      shown, text, (long long)id);
   int64_t slot = find_slot(vocab, text, length);
   if (vocab->slots[slot] >= 0)
-    return smft__fail(SMFT_E_FORMAT, "token \"%.60s\" is there twice, as %d and %lld", text,
+    return smft__fail(SMFT_E_FORMAT, "token \"%.*s\" is there twice, as %d and %lld", shown, text,
                       (int)vocab->slots[slot], (long long)id);
   int64_t start = vocab->text_length;
   SMFT__TRY(append_text(vocab, text, length));

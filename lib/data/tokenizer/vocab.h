@@ -27,6 +27,8 @@ typedef struct smft__vocab {
 
 /* Room for n_tokens tokens with ids below n_ids. */
 smft_status smft__vocab_start(smft__vocab *vocab, smft_ctx *ctx, int64_t n_tokens, int64_t n_ids);
+/* Room for so many bytes of spellings. */
+smft_status smft__vocab_reserve(smft__vocab *vocab, int64_t bytes);
 void smft__vocab_free(smft__vocab *vocab); /* a zeroed struct is fine */
 /* E_FORMAT if the id or the spelling is there already. */
 smft_status smft__vocab_add(smft__vocab *vocab, const char *text, int64_t length, int64_t id,
