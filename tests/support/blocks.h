@@ -1,5 +1,5 @@
-/* blocks: random rows of GGUF's block types for tests, with scales of a size that makes the numbers
- * about 1. */
+/* blocks: random rows of GGUF's block types for tests, with scales that make the numbers as large
+ * as is asked for. */
 #ifndef SMFT_TEST_BLOCKS_H
 #define SMFT_TEST_BLOCKS_H
 #include "base/rng.h"
@@ -41,8 +41,10 @@ static inline void put_scales(unsigned char *block, int32_t dtype, double size) 
   }
 }
 
-/* n numbers (whole blocks), which begin at bytes + offset; freed by the caller. */
-static inline char *random_blocks(smft__rng *rng, int32_t dtype, int64_t n, int64_t offset) {
+/* n numbers (whole blocks) of up to about twice `most`, which begin at bytes + offset; freed by the
+ * caller. */
+static inline char *random_blocks(smft__rng *rng, int32_t dtype, int64_t n, double most,
+                                  int64_t offset) {
   const smft__dtype *traits = smft__dtype_traits(dtype);
   int64_t size = smft__row_bytes(dtype, n);
   unsigned char *bytes = malloc((size_t)(size + offset));
@@ -50,7 +52,7 @@ static inline char *random_blocks(smft__rng *rng, int32_t dtype, int64_t n, int6
   for (int64_t i = 0; i < size; i++)
     bytes[offset + i] = (unsigned char)(smft__rng_uniform(rng) * 256);
   for (int64_t i = 0; i < size; i += traits->bytes)
-    put_scales(bytes + offset + i, dtype, smft__rng_uniform(rng) - 0.3);
+    put_scales(bytes + offset + i, dtype, most * (smft__rng_uniform(rng) - 0.3));
   return (char *)bytes;
 }
 #endif

@@ -40,7 +40,7 @@ START_TEST(vectors_decode_every_bit) {
   if (!dtype)
     return;
   smft__rng_seed(&rng, 11);
-  char *blocks = random_blocks(&rng, dtype, N, 1);
+  char *blocks = random_blocks(&rng, dtype, N, 1, 1);
   float *values = decoded(dtype, blocks + 1, N);
   out[N] = 7;
   smft__vector()->to_f32(blocks + 1, dtype, N, out);
@@ -63,7 +63,7 @@ START_TEST(an_embedding_of_blocks_is_read) {
   smft__rng rng;
   float y[4 * D];
   smft__rng_seed(&rng, 12);
-  char *blocks = random_blocks(&rng, dtype, ROWS * D, 3);
+  char *blocks = random_blocks(&rng, dtype, ROWS * D, 1, 3);
   float *values = decoded(dtype, blocks + 3, ROWS * D);
   smft__tensor table = {blocks + 3, {ROWS, D}, 2, dtype};
   smft__embedding_forward(ctx, &table, ids, 4, 1, y);
@@ -111,7 +111,7 @@ static void check(smft_ctx *const many[3], const product *p, int32_t dtype) {
   int64_t size = ldb * (p->trans_b ? p->n : p->k), c_size = p->m * p->n;
   smft__rng rng;
   smft__rng_seed(&rng, (uint64_t)(p->m * 1000003 + p->n * 1009 + p->k));
-  char *blocks = random_blocks(&rng, dtype, size, p->offset);
+  char *blocks = random_blocks(&rng, dtype, size, 1, p->offset);
   float *b = decoded(dtype, blocks + p->offset, size), *a = numbers(&rng, p->m * p->k);
   float *before = numbers(&rng, c_size), *c[3];
   for (int t = 0; t < 3; t++) {
@@ -186,7 +186,7 @@ static void check_picked(int32_t dtype, int64_t m) {
   static float x[64 * IN], y[64 * OUT];
   smft__rng rng;
   smft__rng_seed(&rng, 13);
-  char *blocks = random_blocks(&rng, dtype, OUT * IN, 0);
+  char *blocks = random_blocks(&rng, dtype, OUT * IN, 1, 0);
   float *values = decoded(dtype, blocks, OUT * IN);
   smft__tensor w = {blocks, {OUT, IN}, 2, dtype};
   for (int64_t p = 0; p < IN; p += m) {
@@ -221,7 +221,7 @@ START_TEST(a_layer_is_its_f32_self) {
   int32_t dtype = block_types[_i];
   smft__rng rng;
   smft__rng_seed(&rng, 14);
-  char *blocks = random_blocks(&rng, dtype, OUT * IN, 2);
+  char *blocks = random_blocks(&rng, dtype, OUT * IN, 1, 2);
   float *values = decoded(dtype, blocks + 2, OUT * IN);
   smft__tensor w = {blocks + 2, {OUT, IN}, 2, dtype}, plain = smft__tensor_f32(values, OUT, IN);
   for (int t = 0; t < 4; t++) {
@@ -251,7 +251,7 @@ START_TEST(what_is_not_finite_comes_through) {
   smft__rng rng;
   smft__rng_seed(&rng, 15);
   for (int64_t m = 1; m <= 64; m += 21) {
-    char *blocks = random_blocks(&rng, dtype, OUT * IN, 0);
+    char *blocks = random_blocks(&rng, dtype, OUT * IN, 1, 0);
     smft__tensor w = {blocks, {OUT, IN}, 2, dtype};
     float *x = numbers(&rng, m * IN), *y = numbers(&rng, m * OUT);
     ck_assert_int_eq(smft__linear_forward_finite(ctx, &w, x, m, y), 1);
