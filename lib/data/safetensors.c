@@ -40,60 +40,6 @@ typedef struct header {
   json_t *json;
 } header;
 
-/* ---- what a wrong file is ------------------------------------------------ */
-
-static int starts_with(const smft__file *file, const char *magic, size_t size) {
-  return file->size >= (int64_t)size && memcmp(file->data, magic, size) == 0;
-}
-
-static int looks_like_html(const smft__file *file) {
-  static const char *const starts[] = {"<!doctype", "<html", "<head", "<?xml"};
-  int64_t at = 0;
-  while (at < file->size && at < 256 && strchr(" \t\r\n\xEF\xBB\xBF", file->data[at]) &&
-         file->data[at])
-    at++;
-  for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-    size_t length = strlen(starts[i]), same = 0;
-    while (same < length && at + (int64_t)same < file->size &&
-           (file->data[at + (int64_t)same] | (starts[i][same] >= 'a' ? 0x20 : 0)) ==
-               starts[i][same])
-      same++;
-    if (same == length)
-      return 1;
-  }
-  return 0;
-}
-
-/* NULL if it is nothing that has a name. */
-static const char *name_wrong_file(const smft__file *file) {
-  static const struct {
-    const char *magic;
-    size_t size;
-    const char *name;
-  } kinds[] = {
-      {"version https://git-lfs", 23, "a Git LFS pointer, not the file itself (run: git lfs pull)"},
-      {"PK\x03\x04", 4,
-       "a zip archive: probably a PyTorch file (.pt, .bin), which must be converted to "
-       "safetensors"},
-      {"\x80\x02", 2,
-       "a Python pickle: probably an old PyTorch file, which must be converted to safetensors"},
-      {"\x80\x03", 2, "a Python pickle, which must be converted to safetensors"},
-      {"\x80\x04", 2, "a Python pickle, which must be converted to safetensors"},
-      {"\x80\x05", 2, "a Python pickle, which must be converted to safetensors"},
-      {"GGUF", 4, "a GGUF file, which must be converted to safetensors"},
-      {"\x89HDF", 4, "an HDF5 file, which must be converted to safetensors"},
-      {"\x93NUMPY", 6, "a NumPy array"},
-      {"\x1f\x8b", 2, "a gzip archive, which must be unpacked"},
-      {"{", 1, "JSON text"},
-  };
-  if (looks_like_html(file))
-    return "an HTML page (a download that failed?)";
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-    if (starts_with(file, kinds[i].magic, kinds[i].size))
-      return kinds[i].name;
-  return NULL;
-}
-
 /* ---- one tensor of a header ---------------------------------------------- */
 
 static smft_status read_dtype(const header *head, const char *name, const json_t *info,
@@ -275,7 +221,7 @@ static smft_status read_metadata(reading *in, const header *head, json_t *metada
 /* ---- one file ------------------------------------------------------------ */
 
 static smft_status fail_not_safetensors(const header *head, const char *why) {
-  const char *kind = name_wrong_file(head->file);
+  const char *kind = smft__source_wrong_kind(head->file->data, head->file->size);
   if (kind)
     return smft__fail(SMFT_E_FORMAT, "%s: not a safetensors file but %s", head->path, kind);
   return smft__fail(SMFT_E_FORMAT, "%s: not a safetensors file, or damaged: %s", head->path, why);
@@ -293,7 +239,7 @@ static smft_status parse_header(header *head) {
   if (file->size > 8 && length > 0 && file->data[8] != '{')
     return fail_not_safetensors(head, "the header does not begin with {");
   if ((int64_t)length > file->size - 8) {
-    if (file->size > 8 || !name_wrong_file(file))
+    if (file->size > 8 || !smft__source_wrong_kind(file->data, file->size))
       return smft__fail(
           SMFT_E_FORMAT,
           "%s: truncated: %lld bytes of its header are missing (it has %llu, %lld are there)",

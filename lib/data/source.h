@@ -16,9 +16,16 @@ typedef struct smft__source {
   unsigned char *used; /* (n) bound by the model; NULL until a model binds */
   int64_t n_metadata;
   char **metadata_keys, **metadata_values;
+  /* Where the format has its own: the text of config.json, translated, and the header of the
+   * (first) file, for its tokenizer.  NULL: config.json and tokenizer.json stand beside the file.
+   */
+  char *config;
+  struct smft__gguf *gguf;
 } smft__source;
 /* Nothing is used yet.  For whoever binds tensors, not for readers. */
 smft_status smft__source_unused(smft__source *source);
+/* What a file is that is none of ours; NULL: nothing that has a name. */
+const char *smft__source_wrong_kind(const unsigned char *data, int64_t size);
 void smft__source_close(smft__source *source); /* a zeroed struct is fine */
 int64_t smft__source_find(const smft__source *source, const char *name); /* index or -1 */
 /* or NULL */
