@@ -386,17 +386,29 @@ typedef struct smft_load_options {
 #define SMFT_LOAD_OPTIONS_INIT                                                                     \
   { sizeof(smft_load_options), 0, NULL, NULL }
 
-/* Opens a Hugging Face directory: config.json, model.safetensors (or shards with
- * model.safetensors.index.json) and, if there, tokenizer.json.  options may be NULL.  Freed with
- * smft_model_free.  Weights stay mapped: the files must not be truncated while the model lives (use
- * SMFT_LOAD_COPY if they may be).  A model without tokenizer.json works with token ids only.
- * Errors: those of reading; SMFT_E_UNSUPPORTED, naming it, for whatever the config asks for that is
- * not done here, for a key of it that is not known and says something, and for a tensor that the
- * model has no use for; SMFT_E_MISMATCH where config, tensors and tokenizer do not belong together
- * (a tensor is missing or has another shape or type; the tokenizer has ids that the embedding
- * lacks); SMFT_E_CANCELLED by progress; SMFT_E_INVALID for unknown flags.  Since 0.1. */
-SMFT_API smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *directory,
+/* Opens a model as it was downloaded.  path is one of
+ *   a Hugging Face directory: config.json, model.safetensors (or shards with
+ *     model.safetensors.index.json) and, if there, tokenizer.json;
+ *   a GGUF file (versions 2 and 3, little-endian; the element types of SMFT_DTYPE_*), which has its
+ *     config and tokenizer inside; of a model in several files (NAME-00001-of-00003.gguf) any one;
+ *   a directory without config.json that holds one such file, or the files of one such model.
+ * options may be NULL.  Freed with smft_model_free.  Weights stay mapped: the files must not be
+ * truncated while the model lives (use SMFT_LOAD_COPY if they may be).  A model without a tokenizer
+ * works with token ids only.  Tensors have Hugging Face's names, whatever the format.  The same
+ * model as GGUF and as safetensors has two hashes: patches do not move between them.
+ * Errors: those of reading; SMFT_E_UNSUPPORTED, naming it, for whatever config.json or the GGUF's
+ * keys ask for that is not done here, for a key that is not known and says something, for a tensor
+ * that the model has no use for, and where a directory holds several GGUF models;
+ * SMFT_E_MISMATCH where config, tensors and tokenizer, or the files of a split model, do not belong
+ * together (a tensor is missing or has another shape or type; the tokenizer has ids that the
+ * embedding lacks); SMFT_E_CANCELLED by progress; SMFT_E_INVALID for unknown flags.  Since 0.1. */
+SMFT_API smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *path,
                                      const smft_load_options *options);
+/* The same from the bytes of one GGUF file in memory (size of them), which must stay as they are
+ * until the model is gone, unless SMFT_LOAD_COPY has them copied.  progress is not called.
+ * Errors: as smft_model_load.  Since 0.1. */
+SMFT_API smft_status smft_model_load_buffer(smft_model **out, smft_ctx *ctx, const void *data,
+                                            int64_t size, const smft_load_options *options);
 /* A new model with random weights (f32, in memory; the initialisation of [B]) from a directory that
  * holds config.json and, if wanted, tokenizer.json: the start of pretraining.  The same seed gives
  * the same weights; any seed is fine.  Freed with smft_model_free.  Errors: as smft_model_load,
@@ -423,7 +435,8 @@ typedef struct smft_export_options {
 
 /* Writes model + patch (NULL: the model alone) as a Hugging Face directory, made if missing:
  * config.json, tokenizer.json where the model's directory has one, and last model.safetensors; each
- * file is replaced whole or not at all.  Changed rows are put in place, adapters multiplied out.
+ * file is replaced whole or not at all.  What a GGUF has in another order is written in Hugging
+ * Face's.  Changed rows are put in place, adapters multiplied out.
  * Background counts are not written: they are those of another model then.  options may be NULL.
  * Errors: those of writing (and of reading tokenizer.json); SMFT_E_STATE while the patch is being
  * changed; SMFT_E_CANCELLED by progress, with the old weights still there; SMFT_E_INVALID for a
@@ -527,11 +540,11 @@ SMFT_API smft_status smft_model_pool(const smft_model *model, int32_t pool, int6
 SMFT_API smft_status smft_model_tensor(const smft_model *model, int64_t index, const char **name,
                                        int32_t *dtype, int64_t *n_elements);
 /* values (n_elements) gets a tensor as model + patch (NULL: the model alone) have it, as f32,
- * row-major: changed rows in place, adapters multiplied out.  index and number of elements are
- * those of smft_model_tensor; n_elements may be larger.  Errors: SMFT_E_NOT_FOUND past the end;
- * SMFT_E_BUFFER where n_elements is too small; SMFT_E_STATE while the patch is being changed;
- * SMFT_E_INVALID for a patch that was made with another
- * model handle.  Since 0.1. */
+ * row-major: changed rows in place, adapters multiplied out, in Hugging Face's order whatever the
+ * file's.  index and number of elements are those of smft_model_tensor; n_elements may be larger.
+ * Errors: SMFT_E_NOT_FOUND past the end; SMFT_E_BUFFER where n_elements is too small; SMFT_E_STATE
+ * while the patch is being changed; SMFT_E_INVALID for a patch that was made with another model
+ * handle.  Since 0.1. */
 SMFT_API smft_status smft_model_tensor_values(const smft_model *model, smft_patch *patch,
                                               int64_t index, float *values, int64_t n_elements);
 

@@ -11,6 +11,7 @@
 #include "data/json.h"
 
 #define KEY_SIZE 128
+#define MOST_LAYERS 65536
 #define ROPE_FREQS "rope_freqs.weight"
 
 typedef struct translation {
@@ -245,33 +246,50 @@ static smft_status put_rope(translation *t) {
 
 /* ---- what families have of their own ------------------------------------- */
 
-/* Every sixth block of Gemma 3 sees all, the others a window, with a theta of their own. */
-static smft_status put_windows(translation *t) {
-  int64_t window = 0, period = 6;
-  double theta = 0;
-  SMFT__TRY(read_i64(t, "attention.sliding_window", 0, &window));
-  SMFT__TRY(read_i64(t, "attention.sliding_window_pattern", 6, &period));
-  SMFT__TRY(read_double(t, "rope.freq_base_swa", 10000, &theta));
-  if (t->layers > 65536)
-    return refuse(t, "block_count", "at most 65536 are read");
+/* Which blocks see a window only: every sixth (or so) sees all, or a list says it of each. */
+static smft_status put_layer_types(translation *t, int64_t window) {
+  char key[KEY_SIZE];
+  const smft__gguf_value *list =
+      smft__gguf_find(t->gguf, key_of(t, "attention.sliding_window_pattern", key));
+  int64_t period = 6;
+  if (!list || list->type != SMFT__GGUF_ARRAY) {
+    list = NULL;
+    SMFT__TRY(read_i64(t, "attention.sliding_window_pattern", 6, &period));
+  }
+  if (t->layers > MOST_LAYERS || period < 1 || (list && list->n != t->layers))
+    return refuse(t, "attention.sliding_window_pattern", "does not fit the number of blocks");
   json_t *types = json_array();
   for (int64_t i = 0; i < t->layers; i++) {
-    int slides = window > 0 && period > 0 && (i + 1) % period != 0;
-    t->failed |=
-        json_array_append_new(types, json_string(slides ? "sliding_attention" : "full_attention"));
+    int slides = list ? smft__gguf_item_i64(list, i) != 0 : (i + 1) % period != 0;
+    const char *type = slides && window > 0 ? "sliding_attention" : "full_attention";
+    t->failed |= json_array_append_new(types, json_string(type)) != 0;
   }
   put(t, "layer_types", types);
+  return SMFT_OK;
+}
+
+/* Blocks with a window have a theta of their own. */
+static smft_status put_windows(translation *t) {
+  int64_t window = 0;
+  double theta = 0;
+  SMFT__TRY(read_i64(t, "attention.sliding_window", 0, &window));
+  SMFT__TRY(read_double(t, "rope.freq_base_swa", 10000, &theta));
+  SMFT__TRY(put_layer_types(t, window));
   put(t, "rope_local_base_freq", json_real(theta));
   if (window > 0)
     put(t, "sliding_window", json_integer((json_int_t)window));
   return SMFT_OK;
 }
 
-/* As llama.cpp has it: the model of 62 blocks scales by hidden / heads, the others by the head. */
+/* As llama.cpp has it: the model of 62 blocks scales by hidden / heads, the others by the head;
+ * unless the file says it. */
 static smft_status put_gemma3(translation *t) {
   int64_t scalar = t->layers == 62 ? t->hidden / t->heads : t->head_dim;
+  double scale = 0;
+  SMFT__TRY(read_double(t, "attention.scale", 0, &scale));
   put(t, "hidden_activation", json_string("gelu_pytorch_tanh"));
-  put(t, "query_pre_attn_scalar", json_integer((json_int_t)scalar));
+  put(t, "query_pre_attn_scalar",
+      scale > 0 ? json_real(1 / (scale * scale)) : json_integer((json_int_t)scalar));
   return put_windows(t);
 }
 
@@ -321,6 +339,7 @@ static const struct {
     {"attention.layer_norm_rms_epsilon", EVERY},
     {"attention.sliding_window", ONLY(SMFT__GGUF_LLAMA) | ONLY(SMFT__GGUF_GEMMA3)},
     {"attention.sliding_window_pattern", ONLY(SMFT__GGUF_GEMMA3)},
+    {"attention.scale", ONLY(SMFT__GGUF_GEMMA3)},
     {"rope.freq_base", EVERY},
     {"rope.freq_base_swa", ONLY(SMFT__GGUF_GEMMA3)},
     {"rope.dimension_count", EVERY},

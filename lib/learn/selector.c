@@ -23,9 +23,9 @@ void smft__selector_set(smft_selector *selector, smft__stats *stats) {
  * directory with them. */
 static smft_status load_shipped(smft_selector *selector) {
   const smft_model *model = selector->model;
-  if (!model->directory || model->source.n_files == 0)
+  if (!model->path || model->source.n_files == 0)
     return SMFT_OK;
-  char *path = smft__path_join(selector->ctx, model->directory, "background.safetensors");
+  char *path = smft__path_join(selector->ctx, model->path, "background.safetensors");
   if (!path)
     return SMFT_E_NOMEM;
   smft_status status = smft__file_exists(path) ? smft_selector_load(selector, path) : SMFT_OK;

@@ -441,6 +441,18 @@ static smft_status read_config(smft__config *config, smft_ctx *ctx, const json_t
   return keep_text(config, ctx, root);
 }
 
+/* Takes root. */
+static smft_status take_config(smft__config *config, smft_ctx *ctx, json_t *root,
+                               const char *path) {
+  smft_status status = read_config(config, ctx, root);
+  if (status != SMFT_OK) {
+    status = smft__fail_within(status, "%s", path);
+    smft__config_free(config, ctx);
+  }
+  json_decref(root);
+  return status;
+}
+
 smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *directory) {
   json_t *root = NULL;
   memset(config, 0, sizeof *config);
@@ -448,18 +460,22 @@ smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *d
   if (!path)
     return SMFT_E_NOMEM;
   smft_status status = smft__json_open(&root, ctx, path);
-  if (status == SMFT_OK) {
-    status = read_config(config, ctx, root);
-    if (status != SMFT_OK)
-      status = smft__fail_within(status, "%s", directory);
-  }
-  if (status == SMFT_OK)
-    status = smft__stops_read(config, ctx, directory);
-  json_decref(root);
   smft__free(ctx, path);
+  SMFT__TRY(status);
+  SMFT__TRY(take_config(config, ctx, root, directory));
+  status = smft__stops_read(config, ctx, directory);
   if (status != SMFT_OK)
     smft__config_free(config, ctx);
   return status;
+}
+
+smft_status smft__config_translated(smft__config *config, smft_ctx *ctx, const char *text,
+                                    const char *path) {
+  json_t *root = NULL;
+  memset(config, 0, sizeof *config);
+  config->gguf = 1;
+  SMFT__TRY(smft__json_parse(&root, text, (int64_t)strlen(text), "config.json"));
+  return take_config(config, ctx, root, path);
 }
 
 void smft__config_free(smft__config *config, smft_ctx *ctx) {

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "data/safetensors.h"
+#include "model/order.h"
 #include "model/view.h"
 
 static const char *torch_name(int32_t dtype) {
@@ -34,13 +35,23 @@ static smft_status write_file(smft_ctx *ctx, const char *directory, const char *
   return status;
 }
 
+/* Divisors of rotary frequencies as a GGUF has them: no key of Hugging Face's says that. */
+static int has_factors(const json_t *root) {
+  const json_t *type = json_object_get(json_object_get(root, "rope_scaling"), "rope_type");
+  return json_is_string(type) && strcmp(json_string_value(type), "factors") == 0;
+}
+
 static smft_status export_config(const smft_model *model, const char *directory, int32_t dtype) {
   json_t *root = NULL;
   SMFT__TRY(smft__json_parse(&root, model->config.json, (int64_t)strlen(model->config.json),
                              "config.json"));
   smft__buffer text = {model->ctx, NULL, 0, 0};
   smft_status status = SMFT_OK;
-  if (json_object_set_new(root, "torch_dtype", json_string(torch_name(dtype))) != 0)
+  if (has_factors(root))
+    status = smft__fail(SMFT_E_UNSUPPORTED,
+                        "%s: its rotary factors (rope_freqs.weight) cannot be said in config.json",
+                        model->path);
+  else if (json_object_set_new(root, "torch_dtype", json_string(torch_name(dtype))) != 0)
     status = smft__fail(SMFT_E_NOMEM, "config.json: no memory for its torch_dtype");
   if (status == SMFT_OK)
     status = smft__json_put(&text, root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
@@ -53,7 +64,7 @@ static smft_status export_config(const smft_model *model, const char *directory,
 
 static smft_status copy_tokenizer(const smft_model *model, const char *directory) {
   smft__file file = {0};
-  char *path = smft__path_join(model->ctx, model->directory, "tokenizer.json");
+  char *path = smft__path_join(model->ctx, model->path, "tokenizer.json");
   if (!path)
     return SMFT_E_NOMEM;
   smft_status status = SMFT_OK;
@@ -69,40 +80,60 @@ static smft_status copy_tokenizer(const smft_model *model, const char *directory
 
 /* ---- weights ------------------------------------------------------------- */
 
-typedef struct export_set { /* tensors to write, and the merged pools that only exist for that */
+typedef struct export_set { /* tensors to write, and copies that only exist for that */
   smft_ctx *ctx;
   smft__save_tensor *tensors; /* (n) */
-  float **merged;             /* (n) */
+  void **copies;              /* (n) */
   int64_t n;
 } export_set;
 
 static void free_set(export_set *set) {
-  for (int64_t i = 0; set->merged && i < set->n; i++)
-    smft__free(set->ctx, set->merged[i]);
-  smft__free(set->ctx, set->merged);
+  for (int64_t i = 0; set->copies && i < set->n; i++)
+    smft__free(set->ctx, set->copies[i]);
+  smft__free(set->ctx, set->copies);
   smft__free(set->ctx, set->tensors);
 }
 
-/* A full patch's tensors are written from where they are; a pool with changed rows is merged first.
- */
+/* What a patch changed, and norms that Hugging Face has otherwise: as f32. */
+static smft_status copy_values(export_set *set, const smft_model *model, const smft_patch *patch,
+                               int32_t i) {
+  smft__tensor *tensor = &set->tensors[i].tensor;
+  float *values = smft__alloc_array(set->ctx, smft__tensor_count(tensor), sizeof *values);
+  set->copies[i] = values;
+  if (!values)
+    return SMFT_E_NOMEM;
+  smft__patch_values(model, patch, i, values);
+  smft__order_values(model, i, values);
+  tensor->data = values;
+  tensor->dtype = SMFT__F32;
+  return SMFT_OK;
+}
+
+/* Rows in another order: as they are. */
+static smft_status copy_rows(export_set *set, const smft_model *model, int32_t i) {
+  smft__tensor *tensor = &set->tensors[i].tensor;
+  int64_t bytes = smft__tensor_bytes(tensor);
+  set->copies[i] = smft__alloc_array(set->ctx, bytes, 1);
+  if (!set->copies[i])
+    return SMFT_E_NOMEM;
+  memcpy(set->copies[i], tensor->data, (size_t)bytes);
+  smft__order_to_hf(model, i, set->copies[i], bytes / tensor->shape[0]);
+  tensor->data = set->copies[i];
+  return SMFT_OK;
+}
+
+/* Most tensors are written from where they are. */
 static smft_status add_tensor(export_set *set, const smft_model *model, const smft_patch *patch,
                               int32_t i, int32_t dtype) {
   smft__save_tensor *save = &set->tensors[i];
   save->name = model->names[i];
   save->tensor = smft__weight(model, patch, i);
   save->dtype = dtype;
-  if (!smft__patch_changes(model, patch, i) || patch->full) {
-    save->dtype = written_as(dtype, save->tensor.dtype);
-    return SMFT_OK;
-  }
-  set->merged[i] =
-      smft__alloc_array(set->ctx, smft__tensor_count(&model->tensors[i]), sizeof(float));
-  if (!set->merged[i])
-    return SMFT_E_NOMEM;
-  smft__patch_values(model, patch, i, set->merged[i]);
-  save->tensor.data = set->merged[i];
-  save->tensor.dtype = SMFT__F32;
-  return SMFT_OK;
+  int merged = smft__patch_changes(model, patch, i) && !patch->full;
+  if (merged || smft__order_offset(model, i) != 0)
+    return copy_values(set, model, patch, i);
+  save->dtype = written_as(dtype, save->tensor.dtype);
+  return smft__order_is_other(model, i) ? copy_rows(set, model, i) : SMFT_OK;
 }
 
 static smft_status make_set(export_set *set, const smft_model *model, const smft_patch *patch,
@@ -110,8 +141,8 @@ static smft_status make_set(export_set *set, const smft_model *model, const smft
   set->ctx = model->ctx;
   set->n = model->n_tensors;
   set->tensors = smft__calloc_array(set->ctx, set->n, sizeof *set->tensors);
-  set->merged = smft__calloc_array(set->ctx, set->n, sizeof *set->merged);
-  if (!set->tensors || !set->merged)
+  set->copies = smft__calloc_array(set->ctx, set->n, sizeof *set->copies);
+  if (!set->tensors || !set->copies)
     return SMFT_E_NOMEM;
   for (int32_t i = 0; i < model->n_tensors; i++)
     SMFT__TRY(add_tensor(set, model, patch, i, dtype));

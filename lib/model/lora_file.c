@@ -10,6 +10,7 @@
 #include "data/safetensors.h"
 #include "model/arch.h"
 #include "model/lora.h"
+#include "model/order.h"
 
 #define CONFIG "adapter_config.json"
 #define WEIGHTS "adapter_model.safetensors"
@@ -120,7 +121,7 @@ static json_t *make_config(const smft__lora *lora, const smft_model *model) {
   } all[] = {
       {"alpha_pattern", json_object()},
       {"auto_mapping", json_null()},
-      {"base_model_name_or_path", text_or_null(model->directory)},
+      {"base_model_name_or_path", text_or_null(model->path)},
       {"bias", json_string("none")},
       {"fan_in_fan_out", json_false()},
       {"inference_mode", json_true()},
@@ -162,23 +163,64 @@ static smft_status save_config(const smft__lora *lora, const smft_model *model, 
 
 /* ---- save: adapter_model.safetensors ------------------------------------- */
 
+/* B's rows are the matrix's: a copy of one whose order is another in the model. */
+static smft_status part_to_write(const smft__lora *lora, const smft_model *model, int32_t part,
+                                 smft__tensor *tensor, float **copy) {
+  int32_t of = lora->tensors[part / 2];
+  *tensor = smft__lora_part(lora, part);
+  if (part % 2 == 0 || !smft__order_is_other(model, of))
+    return SMFT_OK;
+  int64_t n = smft__tensor_count(tensor);
+  *copy = smft__alloc_array(model->ctx, n, sizeof **copy);
+  if (!*copy)
+    return SMFT_E_NOMEM;
+  smft__tensor_to_f32(tensor, 0, n, *copy);
+  smft__order_to_hf(model, of, *copy, tensor->shape[1] * (int64_t)sizeof **copy);
+  tensor->data = *copy;
+  return SMFT_OK;
+}
+
+typedef struct written { /* what the two factors of each adapter become */
+  smft__save_tensor *tensors;
+  char (*names)[SMFT__PART_NAME];
+  float **copies;
+} written;
+
+static smft_status make_written(written *out, const smft__lora *lora, const smft_model *model,
+                                int32_t dtype) {
+  int32_t n = 2 * lora->n;
+  out->tensors = smft__alloc_array(model->ctx, n, sizeof *out->tensors);
+  out->names = smft__alloc_array(model->ctx, n, sizeof *out->names);
+  out->copies = smft__calloc_array(model->ctx, n, sizeof *out->copies);
+  if (!out->tensors || !out->names || !out->copies)
+    return SMFT_E_NOMEM;
+  for (int32_t i = 0; i < n; i++) {
+    smft__lora_factor_name(model, lora->tensors[i / 2], i % 2, "", out->names[i]);
+    out->tensors[i] = (smft__save_tensor){.name = out->names[i], .dtype = dtype};
+    SMFT__TRY(part_to_write(lora, model, i, &out->tensors[i].tensor, &out->copies[i]));
+  }
+  return SMFT_OK;
+}
+
+static void free_written(written *out, const smft__lora *lora, smft_ctx *ctx) {
+  for (int32_t i = 0; out->copies && i < 2 * lora->n; i++)
+    smft__free(ctx, out->copies[i]);
+  smft__free(ctx, out->copies);
+  smft__free(ctx, out->names);
+  smft__free(ctx, out->tensors);
+}
+
 static smft_status save_weights(const smft__lora *lora, const smft_model *model, const char *path,
                                 int32_t dtype) {
   static const char *const keys[] = {"format", "model_hash", "lora_alpha", "lora_flags", "seed"};
   metadata texts = metadata_of(&lora->options);
   const char *values[] = {"pt", model->hash, texts.alpha, texts.flags, texts.seed};
-  int32_t n = 2 * lora->n;
-  smft__save_tensor *tensors = smft__alloc_array(model->ctx, n, sizeof *tensors);
-  char(*names)[SMFT__PART_NAME] = smft__alloc_array(model->ctx, n, sizeof *names);
-  smft_status status = tensors && names ? SMFT_OK : SMFT_E_NOMEM;
-  for (int32_t i = 0; status == SMFT_OK && i < n; i++) {
-    smft__lora_factor_name(model, lora->tensors[i / 2], i % 2, "", names[i]);
-    tensors[i] = (smft__save_tensor){names[i], smft__lora_part(lora, i), dtype};
-  }
+  written out = {0};
+  smft_status status = make_written(&out, lora, model, dtype);
   if (status == SMFT_OK)
-    status = smft__safetensors_write(model->ctx, path, tensors, n, keys, values, 5, NULL, NULL);
-  smft__free(model->ctx, names);
-  smft__free(model->ctx, tensors);
+    status = smft__safetensors_write(model->ctx, path, out.tensors, 2 * lora->n, keys, values, 5,
+                                     NULL, NULL);
+  free_written(&out, lora, model->ctx);
   return status;
 }
 
@@ -393,6 +435,13 @@ smft_status smft__lora_from_tensors(smft__lora **out, const smft_model *model,
   return status;
 }
 
+/* PEFT's files have Hugging Face's order. */
+static void order_parts(smft__lora *lora, const smft_model *model) {
+  for (int32_t i = 0; i < lora->n; i++)
+    smft__order_from_hf(model, lora->tensors[i], lora->parts[2 * i + 1],
+                        lora->options.rank * (int64_t)sizeof(float));
+}
+
 static smft_status load_weights(smft__lora **out, const smft_model *model,
                                 smft_lora_options *options, const char *path) {
   smft__source file = {0};
@@ -401,6 +450,8 @@ static smft_status load_weights(smft__lora **out, const smft_model *model,
   options->seed = seed_of(&file);
   if (status == SMFT_OK)
     status = smft__lora_from_tensors(out, model, options, &file, "");
+  if (status == SMFT_OK)
+    order_parts(*out, model);
   smft__source_close(&file);
   return status;
 }

@@ -3,6 +3,7 @@
 #include "model/model.h"
 
 #include "base/alloc.h"
+#include "data/gguf_source.h"
 #include "data/safetensors.h"
 #include "model/weights.h"
 #include "nn/gemm.h"
@@ -20,7 +21,7 @@ static void destroy(smft_model *model) {
   smft__free(ctx, model->tensors);
   smft__free(ctx, model->origin);
   smft__free(ctx, model->owned);
-  smft__free(ctx, model->directory);
+  smft__free(ctx, model->path);
   smft__source_close(&model->source);
   smft__config_free(&model->config, ctx);
   smft__free(ctx, model);
@@ -51,43 +52,49 @@ static smft_status make_handles(smft_model *model) {
   return SMFT_OK;
 }
 
-/* A tokenizer that can produce ids without a row in the embedding is an error here, not a crash
- * later; padded rows are fine. */
-static smft_status open_tokenizer(smft_model *model) {
-  char *path = smft__path_join(model->ctx, model->directory, "tokenizer.json");
+static smft_status load_tokenizer(smft_model *model) {
+  const smft__gguf *gguf = model->source.gguf;
+  if (gguf)
+    return smft__gguf_find(gguf, "tokenizer.ggml.tokens")
+               ? smft__tokenizer_load_gguf(&model->tokenizer, model->ctx, gguf)
+               : SMFT_OK;
+  char *path = smft__path_join(model->ctx, model->path, "tokenizer.json");
   if (!path)
     return SMFT_E_NOMEM;
   smft_status status = SMFT_OK;
   if (smft__file_exists(path))
     status = smft_tokenizer_load(&model->tokenizer, model->ctx, path);
   smft__free(model->ctx, path);
-  if (status == SMFT_OK && model->tokenizer &&
-      smft_tokenizer_vocab_size(model->tokenizer) > model->config.vocab)
-    status = smft__fail(SMFT_E_MISMATCH,
-                        "%s: tokenizer.json has ids up to %d, the embedding has %d rows",
-                        model->directory, smft_tokenizer_vocab_size(model->tokenizer) - 1,
-                        model->config.vocab);
   return status;
 }
 
-static smft_status begin(smft_model **out, smft_ctx *ctx, const char *directory) {
+/* A tokenizer that can produce ids without a row in the embedding is an error here, not a crash
+ * later; padded rows are fine. */
+static smft_status open_tokenizer(smft_model *model) {
+  SMFT__TRY(load_tokenizer(model));
+  if (!model->tokenizer || smft_tokenizer_vocab_size(model->tokenizer) <= model->config.vocab)
+    return SMFT_OK;
+  return smft__fail(SMFT_E_MISMATCH, "%s: %s has ids up to %d, the embedding has %d rows",
+                    model->path, model->source.gguf ? "its tokenizer" : "tokenizer.json",
+                    smft_tokenizer_vocab_size(model->tokenizer) - 1, model->config.vocab);
+}
+
+static smft_status begin(smft_model **out, smft_ctx *ctx, const char *path) {
   smft_model *model = smft__calloc_array(ctx, 1, sizeof *model);
   if (!model)
     return SMFT_E_NOMEM;
   *out = model;
   model->ctx = smft__ctx_retain(ctx);
   atomic_init(&model->references, 1);
-  model->directory = smft__strdup(ctx, directory);
-  if (!model->directory)
+  model->path = smft__strdup(ctx, path);
+  if (!model->path)
     return SMFT_E_NOMEM;
-  SMFT__TRY(smft__gemm_reserve(ctx));
-  SMFT__TRY(smft__config_load(&model->config, ctx, directory));
-  return make_handles(model);
+  return smft__gemm_reserve(ctx);
 }
 
 static smft_status bind_file(smft_model *model) {
   smft_status status = smft__weights_bind(model);
-  return status == SMFT_OK ? status : smft__fail_within(status, "%s", model->directory);
+  return status == SMFT_OK ? status : smft__fail_within(status, "%s", model->path);
 }
 
 void smft__pools_expect(const smft_model *model, int how) {
@@ -99,10 +106,51 @@ void smft__pools_expect(const smft_model *model, int how) {
   }
 }
 
-static smft_status open_weights(smft_model *model, const smft_load_options *options) {
+/* ---- what it is made from ------------------------------------------------ */
+
+static smft_status open_directory(smft_model *model, const smft_load_options *options) {
   int copy = (options->flags & SMFT_LOAD_COPY) != 0;
-  SMFT__TRY(smft__safetensors_open_model(&model->source, model->ctx, model->directory, copy,
-                                         options->progress, options->progress_user));
+  SMFT__TRY(smft__config_load(&model->config, model->ctx, model->path));
+  return smft__safetensors_open_model(&model->source, model->ctx, model->path, copy,
+                                      options->progress, options->progress_user);
+}
+
+/* The config of an open GGUF file. */
+static smft_status translate(smft_model *model) {
+  model->source.gguf->path = model->path;
+  return smft__config_translated(&model->config, model->ctx, model->source.config, model->path);
+}
+
+static smft_status open_gguf(smft_model *model, const char *path,
+                             const smft_load_options *options) {
+  int copy = (options->flags & SMFT_LOAD_COPY) != 0;
+  SMFT__TRY(smft__gguf_open(&model->source, model->ctx, path, copy, options->progress,
+                            options->progress_user));
+  return translate(model);
+}
+
+/* A directory without config.json may hold a GGUF file. */
+static smft_status open_found(smft_model *model, const smft_load_options *options) {
+  char *path = NULL;
+  SMFT__TRY(smft__gguf_find_file(model->ctx, model->path, &path));
+  smft_status status = path ? open_gguf(model, path, options) : open_directory(model, options);
+  smft__free(model->ctx, path);
+  return status;
+}
+
+static smft_status open_source(smft_model *model, const smft_load_options *options) {
+  if (smft__file_exists(model->path) && !smft__is_directory(model->path))
+    return open_gguf(model, model->path, options);
+  char *config = smft__path_join(model->ctx, model->path, "config.json");
+  if (!config)
+    return SMFT_E_NOMEM;
+  int plain = smft__file_exists(config);
+  smft__free(model->ctx, config);
+  return plain ? open_directory(model, options) : open_found(model, options);
+}
+
+static smft_status bind_weights(smft_model *model) {
+  SMFT__TRY(make_handles(model));
   SMFT__TRY(smft__weights_list(model));
   SMFT__TRY(bind_file(model));
   SMFT__TRY(smft__weights_fingerprint(model));
@@ -111,6 +159,8 @@ static smft_status open_weights(smft_model *model, const smft_load_options *opti
 }
 
 static smft_status start_weights(smft_model *model, uint64_t seed) {
+  SMFT__TRY(smft__config_load(&model->config, model->ctx, model->path));
+  SMFT__TRY(make_handles(model));
   SMFT__TRY(smft__weights_list(model));
   SMFT__TRY(smft__weights_init(model, seed));
   return smft__weights_fingerprint(model);
@@ -124,18 +174,45 @@ static smft_status finish(smft_model **out, smft_model *model, smft_status statu
   return status;
 }
 
-smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *directory,
+static smft_status read_options(smft_load_options *own, const smft_load_options *options) {
+  SMFT__TRY(smft__options_read(own, options, sizeof *own, sizeof *own, "smft_load_options"));
+  SMFT__REQUIRE(!(own->flags & ~SMFT_LOAD_COPY), "smft_load_options: unknown flags 0x%x",
+                own->flags);
+  return SMFT_OK;
+}
+
+smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *path,
                             const smft_load_options *options) {
   smft_load_options own = SMFT_LOAD_OPTIONS_INIT;
   smft_model *model = NULL;
   smft_status status = SMFT_OK;
   SMFT__REQUIRE(out, "smft_model_load: out is NULL");
   *out = NULL;
-  SMFT__REQUIRE(ctx && directory, "smft_model_load: ctx or directory is NULL");
-  SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_load_options"));
-  SMFT__REQUIRE(!(own.flags & ~SMFT_LOAD_COPY), "smft_load_options: unknown flags 0x%x", own.flags);
-  SMFT__TRY_GOTO(done, begin(&model, ctx, directory));
-  SMFT__TRY_GOTO(done, open_weights(model, &own));
+  SMFT__REQUIRE(ctx && path, "smft_model_load: ctx or path is NULL");
+  SMFT__TRY(read_options(&own, options));
+  SMFT__TRY_GOTO(done, begin(&model, ctx, path));
+  SMFT__TRY_GOTO(done, open_source(model, &own));
+  SMFT__TRY_GOTO(done, bind_weights(model));
+  SMFT__TRY_GOTO(done, open_tokenizer(model));
+done:
+  return finish(out, model, status);
+}
+
+smft_status smft_model_load_buffer(smft_model **out, smft_ctx *ctx, const void *data, int64_t size,
+                                   const smft_load_options *options) {
+  smft_load_options own = SMFT_LOAD_OPTIONS_INIT;
+  smft_model *model = NULL;
+  smft_status status = SMFT_OK;
+  SMFT__REQUIRE(out, "smft_model_load_buffer: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(ctx && data && size >= 0,
+                "smft_model_load_buffer: ctx or data is NULL, or size is negative");
+  SMFT__TRY(read_options(&own, options));
+  SMFT__TRY_GOTO(done, begin(&model, ctx, "GGUF in memory"));
+  SMFT__TRY_GOTO(done, smft__gguf_open_buffer(&model->source, ctx, data, size,
+                                              (own.flags & SMFT_LOAD_COPY) != 0));
+  SMFT__TRY_GOTO(done, translate(model));
+  SMFT__TRY_GOTO(done, bind_weights(model));
   SMFT__TRY_GOTO(done, open_tokenizer(model));
 done:
   return finish(out, model, status);

@@ -27,7 +27,7 @@ struct smft_model {
   smft__origin *origin; /* (n_tensors) */
   struct smft_memory *memory_handles;
   smft_tokenizer *tokenizer; /* or NULL */
-  char *directory;           /* where it was loaded from */
+  char *path;                /* the directory or file it was loaded from */
   char hash[65];
 };
 smft_model *smft__model_retain(const smft_model *model);

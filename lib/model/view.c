@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/order.h"
+
 /* ---- single tensors ------------------------------------------------------ */
 
 smft__tensor smft__weight(const smft_model *model, const smft_patch *patch, int32_t index) {
@@ -117,6 +119,7 @@ smft_status smft_model_tensor_values(const smft_model *model, smft_patch *patch,
   SMFT__TRY(smft__patch_begin_read(patch));
   smft__patch_values(model, patch, (int32_t)index, values);
   smft__patch_end_read(patch);
+  smft__order_values(model, (int32_t)index, values);
   return SMFT_OK;
 }
 

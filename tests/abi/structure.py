@@ -18,7 +18,7 @@ FEWEST_PARAMETERS = 20  # fewer found: the lists could not be read
 # Where single parameters are spoken of: the list, what a family calls them, how weights are seen, the blocks that compute
 # with them, PEFT's names of them.
 AT_HOME = """model/params.h model/params.c memory/params.h model/arch.h model/arch/*.c model/view.h model/view.c
-             model/block_*.c model/stack.c model/head.c memory/layer.c model/lora_file.c""".split()
+             model/block_*.c model/stack.c model/head.c memory/layer.c model/lora_file.c model/order.c""".split()
 # And these, for these parameters alone:
 GUESTS = {
     "model/grads.c": {"M_ALPHA"},          # alpha is the block's to multiply with: it does not ask for the layer's backward

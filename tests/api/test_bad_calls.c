@@ -114,6 +114,10 @@ static void null_models(void) {
   INVALID(smft_model_load, NULL, ctx, "x", NULL);
   INVALID(smft_model_load, &out, NULL, "x", NULL);
   INVALID(smft_model_load, &out, ctx, NULL, NULL);
+  INVALID(smft_model_load_buffer, NULL, ctx, "x", 1, NULL);
+  INVALID(smft_model_load_buffer, &out, NULL, "x", 1, NULL);
+  INVALID(smft_model_load_buffer, &out, ctx, NULL, 1, NULL);
+  INVALID(smft_model_load_buffer, &out, ctx, "x", -1, NULL);
   INVALID(smft_model_init, NULL, ctx, "x", 0);
   INVALID(smft_model_init, &out, NULL, "x", 0);
   INVALID(smft_model_init, &out, ctx, NULL, 0);

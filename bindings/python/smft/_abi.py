@@ -254,6 +254,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_tokenizer_chat": (_S, [_TOK, _P(Message), c_int64, _P(ChatOptions), _IDS, c_int64, _LONGS]),
     "smft_tokenizer_chat_info": (_S, [_TOK, _P(ChatInfo)]),
     "smft_model_load": (_S, [_P(_MODEL), _CTX, c_char_p, _P(LoadOptions)]),
+    "smft_model_load_buffer": (_S, [_P(_MODEL), _CTX, c_void_p, c_int64, _P(LoadOptions)]),
     "smft_model_init": (_S, [_P(_MODEL), _CTX, c_char_p, c_uint64]),
     "smft_model_free": (None, [_MODEL]),
     "smft_model_export": (_S, [_MODEL, _PATCH, c_char_p, _P(ExportOptions)]),
