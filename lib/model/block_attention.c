@@ -78,17 +78,27 @@ static void project_out(const smft__batch_shape *shape, const smft__block_view *
     smft__block_norm(shape, w, SMFT__O_NORM, raw, shape->n_tokens, t->middle, t->inv_rms_o);
 }
 
+/* q (T, Q) and k (T, KV), or back their gradients, by the block's rotary table if it has one. */
+static void turn(const smft__batch_shape *shape, const smft__block_view *w, float *q, float *k,
+                 int back) {
+  const smft__config *c = shape->config;
+  if (w->plan->rope < 0)
+    return;
+  const smft__rope_table *rope = &c->stack.ropes[w->plan->rope];
+  smft__rope(shape->ctx, q, shape->positions, shape->n_tokens, c->n_heads, c->head_dim, rope, back);
+  smft__rope(shape->ctx, k, shape->positions, shape->n_tokens, c->n_kv_heads, c->head_dim, rope,
+             back);
+}
+
 void smft__block_attention_forward(const smft__batch_shape *shape, const smft__block_view *w,
                                    const smft__block_tape *t) {
   const smft__config *c = shape->config;
-  const smft__rope_table *rope = &c->stack.ropes[w->plan->rope];
   smft_ctx *ctx = shape->ctx;
   int64_t n = shape->n_tokens;
   smft__block_norm(shape, w, SMFT__INPUT_NORM, t->x, n, t->normed, t->inv_rms1);
   project(shape, w, t);
   norm_heads(shape, w, t);
-  smft__rope(ctx, t->q, shape->positions, n, c->n_heads, c->head_dim, rope, 0);
-  smft__rope(ctx, t->k, shape->positions, n, c->n_kv_heads, c->head_dim, rope, 0);
+  turn(shape, w, t->q, t->k, 0);
   point_segments(shape, t);
   if (t->cached_k)
     go_through_cache(shape, t);
@@ -152,8 +162,6 @@ static const float *out_norm_backward(const smft__batch_shape *shape, const smft
 static void heads_backward(const smft__batch_shape *shape, const smft__block_view *w,
                            const smft__block_tape *t, const smft__block_scratch *s,
                            const smft__block_grads *g, const float *d_middle) {
-  const smft__config *c = shape->config;
-  const smft__rope_table *rope = &c->stack.ropes[w->plan->rope];
   const float *d_out = out_norm_backward(shape, w, t, s, g, d_middle);
   smft__block_matrix_backward(shape, &w->at[SMFT__O], t->attention, d_out, &g->at[SMFT__O],
                               s->d_attention, 0);
@@ -162,10 +170,7 @@ static void heads_backward(const smft__batch_shape *shape, const smft__block_vie
   smft__attention_shape heads = heads_of(shape, w);
   smft__attention_backward(shape->ctx, &heads, shape->segments, shape->grads, shape->n_segments,
                            shape->scratch);
-  smft__rope(shape->ctx, s->dq, shape->positions, shape->n_tokens, c->n_heads, c->head_dim, rope,
-             1);
-  smft__rope(shape->ctx, s->dk, shape->positions, shape->n_tokens, c->n_kv_heads, c->head_dim, rope,
-             1);
+  turn(shape, w, s->dq, s->dk, 1);
   norm_heads_backward(shape, w, t, s, g);
 }
 

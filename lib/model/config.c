@@ -55,32 +55,6 @@ smft_status smft__config_only(const json_t *root, const char *key, const char *v
                           value, text);
 }
 
-/* ---- rotary positions ---------------------------------------------------- */
-
-/* "rope_theta" and "rope_scaling", in newer files "rope_parameters"; scaling
- * other than "default" is refused. */
-static smft_status read_rope_object(const json_t *root, const char *key, double *theta) {
-  const json_t *object = json_object_get(root, key);
-  const char *type = NULL;
-  if (!object || json_is_null(object) || json_is_false(object))
-    return SMFT_OK;
-  if (!json_is_object(object))
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"%s\" must be an object or null", key);
-  SMFT__TRY(smft__json_string(object, "type", "default", &type, WHAT));
-  SMFT__TRY(smft__json_string(object, "rope_type", type, &type, WHAT));
-  if (strcmp(type, "default") != 0)
-    return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"%s\" of type \"%s\" is not supported", key,
-                      type);
-  return read_positive(object, "rope_theta", *theta, theta);
-}
-
-static smft_status read_rope(smft__config *config, const json_t *root) {
-  SMFT__TRY(read_positive(root, "rope_theta", config->rope_theta > 0 ? config->rope_theta : 10000,
-                          &config->rope_theta));
-  SMFT__TRY(read_rope_object(root, "rope_scaling", &config->rope_theta));
-  return read_rope_object(root, "rope_parameters", &config->rope_theta);
-}
-
 /* ---- the transformer ----------------------------------------------------- */
 
 static smft_status read_special_ids(smft__config *config, const json_t *root) {
@@ -132,9 +106,8 @@ static smft_status read_transformer(smft__config *config, const json_t *root) {
   SMFT__TRY(read_heads(config, root));
   SMFT__TRY(read_positive(root, "rms_norm_eps", 1e-6, &eps));
   config->norm_eps = (float)eps;
-  SMFT__TRY(read_rope(config, root));
-  int tied = config->tied;
-  SMFT__TRY(smft__json_bool(root, "tie_word_embeddings", tied, &tied, WHAT));
+  int tied = 0;
+  SMFT__TRY(smft__json_bool(root, "tie_word_embeddings", config->tied, &tied, WHAT));
   config->tied = tied;
   return read_special_ids(config, root);
 }
@@ -186,23 +159,6 @@ static void *nowhere(smft_ctx *ctx, int64_t n, size_t size) {
   return plans;
 }
 
-smft_status smft__config_add_rope(smft__config *config, smft_ctx *ctx, double theta) {
-  smft__stack_plan *stack = &config->stack;
-  int64_t capacity = stack->n_ropes;
-  if (!(theta > 0) || theta > 1e30)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"rope_theta\" must be a positive number");
-  SMFT__TRY(smft__grow(ctx, &stack->ropes, &capacity, stack->n_ropes + 1, sizeof *stack->ropes));
-  smft__rope_table *table = &stack->ropes[stack->n_ropes];
-  memset(table, 0, sizeof *table);
-  table->dims = config->head_dim;
-  table->frequency = smft__alloc_array(ctx, config->head_dim / 2, sizeof(double));
-  if (!table->frequency)
-    return SMFT_E_NOMEM;
-  stack->n_ropes++;
-  smft__rope_frequencies(table->frequency, config->head_dim, theta);
-  return SMFT_OK;
-}
-
 const char *const smft__config_keys[] = {"model_type",
                                          "hidden_size",
                                          "num_hidden_layers",
@@ -224,7 +180,6 @@ const char *const smft__config_keys[] = {"model_type",
 
 smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json_t *root) {
   SMFT__TRY(read_transformer(config, root));
-  SMFT__TRY(smft__config_add_rope(config, ctx, config->rope_theta));
   memset(config->stack.at, 0xff, sizeof config->stack.at);
   config->stack.embedding_scale = 1;
   config->stack.final_norm = SMFT__NORM_BY_WEIGHT;
@@ -485,6 +440,7 @@ void smft__config_free(smft__config *config, smft_ctx *ctx) {
   smft__free(ctx, config->blocks);
   smft__free(ctx, config->memories);
   smft__free(ctx, config->pools);
+  smft__free(ctx, config->rope_text);
   smft__free(ctx, config->json);
   memset(config, 0, sizeof *config);
 }

@@ -11,12 +11,12 @@ struct smft__arch;
 
 typedef struct smft__config {
   const struct smft__arch *arch; /* which family */
-  int32_t gguf;                  /* 1: numbers lie as llama.cpp's converter writes them */
   int32_t n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, vocab, context, bos, eos, tied;
   int32_t n_stops; /* ids that end a generation, each once: `eos` is the first (model/stops.h) */
   int32_t stops[64];
   float norm_eps;
-  double rope_theta;
+  double rope_theta; /* of the first rotary table */
+  int32_t gguf; /* numbers lie as llama.cpp's converter writes them; set before the plan is made */
   int32_t n_memories, n_pools, placement;
   smft__memory_config memory; /* shared by all memory layers */
   /* the plan; arrays are allocated with ctx */
@@ -24,6 +24,7 @@ typedef struct smft__config {
   smft__block_plan *blocks;    /* (n_layers) */
   smft__memory_plan *memories; /* (n_memories), ascending layer */
   smft__pool_plan *pools;      /* (n_pools) */
+  char *rope_text;             /* scaling rules and further tables, for the fingerprint; or NULL */
   char *json;                  /* the file's text, for export and the fingerprint */
 } smft__config;
 static inline float smft__usual_scale(const smft__config *c) { /* of attention */
@@ -40,11 +41,9 @@ static inline int32_t smft__pool_tensor(const smft__config *c, int32_t pool) {
   return c->pools[pool].at[SMFT__VALUES].tensor;
 }
 /* For arch/: what the decoders of all families here share, from the names that Hugging Face has for
- * it: sizes, heads, one rotary table, special tokens, a tied head.  head_dim, context, rope_theta
- * and tied that the family has set are what a file that says nothing means. */
+ * it: sizes, heads, special tokens, a tied head; then rotary.h's.  What the family has set before,
+ * head_dim, context and tied, is what a file without them means. */
 smft_status smft__config_decoder(smft__config *config, smft_ctx *ctx, const json_t *root);
-/* Another rotary table, for all of a head, without scaling; theta as the file has it. */
-smft_status smft__config_add_rope(smft__config *config, smft_ctx *ctx, double theta);
 /* The keys that config.c reads for all of them; NULL ends. */
 extern const char *const smft__config_keys[];
 /* SMFT_E_UNSUPPORTED, naming the key, unless it is missing or says `value`. */

@@ -18,6 +18,8 @@ static smft_status block_text(const smft__config *c, int32_t i, smft__buffer *te
   char scale[40];
   int scaled =
       b->attention_scale < smft__usual_scale(c) || b->attention_scale > smft__usual_scale(c);
+  if (b->rope)
+    SMFT__TRY(smft__buffer_printf(text, "block %d rope %d\n", i, b->rope));
   if (b->window)
     SMFT__TRY(smft__buffer_printf(text, "block %d window %d\n", i, b->window));
   if (scaled)
@@ -30,23 +32,18 @@ static smft_status block_text(const smft__config *c, int32_t i, smft__buffer *te
                              b->qk_norm, b->activation);
 }
 
-/* Of rotary tables but the first, whose numbers follow from the first line. */
+/* Of rotary tables that are otherwise than Llama's. */
 static smft_status ropes_text(const smft__config *c, smft__buffer *text) {
-  char frequency[40];
-  for (int32_t i = 1; i < c->stack.n_ropes; i++)
-    for (int32_t j = 0; j < c->stack.ropes[i].dims / 2; j++)
-      SMFT__TRY(
-          smft__buffer_printf(text, "rope %d %s\n", i,
-                              smft__format_double(c->stack.ropes[i].frequency[j], frequency)));
-  return SMFT_OK;
+  for (int32_t i = 0; i < c->stack.n_ropes; i++)
+    if (c->stack.ropes[i].pairs != SMFT__PAIRS_HALVES)
+      SMFT__TRY(smft__buffer_printf(text, "rope %d pairs %d\n", i, c->stack.ropes[i].pairs));
+  return c->rope_text ? smft__buffer_printf(text, "%s", c->rope_text) : SMFT_OK;
 }
 
 static smft_status plan_text(const smft__config *c, smft__buffer *text) {
   char scale[40];
   for (int32_t i = 0; i < c->n_layers; i++)
     SMFT__TRY(block_text(c, i, text));
-  for (int32_t i = 0; c->stack.n_ropes > 1 && i < c->n_layers; i++)
-    SMFT__TRY(smft__buffer_printf(text, "block %d rope %d\n", i, c->blocks[i].rope));
   if (c->stack.embedding_scale < 1 || c->stack.embedding_scale > 1)
     SMFT__TRY(smft__buffer_printf(text, "embedding scale %s\n",
                                   smft__format_double((double)c->stack.embedding_scale, scale)));

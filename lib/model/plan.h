@@ -24,7 +24,7 @@ typedef struct smft__block_plan {
   int32_t norms;         /* SMFT__NORMS_*; the same in all blocks */
   int32_t activation;    /* of the FFN: SMFT__SILU, SMFT__GELU_TANH */
   int32_t qk_norm;       /* SMFT__QK_NORM_*; the same in all blocks */
-  int32_t rope;          /* which rotary table of the stack */
+  int32_t rope;          /* which rotary table of the stack; -1: none, positions do not count */
   int32_t window;        /* keys that a query sees, its own with them; 0: all before it */
   float attention_scale; /* of scores: 1 / sqrt(head_dim) unless the family says otherwise */
   int32_t memory;        /* which memory layer, or -1 */

@@ -15,6 +15,8 @@ typedef struct rope_work {
   const int32_t *positions;
   int64_t n_tokens, half, n_heads, head_dim;
   const double *frequency;
+  double magnitude;
+  int32_t pairs;
   int inverse;
 } rope_work;
 
@@ -50,17 +52,35 @@ static void turn_on(rope_turn *turn) {
   turn->position++;
 }
 
+/* x: n pairs of neighbours. */
+static void rotate_neighbours(float *x, const float *cosine, const float *sine, int64_t n) {
+  float low[CHUNK], high[CHUNK];
+  for (int64_t i = 0; i < n; i++) {
+    low[i] = x[2 * i];
+    high[i] = x[2 * i + 1];
+  }
+  smft__vector()->rotate(low, high, cosine, sine, n);
+  for (int64_t i = 0; i < n; i++) {
+    x[2 * i] = low[i];
+    x[2 * i + 1] = high[i];
+  }
+}
+
 /* All heads of one token, frequencies [first, first + turn->n). */
 static void rotate_token(const rope_work *work, const rope_turn *turn, int64_t token,
                          int64_t first) {
   float cosine[CHUNK], sine[CHUNK];
   for (int64_t i = 0; i < turn->n; i++) {
-    cosine[i] = (float)turn->cosine[i];
-    sine[i] = work->inverse ? -(float)turn->sine[i] : (float)turn->sine[i];
+    float s = (float)(work->magnitude * turn->sine[i]);
+    cosine[i] = (float)(work->magnitude * turn->cosine[i]);
+    sine[i] = work->inverse ? -s : s;
   }
   for (int64_t h = 0; h < work->n_heads; h++) {
-    float *low = work->x + (token * work->n_heads + h) * work->head_dim + first;
-    smft__vector()->rotate(low, low + work->half, cosine, sine, turn->n);
+    float *head = work->x + (token * work->n_heads + h) * work->head_dim;
+    if (work->pairs == SMFT__PAIRS_NEIGHBOURS)
+      rotate_neighbours(head + 2 * first, cosine, sine, turn->n);
+    else
+      smft__vector()->rotate(head + first, head + first + work->half, cosine, sine, turn->n);
   }
 }
 
@@ -96,6 +116,8 @@ void smft__rope(smft_ctx *ctx, float *x, const int32_t *positions, int64_t n_tok
                     .n_heads = n_heads,
                     .head_dim = head_dim,
                     .frequency = table->frequency,
+                    .magnitude = (double)table->magnitude,
+                    .pairs = table->pairs,
                     .inverse = inverse};
   smft__parallel_for(ctx, smft__blocks(n_tokens, BLOCK_TOKENS), rotate_block, &work);
 }

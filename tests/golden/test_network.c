@@ -1,7 +1,8 @@
 /* network: loss, logits and the gradient of every tensor against PyTorch (make_network.py):
  * grouped-query heads, memory beside and in place of the FFN, a shared pool and two pools, tied and
  * separate head, f32, bf16 and f16 weights; against transformers (make_<family>.py): biases of q, k
- * and v, windows, norms of heads, no memory; and what must not depend on how it is asked. */
+ * and v, windows, scaled rotary positions and
+ * none, norms of heads, no memory; and what must not depend on how it is asked. */
 #include "test.h"
 
 #include "base/alloc.h"
@@ -9,13 +10,13 @@
 #include "model/network.h"
 
 /* Those with a memory first. */
-static const char *const fixtures[] = {"tests/golden/network_beside",
-                                       "tests/golden/network_replace",
-                                       "tests/golden/network_qwen2",
-                                       "tests/golden/network_qwen2_window",
-                                       "tests/golden/network_mistral",
-                                       "tests/golden/network_qwen3",
-                                       "tests/golden/network_gemma3"};
+static const char *const fixtures[] = {
+    "tests/golden/network_beside",  "tests/golden/network_replace",
+    "tests/golden/network_qwen2",   "tests/golden/network_qwen2_window",
+    "tests/golden/network_mistral", "tests/golden/network_llama3",
+    "tests/golden/network_linear",  "tests/golden/network_yarn",
+    "tests/golden/network_smollm3", "tests/golden/network_qwen3",
+    "tests/golden/network_gemma3"};
 enum { WITH_MEMORY = 2, FIXTURES = sizeof fixtures / sizeof *fixtures, MOST_LOGITS = 64 * 96 };
 
 typedef struct world {

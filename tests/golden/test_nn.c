@@ -78,7 +78,7 @@ enum { TOKENS = 70, HEADS = 4, KV_HEADS = 2, DIM = 12 };
 
 static void rotated(const char *name, int32_t heads, float *to) {
   double frequency[DIM / 2];
-  smft__rope_table rope = {DIM, frequency};
+  smft__rope_table rope = {DIM, SMFT__PAIRS_HALVES, 1, frequency};
   int32_t positions[TOKENS];
   smft__rope_frequencies(frequency, DIM, 5000);
   for (int32_t t = 0; t < TOKENS; t++)
@@ -89,7 +89,7 @@ static void rotated(const char *name, int32_t heads, float *to) {
 
 static void rotated_back(float *gradient, int32_t heads) {
   double frequency[DIM / 2];
-  smft__rope_table rope = {DIM, frequency};
+  smft__rope_table rope = {DIM, SMFT__PAIRS_HALVES, 1, frequency};
   int32_t positions[TOKENS];
   smft__rope_frequencies(frequency, DIM, 5000);
   for (int32_t t = 0; t < TOKENS; t++)

@@ -77,7 +77,20 @@ static void check_all(const smft_model *model, smft_patch *patch, const smft__se
   free(net.w);
 }
 
-static const tiny shapes[] = {{8, 20, 0, 0}, {8, 20, 1, 1}, {6, 24, 0, 2}};
+static const struct {
+  tiny shape;
+  const char *family; /* NULL: Llama */
+} models[] = {
+    {{8, 20, 0, 0}, NULL},
+    {{8, 20, 1, 1}, NULL},
+    {{6, 24, 0, 2}, NULL},
+    {{8, 20, 1, 1}, "\"model_type\": \"mistral\", \"sliding_window\": 4"},
+    {{8, 20, 0, 2}, "\"model_type\": \"smollm3\", \"no_rope_layers\": [0, 1, 0]"},
+    {{6, 24, 1, 0},
+     "\"model_type\": \"qwen2\", \"use_sliding_window\": true, \"sliding_window\": 3, "
+     "\"max_window_layers\": 1"},
+};
+enum { N_MODELS = sizeof models / sizeof *models };
 
 START_TEST(differences) {
   smft_ctx *ctx = NULL;
@@ -88,7 +101,7 @@ START_TEST(differences) {
   int64_t offsets[] = {0, 9, 10, 24};
   smft__sequences batch = {ids, offsets, 3, 24, weights};
   ck_ok(smft_ctx_create(&ctx, NULL));
-  smft_model *model = tiny_model(ctx, "tiny", shapes[_i], 5);
+  smft_model *model = tiny_model_of(ctx, "tiny", models[_i].shape, models[_i].family, 5);
   ck_ok(smft_patch_create(&patch, model, SMFT_PATCH_FULL));
   smft__rng_seed(&rng, 100 + (uint64_t)_i);
   fill_patch(patch, &rng);
@@ -107,7 +120,7 @@ Suite *make_suite(void) {
   Suite *suite = suite_create("grad network");
   TCase *tests = tcase_create("network");
   test_directory_make();
-  tcase_add_loop_test(tests, differences, 0, 3);
+  tcase_add_loop_test(tests, differences, 0, N_MODELS);
   suite_add_tcase(suite, tests);
   return suite;
 }

@@ -287,7 +287,7 @@ START_TEST(test_rope) {
         }
     }
     memcpy(y, x, (size_t)(T * HEADS * dim) * sizeof *y);
-    smft__rope_table table = {dim, calloc((size_t)half + 1, sizeof(double))};
+    smft__rope_table table = {dim, SMFT__PAIRS_HALVES, 1, calloc((size_t)half + 1, sizeof(double))};
     smft__rope_frequencies(table.frequency, dim, 10000);
     smft__rope(ctx, y, positions, T, HEADS, dim, &table, 0);
     nn_close(y, wanted, T * HEADS * dim, 5e-7, "rotated");
@@ -305,6 +305,78 @@ START_TEST(test_rope) {
     free(table.frequency);
     free(x), free(y), free(wanted);
   }
+  smft_ctx_free(ctx);
+}
+END_TEST
+
+/* head (dim) with pairs (i, i + dim / 2) -> with pairs (2i, 2i + 1) */
+static void side_by_side(const float *head, int dim, float *out) {
+  for (int i = 0; i < dim / 2; i++) {
+    out[2 * i] = head[i];
+    out[2 * i + 1] = head[dim / 2 + i];
+  }
+}
+
+/* The other order of a head has the same bits, also where more frequencies than a chunk's turn. */
+START_TEST(test_rope_neighbours) {
+  enum { T = 40, HEADS = 3 };
+  static const int dims[] = {2, 10, 64, 136};
+  smft_ctx *ctx = nn_context(2);
+  smft__rng rng;
+  smft__rng_seed(&rng, 16);
+  for (int s = 0; s < 4; s++)
+    for (int inverse = 0; inverse < 2; inverse++) {
+      int dim = dims[s];
+      float *x = nn_numbers(&rng, T * HEADS * dim), *y = nn_numbers(&rng, T * HEADS * dim);
+      float *wanted = nn_numbers(&rng, dim);
+      int32_t positions[T];
+      double frequency[68];
+      smft__rope_table table = {dim, SMFT__PAIRS_HALVES, 1.25f, frequency};
+      smft__rope_frequencies(frequency, dim, 500);
+      for (int t = 0; t < T; t++)
+        positions[t] = t < 20 ? t : (t * 37) % 100;
+      for (int row = 0; row < T * HEADS; row++)
+        side_by_side(x + row * dim, dim, y + row * dim);
+      smft__rope(ctx, x, positions, T, HEADS, dim, &table, inverse);
+      table.pairs = SMFT__PAIRS_NEIGHBOURS;
+      smft__rope(ctx, y, positions, T, HEADS, dim, &table, inverse);
+      for (int row = 0; row < T * HEADS; row++) {
+        side_by_side(x + row * dim, dim, wanted);
+        ck_assert_mem_eq(y + row * dim, wanted, (size_t)dim * sizeof *y);
+      }
+      free(x), free(y), free(wanted);
+    }
+  smft_ctx_free(ctx);
+}
+END_TEST
+
+/* Multiplies what turned, there and back; what passes keeps its bits. */
+START_TEST(test_rope_magnitude) {
+  enum { T = 9, HEADS = 2, DIM = 12, TURNS = 8 };
+  smft_ctx *ctx = nn_context(1);
+  smft__rng rng;
+  smft__rng_seed(&rng, 17);
+  float *x = nn_numbers(&rng, T * HEADS * DIM), *plain = nn_numbers(&rng, T * HEADS * DIM);
+  float *more = nn_numbers(&rng, T * HEADS * DIM);
+  int32_t positions[T];
+  double frequency[TURNS / 2];
+  smft__rope_table table = {TURNS, SMFT__PAIRS_HALVES, 1, frequency};
+  smft__rope_frequencies(frequency, TURNS, 1e4);
+  for (int t = 0; t < T; t++)
+    positions[t] = 3 * t;
+  for (int inverse = 0; inverse < 2; inverse++) {
+    memcpy(plain, x, (size_t)(T * HEADS * DIM) * sizeof *x);
+    memcpy(more, x, (size_t)(T * HEADS * DIM) * sizeof *x);
+    table.magnitude = 1;
+    smft__rope(ctx, plain, positions, T, HEADS, DIM, &table, inverse);
+    table.magnitude = 1.7f;
+    smft__rope(ctx, more, positions, T, HEADS, DIM, &table, inverse);
+    for (int64_t i = 0; i < T * HEADS * DIM; i++) {
+      double factor = i % DIM < TURNS ? (double)1.7f : 1;
+      ck_assert_double_eq_tol((double)more[i], factor * (double)plain[i], 1e-6);
+    }
+  }
+  free(x), free(plain), free(more);
   smft_ctx_free(ctx);
 }
 END_TEST
@@ -469,7 +541,8 @@ static int64_t run_all(smft_ctx *ctx, float *out) {
   memcpy(at, x, (size_t)(T * D) * sizeof *at);
   double frequency[D / H / 2];
   smft__rope_frequencies(frequency, D / H, 1e4);
-  smft__rope(ctx, at, ids, T, H, D / H, &(smft__rope_table){D / H, frequency}, 0), at += T * D;
+  smft__rope(ctx, at, ids, T, H, D / H, &(smft__rope_table){D / H, 0, 1, frequency}, 0),
+      at += T * D;
   smft__add_scaled(ctx, at - T * D, w, 0.3f, T * D);
   *at++ = (float)smft__dot(ctx, w, w, V * D);
   free(x), free(w), free(logits), free(scale);
@@ -501,6 +574,8 @@ Suite *make_suite(void) {
   tcase_add_test(tests, test_norm_halves);
   tcase_add_loop_test(tests, test_glu, 2 * SMFT__CPU_PORTABLE, 2 * (SMFT__CPU_AVX512 + 1));
   tcase_add_test(tests, test_rope);
+  tcase_add_test(tests, test_rope_neighbours);
+  tcase_add_test(tests, test_rope_magnitude);
   tcase_add_test(tests, test_embedding);
   tcase_add_test(tests, test_loss);
   tcase_add_test(tests, test_loss_extremes);

@@ -56,11 +56,11 @@ static inline void rotate(double *x, int64_t position, int64_t n_heads, int64_t 
     }
 }
 
-/* One query row against keys and values (t + 1 rows) of its kv head. */
-static inline void attend(const double *q, const double *k, const double *v, int64_t t,
-                          int64_t stride, int64_t hd, double *out) {
+/* One query row against keys and values (rows first to t) of its kv head. */
+static inline void attend(const double *q, const double *k, const double *v, int64_t first,
+                          int64_t t, int64_t stride, int64_t hd, double *out) {
   double s[NAIVE_MOST], sum = 0;
-  for (int64_t j = 0; j <= t; j++) {
+  for (int64_t j = first; j <= t; j++) {
     s[j] = 0;
     for (int64_t i = 0; i < hd; i++)
       s[j] += q[i] * k[j * stride + i];
@@ -69,7 +69,7 @@ static inline void attend(const double *q, const double *k, const double *v, int
   }
   for (int64_t i = 0; i < hd; i++) {
     out[i] = 0;
-    for (int64_t j = 0; j <= t; j++)
+    for (int64_t j = first; j <= t; j++)
       out[i] += s[j] / sum * v[j * stride + i];
   }
 }
@@ -82,16 +82,21 @@ static inline void attention(const naive *net, const smft__block_plan *b, double
   double q[NAIVE_MOST][32], k[NAIVE_MOST * 32], v[NAIVE_MOST * 32], h[32], out[32], y[32];
   for (int64_t t = 0; t < n; t++) {
     rmsnorm(at(net, b->at[SMFT__INPUT_NORM].tensor), x[t], d, (double)c->norm_eps, h);
-    linear(at(net, b->at[SMFT__Q].tensor), NULL, h, qw, d, q[t]);
-    linear(at(net, b->at[SMFT__K].tensor), NULL, h, kvw, d, k + t * kvw);
-    linear(at(net, b->at[SMFT__V].tensor), NULL, h, kvw, d, v + t * kvw);
+    linear(at(net, b->at[SMFT__Q].tensor), at(net, b->at[SMFT__Q_BIAS].tensor), h, qw, d, q[t]);
+    linear(at(net, b->at[SMFT__K].tensor), at(net, b->at[SMFT__K_BIAS].tensor), h, kvw, d,
+           k + t * kvw);
+    linear(at(net, b->at[SMFT__V].tensor), at(net, b->at[SMFT__V_BIAS].tensor), h, kvw, d,
+           v + t * kvw);
+    if (b->rope < 0)
+      continue;
     rotate(q[t], t, c->n_heads, c->head_dim, c->rope_theta);
     rotate(k + t * kvw, t, c->n_kv_heads, c->head_dim, c->rope_theta);
   }
   for (int64_t t = 0; t < n; t++) {
+    int64_t first = b->window && t >= b->window ? t + 1 - b->window : 0;
     for (int64_t head = 0; head < c->n_heads; head++)
       attend(q[t] + head * c->head_dim, k + head / group * c->head_dim,
-             v + head / group * c->head_dim, t, kvw, c->head_dim, out + head * c->head_dim);
+             v + head / group * c->head_dim, first, t, kvw, c->head_dim, out + head * c->head_dim);
     linear(at(net, b->at[SMFT__O].tensor), NULL, out, d, qw, y);
     for (int64_t i = 0; i < d; i++)
       x[t][i] += y[i];

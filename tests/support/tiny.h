@@ -67,14 +67,34 @@ static inline void tiny_tokenizer(const char *name) {
   test_write(path, text, (size_t)n);
 }
 
-/* Writes the directory `name` and makes a model with random weights from it. */
-static inline smft_model *tiny_model(smft_ctx *ctx, const char *name, tiny shape, uint64_t seed) {
+/* Puts `family`, keys of config.json, in place of "model_type": "llama". */
+static inline void tiny_family(const char *name, const char *family) {
+  static const char llama[] = "{\"model_type\": \"llama\"";
+  char path[600], text[4096];
+  snprintf(path, sizeof path, "%s/config.json", name);
+  char *whole = test_read(test_file(path), NULL);
+  ck_assert_ptr_nonnull(strstr(whole, llama));
+  int n = snprintf(text, sizeof text, "{%s%s", family, whole + sizeof llama - 1);
+  test_write(path, text, (size_t)n);
+  free(whole);
+}
+
+/* Writes the directory `name` and makes a model with random weights from it; family: NULL, or see
+ * tiny_family. */
+static inline smft_model *tiny_model_of(smft_ctx *ctx, const char *name, tiny shape,
+                                        const char *family, uint64_t seed) {
   smft_model *model = NULL;
   mkdir(test_file(name), 0700);
   tiny_config(name, shape);
   tiny_tokenizer(name);
+  if (family)
+    tiny_family(name, family);
   ck_ok(smft_model_init(&model, ctx, test_file(name), seed));
   return model;
+}
+
+static inline smft_model *tiny_model(smft_ctx *ctx, const char *name, tiny shape, uint64_t seed) {
+  return tiny_model_of(ctx, name, shape, NULL, seed);
 }
 
 static inline int32_t tiny_id(char c) { return c == ' ' ? 1 : c == '\n' ? 2 : c - 33 + 3; }

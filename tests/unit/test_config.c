@@ -23,6 +23,10 @@
   "\"model_type\": \"gemma3_text\", \"hidden_size\": 32, \"num_hidden_layers\": 7, "               \
   "\"num_attention_heads\": 4, \"num_key_value_heads\": 1, \"intermediate_size\": 48, "            \
   "\"vocab_size\": 97"
+#define SMOLLM3                                                                                    \
+  "\"model_type\": \"smollm3\", \"hidden_size\": 32, \"num_hidden_layers\": 3, "                   \
+  "\"num_attention_heads\": 4, \"intermediate_size\": 48, "                                        \
+  "\"vocab_size\": 97"
 #define MEMORY                                                                                     \
   "\"layers\": [2, 0], \"pools\": [0, 1], \"n_keys\": 8, \"heads\": 2, \"top_k\": 4, "             \
   "\"key_dim\": 16, \"value_dim\": 24"
@@ -156,6 +160,30 @@ START_TEST(windows_of_blocks) {
   check_windows("{" MISTRAL ", \"sliding_window\": null, \"layer_types\": [\"full_attention\", "
                 "\"full_attention\", \"full_attention\"]}",
                 0, 0, 0);
+}
+END_TEST
+
+static void check_ropes(const char *text, int32_t first, int32_t second, int32_t third) {
+  smft__config c;
+  ck_ok(load(&c, text));
+  ck_assert_int_eq(c.blocks[0].rope, first);
+  ck_assert_int_eq(c.blocks[1].rope, second);
+  ck_assert_int_eq(c.blocks[2].rope, third);
+  ck_assert_double_eq(c.rope_theta, 2e6); /* as transformers has them where the file is silent */
+  ck_assert_int_eq(c.tied, 1);
+  smft__config_free(&c, ctx);
+}
+
+START_TEST(blocks_without_positions) {
+  check_ropes("{" SMOLLM3 "}", 0, 0, 0);
+  check_ropes("{" SMOLLM3 ", \"no_rope_layer_interval\": 2}", 0, -1, 0);
+  check_ropes("{" SMOLLM3 ", \"no_rope_layer_interval\": 1, \"no_rope_layers\": null}", -1, -1, -1);
+  check_ropes("{" SMOLLM3 ", \"no_rope_layer_interval\": 2, \"no_rope_layers\": [0, true, false]}",
+              -1, 0, -1);
+  check_windows("{" SMOLLM3 ", \"no_rope_layers\": [1, 0, 1], \"use_sliding_window\": true, "
+                "\"sliding_window\": 8}",
+                0, 8, 0);
+  check_windows("{" SMOLLM3 ", \"no_rope_layers\": [1, 0, 1], \"sliding_window\": 8}", 0, 0, 0);
 }
 END_TEST
 
@@ -335,12 +363,12 @@ static const struct {
     {"{" BASE ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
     {"{" BASE ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
     {"{" BASE ", \"mlp_bias\": true}", SMFT_E_UNSUPPORTED, "mlp_bias"},
-    {"{" BASE ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0}}",
-     SMFT_E_UNSUPPORTED, "llama3"},
-    {"{" BASE ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}}", SMFT_E_UNSUPPORTED,
-     "linear"},
+    {"{" BASE ", \"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 8.0}}",
+     SMFT_E_UNSUPPORTED, "dynamic"},
+    {"{" BASE ", \"rope_scaling\": {\"type\": \"factors\", \"factors\": [1, 1, 1, 1]}}",
+     SMFT_E_UNSUPPORTED, "factors"},
     {"{" BASE ", \"rope_scaling\": 3}", SMFT_E_FORMAT, "rope_scaling"},
-    {"{" BASE ", \"rope_parameters\": {\"rope_type\": \"yarn\"}}", SMFT_E_UNSUPPORTED, "yarn"},
+    {"{" BASE ", \"rope_parameters\": {\"rope_type\": \"yarn\"}}", SMFT_E_FORMAT, "yarn"},
     {"{" BASE ", \"quantization_config\": {\"quant_method\": \"awq\"}}", SMFT_E_UNSUPPORTED,
      "config.json: \"quantization_config\": {\"quant_method\":\"awq\"} is not supported"},
     {"{" BASE ", \"sliding_window\": 4096}", SMFT_E_UNSUPPORTED,
@@ -382,8 +410,16 @@ static const struct {
     {"{" QWEN2 ", \"hidden_act\": \"gelu\"}", SMFT_E_UNSUPPORTED, "gelu"},
     {"{" QWEN2 ", \"quantization_config\": {\"quant_method\": \"awq\"}}", SMFT_E_UNSUPPORTED,
      "config.json: \"quantization_config\": {\"quant_method\":\"awq\"} is not supported"},
-    {"{" QWEN2 ", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0}}", SMFT_E_UNSUPPORTED,
-     "yarn"},
+    {"{" QWEN2 ", \"rope_scaling\": {\"type\": \"longrope\", \"factor\": 4.0}}", SMFT_E_UNSUPPORTED,
+     "longrope"},
+    {"{" SMOLLM3 ", \"no_rope_layers\": [1, 0]}", SMFT_E_FORMAT, "no_rope_layers"},
+    {"{" SMOLLM3 ", \"no_rope_layers\": [1, 0, 2]}", SMFT_E_FORMAT, "no_rope_layers\"[2]"},
+    {"{" SMOLLM3 ", \"no_rope_layers\": [\"1\", 0, 1]}", SMFT_E_FORMAT, "no_rope_layers\"[0]"},
+    {"{" SMOLLM3 ", \"no_rope_layer_interval\": 0}", SMFT_E_FORMAT, "no_rope_layer_interval"},
+    {"{" SMOLLM3 ", \"layer_types\": [\"sliding_attention\", \"full_attention\", "
+     "\"full_attention\"], \"sliding_window\": 4}",
+     SMFT_E_UNSUPPORTED, "layer_types"},
+    {"{" SMOLLM3 ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
     {"{" QWEN3 ", \"attention_bias\": true}", SMFT_E_UNSUPPORTED, "attention_bias"},
     {"{" QWEN3 ", \"layer_types\": [\"sliding_attention\", \"full_attention\", "
      "\"full_attention\"]}",
@@ -405,8 +441,8 @@ static const struct {
     {"{" GEMMA3 ", \"rope_parameters\": {\"full_attention\": {}}}", SMFT_E_FORMAT,
      "sliding_attention"},
     {"{" GEMMA3 ", \"rope_parameters\": {\"full_attention\": {}, \"sliding_attention\": "
-     "{\"rope_type\": \"linear\", \"factor\": 2}}}",
-     SMFT_E_UNSUPPORTED, "rope_type"},
+     "{\"rope_type\": \"dynamic\", \"factor\": 2}}}",
+     SMFT_E_UNSUPPORTED, "dynamic"},
     {"{\"model_type\": \"gemma3\", \"text_config\": {}}", SMFT_E_UNSUPPORTED, "gemma3"},
     {"{" BASE ", \"partial_rotary_factor\": 0.5}", SMFT_E_UNSUPPORTED, "partial_rotary_factor"},
     {"{" BASE ", \"num_key_value_heads\": 3}", SMFT_E_FORMAT, "num_key_value_heads"},
@@ -493,6 +529,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(tests, qwen2_as_transformers_writes_it, 0, 2);
   tcase_add_test(tests, qwen2_without_a_window);
   tcase_add_test(tests, windows_of_blocks);
+  tcase_add_test(tests, blocks_without_positions);
   tcase_add_test(tests, qwen3_norms_its_heads);
   tcase_add_test(tests, means_nothing);
   tcase_add_test(tests, listed_keys_are_read);

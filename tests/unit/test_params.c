@@ -45,6 +45,9 @@ static const fixture fixtures[] = {
     {NULL, {7, 24, 0, 1}, "none", "rmsnorm", 1, 0, QWEN3},
     {NULL, {6, 20, 0, 1}, "layernorm", "none", 1, 1, GEMMA3},
     {NULL, {7, 24, 1, 2}, "rmsnorm", "layernorm", 0, 0, GEMMA3},
+    {.golden = "tests/golden/network_llama3"},
+    {.golden = "tests/golden/network_yarn"},
+    {.golden = "tests/golden/network_smollm3"},
 };
 enum { N_FIXTURES = sizeof fixtures / sizeof *fixtures };
 

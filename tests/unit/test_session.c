@@ -75,21 +75,26 @@ START_TEST(pieces_and_rewind) {
 }
 END_TEST
 
-/* A session longer than one chunk of 256 tokens. */
+/* A session longer than one chunk of 256 tokens; also with a window, shorter and longer than the
+ * chunk, and of tokens one by one. */
 START_TEST(more_than_a_chunk) {
   smft_ctx *ctx = NULL;
   smft_model *model = NULL;
   smft_session *session = NULL;
-  static const char text[] =
-      "{\"model_type\": \"llama\", \"hidden_size\": 16, \"num_hidden_layers\": 2, "
-      "\"num_attention_heads\": 2, "
-      "\"intermediate_size\": 24, \"vocab_size\": 31, \"max_position_embeddings\": 700}";
+  static const char *const windows[] = {"null", "37", "300"};
+  char text[512];
   static float all[700 * 31], piece[700 * 31], nll[700];
   int32_t many[700];
   double mean = 0, sum = 0;
   ck_ok(smft_ctx_create(&ctx, NULL));
   mkdir(test_file("long"), 0700);
-  test_write("long/config.json", text, sizeof text - 1);
+  int length = snprintf(text, sizeof text,
+                        "{\"model_type\": \"mistral\", \"hidden_size\": 16, "
+                        "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, "
+                        "\"intermediate_size\": 24, \"vocab_size\": 31, "
+                        "\"max_position_embeddings\": 700, \"sliding_window\": %s}",
+                        windows[_i]);
+  test_write("long/config.json", text, (size_t)length);
   ck_ok(smft_model_init(&model, ctx, test_file("long"), 1));
   ck_ok(smft_session_create(&session, model, NULL, NULL));
   for (int i = 0; i < 700; i++)
@@ -98,6 +103,10 @@ START_TEST(more_than_a_chunk) {
   ck_ok(smft_session_rewind(session, 100));
   ck_ok(smft_session_feed(session, many + 100, 600, SMFT_LOGITS_ALL, piece, 600 * 31));
   ck_assert_double_lt(test_distance(piece, all + 100 * 31, 600 * 31), 1e-5);
+  ck_ok(smft_session_rewind(session, 600));
+  for (int i = 600; i < 700; i++)
+    ck_ok(smft_session_feed(session, many + i, 1, SMFT_LOGITS_ALL, piece + (i - 600) * 31, 31));
+  ck_assert_double_lt(test_distance(piece, all + 600 * 31, 100 * 31), 1e-5);
   ck_ok(smft_session_nll(session, many, 700, nll, &mean));
   for (int i = 0; i < 699; i++) {
     double total = 0;
@@ -626,7 +635,7 @@ Suite *make_suite(void) {
   TCase *tests = tcase_create("session");
   test_directory_make();
   tcase_add_test(tests, pieces_and_rewind);
-  tcase_add_test(tests, more_than_a_chunk);
+  tcase_add_loop_test(tests, more_than_a_chunk, 0, 3);
   tcase_add_test(tests, a_patch_that_changes_underneath);
   tcase_add_test(tests, another_patch);
   tcase_add_test(tests, refusals);

@@ -2,9 +2,9 @@
  * head of queries and keys, GEGLU, a scaled embedding, and windows with rotary positions of their
  * own in five blocks of six. */
 #include <math.h>
-#include <string.h>
 
 #include "model/arch.h"
+#include "model/rotary.h"
 
 #define WHAT "config.json"
 
@@ -43,31 +43,20 @@ static smft_status find_rope(const json_t *root, const char *type, json_t **out)
   return SMFT_OK;
 }
 
-/* What all families have in common, with the rotary positions of the blocks that see all. */
-static smft_status plan_common(smft__config *config, smft_ctx *ctx, const json_t *root) {
-  json_t *full = NULL;
+/* The blocks that see all have the one that all families have, in newer files one of two. */
+static smft_status plan_ropes(smft__config *config, smft_ctx *ctx, const json_t *root) {
+  json_t *full = NULL, *sliding = NULL;
+  double theta = 0, local = 0;
   SMFT__TRY(find_rope(root, "full_attention", &full));
-  json_t *common = json_copy((json_t *)(uintptr_t)root);
-  if (!common || (full && json_object_set(common, "rope_parameters", full) != 0)) {
-    json_decref(common);
-    return smft__fail(SMFT_E_NOMEM, WHAT ": out of memory");
-  }
-  smft_status status = smft__config_decoder(config, ctx, common);
-  json_decref(common);
-  return status;
-}
-
-/* Without scaling, whatever that of the others is. */
-static smft_status plan_sliding_rope(smft__config *config, smft_ctx *ctx, const json_t *root) {
-  double theta = 0;
-  json_t *sliding = NULL;
   SMFT__TRY(find_rope(root, "sliding_attention", &sliding));
-  SMFT__TRY(smft__json_double(root, "rope_local_base_freq", 10000, &theta, WHAT));
-  if (sliding) {
-    SMFT__TRY(smft__config_only(sliding, "rope_type", "default"));
-    SMFT__TRY(smft__json_double(sliding, "rope_theta", theta, &theta, WHAT));
-  }
-  return smft__config_add_rope(config, ctx, theta);
+  SMFT__TRY(smft__json_double(root, "rope_theta", 1e6, &theta, WHAT));
+  SMFT__TRY(smft__json_double(root, "rope_local_base_freq", 1e4, &local, WHAT));
+  if (full)
+    SMFT__TRY(smft__rotary_add(config, ctx, full, "rope_parameters", theta));
+  else
+    SMFT__TRY(smft__rotary_plan(config, ctx, root, theta));
+  return smft__rotary_add(config, ctx, sliding,
+                          sliding ? "rope_parameters" : "rope_local_base_freq", local);
 }
 
 /* ---- windows ------------------------------------------------------------- */
@@ -111,13 +100,12 @@ static smft_status plan_blocks(smft__config *config, const json_t *root) {
 static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root) {
   config->head_dim = 256;
   config->context = 131072;
-  config->rope_theta = 1e6;
   config->tied = 1;
   SMFT__TRY(smft__config_only(root, "hidden_activation", "gelu_pytorch_tanh"));
-  SMFT__TRY(plan_common(config, ctx, root));
+  SMFT__TRY(smft__config_decoder(config, ctx, root));
   config->stack.embedding_scale = (float)sqrt((double)config->hidden);
   config->stack.final_norm = config->gguf ? SMFT__NORM_BY_WEIGHT : SMFT__NORM_BY_1_PLUS;
-  SMFT__TRY(plan_sliding_rope(config, ctx, root));
+  SMFT__TRY(plan_ropes(config, ctx, root));
   SMFT__TRY(plan_windows(config, root));
   return plan_blocks(config, root);
 }

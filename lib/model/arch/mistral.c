@@ -1,5 +1,6 @@
 /* mistral: Llama with a window in every block. */
 #include "model/arch.h"
+#include "model/rotary.h"
 
 static const char *const names[SMFT__N_PARAMS] = {SMFT__DECODER_NAMES, SMFT__MEMORY_NAMES};
 
@@ -22,6 +23,8 @@ static smft_status plan_windows(smft__config *config, const json_t *root) {
 static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root) {
   SMFT__TRY(smft__config_only(root, "hidden_act", "silu"));
   SMFT__TRY(smft__config_decoder(config, ctx, root));
+  SMFT__TRY(smft__rotary_plan(config, ctx, root, 10000));
+  smft__rotary_llama_rows(config);
   return plan_windows(config, root);
 }
 

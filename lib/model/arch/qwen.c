@@ -1,6 +1,7 @@
 /* qwen: Qwen2 (and Qwen2.5): Llama with biases on queries, keys and values.  Qwen3: without them,
  * but with a norm on each head of queries and keys. */
 #include "model/arch.h"
+#include "model/rotary.h"
 
 static const char *const names2[SMFT__N_PARAMS] = {
     SMFT__DECODER_NAMES,
@@ -37,6 +38,7 @@ static smft_status plan_windows(smft__config *config, const json_t *root) {
 static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root) {
   SMFT__TRY(smft__config_only(root, "hidden_act", "silu"));
   SMFT__TRY(smft__config_decoder(config, ctx, root));
+  SMFT__TRY(smft__rotary_plan(config, ctx, root, 10000));
   return plan_windows(config, root);
 }
 
