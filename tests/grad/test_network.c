@@ -77,6 +77,10 @@ static void check_all(const smft_model *model, smft_patch *patch, const smft__se
   free(net.w);
 }
 
+#define GEMMA3                                                                                     \
+  "\"model_type\": \"gemma3_text\", \"head_dim\": 6, \"sliding_window\": 3, "                      \
+  "\"sliding_window_pattern\": 2, \"query_pre_attn_scalar\": 9, \"rope_local_base_freq\": 50"
+
 static const struct {
   tiny shape;
   const char *family; /* NULL: Llama */
@@ -89,6 +93,10 @@ static const struct {
     {{6, 24, 1, 0},
      "\"model_type\": \"qwen2\", \"use_sliding_window\": true, \"sliding_window\": 3, "
      "\"max_window_layers\": 1"},
+    {{8, 20, 1, 1}, "\"model_type\": \"qwen3\", \"head_dim\": 6"},
+    {{8, 20, 0, 2}, GEMMA3},
+    {{8, 20, 1, 1}, GEMMA3},
+    {{6, 24, 1, 0}, GEMMA3},
 };
 enum { N_MODELS = sizeof models / sizeof *models };
 
