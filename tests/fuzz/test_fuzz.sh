@@ -6,19 +6,20 @@ source=${SMFT_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 seconds=${FUZZ_SECONDS:-3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jansson=$(pkg-config --cflags --libs jansson)
+libraries=$(pkg-config --cflags --libs jansson libpcre2-8 libutf8proc)
 common="-std=c11 -D_GNU_SOURCE -g -I $source/lib -I $source/include"
 files="$source/lib/base/*.c $source/lib/data/dtype.c $source/lib/data/quant.c $source/lib/data/tensor.c"
 files="$files $source/lib/data/json.c $source/lib/data/source.c $source/lib/data/safetensors.c $source/lib/data/gguf.c"
+files="$files $source/lib/data/ids.c $source/lib/data/tokenizer/*.c"
 # What a target begins with.
 seeds_of() {
-  if [ "$1" = gguf ]; then echo seeds_gguf.h; else echo seeds_safetensors.h; fi
+  case $1 in *gguf) echo "seeds_$1.h" ;; *) echo seeds_safetensors.h ;; esac
 }
 sanitize=${SMFT_SANITIZE:+-fsanitize=${SMFT_SANITIZE//;/,}}
-for target in safetensors json gguf; do
+for target in safetensors json gguf tokenizer_gguf; do
   # shellcheck disable=SC2086
   ${CC:-cc} $common -O1 $sanitize "-DREPLAY_SEEDS=\"$(seeds_of "$target")\"" $files "$source/tests/fuzz/fuzz_$target.c" "$source/tests/fuzz/replay.c" \
-    -o "$work/replay_$target" $jansson -lm -lpthread
+    -o "$work/replay_$target" $libraries -lm -lpthread
   "$work/replay_$target" 20000
   echo "replay_$target: 20000 mutations"
 done
@@ -27,13 +28,13 @@ if [ -n "$sanitize" ] || ! echo 'int LLVMFuzzerTestOneInput(const unsigned char 
   echo "SKIPPED IN PART: no libFuzzer here (clang with its runtime), or a sanitizer build; replay alone was run"
   exit 0
 fi
-for target in safetensors json gguf; do
+for target in safetensors json gguf tokenizer_gguf; do
   corpus=$work/corpus-$target
   mkdir "$corpus"
   "$work/replay_$target" --seeds "$corpus"
   # shellcheck disable=SC2086
   clang $common -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $files "$source/tests/fuzz/fuzz_$target.c" \
-    -o "$work/fuzz_$target" $jansson -lm -lpthread
+    -o "$work/fuzz_$target" $libraries -lm -lpthread
   "$work/fuzz_$target" -seed=1 -max_total_time="$seconds" -max_len=4096 "$corpus" >"$work/log" 2>&1 \
     || { tail -40 "$work/log"; exit 1; }
   tail -1 "$work/log"
