@@ -46,6 +46,22 @@ static inline const char *test_shared(const char *path) {
     snprintf(full[next], sizeof full[next], "%s/../shared/data/%s", SMFT_SOURCE_DIR, path);
   return access(full[next], R_OK) == 0 ? full[next] : NULL;
 }
+/* A real checkpoint: in SMFT_MODELS, or where examples/models/get.sh puts it; NULL where it is not.
+ */
+static inline const char *test_checkpoint(const char *file) {
+  static char full[4][4096];
+  static int next = 0;
+  const char *models = getenv("SMFT_MODELS"), *cache = getenv("XDG_CACHE_HOME");
+  const char *home = getenv("HOME");
+  next = (next + 1) % 4;
+  if (models)
+    snprintf(full[next], sizeof full[next], "%s/%s", models, file);
+  else if (cache && *cache)
+    snprintf(full[next], sizeof full[next], "%s/smft/models/%s", cache, file);
+  else
+    snprintf(full[next], sizeof full[next], "%s/.cache/smft/models/%s", home ? home : "", file);
+  return access(full[next], R_OK) == 0 ? full[next] : NULL;
+}
 /* For test programs that are nothing without the data: call it first in main or in make_suite. */
 static inline void test_need_shared(const char *path) {
   if (test_shared(path))
