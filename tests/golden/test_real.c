@@ -183,7 +183,7 @@ Suite *make_suite(void) {
     tcase_set_timeout(tcase, 600);
     tcase_add_loop_test(tcase, prompts_ids, i, i + 1);
     tcase_add_loop_test(tcase, greedy, i, i + 1);
-    if (test_has_shared())
+    if (test_shared("text/botchan.txt"))
       tcase_add_loop_test(tcase, likelihood, i, i + 1);
     suite_add_tcase(suite, tcase);
     there++;
