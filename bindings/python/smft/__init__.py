@@ -19,6 +19,7 @@ from .context import Context, default_context
 from .errors import (BufferTooSmallError, CancelledError, ContextError, EncodingError, Error, FactError, FileError, FormatError,
                      InternalError, InvalidError, MismatchError, NoMemoryError, NonFiniteError, NotFoundError, StateError,
                      StructSizeError, TokenError, UnsupportedError)
+from .chat import ChatTemplate
 from .learn import Learner, Optimizer, Report, RunReport, Selector, Wording
 from .model import MemoryInfo, Model, ModelInfo, Tensor, Tokenizer
 from .patch import LoraOptions, Patch
@@ -29,7 +30,7 @@ from .session import Nll, Session
 __version__: str = _lib.smft_version_string().decode("ascii")
 
 __all__ = [
-    "BufferTooSmallError", "CancelledError", "Context", "ContextError", "EncodingError", "Error", "FactError", "FileError", "FormatError",
+    "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "FactError", "FileError", "FormatError",
     "InternalError", "InvalidError", "Learner", "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoMemoryError",
     "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
     "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "default_context",

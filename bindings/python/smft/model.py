@@ -4,11 +4,12 @@ from __future__ import annotations
 import ctypes
 from ctypes import POINTER, c_float, c_int32, c_int64
 from dataclasses import dataclass
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
-from . import _abi, _arrays
+from . import _abi, _arrays, chat
 from ._handle import Handle, Patch, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, utf8
 from ._library import lib
+from .chat import ChatTemplate
 from .context import Context, context_handle
 from .errors import BufferTooSmallError, InvalidError, NotFoundError, check
 
@@ -127,6 +128,34 @@ class Tokenizer:
         return out.value
 
     @property
+    def chat_template(self) -> ChatTemplate:
+        """The model's chat template, and whether libsmft has a renderer for it."""
+        return chat.template_of(self._handle)
+
+    def chat(self, messages: Sequence[chat.Message], answer: bool = True, parse: bool = False, thinking: bool = True,
+             renderer: Optional[str] = None, date: chat.Date = None, **variables: Any) -> List[int]:
+        """Ids of a conversation by the model's chat template: session.feed(ids), then session.generate("", continues=True).
+
+        messages: dicts with "role" and "content", or pairs of them.  answer: the opening of an answer stands behind them.
+        parse: special tokens that messages spell become those tokens; else they are text.  thinking: False opens an answer without
+        thoughts, where the template has a word for it.  renderer: one of libsmft's, in place of the template.  date: the day that a
+        template says it is (a datetime.date or YYYYMMDD); None: today, UTC.  variables: others that a template reads, such as tools.
+
+        A template that libsmft has no renderer for, messages with more than role and text, and variables need jinja2.
+        """
+        wanted = chat.normal_messages(messages)
+        template = self.chat_template
+        words = dict(variables) if thinking else {"enable_thinking": False, **variables}
+        in_c = renderer is not None or template.text is None or (template.renderer is not None and not variables)
+        if in_c and chat.is_plain(wanted):
+            flags = (_abi.CONSTANTS["CHAT_OPEN_ANSWER"] if answer else 0) | (_abi.CONSTANTS["CHAT_PARSE"] if parse else 0)
+            flags |= 0 if thinking else _abi.CONSTANTS["CHAT_NO_THINKING"]
+            return chat.ids_in_c(self._handle, wanted, flags, renderer, date)
+        if renderer is not None or template.text is None:
+            raise InvalidError("chat: libsmft's renderers take messages of a role and a text")
+        return chat.ids_in_jinja(self.encode, template, wanted, answer, parse, date, words)
+
+    @property
     def vocab_size(self) -> int:
         """One more than the largest id."""
         return int(lib.smft_tokenizer_vocab_size(self._handle))
@@ -181,6 +210,15 @@ class Model(Handle):
             fields[name] = None if fields[name] < 0 else fields[name]
         fields["tied"] = bool(fields["tied"])
         return ModelInfo(**fields)
+
+    @property
+    def stop_ids(self) -> List[int]:
+        """Ids at which generation ends."""
+        n = c_int64()
+        check(lib.smft_model_stop_ids(self._handle, None, 0, n))
+        ids = (c_int32 * max(1, n.value))()
+        check(lib.smft_model_stop_ids(self._handle, ids, n.value, n))
+        return ids[:n.value]
 
     @property
     def hash(self) -> str:

@@ -17,6 +17,7 @@ class Models(ModelTestCase):
         self.assertEqual((memory.layer, memory.placement, memory.n_slots, memory.value_dim, memory.heads, memory.top_k),
                          (1, "replace", N_SLOTS, VALUE_DIM, 2, 4))
         self.assertEqual(self.model.pool(0), (N_SLOTS, VALUE_DIM))
+        self.assertEqual(self.model.stop_ids, [EOS])
         self.assertRegex(self.model.hash, "^[0-9a-f]{64}$")
         tensors = list(self.model.tensors())
         self.assertEqual([t.name for t in tensors], sorted(t.name for t in tensors))
