@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "data/gguf_source.h"
 #include "data/safetensors.h"
+#include "model/stops.h"
 #include "model/weights.h"
 #include "nn/gemm.h"
 
@@ -167,6 +168,8 @@ static smft_status start_weights(smft_model *model, uint64_t seed) {
 }
 
 static smft_status finish(smft_model **out, smft_model *model, smft_status status) {
+  if (status == SMFT_OK)
+    status = smft__stops_of(&model->config, model->tokenizer);
   if (status == SMFT_OK)
     *out = model;
   else

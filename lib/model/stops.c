@@ -60,6 +60,16 @@ smft_status smft__stops_read(smft__config *config, smft_ctx *ctx, const char *di
   return status;
 }
 
+smft_status smft__stops_of(smft__config *config, const smft_tokenizer *tokenizer) {
+  const int32_t *ids = NULL;
+  int64_t n = 0;
+  if (tokenizer)
+    smft__tokenizer_stops(tokenizer, &ids, &n);
+  for (int64_t i = 0; i < n; i++)
+    SMFT__TRY(smft__stops_add(config, ids[i], "the tokenizer"));
+  return SMFT_OK;
+}
+
 smft_status smft_model_stop_ids(const smft_model *model, int32_t *ids, int64_t capacity,
                                 int64_t *n_ids) {
   SMFT__REQUIRE(model && n_ids, "smft_model_stop_ids: model or n_ids is NULL");

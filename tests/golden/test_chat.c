@@ -163,6 +163,29 @@ static void check_shared(const char *name) {
     printf("SKIPPED: %s is not there (real data is not in a clone)\n", name);
 }
 
+/* As examples/models/get.sh installs it. */
+static const char *installed(const char *name) {
+  static char path[4096];
+  const char *models = getenv("SMFT_MODELS"), *cache = getenv("XDG_CACHE_HOME"),
+             *home = getenv("HOME");
+  if (models)
+    snprintf(path, sizeof path, "%s/%s", models, name);
+  else if (cache)
+    snprintf(path, sizeof path, "%s/smft/models/%s", cache, name);
+  else
+    snprintf(path, sizeof path, "%s/.cache/smft/models/%s", home ? home : "", name);
+  return access(path, R_OK) == 0 ? path : NULL;
+}
+
+START_TEST(smollm2_from_gguf) {
+  const char *path = installed("SmolLM2-135M-Instruct.Q4_1.gguf");
+  if (path)
+    check_tokenizer(path);
+  else
+    printf("SKIPPED: SmolLM2 is not there: examples/models/get.sh installs it\n");
+}
+END_TEST
+
 START_TEST(real_tokenizers) {
   check_shared("tok/hf_llama3/tokenizer.json");
   check_shared("tok/hf_qwen3/tokenizer.json");
@@ -220,6 +243,7 @@ Suite *make_suite(void) {
   tcase_add_test(cases, every_renderer);
   tcase_add_test(cases, every_hash);
   tcase_add_test(cases, real_tokenizers);
+  tcase_add_test(cases, smollm2_from_gguf);
   tcase_add_test(cases, injection);
   suite_add_tcase(suite, cases);
   return suite;

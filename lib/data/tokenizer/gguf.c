@@ -266,6 +266,46 @@ static smft_status put_around(const reading *in, const char *key, int fallback, 
   return add ? smft__ids_put(ids, (int32_t)id) : SMFT_OK;
 }
 
+/* The spelling of a token as a string of its own; NULL for no token. */
+static smft_status copy_token(const reading *in, int64_t id, char **out) {
+  smft_ctx *ctx = in->tokenizer->ctx;
+  int64_t length = 0;
+  const char *text = id < 0 ? NULL : smft__vocab_text(&in->tokenizer->vocab, id, &length);
+  *out = NULL;
+  if (!text)
+    return SMFT_OK;
+  *out = smft__calloc_array(ctx, length + 1, 1);
+  if (!*out)
+    return SMFT_E_NOMEM;
+  memcpy(*out, text, (size_t)length);
+  return SMFT_OK;
+}
+
+static smft_status read_chat_template(const reading *in) {
+  smft_tokenizer *t = in->tokenizer;
+  const char *text;
+  int64_t length;
+  SMFT__TRY(smft__gguf_string(in->gguf, "tokenizer.chat_template", &text, &length));
+  if (!text)
+    return SMFT_OK;
+  if (!smft__utf8_valid(text, (size_t)length, NULL))
+    return smft__fail(SMFT_E_ENCODING, "tokenizer.chat_template is not valid UTF-8");
+  return smft__chat_set(&t->chat, t->ctx, text, length);
+}
+
+static smft_status read_chat(const reading *in, int64_t bos, int64_t eos) {
+  smft_tokenizer *t = in->tokenizer;
+  char *begin = NULL, *end = NULL;
+  smft_status status = copy_token(in, bos, &begin);
+  if (status == SMFT_OK)
+    status = copy_token(in, eos, &end);
+  if (status == SMFT_OK)
+    status = smft__chat_set_tokens(&t->chat, t->ctx, begin, end);
+  smft__free(t->ctx, begin);
+  smft__free(t->ctx, end);
+  return status == SMFT_OK ? read_chat_template(in) : status;
+}
+
 static smft_status read_special(reading *in) {
   smft_tokenizer *t = in->tokenizer;
   int64_t bos, eos, unk;
@@ -276,6 +316,7 @@ static smft_status read_special(reading *in) {
   SMFT__TRY(put_around(in, KEY("add_bos_token"), in->add_bos, bos, &t->before));
   SMFT__TRY(put_around(in, KEY("add_eos_token"), 0, eos, &t->after));
   SMFT__TRY(put_stop(t, eos));
+  SMFT__TRY(read_chat(in, bos, eos));
   return read_stops(in);
 }
 
