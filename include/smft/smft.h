@@ -409,6 +409,50 @@ SMFT_API smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char
  * Errors: as smft_model_load.  Since 0.1. */
 SMFT_API smft_status smft_model_load_buffer(smft_model **out, smft_ctx *ctx, const void *data,
                                             int64_t size, const smft_load_options *options);
+/* Formats of a model on disk: config.json and safetensors, or GGUF */
+#define SMFT_FORMAT_HUGGING_FACE 1
+#define SMFT_FORMAT_GGUF 2
+
+/* What a model on disk is.  Filled by smft_model_inspect; what is not known is 0 or "". */
+typedef struct smft_model_inspection {
+  uint32_t struct_size;
+  /* SMFT_FORMAT_* */
+  int32_t format;
+  /* 1: smft_model_load takes it (its tokenizer is not looked at); 0: `why` says what it lacks */
+  int32_t can_run;
+  /* as in smft_model_info */
+  int32_t n_layers;
+  int32_t hidden_size;
+  int32_t n_heads;
+  int32_t n_kv_heads;
+  int32_t vocab_size;
+  /* tokens */
+  int32_t context_length;
+  /* SMFT_DTYPE_* of most of its weights */
+  int32_t dtype;
+  /* numbers in all tensors */
+  int64_t n_parameters;
+  /* bytes of all tensors, which stay mapped while the model lives */
+  int64_t weight_bytes;
+  /* bytes of a session's cache for each token that is in it, with f32 keys and values */
+  int64_t cache_bytes;
+  /* "llama", "qwen3": config.json's model_type; of a GGUF that cannot be run, its architecture */
+  char family[64];
+  /* the name of `dtype`: "BF16", "Q4_K" */
+  char quantization[16];
+  /* as a GGUF says it: "apache-2.0" */
+  char license[64];
+  /* the message that smft_model_load would give, with the key or tensor that is why */
+  char why[512];
+} smft_model_inspection;
+#define SMFT_MODEL_INSPECTION_INIT                                                                 \
+  { sizeof(smft_model_inspection), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "", "", "" }
+/* Fills *out from headers, without reading weights; out->struct_size must be set.  path as for
+ * smft_model_load.  A model that cannot be run here is no error: can_run is 0, and why says it. Any
+ * thread.  Errors: those of reading.  Since 0.1. */
+SMFT_API smft_status smft_model_inspect(smft_ctx *ctx, const char *path,
+                                        smft_model_inspection *out);
+
 /* A new model with random weights (f32, in memory; the initialisation of [B]) from a directory that
  * holds config.json and, if wanted, tokenizer.json: the start of pretraining.  The same seed gives
  * the same weights; any seed is fine.  Freed with smft_model_free.  Errors: as smft_model_load,
@@ -487,7 +531,8 @@ SMFT_API smft_status smft_model_get_info(const smft_model *model, smft_model_inf
 SMFT_API smft_status smft_model_stop_ids(const smft_model *model, int32_t *ids, int64_t capacity,
                                          int64_t *n_ids);
 /* Fingerprint of a model: 64 hex digits of SHA-256 over what in its config changes results, and
- * names, types, shapes and weights of its tensors (up to 64 KiB whole, larger ones sampled).
+ * names, types, shapes and weights of its tensors (up to 64 KiB whole, in blocks 8 KiB, larger ones
+ * sampled).
  * Patches and background counts carry it.  "" for NULL.  Borrowed.  Any thread.  Since 0.1. */
 SMFT_API const char *smft_model_hash(const smft_model *model);
 /* The model's tokenizer; NULL if its directory has no tokenizer.json, or for NULL.  Borrowed: not

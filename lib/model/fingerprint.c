@@ -8,9 +8,9 @@
 #include "model/arch.h"
 #include "model/weights.h"
 
-#define WHOLE_BYTES 65536 /* up to here a tensor counts whole */
-#define PIECES 16
+#define PIECES 16 /* of a tensor that is larger than that many */
 #define PIECE_BYTES 4096
+#define BLOCK_PIECE_BYTES 512
 
 /* Of a block that is otherwise than Llama's. */
 static smft_status block_text(const smft__config *c, int32_t i, smft__buffer *text) {
@@ -78,22 +78,33 @@ static void add_u64(smft__sha256 *hash, uint64_t value) {
   smft__sha256_add(hash, bytes, sizeof bytes);
 }
 
-static int64_t piece_at(int64_t size, int64_t i) { return (size - PIECE_BYTES) * i / (PIECES - 1); }
+/* Of tensors in blocks, whose bytes are of more numbers, smaller pieces do. */
+static int64_t piece_bytes(int32_t dtype) {
+  return smft__is_block(dtype) ? BLOCK_PIECE_BYTES : PIECE_BYTES;
+}
 
-static void add_content(smft__sha256 *hash, const unsigned char *data, int64_t size) {
-  if (size <= WHOLE_BYTES) {
+static int64_t piece_at(int64_t size, int64_t bytes, int64_t i) {
+  return (size - bytes) * i / (PIECES - 1);
+}
+
+static void add_content(smft__sha256 *hash, const smft__tensor *tensor) {
+  const unsigned char *data = tensor->data;
+  int64_t size = smft__tensor_bytes(tensor), bytes = piece_bytes(tensor->dtype);
+  if (size <= PIECES * bytes) {
     smft__sha256_add(hash, data, (size_t)size);
     return;
   }
   for (int64_t i = 0; i < PIECES; i++)
-    smft__sha256_add(hash, data + piece_at(size, i), PIECE_BYTES);
+    smft__sha256_add(hash, data + piece_at(size, bytes, i), (size_t)bytes);
 }
 
-static int same_content(const unsigned char *a, const unsigned char *b, int64_t size) {
-  if (size <= WHOLE_BYTES)
+static int same_content(const smft__tensor *x, const smft__tensor *y) {
+  const unsigned char *a = x->data, *b = y->data;
+  int64_t size = smft__tensor_bytes(x), bytes = piece_bytes(x->dtype);
+  if (size <= PIECES * bytes)
     return memcmp(a, b, (size_t)size) == 0;
   for (int64_t i = 0; i < PIECES; i++)
-    if (memcmp(a + piece_at(size, i), b + piece_at(size, i), PIECE_BYTES) != 0)
+    if (memcmp(a + piece_at(size, bytes, i), b + piece_at(size, bytes, i), (size_t)bytes) != 0)
       return 0;
   return 1;
 }
@@ -101,7 +112,7 @@ static int same_content(const unsigned char *a, const unsigned char *b, int64_t 
 int smft__weights_same(const smft__tensor *a, const smft__tensor *b) {
   return a->dtype == b->dtype && a->n_dims == b->n_dims &&
          memcmp(a->shape, b->shape, (size_t)a->n_dims * sizeof *a->shape) == 0 &&
-         same_content(a->data, b->data, smft__tensor_bytes(a));
+         same_content(a, b);
 }
 
 static void add_tensor(smft__sha256 *hash, const char *name, const smft__tensor *tensor) {
@@ -111,7 +122,7 @@ static void add_tensor(smft__sha256 *hash, const char *name, const smft__tensor 
   add_u64(hash, (uint64_t)tensor->n_dims);
   for (int32_t i = 0; i < tensor->n_dims; i++)
     add_u64(hash, (uint64_t)tensor->shape[i]);
-  add_content(hash, tensor->data, smft__tensor_bytes(tensor));
+  add_content(hash, tensor);
 }
 
 smft_status smft__weights_fingerprint(smft_model *model) {

@@ -56,9 +56,7 @@ static smft_status make_handles(smft_model *model) {
 static smft_status load_tokenizer(smft_model *model) {
   const smft__gguf *gguf = model->source.gguf;
   if (gguf)
-    return smft__gguf_find(gguf, "tokenizer.ggml.tokens")
-               ? smft__tokenizer_load_gguf(&model->tokenizer, model->ctx, gguf)
-               : SMFT_OK;
+    return smft__tokenizer_load_gguf(&model->tokenizer, model->ctx, gguf);
   char *path = smft__path_join(model->ctx, model->path, "tokenizer.json");
   if (!path)
     return SMFT_E_NOMEM;
@@ -150,10 +148,14 @@ static smft_status open_source(smft_model *model, const smft_load_options *optio
   return plain ? open_directory(model, options) : open_found(model, options);
 }
 
-static smft_status bind_weights(smft_model *model) {
+static smft_status bind_tensors(smft_model *model) {
   SMFT__TRY(make_handles(model));
   SMFT__TRY(smft__weights_list(model));
-  SMFT__TRY(bind_file(model));
+  return bind_file(model);
+}
+
+static smft_status bind_weights(smft_model *model) {
+  SMFT__TRY(bind_tensors(model));
   SMFT__TRY(smft__weights_fingerprint(model));
   smft__pools_expect(model, SMFT__READ_ROWS);
   return SMFT_OK;
@@ -197,6 +199,17 @@ smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *path,
   SMFT__TRY_GOTO(done, open_source(model, &own));
   SMFT__TRY_GOTO(done, bind_weights(model));
   SMFT__TRY_GOTO(done, open_tokenizer(model));
+done:
+  return finish(out, model, status);
+}
+
+smft_status smft__model_open(smft_model **out, smft_ctx *ctx, const char *path) {
+  smft_load_options options = SMFT_LOAD_OPTIONS_INIT;
+  smft_model *model = NULL;
+  smft_status status = SMFT_OK;
+  SMFT__TRY_GOTO(done, begin(&model, ctx, path));
+  SMFT__TRY_GOTO(done, open_source(model, &options));
+  SMFT__TRY_GOTO(done, bind_tensors(model));
 done:
   return finish(out, model, status);
 }

@@ -31,6 +31,8 @@ struct smft_model {
   char hash[65];
 };
 smft_model *smft__model_retain(const smft_model *model);
+/* A model whose tensors are bound, without its fingerprint and its tokenizer: to be looked at. */
+smft_status smft__model_open(smft_model **out, smft_ctx *ctx, const char *path);
 /* Large mapped pools: how they are read from now on (SMFT__READ_*; a loaded model's: in rows).  A
  * reader of whole pools sets it and sets it back. */
 void smft__pools_expect(const smft_model *model, int how);

@@ -15,7 +15,7 @@ def structs(text):
         for declaration in match.group(2).split(";"):
             names = re.sub(r"^\s*(const\s+)?(struct\s+)?\w+(\s+const)?", "", declaration.strip(), count=1)
             names = re.sub(r"\bconst\b", "", names)
-            fields += [re.sub(r"[\s*]", "", name) for name in names.split(",") if name.strip()]
+            fields += [re.sub(r"[\s*]|\[.*", "", name) for name in names.split(",") if name.strip()]
         yield match.group(1), [field for field in fields if field]
 
 

@@ -118,6 +118,10 @@ static void null_models(void) {
   INVALID(smft_model_load_buffer, &out, NULL, "x", 1, NULL);
   INVALID(smft_model_load_buffer, &out, ctx, NULL, 1, NULL);
   INVALID(smft_model_load_buffer, &out, ctx, "x", -1, NULL);
+  smft_model_inspection inspection = SMFT_MODEL_INSPECTION_INIT;
+  INVALID(smft_model_inspect, NULL, "x", &inspection);
+  INVALID(smft_model_inspect, ctx, NULL, &inspection);
+  INVALID(smft_model_inspect, ctx, "x", NULL);
   INVALID(smft_model_init, NULL, ctx, "x", 0);
   INVALID(smft_model_init, &out, NULL, "x", 0);
   INVALID(smft_model_init, &out, ctx, NULL, 0);

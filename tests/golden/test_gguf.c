@@ -2,9 +2,11 @@
  * tensors by the same names, logits, gradients, adapters in PEFT's layout, and exported as it was;
  * files in parts, in memory, in directories; what is refused. */
 #include "files.h"
+#include "make_gguf.h"
 
 #include "base/alloc.h"
 #include "data/safetensors.h"
+#include "model/arch.h"
 #include "model/network.h"
 #include "model/order.h"
 
@@ -211,6 +213,164 @@ START_TEST(exported_it_is_the_twin) {
 }
 END_TEST
 
+/* ---- how it is opened ---------------------------------------------------- */
+
+START_TEST(in_memory_and_in_a_directory) {
+  pair p = open_pair(0);
+  smft_model *model = NULL;
+  smft_load_options options = SMFT_LOAD_OPTIONS_INIT;
+  size_t size = 0;
+  char *bytes = test_read(test_source(twins[0].gguf), &size), command[2048];
+  ck_ok(smft_model_load_buffer(&model, p.ctx, bytes, (int64_t)size, NULL));
+  ck_assert_str_eq(smft_model_hash(model), smft_model_hash(p.gguf));
+  smft_model_free(model);
+  options.flags = SMFT_LOAD_COPY;
+  ck_ok(smft_model_load_buffer(&model, p.ctx, bytes, (int64_t)size, &options));
+  memset(bytes, 0, size);
+  float *logits = logits_of(model, NULL), *wanted = logits_of(p.gguf, NULL);
+  check_same(logits, wanted, (int64_t)TOKENS * model->config.vocab, 1, "logits of a copy");
+  free(logits);
+  free(wanted);
+  free(bytes);
+  smft_model_free(model);
+  snprintf(command, sizeof command, "mkdir '%s' && cp '%s' '%s/a.gguf'", test_file("one"),
+           test_source(twins[0].gguf), test_file("one"));
+  ck_assert_int_eq(system(command), 0);
+  ck_ok(smft_model_load(&model, p.ctx, test_file("one"), NULL));
+  smft_model_free(model);
+  test_write("one/b.gguf", "GGUF", 4);
+  ck_status(smft_model_load(&model, p.ctx, test_file("one"), NULL), SMFT_E_UNSUPPORTED);
+  ck_assert(strstr(smft_error_message(), "found 2") &&
+            strstr(smft_error_message(), "a.gguf, b.gguf"));
+  close_pair(&p);
+}
+END_TEST
+
+/* A model of one block of width 4 and three ids, in so many parts; `lie` changes one thing. */
+static void put_part(gguf_bytes *to, uint32_t part, uint32_t parts, uint64_t total, int lie) {
+  static const char *const names[] = {"token_embd.weight",        "output_norm.weight",
+                                      "blk.0.attn_norm.weight",   "blk.0.attn_q.weight",
+                                      "blk.0.attn_k.weight",      "blk.0.attn_v.weight",
+                                      "blk.0.attn_output.weight", "blk.0.ffn_norm.weight",
+                                      "blk.0.ffn_gate.weight",    "blk.0.ffn_up.weight",
+                                      "blk.0.ffn_down.weight"};
+  uint32_t n = 11, begin = parts == 1 ? 0 : (part - 1) * 6;
+  uint32_t end = parts == 1 || part == parts ? n : part * 6;
+  put_header(to, 3, end - begin, (part == 1 ? 8u : 0) + (parts > 1 ? 3u : 0) + (lie == 1));
+  if (part == 1) {
+    put_key_text(to, "general.architecture", lie == 2 ? "mamba" : "qwen2");
+    put_key_u32(to, "qwen2.block_count", 1);
+    put_key_u32(to, "qwen2.embedding_length", 4);
+    put_key_u32(to, "qwen2.feed_forward_length", 4);
+    put_key_u32(to, "qwen2.context_length", 16);
+    put_key_u32(to, "qwen2.attention.head_count", 1);
+    put_key_f32(to, "qwen2.attention.layer_norm_rms_epsilon", 1e-6f);
+    put_key_text(to, "general.license", "mit");
+  }
+  if (lie == 1)
+    put_key_u32(to, "qwen2.expert_count", 8);
+  if (parts > 1) {
+    put_key_u32(to, "split.no", part - 1);
+    put_key_u32(to, "split.count", parts);
+    put_key_u32(to, "split.tensors.count", (uint32_t)total);
+  }
+  for (uint32_t i = begin; i < end; i++) {
+    int odd = lie == 3 && i == 10;
+    put_tensor(to, names[i], odd ? 256 : 4,
+               strstr(names[i], "norm") ? 0
+               : odd                    ? 1
+               : i                      ? 4
+                                        : 3,
+               odd ? 10 : 0, 64ull * (i - begin));
+  }
+  put_padding(to, 32);
+  for (uint32_t i = 0; i < 16 * (end - begin) + 16; i++)
+    put_u32(to, 0x3F800000);
+}
+
+static smft_status open_part(smft_ctx *ctx, const char *path, const char *says) {
+  smft_model *model = NULL;
+  smft_status status = smft_model_load(&model, ctx, path, NULL);
+  ck_assert_msg(!model && strstr(smft_error_message(), says), "wanted \"%s\": %s", says,
+                smft_error_message());
+  return status;
+}
+
+/* The biases of Qwen2 are what is missing in the end: all parts have been read by then. */
+START_TEST(parts_are_one_model) {
+  smft_ctx *ctx = NULL;
+  gguf_bytes made;
+  const char *first = test_file("m-00001-of-00002.gguf");
+  ck_ok(smft_ctx_create(&ctx, NULL));
+  put_part(&made, 1, 2, 11, 0);
+  test_write("m-00001-of-00002.gguf", made.bytes, made.size);
+  ck_assert_int_eq(open_part(ctx, first, "part 2 of 2 is missing"), SMFT_E_NOT_FOUND);
+  put_part(&made, 2, 2, 11, 0);
+  const char *second = test_write("m-00002-of-00002.gguf", made.bytes, made.size);
+  ck_assert_int_eq(open_part(ctx, first, "k_proj.bias is missing"), SMFT_E_MISMATCH);
+  ck_assert_int_eq(open_part(ctx, second, "k_proj.bias is missing"), SMFT_E_MISMATCH);
+  put_part(&made, 2, 2, 12, 0);
+  test_write("m-00002-of-00002.gguf", made.bytes, made.size);
+  ck_assert_int_eq(open_part(ctx, first, "split.tensors.count\": expected 11, got 12"),
+                   SMFT_E_MISMATCH);
+  put_part(&made, 1, 2, 11, 0);
+  const char *alone = test_write("alone.gguf", made.bytes, made.size);
+  ck_assert_int_eq(open_part(ctx, alone, "one of 2 parts"), SMFT_E_MISMATCH);
+  test_write("m-00002-of-00002.gguf", made.bytes, made.size);
+  ck_assert_int_eq(open_part(ctx, first, "split.no\": expected 1, got 0"), SMFT_E_MISMATCH);
+  smft_ctx_free(ctx);
+}
+END_TEST
+
+/* ---- looking without loading, and what is refused ------------------------ */
+
+START_TEST(inspected) {
+  pair p = open_pair(_i);
+  const char *paths[2] = {test_source(twins[_i].gguf), test_source(twins[_i].safetensors)};
+  smft_model_info info = SMFT_MODEL_INFO_INIT;
+  ck_ok(smft_model_get_info(p.plain, &info));
+  for (int k = 0; k < 2; k++) {
+    smft_model_inspection seen = SMFT_MODEL_INSPECTION_INIT;
+    ck_ok(smft_model_inspect(p.ctx, paths[k], &seen));
+    ck_assert_msg(seen.can_run && !*seen.why, "%s", seen.why);
+    ck_assert_int_eq(seen.format, k ? SMFT_FORMAT_HUGGING_FACE : SMFT_FORMAT_GGUF);
+    ck_assert_str_eq(seen.family, p.plain->config.arch->model_type);
+    ck_assert_str_eq(seen.quantization, "F32");
+    ck_assert_str_eq(seen.license, k ? "" : "apache-2.0");
+    ck_assert(seen.n_layers == info.n_layers && seen.hidden_size == info.hidden_size &&
+              seen.vocab_size == info.vocab_size && seen.context_length == info.context_length &&
+              seen.n_parameters == info.n_parameters && seen.dtype == SMFT_DTYPE_F32 &&
+              seen.weight_bytes == 4 * info.n_parameters &&
+              seen.cache_bytes == 8ll * info.n_layers * info.n_kv_heads * info.head_dim);
+  }
+  close_pair(&p);
+}
+END_TEST
+
+START_TEST(what_cannot_be_run_is_named) {
+  static const char *const says[] = {"k_proj.bias is missing",
+                                     "key \"qwen2.expert_count\": is not supported",
+                                     "key \"general.architecture\": expected \"llama\"",
+                                     "its type Q2_K is not supported"};
+  smft_ctx *ctx = NULL;
+  gguf_bytes made;
+  smft_model_inspection seen = SMFT_MODEL_INSPECTION_INIT;
+  ck_ok(smft_ctx_create(&ctx, NULL));
+  put_part(&made, 1, 1, 11, _i);
+  const char *path = test_write("lies.gguf", made.bytes, made.size);
+  ck_ok(smft_model_inspect(ctx, path, &seen));
+  ck_assert(!seen.can_run && seen.format == SMFT_FORMAT_GGUF);
+  ck_assert_msg(strstr(seen.why, says[_i]), "%s", seen.why);
+  ck_assert_str_eq(seen.family, _i == 2 ? "mamba" : "qwen2");
+  ck_assert_int_gt(seen.weight_bytes, 0);
+  smft_model *model = NULL;
+  ck_assert_int_lt(smft_model_load(&model, ctx, path, NULL), 0);
+  ck_assert_str_eq(smft_error_message(), seen.why);
+  ck_status(smft_model_inspect(ctx, test_file("nowhere"), &seen), SMFT_E_NOT_FOUND);
+  smft_ctx_free(ctx);
+}
+END_TEST
+
 Suite *make_suite(void) {
   Suite *suite = suite_create("gguf");
   TCase *tests = tcase_create("gguf");
@@ -220,6 +380,10 @@ Suite *make_suite(void) {
   tcase_add_loop_test(tests, gradients_are_the_same, 0, TWINS);
   tcase_add_loop_test(tests, adapters_are_the_same, 0, TWINS);
   tcase_add_loop_test(tests, exported_it_is_the_twin, 0, TWINS);
+  tcase_add_test(tests, in_memory_and_in_a_directory);
+  tcase_add_test(tests, parts_are_one_model);
+  tcase_add_loop_test(tests, inspected, 0, TWINS);
+  tcase_add_loop_test(tests, what_cannot_be_run_is_named, 0, 4);
   suite_add_tcase(suite, tests);
   return suite;
 }

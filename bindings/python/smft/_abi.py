@@ -5,7 +5,7 @@ Owns nothing but declarations.  tests/test_abi.py compares all of it with the he
 from __future__ import annotations
 
 import ctypes
-from ctypes import (CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64,
+from ctypes import (CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64,
                     c_void_p)
 from typing import Any, Dict, List, Tuple
 
@@ -78,6 +78,14 @@ class CtxOptions(Sized):
 
 class LoadOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("progress", ProgressFn), ("progress_user", c_void_p)]
+
+
+class ModelInspection(Sized):
+    _fields_ = [("struct_size", c_uint32), ("format", c_int32), ("can_run", c_int32), ("n_layers", c_int32),
+                ("hidden_size", c_int32), ("n_heads", c_int32), ("n_kv_heads", c_int32), ("vocab_size", c_int32),
+                ("context_length", c_int32), ("dtype", c_int32), ("n_parameters", c_int64), ("weight_bytes", c_int64),
+                ("cache_bytes", c_int64), ("family", c_char * 64), ("quantization", c_char * 16), ("license", c_char * 64),
+                ("why", c_char * 512)]
 
 
 class ExportOptions(Sized):
@@ -254,6 +262,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_tokenizer_chat": (_S, [_TOK, _P(Message), c_int64, _P(ChatOptions), _IDS, c_int64, _LONGS]),
     "smft_tokenizer_chat_info": (_S, [_TOK, _P(ChatInfo)]),
     "smft_model_load": (_S, [_P(_MODEL), _CTX, c_char_p, _P(LoadOptions)]),
+    "smft_model_inspect": (_S, [_CTX, c_char_p, _P(ModelInspection)]),
     "smft_model_load_buffer": (_S, [_P(_MODEL), _CTX, c_void_p, c_int64, _P(LoadOptions)]),
     "smft_model_init": (_S, [_P(_MODEL), _CTX, c_char_p, c_uint64]),
     "smft_model_free": (None, [_MODEL]),
