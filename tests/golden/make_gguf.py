@@ -126,7 +126,7 @@ def put_keys(writer, config):
     writer.add_license("apache-2.0")
     for key, add in (("bos_token_id", writer.add_bos_token_id), ("eos_token_id", writer.add_eos_token_id)):
         if config.get(key) is not None:
-            add(config[key])
+            add(np.ravel(config[key])[0].item())
     return dim
 
 
@@ -153,7 +153,7 @@ def make(family, quant=None):
     print(os.path.basename(out), os.path.getsize(out))
 
 
-FAMILIES = ["qwen2", "qwen3", "gemma3"]  # those whose fixtures a GGUF can say
+FAMILIES = ["qwen2", "qwen3", "gemma3", "mistral", "llama3", "linear"]  # those whose fixtures a GGUF can say
 
 
 def main():
