@@ -1,9 +1,9 @@
 /* hash: SHA-256 (FIPS 180-4) and a fast hash of bytes for tables.  Does not own: what is
- * fingerprinted. */
+ * fingerprinted, the processor's own instructions for it (hash_x86.c). */
 #include "base/hash.h"
 #include <string.h>
 
-static const uint32_t round_constants[64] = {
+const uint32_t smft__sha256_constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -35,7 +35,7 @@ static void compress(uint32_t state[8], const unsigned char *block) {
   expand(w, block);
   for (int i = 0; i < 64; i++) {
     uint32_t big1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
-    uint32_t t1 = h + big1 + ((e & f) ^ (~e & g)) + round_constants[i] + w[i];
+    uint32_t t1 = h + big1 + ((e & f) ^ (~e & g)) + smft__sha256_constants[i] + w[i];
     uint32_t big0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
     uint32_t t2 = big0 + ((a & b) ^ (a & c) ^ (b & c));
     h = g, g = f, f = e, e = d + t1;
@@ -43,6 +43,18 @@ static void compress(uint32_t state[8], const unsigned char *block) {
   }
   state[0] += a, state[1] += b, state[2] += c, state[3] += d;
   state[4] += e, state[5] += f, state[6] += g, state[7] += h;
+}
+
+void smft__sha256_blocks_plain(uint32_t state[8], const unsigned char *blocks, size_t n) {
+  for (; n > 0; n--, blocks += 64)
+    compress(state, blocks);
+}
+
+static void compress_all(uint32_t state[8], const unsigned char *blocks, size_t n) {
+  if (smft__sha256_has_x86())
+    smft__sha256_blocks_x86(state, blocks, n);
+  else
+    smft__sha256_blocks_plain(state, blocks, n);
 }
 
 void smft__sha256_start(smft__sha256 *hash) {
@@ -65,11 +77,10 @@ void smft__sha256_add(smft__sha256 *hash, const void *data, size_t size) {
     size -= take;
     if (held + take < 64)
       return;
-    compress(hash->state, hash->block);
+    compress_all(hash->state, hash->block, 1);
   }
-  for (; size >= 64; at += 64, size -= 64)
-    compress(hash->state, at);
-  memcpy(hash->block, at, size);
+  compress_all(hash->state, at, size / 64);
+  memcpy(hash->block, at + size / 64 * 64, size % 64);
 }
 
 void smft__sha256_hex(smft__sha256 *hash, char hex[65]) {
