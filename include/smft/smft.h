@@ -363,7 +363,7 @@ SMFT_API smft_status smft_tokenizer_chat_info(const smft_tokenizer *tokenizer,
 #define SMFT_DTYPE_F16 2
 #define SMFT_DTYPE_BF16 3
 /* Those of GGUF files, in blocks of 32 or (K) of 256 numbers of so many bits, with a scale for each
- * block or part of one.  Models are read with them; nothing is written with them. */
+ * block or part of one.  Models are read with them; Q8_0 alone is written, by smft_model_export. */
 #define SMFT_DTYPE_Q4_0 16
 #define SMFT_DTYPE_Q4_1 17
 #define SMFT_DTYPE_Q5_0 18
@@ -466,27 +466,39 @@ SMFT_API void smft_model_free(smft_model *model);
 /* What smft_model_export may be told. */
 typedef struct smft_export_options {
   uint32_t struct_size;
-  /* SMFT_DTYPE_F32, F16 or BF16: of all weights; 0: each tensor as it is in the model (f32 where
-   * the patch changed it, BF16 where it is in blocks) */
+  /* SMFT_DTYPE_F32, F16 or BF16 (GGUF: or Q8_0): of all weights; 0: each tensor as it is in the
+   * model, f32 where the patch changed it.  What is in blocks (Q4_0 and the like) Hugging Face has
+   * as BF16; a GGUF has it bit for bit, and as BF16 where the patch changed it.  In a GGUF vectors
+   * are always f32, and of Q8_0 matrices those are F16 whose rows are no multiple of 32. */
   int32_t dtype;
   /* stage "saving", in bytes of weights; may be NULL */
   smft_progress_fn progress;
   /* passed to progress */
   void *progress_user;
+  /* SMFT_FORMAT_HUGGING_FACE (0: the same) or SMFT_FORMAT_GGUF */
+  int32_t format;
+  /* must be 0 */
+  int32_t reserved;
 } smft_export_options;
 #define SMFT_EXPORT_OPTIONS_INIT                                                                   \
-  { sizeof(smft_export_options), 0, NULL, NULL }
+  { sizeof(smft_export_options), 0, NULL, NULL, 0, 0 }
 
 /* Writes model + patch (NULL: the model alone) as a Hugging Face directory, made if missing:
  * config.json, tokenizer.json where the model's directory has one, and last model.safetensors; each
  * file is replaced whole or not at all.  What a GGUF has in another order is written in Hugging
  * Face's.  Changed rows are put in place, adapters multiplied out.
  * Background counts are not written: they are those of another model then.  options may be NULL.
+ * With SMFT_FORMAT_GGUF path is one file, for llama.cpp: a model that came from a GGUF keeps its
+ * keys, the others get those that llama.cpp's converter would write (docs/formats.md).
  * Errors: those of writing (and of reading tokenizer.json); SMFT_E_STATE while the patch is being
  * changed; SMFT_E_CANCELLED by progress, with the old weights still there; SMFT_E_INVALID for a
- * patch that was made with another model handle, or another dtype.  Since 0.1. */
-SMFT_API smft_status smft_model_export(const smft_model *model, smft_patch *patch,
-                                       const char *directory, const smft_export_options *options);
+ * patch that was made with another model handle, another dtype or format, or a directory where a
+ * GGUF is to be; SMFT_E_UNSUPPORTED, by name, for what a GGUF cannot have: memory layers, families,
+ * windows or tokenizers that llama.cpp does not know, and for a GGUF's rotary factors where
+ * config.json cannot say them; SMFT_E_NONFINITE for numbers that have no place in Q8_0.
+ * Since 0.1. */
+SMFT_API smft_status smft_model_export(const smft_model *model, smft_patch *patch, const char *path,
+                                       const smft_export_options *options);
 
 /* What a model is.  Filled by smft_model_get_info. */
 typedef struct smft_model_info {

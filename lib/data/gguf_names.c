@@ -59,6 +59,13 @@ const smft__gguf_arch *smft__gguf_arch_find(const char *text, int64_t length) {
   return NULL;
 }
 
+const smft__gguf_arch *smft__gguf_arch_of(const char *model_type) {
+  for (size_t i = 0; i < N_ARCHS; i++)
+    if (strcmp(archs[i].model_type, model_type) == 0)
+      return &archs[i];
+  return strcmp(model_type, "mistral") == 0 ? &archs[0] : NULL;
+}
+
 void smft__gguf_arch_list(char *text, int64_t size) {
   int64_t used = 0;
   for (size_t i = 0; i < N_ARCHS && used < size; i++)
@@ -95,4 +102,27 @@ void smft__gguf_hf_name(const smft__gguf_arch *arch, const char *name, char hf[S
     found = look_up(of_model, COUNT(of_model), name);
   if (!rest || !found)
     snprintf(hf, SMFT__HF_NAME, "%s", found ? found : name);
+}
+
+static const char *look_back(const name_pair *table, size_t n, const char *hf) {
+  for (size_t i = 0; i < n; i++)
+    if (strcmp(table[i].hf, hf) == 0)
+      return table[i].gguf;
+  return NULL;
+}
+
+int smft__gguf_name(const smft__gguf_arch *arch, const char *hf, char *name, int64_t size) {
+  static const char layers[] = "model.layers.";
+  const char *number = hf + strlen(layers), *rest, *found = NULL;
+  if (strncmp(hf, layers, strlen(layers)) != 0) {
+    found = look_back(of_model, COUNT(of_model), hf);
+    return found && snprintf(name, (size_t)size, "%s", found) < size;
+  }
+  rest = strchr(number, '.');
+  if (rest && arch->kind == SMFT__GGUF_GEMMA3)
+    found = look_back(of_gemma, COUNT(of_gemma), rest + 1);
+  if (rest && !found)
+    found = look_back(of_block, COUNT(of_block), rest + 1);
+  return found &&
+         snprintf(name, (size_t)size, "blk.%.*s.%s", (int)(rest - number), number, found) < size;
 }

@@ -19,6 +19,8 @@ typedef struct smft__gguf_arch {
   const char *class_name; /* its "architectures" */
   int32_t kind;           /* SMFT__GGUF_* */
 } smft__gguf_arch;
+/* Of a model_type; NULL: it has none. */
+const smft__gguf_arch *smft__gguf_arch_of(const char *model_type);
 /* NULL: not one that is read here; text is not NUL-terminated */
 const smft__gguf_arch *smft__gguf_arch_find(const char *text, int64_t length);
 /* The names of all of them, for a message. */
@@ -26,4 +28,6 @@ void smft__gguf_arch_list(char *text, int64_t size);
 /* Hugging Face's name of a tensor; the file's own where there is none, so that it is refused by
  * that. */
 void smft__gguf_hf_name(const smft__gguf_arch *arch, const char *name, char hf[SMFT__HF_NAME]);
+/* The way back; 0: there is no such tensor in a GGUF. */
+int smft__gguf_name(const smft__gguf_arch *arch, const char *hf, char *name, int64_t size);
 #endif

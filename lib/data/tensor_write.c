@@ -104,7 +104,7 @@ static smft_status write_as_it_is(smft__tensor_writer *out, const smft__tensor *
 /* values (n) = what is written in the places from at on, as f32. */
 static void read_piece(const smft__tensor *tensor, const int64_t *order, int64_t at, int64_t n,
                        float *values) {
-  int64_t columns = order ? tensor->shape[1] : 0;
+  int64_t columns = tensor->n_dims == 2 ? tensor->shape[1] : 1;
   for (int64_t done = 0; order && done < n;) {
     int64_t row = (at + done) / columns, column = (at + done) % columns;
     int64_t run = columns - column < n - done ? columns - column : n - done;

@@ -30,7 +30,7 @@ typedef struct smft__tensor_writer {
 /* Checks names, shapes and types, and adds up the bytes (total). */
 smft_status smft__tensor_writer_check(smft__tensor_writer *out, const smft__save_tensor *tensors,
                                       int64_t n);
-/* file is open, and what comes before the numbers is in it.  order (rows of a matrix): which row is
+/* file is open, and what comes before the numbers is in it.  order (rows): which row is
  * written in each place; NULL: as they are. */
 smft_status smft__tensor_writer_put(smft__tensor_writer *out, const smft__save_tensor *one,
                                     const int64_t *order);

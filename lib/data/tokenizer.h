@@ -33,4 +33,11 @@ struct smft__decode_work;
 smft_status smft__tokenizer_decode_bytes(const smft_tokenizer *tokenizer,
                                          struct smft__decode_work *work, int32_t id, uint32_t flags,
                                          int first, struct smft__buffer *out);
+/* Puts tokenizer.ggml.* for a tokenizer that was read from this tokenizer.json: n tokens (rows of
+ * the embedding; more than it has are unused ones), and the model's begin-of-text (-1: none) and
+ * ends.  SMFT_E_UNSUPPORTED, naming the part, where llama.cpp would read other ids. */
+struct smft__gguf_keys;
+smft_status smft__tokenizer_put_gguf(struct smft__gguf_keys *keys, const smft_tokenizer *tokenizer,
+                                     const char *path, int64_t n, int32_t bos, const int32_t *eos,
+                                     int32_t n_eos);
 #endif

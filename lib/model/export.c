@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "data/safetensors.h"
+#include "model/export.h"
 #include "model/order.h"
 #include "model/view.h"
 
@@ -178,18 +179,31 @@ static smft_status export_all(const smft_model *model, const smft_patch *patch,
   return export_weights(model, patch, directory, options);
 }
 
-smft_status smft_model_export(const smft_model *model, smft_patch *patch, const char *directory,
+static smft_status check_options(const smft_export_options *own) {
+  int gguf = own->format == SMFT_FORMAT_GGUF;
+  SMFT__REQUIRE(gguf || own->format == SMFT_FORMAT_HUGGING_FACE || own->format == 0,
+                "smft_export_options: format must be SMFT_FORMAT_*, got %d", own->format);
+  SMFT__REQUIRE(own->reserved == 0, "smft_export_options: reserved must be 0, got %d",
+                own->reserved);
+  SMFT__REQUIRE((own->dtype >= 0 && own->dtype <= SMFT_DTYPE_BF16) ||
+                    (gguf && own->dtype == SMFT_DTYPE_Q8_0),
+                "smft_export_options: dtype must be SMFT_DTYPE_F32, F16%s, got %d",
+                gguf ? ", BF16 or Q8_0" : " or BF16", own->dtype);
+  return SMFT_OK;
+}
+
+smft_status smft_model_export(const smft_model *model, smft_patch *patch, const char *path,
                               const smft_export_options *options) {
   smft_export_options own = SMFT_EXPORT_OPTIONS_INIT;
-  SMFT__REQUIRE(model && directory, "smft_model_export: model or directory is NULL");
+  SMFT__REQUIRE(model && path, "smft_model_export: model or path is NULL");
   SMFT__REQUIRE(!patch || patch->model == model,
                 "smft_model_export: the patch is of another model");
-  SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_export_options"));
-  SMFT__REQUIRE(own.dtype >= 0 && own.dtype <= SMFT_DTYPE_BF16,
-                "smft_export_options: dtype must be SMFT_DTYPE_F32, F16 or BF16, got %d",
-                own.dtype);
+  SMFT__TRY(smft__options_read(&own, options, sizeof own, offsetof(smft_export_options, format),
+                               "smft_export_options"));
+  SMFT__TRY(check_options(&own));
   SMFT__TRY(smft__patch_begin_read(patch));
-  smft_status status = export_all(model, patch, directory, &own);
+  smft_status status = own.format == SMFT_FORMAT_GGUF ? smft__export_gguf(model, patch, path, &own)
+                                                      : export_all(model, patch, path, &own);
   smft__patch_end_read(patch);
   return status;
 }

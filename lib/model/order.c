@@ -16,14 +16,27 @@ static const char *const turned[] = {"llama", "mistral", "smollm3", NULL};
 static const char *const plus_one[] = {"gemma3_text", NULL};
 
 static int is_one_of(const smft_model *model, const char *const *families) {
-  for (; model->config.gguf && *families; families++)
+  for (; *families; families++)
     if (strcmp(model->config.arch->model_type, *families) == 0)
       return 1;
   return 0;
 }
 
-int smft__order_is_other(const smft_model *model, int32_t tensor) {
+static int is_turned(const smft_model *model, int32_t tensor) {
   return is_query_or_key(model->origin[tensor].line) && is_one_of(model, turned);
+}
+
+static int has_one_more(const smft_model *model, int32_t tensor) {
+  const char *name = model->names[tensor], *end = name + strlen(name) - strlen("norm.weight");
+  return end > name && strcmp(end, "norm.weight") == 0 && is_one_of(model, plus_one);
+}
+
+int smft__order_is_other(const smft_model *model, int32_t tensor) {
+  return model->config.gguf && is_turned(model, tensor);
+}
+
+int smft__order_turns_for_gguf(const smft_model *model, int32_t tensor) {
+  return !model->config.gguf && is_turned(model, tensor);
 }
 
 /* Where row i of a head of d goes. */
@@ -73,9 +86,16 @@ void smft__order_from_hf(const smft_model *model, int32_t tensor, void *rows, in
   permute(model, tensor, rows, row_bytes, from_hf);
 }
 
+int64_t smft__order_hf_row(int64_t row, int64_t head_dim) {
+  return row / head_dim * head_dim + to_hf(row % head_dim, head_dim);
+}
+
 float smft__order_offset(const smft_model *model, int32_t tensor) {
-  const char *name = model->names[tensor], *end = name + strlen(name) - strlen("norm.weight");
-  return end > name && strcmp(end, "norm.weight") == 0 && is_one_of(model, plus_one) ? -1.0f : 0;
+  return model->config.gguf && has_one_more(model, tensor) ? -1.0f : 0;
+}
+
+float smft__order_gguf_offset(const smft_model *model, int32_t tensor) {
+  return !model->config.gguf && has_one_more(model, tensor) ? 1.0f : 0;
 }
 
 void smft__order_values(const smft_model *model, int32_t tensor, float *values) {

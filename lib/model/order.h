@@ -12,6 +12,12 @@ void smft__order_to_hf(const smft_model *model, int32_t tensor, void *rows, int6
 void smft__order_from_hf(const smft_model *model, int32_t tensor, void *rows, int64_t row_bytes);
 /* What Hugging Face's numbers are more than the model's; 0 for nearly all tensors. */
 float smft__order_offset(const smft_model *model, int32_t tensor);
+/* And for a model whose numbers lie as Hugging Face has them, what a GGUF has: 1: rows in its
+ * order, whose row i of a tensor is row smft__order_hf_row(i) of the model's; what its numbers are
+ * more. */
+int smft__order_turns_for_gguf(const smft_model *model, int32_t tensor);
+int64_t smft__order_hf_row(int64_t row, int64_t head_dim);
+float smft__order_gguf_offset(const smft_model *model, int32_t tensor);
 /* All values (f32) of a tensor, put into Hugging Face's order and offset. */
 void smft__order_values(const smft_model *model, int32_t tensor, float *values);
 #endif

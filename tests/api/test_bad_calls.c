@@ -488,7 +488,8 @@ static const struct sized {
 } structs[] = {
     {"smft_ctx_options", sizeof(smft_ctx_options), 0, use_ctx, 0},
     {"smft_load_options", sizeof(smft_load_options), 0, use_load, 0},
-    {"smft_export_options", sizeof(smft_export_options), 0, use_export, 0},
+    {"smft_export_options", sizeof(smft_export_options), 0, use_export,
+     offsetof(smft_export_options, format)},
     {"smft_model_info", sizeof(smft_model_info), 1, use_model_info, 0},
     {"smft_memory_info", sizeof(smft_memory_info), 1, use_memory_info, 0},
     {"smft_session_options", sizeof(smft_session_options), 0, use_session,

@@ -89,7 +89,8 @@ class ModelInspection(Sized):
 
 
 class ExportOptions(Sized):
-    _fields_ = [("struct_size", c_uint32), ("dtype", c_int32), ("progress", ProgressFn), ("progress_user", c_void_p)]
+    _fields_ = [("struct_size", c_uint32), ("dtype", c_int32), ("progress", ProgressFn), ("progress_user", c_void_p),
+                ("format", c_int32), ("reserved", c_int32)]
 
 
 class ModelInfo(Sized):
@@ -224,7 +225,8 @@ CONSTANTS: Dict[str, int] = {
     "ENCODE_PROMPT": 8, "DECODE_SKIP_SPECIAL": 1, "LOAD_COPY": 1,
     "CHAT_OPEN_ANSWER": 1, "CHAT_PARSE": 2, "CHAT_NO_THINKING": 4,
     "DTYPE_F32": 1, "DTYPE_F16": 2, "DTYPE_BF16": 3, "DTYPE_Q4_0": 16, "DTYPE_Q4_1": 17, "DTYPE_Q5_0": 18, "DTYPE_Q5_1": 19,
-    "DTYPE_Q8_0": 20, "DTYPE_Q4_K": 21, "DTYPE_Q5_K": 22, "DTYPE_Q6_K": 23, "PLACEMENT_REPLACE": 1, "PLACEMENT_BESIDE": 2,
+    "DTYPE_Q8_0": 20, "DTYPE_Q4_K": 21, "DTYPE_Q5_K": 22, "DTYPE_Q6_K": 23, "FORMAT_HUGGING_FACE": 1, "FORMAT_GGUF": 2,
+    "PLACEMENT_REPLACE": 1, "PLACEMENT_BESIDE": 2,
     "PATCH_SLOTS": 1, "PATCH_FULL": 2, "PATCH_LORA": 3, "LORA_Q": 1, "LORA_K": 2, "LORA_V": 4, "LORA_O": 8, "LORA_GATE": 16,
     "LORA_UP": 32, "LORA_DOWN": 64, "LORA_ALL": 127, "LORA_RANK_STABILIZED": 1,
     "LOGITS_NONE": 0, "LOGITS_LAST": 1, "LOGITS_ALL": 2,

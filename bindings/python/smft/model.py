@@ -14,7 +14,8 @@ from .context import Context, context_handle
 from .errors import BufferTooSmallError, InvalidError, NotFoundError, check
 
 DTYPES = {None: 0, "f32": _abi.CONSTANTS["DTYPE_F32"], "f16": _abi.CONSTANTS["DTYPE_F16"], "bf16": _abi.CONSTANTS["DTYPE_BF16"]}
-QUANTS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k")  # of GGUF files: read, never written
+QUANTS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k")  # of GGUF files: read; q8_0 alone is written
+FORMATS = {"huggingface": _abi.CONSTANTS["FORMAT_HUGGING_FACE"], "gguf": _abi.CONSTANTS["FORMAT_GGUF"]}
 DTYPE_NAMES = {number: name for name, number in DTYPES.items() if name}
 DTYPE_NAMES.update((_abi.CONSTANTS["DTYPE_" + name.upper()], name) for name in QUANTS)
 
@@ -193,13 +194,18 @@ class Model(Handle):
         model._own(create("smft_model_init", _abi.Model, context_handle(context), c_path(directory), seed))
         return model
 
-    def export(self, directory: Path, patch: Optional[Patch] = None, dtype: Optional[str] = "bf16",
-               progress: Optional[Progress] = None) -> None:
-        """Writes model + patch as a Hugging Face directory.  dtype: "f32", "f16", "bf16"; None: each tensor as it is."""
+    def export(self, path: Path, patch: Optional[Patch] = None, dtype: Optional[str] = "bf16",
+               progress: Optional[Progress] = None, format: str = "huggingface") -> None:
+        """Writes model + patch: format "huggingface": a directory; "gguf": one file, for llama.cpp, of a model without memory.
+        dtype: "f32", "f16", "bf16", for a GGUF also "q8_0"; None: each tensor as it is."""
+        if format not in FORMATS:
+            raise InvalidError(f"format must be one of 'huggingface' or 'gguf', got {format!r}")
+        gguf = format == "gguf"
+        number = _abi.CONSTANTS["DTYPE_Q8_0"] if gguf and dtype == "q8_0" else dtype_number(dtype)
         callback = progress_callback(progress)
-        options = _abi.ExportOptions(dtype=dtype_number(dtype), progress=callback.pointer)
+        options = _abi.ExportOptions(dtype=number, progress=callback.pointer, format=FORMATS[format])
         handle = optional(patch, Patch, "patch")
-        callback.finish(lib.smft_model_export(self._handle, handle, c_path(directory), ctypes.byref(options)))
+        callback.finish(lib.smft_model_export(self._handle, handle, c_path(path), ctypes.byref(options)))
 
     @property
     def info(self) -> ModelInfo:
