@@ -297,6 +297,19 @@ START_TEST(gemma3_in_older_words) {
 }
 END_TEST
 
+/* What the published SmolLM3 has besides: Qwen2's key, which nobody reads. */
+START_TEST(smollm3_as_published) {
+  smft__config c;
+  ck_ok(load(&c, "{" SMOLLM3 ", \"attention_bias\": false, \"max_window_layers\": 28, "
+                 "\"mlp_bias\": false, \"pretraining_tp\": 2, \"no_rope_layer_interval\": 4, "
+                 "\"no_rope_layers\": [1, 1, 0], \"sliding_window\": null, "
+                 "\"use_sliding_window\": false, \"rope_scaling\": null, \"layer_types\": "
+                 "[\"full_attention\", \"full_attention\", \"full_attention\"]}"));
+  ck_assert_int_eq(c.blocks[2].rope, -1);
+  smft__config_free(&c, ctx);
+}
+END_TEST
+
 /* Every key that is said to be read is: some nonsense in its place is refused. */
 static int is_read(json_t *root, const char *key) {
   static const char *const nonsense[] = {"{\"nonsense\": 1}", "[{}]", "\"nonsense\"", "-1e300"};
@@ -433,6 +446,13 @@ static const struct {
      "final_logit_softcapping"},
     {"{" GEMMA3 ", \"attn_logit_softcapping\": 50.0}", SMFT_E_UNSUPPORTED,
      "attn_logit_softcapping"},
+    {"{" GEMMA3 ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8}, "
+     "\"rope_parameters\": {\"full_attention\": {}, \"sliding_attention\": {}}}",
+     SMFT_E_UNSUPPORTED, "rope_scaling"},
+    {"{" GEMMA3 ", \"rope_parameters\": {\"full_attention\": {}, \"sliding_attention\": {}, "
+     "\"factor\": 8}}",
+     SMFT_E_UNSUPPORTED, "\"factor\""},
+    {"{" GEMMA3 ", \"query_pre_attn_scalar\": 1e-300}", SMFT_E_FORMAT, "query_pre_attn_scalar"},
     {"{" GEMMA3 ", \"query_pre_attn_scalar\": 0}", SMFT_E_FORMAT, "query_pre_attn_scalar"},
     {"{" GEMMA3 ", \"sliding_window\": null}", SMFT_E_UNSUPPORTED, "sliding_window"},
     {"{" GEMMA3 ", \"sliding_window_pattern\": 0}", SMFT_E_UNSUPPORTED, "sliding_window_pattern"},
@@ -532,6 +552,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, blocks_without_positions);
   tcase_add_test(tests, qwen3_norms_its_heads);
   tcase_add_test(tests, means_nothing);
+  tcase_add_test(tests, smollm3_as_published);
   tcase_add_test(tests, listed_keys_are_read);
   tcase_add_test(tests, gemma3_as_transformers_writes_it);
   tcase_add_test(tests, gemma3_in_older_words);

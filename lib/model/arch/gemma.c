@@ -2,6 +2,7 @@
  * head of queries and keys, GEGLU, a scaled embedding, and windows with rotary positions of their
  * own in five blocks of six. */
 #include <math.h>
+#include <string.h>
 
 #include "model/arch.h"
 #include "model/rotary.h"
@@ -43,12 +44,29 @@ static smft_status find_rope(const json_t *root, const char *type, json_t **out)
   return SMFT_OK;
 }
 
+/* Two that might say different things, and what neither kind of block has. */
+static smft_status check_ropes(const json_t *root) {
+  const json_t *older = json_object_get(root, "rope_scaling");
+  json_t *both = json_object_get(root, "rope_parameters"), *value;
+  const char *key;
+  if (both && json_object_size(both) && older && !json_is_null(older))
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      WHAT ": \"rope_scaling\" beside \"rope_parameters\" is not supported");
+  json_object_foreach(both, key, value) {
+    if (strcmp(key, "full_attention") != 0 && strcmp(key, "sliding_attention") != 0)
+      return smft__fail(SMFT_E_UNSUPPORTED, WHAT ": \"rope_parameters\": \"%s\" is not supported",
+                        key);
+  }
+  return SMFT_OK;
+}
+
 /* The blocks that see all have the one that all families have, in newer files one of two. */
 static smft_status plan_ropes(smft__config *config, smft_ctx *ctx, const json_t *root) {
   json_t *full = NULL, *sliding = NULL;
   double theta = 0, local = 0;
   SMFT__TRY(find_rope(root, "full_attention", &full));
   SMFT__TRY(find_rope(root, "sliding_attention", &sliding));
+  SMFT__TRY(check_ropes(root));
   SMFT__TRY(smft__json_double(root, "rope_theta", 1e6, &theta, WHAT));
   SMFT__TRY(smft__json_double(root, "rope_local_base_freq", 1e4, &local, WHAT));
   if (full)
@@ -83,7 +101,7 @@ static smft_status plan_windows(smft__config *config, const json_t *root) {
 static smft_status plan_blocks(smft__config *config, const json_t *root) {
   double scalar = 0;
   SMFT__TRY(smft__json_double(root, "query_pre_attn_scalar", 256, &scalar, WHAT));
-  if (!(scalar > 0) || scalar > 1e30)
+  if (!(scalar > 1e-30) || scalar > 1e30)
     return smft__fail(SMFT_E_FORMAT, WHAT ": \"query_pre_attn_scalar\" must be a positive number");
   for (int32_t i = 0; i < config->n_layers; i++) {
     smft__block_plan *block = &config->blocks[i];

@@ -12,6 +12,9 @@ static const char *const keys[] = {"hidden_act",
                                    "layer_types",
                                    NULL};
 
+/* The published file has it of Qwen2's. */
+static const char *const ignored[] = {"max_window_layers", NULL};
+
 /* "no_rope_layers", against its name: 1 for a block with positions, 0 for one without. */
 static smft_status read_listed(const json_t *list, int32_t i, int32_t *rope) {
   const json_t *value = json_array_get(list, (size_t)i);
@@ -63,7 +66,5 @@ static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root)
   return plan_windows(config, root);
 }
 
-const smft__arch smft__arch_smollm3 = {.model_type = "smollm3",
-                                       .names = names,
-                                       .plan = plan,
-                                       .keys = keys};
+const smft__arch smft__arch_smollm3 = {
+    .model_type = "smollm3", .names = names, .plan = plan, .keys = keys, .ignored = ignored};
