@@ -8,9 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 libraries=$(pkg-config --cflags --libs jansson libpcre2-8 libutf8proc)
 common="-std=c11 -D_GNU_SOURCE -g -I $source/lib -I $source/include"
-files="$source/lib/base/*.c $source/lib/data/dtype.c $source/lib/data/quant.c $source/lib/data/tensor.c"
-files="$files $source/lib/data/json.c $source/lib/data/source.c $source/lib/data/safetensors.c $source/lib/data/gguf.c"
-files="$files $source/lib/data/ids.c $source/lib/data/tokenizer/*.c"
+files="$source/lib/base/*.c $source/lib/data/*.c $source/lib/data/tokenizer/*.c"
 # What a target begins with.
 seeds_of() {
   case $1 in *gguf) echo "seeds_$1.h" ;; *) echo seeds_safetensors.h ;; esac
