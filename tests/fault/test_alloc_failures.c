@@ -5,6 +5,7 @@
  * test_learn_exact.c.) */
 #include "test.h"
 #include "failing.h"
+#include "model_gguf.h"
 #include "tiny.h"
 
 /* ---- a world of one allocator -------------------------------------------- */
@@ -35,6 +36,18 @@ static smft_ctx *plain_ctx(void) {
   return ctx;
 }
 
+/* A GGUF model with a tokenizer, in one file and in two. */
+static void make_gguf_files(void) {
+  static gguf_bytes made;
+  vocab_text vocab = vocab_bpe();
+  make_model_gguf(&made, "llama", &vocab);
+  test_write("g.gguf", made.bytes, made.size);
+  make_model_part(&made, "llama", &vocab, 1, 2);
+  test_write("g-00001-of-00002.gguf", made.bytes, made.size);
+  make_model_part(&made, "llama", &vocab, 2, 2);
+  test_write("g-00002-of-00002.gguf", made.bytes, made.size);
+}
+
 /* The model on disk, and a facts file, a probe file and a text: made once. */
 static void make_files(void) {
   static const char facts[] = "{\"id\":\"f\",\"wordings\":[{\"prompt\":\"p\",\"answer\":\"q\"},"
@@ -55,6 +68,7 @@ static void make_files(void) {
   smft_selector_free(selector);
   smft_model_free(model);
   smft_ctx_free(ctx);
+  make_gguf_files();
   test_write("facts.jsonl", facts, sizeof facts - 1);
   test_write("items.jsonl", items, sizeof items - 1);
   test_write("text.txt", "one line\nand another line of text\n\nthe last", 43);
@@ -210,6 +224,27 @@ static smft_status make_copied_model(world *w) {
 static smft_status make_new_model(world *w) {
   MAKES(smft_model, smft_model_init(&out, w->ctx, test_file("m"), 1), smft_model_free);
 }
+static smft_status make_gguf_model(world *w) {
+  MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("g.gguf"), NULL), smft_model_free);
+}
+static smft_status make_model_of_parts(world *w) {
+  MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("g-00002-of-00002.gguf"), NULL),
+        smft_model_free);
+}
+static smft_status load_bytes(smft_model **out, smft_ctx *ctx, uint32_t flags) {
+  static gguf_bytes made;
+  vocab_text vocab = vocab_spm();
+  smft_load_options options = SMFT_LOAD_OPTIONS_INIT;
+  options.flags = flags;
+  make_model_gguf(&made, "gemma3", &vocab);
+  return smft_model_load_buffer(out, ctx, made.bytes, (int64_t)made.size, &options);
+}
+static smft_status make_model_of_bytes(world *w) {
+  MAKES(smft_model, load_bytes(&out, w->ctx, 0), smft_model_free);
+}
+static smft_status make_copy_of_bytes(world *w) {
+  MAKES(smft_model, load_bytes(&out, w->ctx, SMFT_LOAD_COPY), smft_model_free);
+}
 static smft_status make_tokenizer(world *w) {
   MAKES(smft_tokenizer, smft_tokenizer_load(&out, w->ctx, test_file("m")), smft_tokenizer_free);
 }
@@ -262,6 +297,19 @@ static smft_status make_probe(world *w) {
   smft_probe_options options = SMFT_PROBE_OPTIONS_INIT;
   options.stop = "END";
   MAKES(smft_probe, smft_probe_create(&out, w->ctx, &options), smft_probe_free);
+}
+
+/* What was there stays where it fails. */
+static smft_status inspect(world *w, const char *path) {
+  smft_model_inspection seen = SMFT_MODEL_INSPECTION_INIT;
+  smft_status status = smft_model_inspect(w->ctx, path, &seen);
+  ck_assert_msg(seen.can_run == (status == SMFT_OK), "%s: %s", path, seen.why);
+  return status;
+}
+static smft_status do_inspect(world *w) { return inspect(w, test_file("m")); }
+static smft_status do_inspect_gguf(world *w) { return inspect(w, test_file("g.gguf")); }
+static smft_status do_inspect_parts(world *w) {
+  return inspect(w, test_file("g-00001-of-00002.gguf"));
 }
 
 static smft_status do_encode(world *w) {
@@ -451,6 +499,13 @@ static const call calls[] = {
     {"load", make_model, 20, SPARE},
     {"load, copied", make_copied_model, 20, SPARE},
     {"init", make_new_model, 20, SPARE},
+    {"load gguf", make_gguf_model, 20, SPARE},
+    {"load gguf in parts", make_model_of_parts, 20, SPARE},
+    {"load bytes", make_model_of_bytes, 20, SPARE},
+    {"load bytes, copied", make_copy_of_bytes, 20, SPARE},
+    {"inspect", do_inspect, 10, 0},
+    {"inspect gguf", do_inspect_gguf, 20, 0},
+    {"inspect gguf in parts", do_inspect_parts, 20, 0},
     {"tokenizer", make_tokenizer, 10, SPARE},
     {"patch", make_patch, 1, 0},
     {"full patch", make_full_patch, 2, 0},

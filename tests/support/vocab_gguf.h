@@ -80,10 +80,12 @@ static inline void put_scores(gguf_bytes *to, const float *scores, int n) {
   put_bytes(to, scores, (size_t)n * sizeof *scores);
 }
 
-static inline void make_vocab(gguf_bytes *to, const vocab_text *v) {
-  int keys = 1 + !!v->model + !!v->pre + !!v->tokens + !!v->merges + !!v->types + !!v->scores;
-  put_header(to, 3, 0, (uint64_t)(keys + !!v->key));
-  put_key_text(to, "general.architecture", "llama");
+static inline uint64_t vocab_keys(const vocab_text *v) {
+  return (uint64_t)(!!v->model + !!v->pre + !!v->tokens + !!v->merges + !!v->types + !!v->scores +
+                    !!v->key);
+}
+
+static inline void put_vocab(gguf_bytes *to, const vocab_text *v) {
   if (v->model)
     put_key_text(to, "tokenizer.ggml.model", v->model);
   if (v->pre)
@@ -100,6 +102,12 @@ static inline void make_vocab(gguf_bytes *to, const vocab_text *v) {
     put_key(to, v->key, v->key_type);
     put_number(to, v->value, v->key_type == 7 ? 1 : 4);
   }
+}
+
+static inline void make_vocab(gguf_bytes *to, const vocab_text *v) {
+  put_header(to, 3, 0, 1 + vocab_keys(v));
+  put_key_text(to, "general.architecture", "llama");
+  put_vocab(to, v);
   put_padding(to, 32);
 }
 #endif
