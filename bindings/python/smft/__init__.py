@@ -21,7 +21,7 @@ from .errors import (BufferTooSmallError, CancelledError, ContextError, Encoding
                      StructSizeError, TokenError, UnsupportedError)
 from .chat import ChatTemplate
 from .learn import Learner, Optimizer, Report, RunReport, Selector, Wording
-from .model import MemoryInfo, Model, ModelInfo, Tensor, Tokenizer
+from .model import Inspection, MemoryInfo, Model, ModelInfo, Tensor, Tokenizer, inspect
 from .patch import LoraOptions, Patch
 from .probe import Probe, ProbeItem, ProbeReport, score_answer
 from .session import Nll, Session
@@ -31,8 +31,8 @@ __version__: str = _lib.smft_version_string().decode("ascii")
 
 __all__ = [
     "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "FactError", "FileError", "FormatError",
-    "InternalError", "InvalidError", "Learner", "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoMemoryError",
+    "Inspection", "InternalError", "InvalidError", "Learner", "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoMemoryError",
     "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
     "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "default_context",
-    "score_answer",
+    "inspect", "score_answer",
 ]

@@ -210,7 +210,7 @@ class ProbeItem(Sized):
 #: C name of every struct with fields -> its mirror here.
 STRUCTS: Dict[str, type] = {
     "smft_ctx_options": CtxOptions, "smft_load_options": LoadOptions, "smft_export_options": ExportOptions,
-    "smft_model_info": ModelInfo, "smft_memory_info": MemoryInfo, "smft_lora_options": LoraOptions,
+    "smft_model_info": ModelInfo, "smft_model_inspection": ModelInspection, "smft_memory_info": MemoryInfo, "smft_lora_options": LoraOptions,
     "smft_session_options": SessionOptions, "smft_generate_options": GenerateOptions, "smft_selector_options": SelectorOptions,
     "smft_message": Message, "smft_chat_options": ChatOptions, "smft_chat_info": ChatInfo,
     "smft_background": Background, "smft_optimizer_options": OptimizerOptions, "smft_learner_options": LearnerOptions,

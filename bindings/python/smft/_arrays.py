@@ -117,5 +117,19 @@ def as_list(ids: Borrowed) -> List[int]:
     return list(ids.pointer[:ids.n]) if ids.n else []
 
 
+def raw_bytes(data: Any) -> Tuple[Any, ctypes.c_void_p, int]:
+    """What keeps the bytes where they are, their address, their number.  Read-only memory that is not bytes (a mapped file) is copied
+    where there is no numpy."""
+    view = memoryview(data).cast("B")
+    if view.readonly and not isinstance(data, bytes):
+        data = bytes(view) if numpy is None or not view.nbytes else numpy.frombuffer(view, dtype="uint8")
+    if is_numpy(data):
+        return data, ctypes.c_void_p(data.ctypes.data), view.nbytes
+    if isinstance(data, bytes):
+        return data, ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data)
+    owner = (ctypes.c_char * view.nbytes).from_buffer(view)
+    return owner, ctypes.c_void_p(ctypes.addressof(owner)), view.nbytes
+
+
 def strings(texts: Sequence[bytes]) -> Any:
     return (ctypes.c_char_p * len(texts))(*texts)

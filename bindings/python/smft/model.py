@@ -65,6 +65,39 @@ class Tensor:
     n_elements: int
 
 
+@dataclass(frozen=True)
+class Inspection:
+    format: str  # "huggingface" or "gguf"
+    can_run: bool  # Model(path) takes it; else `why` says what it lacks
+    why: str
+    family: str  # "llama", "qwen3"
+    n_layers: int
+    hidden_size: int
+    n_heads: int
+    n_kv_heads: int
+    vocab_size: int
+    context_length: int
+    n_parameters: int
+    dtype: Optional[str]  # of most of its weights: "bf16", "q4_k"
+    quantization: str  # as GGUF files name it: "BF16", "Q4_K"
+    weight_bytes: int
+    cache_bytes: int  # of a session, for each token in it
+    license: str
+
+
+def inspect(path: Path, context: Optional[Context] = None) -> Inspection:
+    """What a model on disk is, and whether it can be run here, from its headers alone.  What is not known is 0 or empty."""
+    raw = _abi.ModelInspection()
+    check(lib.smft_model_inspect(context_handle(context), c_path(path), ctypes.byref(raw)))
+    fields = {name: getattr(raw, name) for name in Inspection.__dataclass_fields__}
+    for name in ("why", "family", "quantization", "license"):
+        fields[name] = fields[name].decode("utf-8", "replace")
+    fields["format"] = "gguf" if raw.format == _abi.CONSTANTS["FORMAT_GGUF"] else "huggingface"
+    fields["can_run"] = bool(raw.can_run)
+    fields["dtype"] = DTYPE_NAMES.get(raw.dtype)
+    return Inspection(**fields)
+
+
 class Tokenizer:
     """Text <-> token ids.  `model.tokenizer`, or Tokenizer.load(path) for one of its own."""
 
@@ -173,8 +206,9 @@ class _TokenizerHandle(Handle):
 
 
 class Model(Handle):
-    """A Hugging Face directory, opened read-only and mapped; any number of sessions, patches and threads share it.
+    """A model, opened read-only and mapped; any number of sessions, patches and threads share it.
 
+    path: a Hugging Face directory, a GGUF file (the first part of a split one), or a directory that holds one GGUF model.
     copy: read the weights into memory instead (where the files may be truncated while the model lives).
     """
 
@@ -192,6 +226,19 @@ class Model(Handle):
         """A new model with random weights, from a directory that holds config.json and, if wanted, tokenizer.json."""
         model = cls.__new__(cls)
         model._own(create("smft_model_init", _abi.Model, context_handle(context), c_path(directory), seed))
+        return model
+
+    @classmethod
+    def from_buffer(cls, data: Any, copy: bool = False, context: Optional[Context] = None) -> "Model":
+        """A model from the bytes of one GGUF file: bytes, bytearray, memoryview, mmap.
+
+        The bytes are kept alive, and must not change, as long as anything made from the model lives; copy: they need not.
+        """
+        view, pointer, size = _arrays.raw_bytes(data)
+        options = _abi.LoadOptions(flags=_abi.CONSTANTS["LOAD_COPY"] if copy else 0)
+        model = cls.__new__(cls)
+        model._own(create("smft_model_load_buffer", _abi.Model, context_handle(context), pointer, size, ctypes.byref(options)))
+        model._buffer = None if copy else view
         return model
 
     def export(self, path: Path, patch: Optional[Patch] = None, dtype: Optional[str] = "bf16",
@@ -233,7 +280,7 @@ class Model(Handle):
 
     @property
     def tokenizer(self) -> Optional[Tokenizer]:
-        """None where the directory has no tokenizer.json."""
+        """None where the directory has no tokenizer.json, or the GGUF no vocabulary."""
         pointer = lib.smft_model_tokenizer(self._handle)
         return Tokenizer(self, pointer) if pointer else None
 

@@ -20,7 +20,7 @@ def header_structs():
         fields = []
         for declaration in filter(None, (part.strip() for part in body.split(";"))):
             first, *others = declaration.split(",")
-            fields += [re.search(r"(\w+)$", one.strip()).group(1) for one in (first, *others)]
+            fields += [re.search(r"(\w+)(?:\[\d+\])?$", one.strip()).group(1) for one in (first, *others)]
         structs[name] = fields
     return structs
 
@@ -38,8 +38,15 @@ KINDS = {ctypes.c_int32: "i32", ctypes.c_uint32: "u32", ctypes.c_int64: "i64", c
          ctypes.POINTER(ctypes.c_int64): "i64*", ctypes.POINTER(ctypes.c_float): "f32*", ctypes.c_void_p: "void*",
          _abi.ProgressFn: "progress", _abi.LogFn: "log", _abi.AllocFn: "alloc", _abi.ReallocFn: "realloc", _abi.FreeFn: "free",
          _abi.ParallelForFn: "parallel", _abi.TokenFn: "token"}
+
+
+def kind_of(field):
+    """An array of characters has its size in its type; C says char * of it."""
+    return "chars" if getattr(field, "_type_", None) is ctypes.c_char else KINDS[field]
+
+
 GENERIC = """#define KIND(x) _Generic((x), int32_t: "i32", uint32_t: "u32", int64_t: "i64", uint64_t: "u64", float: "f32", double: "f64", \\
-  const char *: "text", const int32_t *: "i32*", const int64_t *: "i64*", const float *: "f32*", void *: "void*", \\
+  const char *: "text", char *: "chars", const int32_t *: "i32*", const int64_t *: "i64*", const float *: "f32*", void *: "void*", \\
   smft_progress_fn: "progress", smft_log_fn: "log", smft_alloc_fn: "alloc", smft_realloc_fn: "realloc", smft_free_fn: "free", \\
   smft_parallel_for_fn: "parallel", smft_token_fn: "token")
 """
@@ -75,7 +82,7 @@ class Layout(TestCase):
                 lines.append(f'printf("{name}.{field} %zu %zu %s\\n", __builtin_offsetof({name}, {field}), sizeof({member}), '
                              f'KIND({member}));')
                 place = getattr(mirror, field)
-                wanted.append(f"{name}.{field} {place.offset} {place.size} {KINDS[dict(mirror._fields_)[field]]}")
+                wanted.append(f"{name}.{field} {place.offset} {place.size} {kind_of(dict(mirror._fields_)[field])}")
         self.assertEqual(self.compiled(lines), wanted)
 
     def test_constants(self):

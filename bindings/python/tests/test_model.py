@@ -1,11 +1,74 @@
 """model, tokenizer, patch and session, from Python."""
 import array
+import gc
 import json
 import math
+import mmap
 import unittest
 
-from support import (BOS, CONTEXT, EOS, N_SLOTS, VALUE_DIM, VOCAB, ModelTestCase, TestCase, distance, flat, needs_numpy, numpy, shared,
+from support import (BOS, CONTEXT, EOS, N_SLOTS, SOURCE, VALUE_DIM, VOCAB, ModelTestCase, TestCase, distance, flat, needs_numpy, numpy, shared,
                      smft, write_model)
+
+
+class Gguf(TestCase):
+    PATH = SOURCE / "tests" / "golden" / "gguf_qwen3.gguf"
+
+    def setUp(self):
+        super().setUp()
+        self.data = self.PATH.read_bytes()
+        self.wanted = flat(smft.Session(smft.Model(self.PATH)).logits([1, 2, 3]))
+
+    def check(self, model):
+        session = smft.Session(model)
+        del model  # what was made from it keeps the bytes
+        gc.collect()
+        self.assertEqual(flat(session.logits([1, 2, 3])), self.wanted)
+
+    def test_files(self):
+        (self.directory / "a.gguf").write_bytes(self.data)
+        self.check(smft.Model(self.directory))
+        self.assertIsNone(smft.Model(self.PATH).tokenizer)
+
+    def test_buffers(self):
+        model = smft.Model.from_buffer(bytes(bytearray(self.data)))
+        self.assertEqual(model.hash, smft.Model(self.PATH).hash)
+        self.check(model)
+        self.check(smft.Model.from_buffer(memoryview(bytes(bytearray(self.data)))))
+        with open(self.PATH, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            self.check(smft.Model.from_buffer(mapped, copy=True))
+
+    def test_changing_buffer(self):
+        own = bytearray(self.data)
+        session = smft.Session(smft.Model.from_buffer(own, copy=True))
+        own[:] = bytes(len(own))
+        self.assertEqual(flat(session.logits([1, 2, 3])), self.wanted)
+        own = bytearray(self.data)
+        session = smft.Session(smft.Model.from_buffer(own))
+        with self.assertRaises(BufferError):  # it stays where it is
+            own.extend(b"more")
+        self.assertEqual(flat(session.logits([1, 2, 3])), self.wanted)
+
+    def test_wrong_buffers(self):
+        for data in (b"", b"GGUF", b"{}" * 40, self.data[:200]):
+            with self.assertRaises(smft.FormatError):
+                smft.Model.from_buffer(data)
+        with self.assertRaises(TypeError):
+            smft.Model.from_buffer("text")
+
+    def test_inspect(self):
+        seen = smft.inspect(self.PATH)
+        info = smft.Model(self.PATH).info
+        self.assertEqual((seen.format, seen.can_run, seen.why, seen.family, seen.license, seen.quantization, seen.dtype),
+                         ("gguf", True, "", "qwen3", "apache-2.0", "F32", "f32"))
+        for name in ("n_layers", "hidden_size", "n_heads", "n_kv_heads", "vocab_size", "context_length", "n_parameters"):
+            self.assertEqual(getattr(seen, name), getattr(info, name))
+        self.assertEqual(smft.inspect(self.PATH.parent / "network_qwen3").format, "huggingface")
+        (self.directory / "config.json").write_text('{"model_type": "mamba"}')
+        seen = smft.inspect(self.directory)
+        self.assertFalse(seen.can_run)
+        self.assertIn("mamba", seen.why)
+        with self.assertRaises(smft.NotFoundError):
+            smft.inspect(self.directory / "nowhere")
 
 
 class Models(ModelTestCase):
