@@ -190,6 +190,15 @@ static smft_status put_yarn(translation *t, json_t *scaling, double factor) {
   return SMFT_OK;
 }
 
+/* llama.cpp multiplies by it whatever the type is; only YaRN has a word for it here. */
+static smft_status check_plain_factor(const translation *t) {
+  double attention = 1;
+  SMFT__TRY(read_double(t, "rope.scaling.attn_factor", 1, &attention));
+  return attention < 1 || attention > 1
+             ? refuse(t, "rope.scaling.attn_factor", "only \"yarn\" scales by it here")
+             : SMFT_OK;
+}
+
 static smft_status put_scaling(translation *t) {
   char type[16];
   double factor = 0;
@@ -199,6 +208,8 @@ static smft_status put_scaling(translation *t) {
   int yarn = strcmp(type, "yarn") == 0;
   if (strcmp(type, "none") != 0 && strcmp(type, "linear") != 0 && !yarn)
     return refuse(t, "rope.scaling.type", "expected \"none\", \"linear\" or \"yarn\"");
+  if (!yarn)
+    SMFT__TRY(check_plain_factor(t));
   if (strcmp(type, "none") == 0 || (!yarn && (factor == 0 || factor == 1)))
     return SMFT_OK;
   if (factor < 1)

@@ -96,6 +96,10 @@ def put_rope(writer, config, dim):
         writer.add_rope_scaling_factor(rope["factor"])
     if kind == "yarn":
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        writer.add_rope_scaling_yarn_beta_fast(rope["beta_fast"])
+        writer.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
+        own = 1 + 0.1 * np.log(rope["factor"])  # what llama.cpp multiplies by in any case
+        writer.add_rope_scaling_attn_factors(rope["attention_factor"] / own)
     if kind == "llama3":
         writer.add_tensor("rope_freqs.weight", llama3_factors(rope, theta, dim))
 
@@ -130,9 +134,20 @@ def put_keys(writer, config):
     return dim
 
 
+def config_of(family, directory):
+    """The fixture's, or gguf_<family>.json beside: that with what a GGUF can say in place of what it cannot."""
+    config = json.load(open(os.path.join(directory, "config.json")))
+    if family not in INSTEAD:
+        return config
+    config.update(INSTEAD[family])
+    with open(os.path.join(HERE, f"gguf_{family}.json"), "w") as file:
+        file.write(json.dumps(config, indent=2) + "\n")
+    return config
+
+
 def make(family, quant=None):
     directory = os.path.join(HERE, f"network_{family}")
-    config = json.load(open(os.path.join(directory, "config.json")))
+    config = config_of(family, directory)
     arch = {"mistral": "llama", "gemma3_text": "gemma3"}.get(config["model_type"], config["model_type"])
     out = os.path.join(HERE, f"gguf_{family}{'_' + quant.name.lower() if quant else ''}.gguf")
     writer = gguf.GGUFWriter(out, arch)
@@ -153,7 +168,11 @@ def make(family, quant=None):
     print(os.path.basename(out), os.path.getsize(out))
 
 
-FAMILIES = ["qwen2", "qwen3", "gemma3", "mistral", "llama3", "linear"]  # those whose fixtures a GGUF can say
+# llama.cpp has SmolLM3's interval in its source; YaRN's mscale and truncate have no key
+INSTEAD = {"smollm3": {"no_rope_layer_interval": 4, "no_rope_layers": [1, 1, 1, 0]},
+           "yarn": {"rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 2.0,
+                                        "beta_slow": 0.25, "original_max_position_embeddings": 16, "attention_factor": 1.5}}}
+FAMILIES = ["qwen2", "qwen3", "gemma3", "mistral", "llama3", "linear", "smollm3", "yarn"]  # those whose fixtures a GGUF can say
 
 
 def main():

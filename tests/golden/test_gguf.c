@@ -3,6 +3,8 @@
  * files in parts, in memory, in directories; what is refused. */
 #include "files.h"
 #include "make_gguf.h"
+#include <errno.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "data/safetensors.h"
@@ -12,17 +14,24 @@
 
 static const struct twin {
   const char *gguf, *safetensors, *lora;
-  int same_bits;   /* 0: sums of scores are in another order, or the numbers are not the same */
-  int same_values; /* 0: Gemma's norms, whose 1 takes bits from them */
+  int same_bits;      /* 0: sums of scores are in another order, or the numbers are not the same */
+  int same_values;    /* 0: Gemma's norms, whose 1 takes bits from them */
+  const char *config; /* in place of the twin's own; NULL: that */
 } twins[] = {
-    {"tests/golden/gguf_qwen2.gguf", "tests/golden/network_qwen2", "tests/golden/lora_qwen2", 1, 1},
-    {"tests/golden/gguf_qwen3.gguf", "tests/golden/network_qwen3", "tests/golden/lora_qwen3", 1, 1},
+    {"tests/golden/gguf_qwen2.gguf", "tests/golden/network_qwen2", "tests/golden/lora_qwen2", 1, 1,
+     NULL},
+    {"tests/golden/gguf_qwen3.gguf", "tests/golden/network_qwen3", "tests/golden/lora_qwen3", 1, 1,
+     NULL},
     {"tests/golden/gguf_gemma3.gguf", "tests/golden/network_gemma3", "tests/golden/lora_gemma3", 0,
-     0},
+     0, NULL},
     {"tests/golden/gguf_mistral.gguf", "tests/golden/network_mistral", "tests/golden/lora_mistral",
-     0, 1},
-    {"tests/golden/gguf_linear.gguf", "tests/golden/network_linear", NULL, 0, 1},
-    {"tests/golden/gguf_llama3.gguf", "tests/golden/network_llama3", NULL, 0, 1},
+     0, 1, NULL},
+    {"tests/golden/gguf_linear.gguf", "tests/golden/network_linear", NULL, 0, 1, NULL},
+    {"tests/golden/gguf_llama3.gguf", "tests/golden/network_llama3", NULL, 0, 1, NULL},
+    {"tests/golden/gguf_smollm3.gguf", "tests/golden/network_smollm3", NULL, 0, 1,
+     "tests/golden/gguf_smollm3.json"},
+    {"tests/golden/gguf_yarn.gguf", "tests/golden/network_yarn", NULL, 0, 1,
+     "tests/golden/gguf_yarn.json"},
 };
 enum { ADAPTED = 4, TWINS = sizeof twins / sizeof *twins, TOKENS = 24, MOST = 1 << 16 };
 
@@ -31,11 +40,28 @@ typedef struct pair {
   smft_model *gguf, *plain;
 } pair;
 
+/* The twin's directory; with another config, one of its weights and that. */
+static const char *twin_path(int i) {
+  char path[256];
+  size_t size = 0;
+  if (!twins[i].config)
+    return test_source(twins[i].safetensors);
+  ck_assert(mkdir(test_file("twin"), 0755) == 0 || errno == EEXIST);
+  char *bytes = test_read(test_source(twins[i].config), &size);
+  test_write("twin/config.json", bytes, size);
+  free(bytes);
+  snprintf(path, sizeof path, "%s/model.safetensors", twins[i].safetensors);
+  bytes = test_read(test_source(path), &size);
+  test_write("twin/model.safetensors", bytes, size);
+  free(bytes);
+  return test_file("twin");
+}
+
 static pair open_pair(int i) {
   pair p = {0};
   ck_ok(smft_ctx_create(&p.ctx, NULL));
   ck_ok(smft_model_load(&p.gguf, p.ctx, test_source(twins[i].gguf), NULL));
-  ck_ok(smft_model_load(&p.plain, p.ctx, test_source(twins[i].safetensors), NULL));
+  ck_ok(smft_model_load(&p.plain, p.ctx, twin_path(i), NULL));
   return p;
 }
 
@@ -260,7 +286,8 @@ static void put_part(gguf_bytes *to, uint32_t part, uint32_t parts, uint64_t tot
                                       "blk.0.ffn_down.weight"};
   uint32_t n = 11, begin = parts == 1 ? 0 : (part - 1) * 6;
   uint32_t end = parts == 1 || part == parts ? n : part * 6;
-  put_header(to, 3, end - begin, (part == 1 ? 8u : 0) + (parts > 1 ? 3u : 0) + (lie == 1));
+  put_header(to, 3, end - begin,
+             (part == 1 ? 8u : 0) + (parts > 1 ? 3u : 0) + (lie == 1 || lie == 4));
   if (part == 1) {
     put_key_text(to, "general.architecture", lie == 2 ? "mamba" : "qwen2");
     put_key_u32(to, "qwen2.block_count", 1);
@@ -273,6 +300,8 @@ static void put_part(gguf_bytes *to, uint32_t part, uint32_t parts, uint64_t tot
   }
   if (lie == 1)
     put_key_u32(to, "qwen2.expert_count", 8);
+  if (lie == 4)
+    put_key_f32(to, "qwen2.rope.scaling.attn_factor", 1.5f);
   if (parts > 1) {
     put_key_u32(to, "split.no", part - 1);
     put_key_u32(to, "split.count", parts);
@@ -330,7 +359,7 @@ END_TEST
 
 START_TEST(inspected) {
   pair p = open_pair(_i);
-  const char *paths[2] = {test_source(twins[_i].gguf), test_source(twins[_i].safetensors)};
+  const char *paths[2] = {test_source(twins[_i].gguf), twin_path(_i)};
   smft_model_info info = SMFT_MODEL_INFO_INIT;
   ck_ok(smft_model_get_info(p.plain, &info));
   for (int k = 0; k < 2; k++) {
@@ -355,7 +384,8 @@ START_TEST(what_cannot_be_run_is_named) {
   static const char *const says[] = {"k_proj.bias is missing",
                                      "key \"qwen2.expert_count\": is not supported",
                                      "key \"general.architecture\": expected \"llama\"",
-                                     "its type Q2_K is not supported"};
+                                     "its type Q2_K is not supported",
+                                     "key \"qwen2.rope.scaling.attn_factor\": only \"yarn\""};
   smft_ctx *ctx = NULL;
   gguf_bytes made;
   smft_model_inspection seen = SMFT_MODEL_INSPECTION_INIT;
@@ -387,7 +417,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, in_memory_and_in_a_directory);
   tcase_add_test(tests, parts_are_one_model);
   tcase_add_loop_test(tests, inspected, 0, TWINS);
-  tcase_add_loop_test(tests, what_cannot_be_run_is_named, 0, 4);
+  tcase_add_loop_test(tests, what_cannot_be_run_is_named, 0, 5);
   suite_add_tcase(suite, tests);
   return suite;
 }
