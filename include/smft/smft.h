@@ -486,7 +486,8 @@ typedef struct smft_export_options {
 /* Writes model + patch (NULL: the model alone) as a Hugging Face directory, made if missing:
  * config.json, tokenizer.json where the model's directory has one, and last model.safetensors; each
  * file is replaced whole or not at all.  What a GGUF has in another order is written in Hugging
- * Face's.  Changed rows are put in place, adapters multiplied out.
+ * Face's; a GGUF's tokenizer is not written to a directory: load it from the GGUF
+ * (smft_tokenizer_load).  Changed rows are put in place, adapters multiplied out.
  * Background counts are not written: they are those of another model then.  options may be NULL.
  * With SMFT_FORMAT_GGUF path is one file, for llama.cpp: a model that came from a GGUF keeps its
  * keys, the others get those that llama.cpp's converter would write (docs/formats.md).
