@@ -484,10 +484,11 @@ typedef struct smft_export_options {
   { sizeof(smft_export_options), 0, NULL, NULL, 0, 0 }
 
 /* Writes model + patch (NULL: the model alone) as a Hugging Face directory, made if missing:
- * config.json, tokenizer.json where the model's directory has one, and last model.safetensors; each
- * file is replaced whole or not at all.  What a GGUF has in another order is written in Hugging
- * Face's; a GGUF's tokenizer is not written to a directory: load it from the GGUF
- * (smft_tokenizer_load).  Changed rows are put in place, adapters multiplied out.
+ * config.json; of tokenizer.json, tokenizer_config.json, chat_template.jinja and
+ * generation_config.json those that the model's directory has; and last model.safetensors; each file
+ * is replaced whole or not at all.  What a GGUF has in another order is written in Hugging Face's; a
+ * GGUF's tokenizer is not written to a directory: load it from the GGUF (smft_tokenizer_load).
+ * Changed rows are put in place, adapters multiplied out.
  * Background counts are not written: they are those of another model then.  options may be NULL.
  * With SMFT_FORMAT_GGUF path is one file, for llama.cpp: a model that came from a GGUF keeps its
  * keys, the others get those that llama.cpp's converter would write (docs/formats.md).

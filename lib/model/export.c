@@ -1,5 +1,5 @@
-/* export: model + patch as a Hugging Face directory: config.json, model.safetensors,
- * tokenizer.json.  Each file is replaced whole or not at all. */
+/* export: model + patch as a Hugging Face directory: config.json, model.safetensors, and the files
+ * of text that the model came with.  Each file is replaced whole or not at all. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -18,7 +18,7 @@ static int32_t written_as(int32_t asked, int32_t dtype) {
   return asked || !smft__is_block(dtype) ? asked : SMFT__BF16;
 }
 
-/* ---- config.json and tokenizer.json -------------------------------------- */
+/* ---- config.json and files of text ----------------------------------------- */
 
 static smft_status write_file(smft_ctx *ctx, const char *directory, const char *name,
                               const void *data, int64_t size) {
@@ -63,20 +63,29 @@ static smft_status export_config(const smft_model *model, const char *directory,
   return status;
 }
 
-static smft_status copy_tokenizer(const smft_model *model, const char *directory) {
+static smft_status copy_file(const smft_model *model, const char *directory, const char *name) {
   smft__file file = {0};
-  char *path = smft__path_join(model->ctx, model->path, "tokenizer.json");
+  char *path = smft__path_join(model->ctx, model->path, name);
   if (!path)
     return SMFT_E_NOMEM;
   smft_status status = SMFT_OK;
   if (smft__file_exists(path)) {
     status = smft__file_open(&file, model->ctx, path, 0);
     if (status == SMFT_OK)
-      status = write_file(model->ctx, directory, "tokenizer.json", file.data, file.size);
+      status = write_file(model->ctx, directory, name, file.data, file.size);
     smft__file_close(&file);
   }
   smft__free(model->ctx, path);
   return status;
+}
+
+/* What a model's text needs, and where its answers end. */
+static smft_status copy_text_files(const smft_model *model, const char *directory) {
+  static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
+                                      "chat_template.jinja", "generation_config.json"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    SMFT__TRY(copy_file(model, directory, names[i]));
+  return SMFT_OK;
 }
 
 /* ---- weights ------------------------------------------------------------- */
@@ -175,7 +184,7 @@ static smft_status export_all(const smft_model *model, const smft_patch *patch,
   dtype = dtype ? dtype : own;
   SMFT__TRY(smft__make_directory(directory));
   SMFT__TRY(export_config(model, directory, dtype));
-  SMFT__TRY(copy_tokenizer(model, directory));
+  SMFT__TRY(copy_text_files(model, directory));
   return export_weights(model, patch, directory, options);
 }
 

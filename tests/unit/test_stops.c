@@ -61,6 +61,19 @@ START_TEST(are_refused) {
 }
 END_TEST
 
+/* What an exported model answers ends where the model's did. */
+START_TEST(go_with_an_export) {
+  int32_t ids[64];
+  ck_ok(load("{\"eos_token_id\": [7, 5]}"));
+  ck_ok(smft_model_export(model, NULL, test_file("out"), NULL));
+  smft_model_free(model);
+  model = NULL;
+  ck_ok(smft_model_load(&model, ctx, test_file("out"), NULL));
+  ck_assert_int_eq(stops(ids), 2);
+  ck_assert_int_eq(ids[1], 5);
+}
+END_TEST
+
 /* Whatever token comes first: said to be an end, nothing comes. */
 START_TEST(end_an_answer) {
   int32_t prompt[] = {5, 6, 7}, out[8];
@@ -86,6 +99,7 @@ Suite *make_suite(void) {
   tcase_add_checked_fixture(cases, setup, teardown);
   tcase_add_test(cases, are_read);
   tcase_add_test(cases, are_refused);
+  tcase_add_test(cases, go_with_an_export);
   tcase_add_test(cases, end_an_answer);
   suite_add_tcase(suite, cases);
   return suite;
