@@ -485,20 +485,19 @@ typedef struct smft_export_options {
 
 /* Writes model + patch (NULL: the model alone) as a Hugging Face directory, made if missing:
  * config.json; of tokenizer.json, tokenizer_config.json, chat_template.jinja and
- * generation_config.json those that the model's directory has; and last model.safetensors; each file
- * is replaced whole or not at all.  What a GGUF has in another order is written in Hugging Face's; a
- * GGUF's tokenizer is not written to a directory: load it from the GGUF (smft_tokenizer_load).
- * Changed rows are put in place, adapters multiplied out.
- * Background counts are not written: they are those of another model then.  options may be NULL.
- * With SMFT_FORMAT_GGUF path is one file, for llama.cpp: a model that came from a GGUF keeps its
- * keys, the others get those that llama.cpp's converter would write (docs/formats.md).
- * Errors: those of writing (and of reading tokenizer.json); SMFT_E_STATE while the patch is being
- * changed; SMFT_E_CANCELLED by progress, with the old weights still there; SMFT_E_INVALID for a
- * patch that was made with another model handle, another dtype or format, or a directory where a
- * GGUF is to be; SMFT_E_UNSUPPORTED, by name, for what a GGUF cannot have: memory layers, families,
- * windows or tokenizers that llama.cpp does not know, and for a GGUF's rotary factors where
- * config.json cannot say them; SMFT_E_NONFINITE for numbers that have no place in Q8_0.
- * Since 0.1. */
+ * generation_config.json those that the model's directory has; and last model.safetensors; each
+ * file is replaced whole or not at all.  What a GGUF has in another order is written in Hugging
+ * Face's; a GGUF's tokenizer is not written to a directory: load it from the GGUF
+ * (smft_tokenizer_load). Changed rows are put in place, adapters multiplied out. Background counts
+ * are not written: they are those of another model then.  options may be NULL. With
+ * SMFT_FORMAT_GGUF path is one file, for llama.cpp: a model that came from a GGUF keeps its keys,
+ * the others get those that llama.cpp's converter would write (docs/formats.md). Errors: those of
+ * writing (and of reading tokenizer.json); SMFT_E_STATE while the patch is being changed;
+ * SMFT_E_CANCELLED by progress, with the old weights still there; SMFT_E_INVALID for a patch that
+ * was made with another model handle, another dtype or format, or a directory where a GGUF is to
+ * be; SMFT_E_UNSUPPORTED, by name, for what a GGUF cannot have: memory layers, families, windows or
+ * tokenizers that llama.cpp does not know, and for a GGUF's rotary factors where config.json cannot
+ * say them; SMFT_E_NONFINITE for numbers that have no place in Q8_0. Since 0.1. */
 SMFT_API smft_status smft_model_export(const smft_model *model, smft_patch *patch, const char *path,
                                        const smft_export_options *options);
 
