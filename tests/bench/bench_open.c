@@ -1,0 +1,93 @@
+/* bench_open: how long a model takes to open, how much of that its tokenizer's tables, and how much
+ * memory is resident then and after an answer of 64 tokens.  usage: bench_open MODEL  (a GGUF file;
+ * its pages are in memory after the first opening: medians of the others) */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "smft/smft.h"
+
+#define RUNS 11
+
+static double now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double median(double *values) {
+  qsort(values, RUNS, sizeof *values, ascending);
+  return values[RUNS / 2];
+}
+
+static void check(smft_status status) {
+  if (status == SMFT_OK)
+    return;
+  printf("%s\n", smft_error_message());
+  exit(1);
+}
+
+static long resident_kb(void) {
+  char line[256];
+  long kb = 0;
+  FILE *file = fopen("/proc/self/status", "r");
+  while (file && fgets(line, sizeof line, file))
+    if (strncmp(line, "VmHWM:", 6) == 0)
+      kb = atol(line + 6);
+  if (file)
+    fclose(file);
+  return kb;
+}
+
+static double answer_ms(const smft_model *model) {
+  static const char prompt[] = "The capital of France is";
+  smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
+  smft_session *session = NULL;
+  const char *text = NULL;
+  options.max_tokens = 64;
+  check(smft_session_create(&session, model, NULL, NULL));
+  double begin = now_ms();
+  check(smft_session_generate(session, prompt, sizeof prompt - 1, &options, &text, NULL));
+  double took = now_ms() - begin;
+  smft_session_free(session);
+  return took;
+}
+
+int main(int argc, char **argv) {
+  double whole[RUNS], tables[RUNS];
+  smft_ctx *ctx = NULL;
+  smft_model *model = NULL;
+  if (argc != 2) {
+    printf("usage: bench_open MODEL.gguf\n");
+    return 2;
+  }
+  check(smft_ctx_create(&ctx, NULL));
+  for (int i = -1; i < RUNS; i++) { /* in turns; the first one warms up */
+    smft_tokenizer *tokenizer = NULL;
+    smft_model_free(model);
+    model = NULL;
+    double begin = now_ms();
+    check(smft_model_load(&model, ctx, argv[1], NULL));
+    double middle = now_ms();
+    check(smft_tokenizer_load(&tokenizer, ctx, argv[1]));
+    if (i >= 0) {
+      whole[i] = middle - begin;
+      tables[i] = now_ms() - middle;
+    }
+    smft_tokenizer_free(tokenizer);
+  }
+  double open = median(whole), tokenizer = median(tables);
+  printf("open %.1f ms, of that its tokenizer %.1f ms (alone), the rest %.1f ms\n", open, tokenizer,
+         open - tokenizer);
+  printf("resident %.0f MB opened", (double)resident_kb() / 1024);
+  double answer = answer_ms(model);
+  printf(", %.0f MB after 64 tokens, which took %.0f ms\n", (double)resident_kb() / 1024, answer);
+  smft_model_free(model);
+  smft_ctx_free(ctx);
+}
