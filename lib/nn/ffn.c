@@ -7,7 +7,13 @@
 #define BLOCK_ELEMENTS 16384
 #define MOST_SUMS 64
 
+typedef void (*gated_op)(float *act, const float *gate, const float *up, int64_t n);
+typedef void (*gated_back_op)(float *d_gate, float *d_up, const float *gate, const float *up,
+                              const float *d_act, int64_t n);
+
 typedef struct element_work {
+  gated_op gated;
+  gated_back_op gated_back;
   const float *a, *b, *c;
   float *y, *z, scale;
   double *sums;
@@ -20,66 +26,57 @@ static int64_t block_length(const element_work *work, int64_t begin) {
 
 /* ---- gated activations --------------------------------------------------- */
 
-static void swiglu_block(void *arg, int64_t block, int32_t lane) {
+static void gated_block(void *arg, int64_t block, int32_t lane) {
   const element_work *work = arg;
   int64_t at = block * work->block;
   (void)lane;
-  smft__vector()->swiglu(work->y + at, work->a + at, work->b + at, block_length(work, at));
+  work->gated(work->y + at, work->a + at, work->b + at, block_length(work, at));
 }
 
-static void geglu_block(void *arg, int64_t block, int32_t lane) {
+static void gated_back_block(void *arg, int64_t block, int32_t lane) {
   const element_work *work = arg;
   int64_t at = block * work->block;
   (void)lane;
-  smft__vector()->geglu(work->y + at, work->a + at, work->b + at, block_length(work, at));
+  work->gated_back(work->y + at, work->z + at, work->a + at, work->b + at, work->c + at,
+                   block_length(work, at));
 }
 
-static void swiglu_back_block(void *arg, int64_t block, int32_t lane) {
-  const element_work *work = arg;
-  int64_t at = block * work->block;
-  (void)lane;
-  smft__vector()->swiglu_back(work->y + at, work->z + at, work->a + at, work->b + at, work->c + at,
-                              block_length(work, at));
+static void forward(smft_ctx *ctx, gated_op op, const float *gate, const float *up, int64_t n,
+                    float *act) {
+  element_work work = {.gated = op, .a = gate, .b = up, .y = act, .n = n, .block = BLOCK_ELEMENTS};
+  smft__parallel_for(ctx, smft__blocks(n, work.block), gated_block, &work);
 }
 
-static void geglu_back_block(void *arg, int64_t block, int32_t lane) {
-  const element_work *work = arg;
-  int64_t at = block * work->block;
-  (void)lane;
-  smft__vector()->geglu_back(work->y + at, work->z + at, work->a + at, work->b + at, work->c + at,
-                             block_length(work, at));
-}
-
-static void forward(smft_ctx *ctx, smft__block_body block, const float *gate, const float *up,
-                    int64_t n, float *act) {
-  element_work work = {.a = gate, .b = up, .y = act, .n = n, .block = BLOCK_ELEMENTS};
-  smft__parallel_for(ctx, smft__blocks(n, work.block), block, &work);
-}
-
-static void backward(smft_ctx *ctx, smft__block_body block, const float *gate, const float *up,
+static void backward(smft_ctx *ctx, gated_back_op op, const float *gate, const float *up,
                      const float *d_act, int64_t n, float *d_gate, float *d_up) {
-  element_work work = {
-      .a = gate, .b = up, .c = d_act, .y = d_gate, .z = d_up, .n = n, .block = BLOCK_ELEMENTS};
-  smft__parallel_for(ctx, smft__blocks(n, work.block), block, &work);
+  element_work work = {.gated_back = op,
+                       .a = gate,
+                       .b = up,
+                       .c = d_act,
+                       .y = d_gate,
+                       .z = d_up,
+                       .n = n,
+                       .block = BLOCK_ELEMENTS};
+  smft__parallel_for(ctx, smft__blocks(n, work.block), gated_back_block, &work);
 }
 
 void smft__swiglu_forward(smft_ctx *ctx, const float *gate, const float *up, int64_t n,
                           float *act) {
-  forward(ctx, swiglu_block, gate, up, n, act);
+  forward(ctx, smft__vector()->swiglu, gate, up, n, act);
 }
 
 void smft__swiglu_backward(smft_ctx *ctx, const float *gate, const float *up, const float *d_act,
                            int64_t n, float *d_gate, float *d_up) {
-  backward(ctx, swiglu_back_block, gate, up, d_act, n, d_gate, d_up);
+  backward(ctx, smft__vector()->swiglu_back, gate, up, d_act, n, d_gate, d_up);
 }
 
 void smft__geglu_forward(smft_ctx *ctx, const float *gate, const float *up, int64_t n, float *act) {
-  forward(ctx, geglu_block, gate, up, n, act);
+  forward(ctx, smft__vector()->geglu, gate, up, n, act);
 }
 
 void smft__geglu_backward(smft_ctx *ctx, const float *gate, const float *up, const float *d_act,
                           int64_t n, float *d_gate, float *d_up) {
-  backward(ctx, geglu_back_block, gate, up, d_act, n, d_gate, d_up);
+  backward(ctx, smft__vector()->geglu_back, gate, up, d_act, n, d_gate, d_up);
 }
 
 /* ---- sums ---------------------------------------------------------------- */
