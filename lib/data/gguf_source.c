@@ -91,13 +91,6 @@ static smft_status read_part(opening *in, int32_t i) {
   return smft__gguf_read(&in->parts[i], in->ctx, file->data, file->size, path);
 }
 
-static smft_status report(smft_progress_fn progress, void *user, int64_t done, int64_t total) {
-  if (progress && progress(user, "weights", done, total) != 0)
-    return smft__fail(SMFT_E_CANCELLED, "loading was cancelled after %lld of %lld files",
-                      (long long)done, (long long)total);
-  return SMFT_OK;
-}
-
 /* ---- what belongs together ----------------------------------------------- */
 
 static smft_status expect(const smft__gguf *gguf, const char *key, int64_t fallback,
@@ -252,10 +245,10 @@ static smft_status open_part(opening *in, const char *path, int32_t i, int copy)
 static smft_status open_parts(opening *in, const char *path, int copy, smft_progress_fn progress,
                               void *user) {
   for (int32_t i = 0; i < in->n_parts; i++) {
-    SMFT__TRY(report(progress, user, i, in->n_parts));
+    SMFT__TRY(smft__source_progress(progress, user, i, in->n_parts));
     SMFT__TRY(open_part(in, path, i, copy));
   }
-  SMFT__TRY(report(progress, user, in->n_parts, in->n_parts));
+  SMFT__TRY(smft__source_progress(progress, user, in->n_parts, in->n_parts));
   SMFT__TRY(in->n_parts > 1 ? check_parts(in) : check_alone(in));
   return finish(in);
 }

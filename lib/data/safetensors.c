@@ -387,13 +387,6 @@ static smft_status list_shards(smft_ctx *ctx, shards *set) {
   return SMFT_OK;
 }
 
-static smft_status report(smft_progress_fn progress, void *user, int64_t done, int64_t total) {
-  if (progress && progress(user, "weights", done, total) != 0)
-    return smft__fail(SMFT_E_CANCELLED, "loading was cancelled after %lld of %lld files",
-                      (long long)done, (long long)total);
-  return SMFT_OK;
-}
-
 /* Every tensor must be where the index says. */
 static smft_status check_index(const smft__source *file, const shards *set) {
   const char *tensor;
@@ -411,7 +404,7 @@ static smft_status check_index(const smft__source *file, const shards *set) {
 static smft_status read_shards(reading *in, const shards *set, int copy, smft_progress_fn progress,
                                void *user) {
   for (int64_t i = 0; i < set->n; i++) {
-    SMFT__TRY(report(progress, user, i, set->n));
+    SMFT__TRY(smft__source_progress(progress, user, i, set->n));
     char *path = smft__path_join(in->ctx, set->directory, set->names[i]);
     smft_status status = path ? read_file(in, path, copy) : SMFT_E_NOMEM;
     smft__free(in->ctx, path);
@@ -419,7 +412,7 @@ static smft_status read_shards(reading *in, const shards *set, int copy, smft_pr
       smft__fail_within(status, "%s names a shard that is not there", set->index_path);
     SMFT__TRY(status);
   }
-  SMFT__TRY(report(progress, user, set->n, set->n));
+  SMFT__TRY(smft__source_progress(progress, user, set->n, set->n));
   SMFT__TRY(finish(in, set->index_path));
   return check_index(in->out, set);
 }
@@ -446,9 +439,9 @@ static smft_status open_sharded(smft__source *file, smft_ctx *ctx, const char *d
 
 static smft_status open_whole(smft__source *file, smft_ctx *ctx, const char *path, int copy,
                               smft_progress_fn progress, void *user) {
-  SMFT__TRY(report(progress, user, 0, 1));
+  SMFT__TRY(smft__source_progress(progress, user, 0, 1));
   SMFT__TRY(smft__safetensors_open(file, ctx, path, copy));
-  smft_status status = report(progress, user, 1, 1);
+  smft_status status = smft__source_progress(progress, user, 1, 1);
   if (status != SMFT_OK)
     smft__source_close(file);
   return status;

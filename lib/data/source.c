@@ -55,6 +55,16 @@ const char *smft__source_wrong_kind(const unsigned char *data, int64_t have) {
   return NULL;
 }
 
+/* ---- opening ------------------------------------------------------------- */
+
+smft_status smft__source_progress(smft_progress_fn progress, void *user, int64_t done,
+                                  int64_t total) {
+  if (progress && progress(user, "weights", done, total) != 0)
+    return smft__fail(SMFT_E_CANCELLED, "loading was cancelled after %lld of %lld files",
+                      (long long)done, (long long)total);
+  return SMFT_OK;
+}
+
 /* ---- closing, looking up ------------------------------------------------- */
 
 smft_status smft__source_unused(smft__source *source) {

@@ -24,6 +24,9 @@ typedef struct smft__source {
 } smft__source;
 /* Nothing is used yet.  For whoever binds tensors, not for readers. */
 smft_status smft__source_unused(smft__source *source);
+/* For readers: `done` of `total` files are open. */
+smft_status smft__source_progress(smft_progress_fn progress, void *user, int64_t done,
+                                  int64_t total);
 /* What a file is that is none of ours; NULL: nothing that has a name. */
 const char *smft__source_wrong_kind(const unsigned char *data, int64_t size);
 void smft__source_close(smft__source *source); /* a zeroed struct is fine */
