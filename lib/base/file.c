@@ -146,6 +146,18 @@ char *smft__path_join(smft_ctx *ctx, const char *directory, const char *name) {
   return path;
 }
 
+smft_status smft__path_find(char **path, smft_ctx *ctx, const char *directory, const char *name) {
+  char *joined = smft__path_join(ctx, directory, name);
+  *path = NULL;
+  if (!joined)
+    return SMFT_E_NOMEM;
+  if (smft__file_exists(joined))
+    *path = joined;
+  else
+    smft__free(ctx, joined);
+  return SMFT_OK;
+}
+
 smft_status smft__make_directory(const char *path) {
   struct stat facts;
   if (mkdir(path, 0777) == 0)

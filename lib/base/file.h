@@ -22,6 +22,8 @@ int smft__file_exists(const char *path);
 int smft__is_directory(const char *path);
 /* "directory/name", to be freed with smft__free; NULL on no memory. */
 char *smft__path_join(smft_ctx *ctx, const char *directory, const char *name);
+/* *path: "directory/name" where there is one, to be freed; NULL: there is none. */
+smft_status smft__path_find(char **path, smft_ctx *ctx, const char *directory, const char *name);
 smft_status smft__make_directory(const char *path); /* an existing one is fine */
 
 /* temporary file beside the target; commit = fsync + rename + fsync of the directory */

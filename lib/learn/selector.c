@@ -25,10 +25,9 @@ static smft_status load_shipped(smft_selector *selector) {
   const smft_model *model = selector->model;
   if (!model->path || model->source.n_files == 0)
     return SMFT_OK;
-  char *path = smft__path_join(selector->ctx, model->path, "background.safetensors");
-  if (!path)
-    return SMFT_E_NOMEM;
-  smft_status status = smft__file_exists(path) ? smft_selector_load(selector, path) : SMFT_OK;
+  char *path = NULL;
+  SMFT__TRY(smft__path_find(&path, selector->ctx, model->path, "background.safetensors"));
+  smft_status status = path ? smft_selector_load(selector, path) : SMFT_OK;
   smft__free(selector->ctx, path);
   return status;
 }

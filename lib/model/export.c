@@ -65,16 +65,14 @@ static smft_status export_config(const smft_model *model, const char *directory,
 
 static smft_status copy_file(const smft_model *model, const char *directory, const char *name) {
   smft__file file = {0};
-  char *path = smft__path_join(model->ctx, model->path, name);
+  char *path = NULL;
+  SMFT__TRY(smft__path_find(&path, model->ctx, model->path, name));
   if (!path)
-    return SMFT_E_NOMEM;
-  smft_status status = SMFT_OK;
-  if (smft__file_exists(path)) {
-    status = smft__file_open(&file, model->ctx, path, 0);
-    if (status == SMFT_OK)
-      status = write_file(model->ctx, directory, name, file.data, file.size);
-    smft__file_close(&file);
-  }
+    return SMFT_OK;
+  smft_status status = smft__file_open(&file, model->ctx, path, 0);
+  if (status == SMFT_OK)
+    status = write_file(model->ctx, directory, name, file.data, file.size);
+  smft__file_close(&file);
   smft__free(model->ctx, path);
   return status;
 }

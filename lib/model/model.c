@@ -57,12 +57,9 @@ static smft_status load_tokenizer(smft_model *model) {
   const smft__gguf *gguf = model->source.gguf;
   if (gguf)
     return smft__tokenizer_load_gguf(&model->tokenizer, model->ctx, gguf);
-  char *path = smft__path_join(model->ctx, model->path, "tokenizer.json");
-  if (!path)
-    return SMFT_E_NOMEM;
-  smft_status status = SMFT_OK;
-  if (smft__file_exists(path))
-    status = smft_tokenizer_load(&model->tokenizer, model->ctx, path);
+  char *path = NULL;
+  SMFT__TRY(smft__path_find(&path, model->ctx, model->path, "tokenizer.json"));
+  smft_status status = path ? smft_tokenizer_load(&model->tokenizer, model->ctx, path) : SMFT_OK;
   smft__free(model->ctx, path);
   return status;
 }
@@ -140,12 +137,10 @@ static smft_status open_found(smft_model *model, const smft_load_options *option
 static smft_status open_source(smft_model *model, const smft_load_options *options) {
   if (smft__file_exists(model->path) && !smft__is_directory(model->path))
     return open_gguf(model, model->path, options);
-  char *config = smft__path_join(model->ctx, model->path, "config.json");
-  if (!config)
-    return SMFT_E_NOMEM;
-  int plain = smft__file_exists(config);
+  char *config = NULL;
+  SMFT__TRY(smft__path_find(&config, model->ctx, model->path, "config.json"));
   smft__free(model->ctx, config);
-  return plain ? open_directory(model, options) : open_found(model, options);
+  return config ? open_directory(model, options) : open_found(model, options);
 }
 
 static smft_status bind_tensors(smft_model *model) {

@@ -52,10 +52,9 @@ static smft_status read_file(smft__config *config, smft_ctx *ctx, const char *pa
 }
 
 smft_status smft__stops_read(smft__config *config, smft_ctx *ctx, const char *directory) {
-  char *path = smft__path_join(ctx, directory, "generation_config.json");
-  if (!path)
-    return SMFT_E_NOMEM;
-  smft_status status = smft__file_exists(path) ? read_file(config, ctx, path) : SMFT_OK;
+  char *path = NULL;
+  SMFT__TRY(smft__path_find(&path, ctx, directory, "generation_config.json"));
+  smft_status status = path ? read_file(config, ctx, path) : SMFT_OK;
   smft__free(ctx, path);
   return status;
 }

@@ -109,10 +109,9 @@ static smft_status read_template_file(smft__chat *chat, smft_ctx *ctx, const cha
 static smft_status read_from(smft__chat *chat, smft_ctx *ctx, const char *directory,
                              const char *name,
                              smft_status (*read)(smft__chat *, smft_ctx *, const char *)) {
-  char *path = smft__path_join(ctx, directory, name);
-  if (!path)
-    return SMFT_E_NOMEM;
-  smft_status status = smft__file_exists(path) ? read(chat, ctx, path) : SMFT_OK;
+  char *path = NULL;
+  SMFT__TRY(smft__path_find(&path, ctx, directory, name));
+  smft_status status = path ? read(chat, ctx, path) : SMFT_OK;
   smft__free(ctx, path);
   return status;
 }

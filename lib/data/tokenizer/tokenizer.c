@@ -10,21 +10,12 @@
 
 /* ---- loading ------------------------------------------------------------- */
 
-/* *path is "directory/name"; *there says if there is such a file. */
-static smft_status look_for(smft_ctx *ctx, const char *directory, const char *name, char **path,
-                            int *there) {
-  *path = smft__path_join(ctx, directory, name);
-  *there = *path && smft__file_exists(*path);
-  return *path ? SMFT_OK : SMFT_E_NOMEM;
-}
-
 static smft_status read_gpt2_directory(smft_tokenizer *tokenizer, const char *directory) {
   char *encoder = NULL, *merges = NULL;
-  int has_encoder = 0, has_merges = 0;
-  smft_status status = look_for(tokenizer->ctx, directory, "encoder.json", &encoder, &has_encoder);
+  smft_status status = smft__path_find(&encoder, tokenizer->ctx, directory, "encoder.json");
   if (status == SMFT_OK)
-    status = look_for(tokenizer->ctx, directory, "vocab.bpe", &merges, &has_merges);
-  if (status == SMFT_OK && !(has_encoder && has_merges))
+    status = smft__path_find(&merges, tokenizer->ctx, directory, "vocab.bpe");
+  if (status == SMFT_OK && !(encoder && merges))
     status = smft__fail(SMFT_E_NOT_FOUND,
                         "%s: neither tokenizer.json nor encoder.json and vocab.bpe are there",
                         directory);
@@ -37,11 +28,9 @@ static smft_status read_gpt2_directory(smft_tokenizer *tokenizer, const char *di
 
 static smft_status read_directory(smft_tokenizer *tokenizer, const char *directory) {
   char *path = NULL;
-  int there = 0;
-  smft_status status = look_for(tokenizer->ctx, directory, "tokenizer.json", &path, &there);
-  if (status == SMFT_OK)
-    status = there ? smft__tokenizer_read_json(tokenizer, path)
-                   : read_gpt2_directory(tokenizer, directory);
+  SMFT__TRY(smft__path_find(&path, tokenizer->ctx, directory, "tokenizer.json"));
+  smft_status status =
+      path ? smft__tokenizer_read_json(tokenizer, path) : read_gpt2_directory(tokenizer, directory);
   smft__free(tokenizer->ctx, path);
   return status;
 }
