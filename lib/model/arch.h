@@ -3,16 +3,22 @@
 #define SMFT__ARCH_H
 #include "model/config.h"
 
+/* What llama.cpp's converter does to the numbers of a family: rows of queries and keys are turned,
+ * the 1 of norms is added to their weights. */
+enum { SMFT__GGUF_TURNS_ROWS = 1, SMFT__GGUF_ADDS_ONE = 2 };
+
 typedef struct smft__arch {
   const char *model_type; /* config.json's */
   /* (SMFT__N_PARAMS) by line of the list; %d: the place in its scope; NULL: it has none */
   const char *const *names;
-  /* keys of config.json -> sizes and plans of an empty config; refuses the rest by name */
+  /* keys of config.json -> sizes and plans of a config in which only `arch` and `gguf` are set;
+   * refuses the rest by name */
   smft_status (*plan)(smft__config *config, smft_ctx *ctx, const json_t *root);
   /* Lists that NULL ends, or NULL.  keys: those of config.json that `plan` reads itself, besides
    * smft__config_decoder; any other that says something is refused (unused.h).  ignored: keys and
    * tensors that mean nothing in this family; one '*' stands for any text */
   const char *const *keys, *const *ignored;
+  uint32_t gguf; /* SMFT__GGUF_* */
 } smft__arch;
 extern const smft__arch *const smft__archs[]; /* NULL ends */
 

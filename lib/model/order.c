@@ -11,24 +11,15 @@ static int is_query_or_key(int32_t line) {
          line == SMFT__LINE_K_BIAS;
 }
 
-/* Families whose rows, or whose norms, the converter changes. */
-static const char *const turned[] = {"llama", "mistral", "smollm3", NULL};
-static const char *const plus_one[] = {"gemma3_text", NULL};
-
-static int is_one_of(const smft_model *model, const char *const *families) {
-  for (; *families; families++)
-    if (strcmp(model->config.arch->model_type, *families) == 0)
-      return 1;
-  return 0;
-}
-
 static int is_turned(const smft_model *model, int32_t tensor) {
-  return is_query_or_key(model->origin[tensor].line) && is_one_of(model, turned);
+  return is_query_or_key(model->origin[tensor].line) &&
+         (model->config.arch->gguf & SMFT__GGUF_TURNS_ROWS);
 }
 
 static int has_one_more(const smft_model *model, int32_t tensor) {
   const char *name = model->names[tensor], *end = name + strlen(name) - strlen("norm.weight");
-  return end > name && strcmp(end, "norm.weight") == 0 && is_one_of(model, plus_one);
+  return end > name && strcmp(end, "norm.weight") == 0 &&
+         (model->config.arch->gguf & SMFT__GGUF_ADDS_ONE);
 }
 
 int smft__order_is_other(const smft_model *model, int32_t tensor) {

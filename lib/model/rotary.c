@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "model/arch.h"
 
 #define WHAT "config.json"
 #define PI 3.14159265358979323846
@@ -286,6 +287,8 @@ smft_status smft__rotary_add(smft__config *config, smft_ctx *ctx, json_t *object
                     .theta = theta,
                     .table = &config->stack.ropes[config->stack.n_ropes - 1],
                     .text = {ctx, NULL, 0, 0}};
+  if (config->gguf && config->arch->gguf & SMFT__GGUF_TURNS_ROWS)
+    rule.table->pairs = SMFT__PAIRS_NEIGHBOURS; /* rows that turn together stand side by side */
   smft_status status = fill_table(&rule);
   if (status == SMFT_OK)
     status = keep_text(config, &rule);
@@ -320,9 +323,4 @@ smft_status smft__rotary_plan(smft__config *config, smft_ctx *ctx, const json_t 
                       WHAT ": \"rope_scaling\" and \"rope_parameters\" are not the same");
   return smft__rotary_add(config, ctx, older ? older : newer,
                           older ? "rope_scaling" : "rope_parameters", theta);
-}
-
-void smft__rotary_llama_rows(smft__config *config) {
-  if (config->gguf)
-    config->stack.ropes[0].pairs = SMFT__PAIRS_NEIGHBOURS;
 }

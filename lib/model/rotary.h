@@ -14,6 +14,4 @@ smft_status smft__rotary_plan(smft__config *config, smft_ctx *ctx, const json_t 
  * messages.  theta: where the object says none. */
 smft_status smft__rotary_add(smft__config *config, smft_ctx *ctx, json_t *object, const char *key,
                              double theta);
-/* Llama's rows of q and k stand in a GGUF file as neighbours; other families' do not. */
-void smft__rotary_llama_rows(smft__config *config);
 #endif

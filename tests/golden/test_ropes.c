@@ -4,6 +4,7 @@
 #include "files.h"
 #include "test.h"
 
+#include "model/arch.h"
 #include "model/rotary.h"
 
 static smft_ctx *ctx;
@@ -50,10 +51,14 @@ END_TEST
 
 /* ---- one object ---------------------------------------------------------- */
 
-/* A table of four pairs from a config with these keys. */
-static smft_status plan(smft__config *config, const char *keys, int32_t gguf) {
+extern const smft__arch smft__arch_llama, smft__arch_qwen3;
+
+/* A table of four pairs from a config of a family with these keys. */
+static smft_status plan_of(const smft__arch *arch, smft__config *config, const char *keys,
+                           int32_t gguf) {
   json_t *root = NULL;
   memset(config, 0, sizeof *config);
+  config->arch = arch;
   config->head_dim = 8;
   config->context = 64;
   config->gguf = gguf;
@@ -61,6 +66,10 @@ static smft_status plan(smft__config *config, const char *keys, int32_t gguf) {
   smft_status status = smft__rotary_plan(config, ctx, root, 10000);
   json_decref(root);
   return status;
+}
+
+static smft_status plan(smft__config *config, const char *keys, int32_t gguf) {
+  return plan_of(&smft__arch_llama, config, keys, gguf);
 }
 
 #define FACTORS                                                                                    \
@@ -74,11 +83,12 @@ START_TEST(divisors_of_gguf) {
   for (int i = 0; i < 4; i++)
     ck_assert_double_eq_tol(config.stack.ropes[0].frequency[i], wanted[i], 1e-15);
   ck_assert_str_eq(config.rope_text, "rope factors 16 1 2.5 4 8\n");
-  smft__rotary_llama_rows(&config);
   ck_assert_int_eq(config.stack.ropes[0].pairs, SMFT__PAIRS_NEIGHBOURS);
   smft__config_free(&config, ctx);
+  ck_ok(plan_of(&smft__arch_qwen3, &config, FACTORS, 1));
+  ck_assert_int_eq(config.stack.ropes[0].pairs, SMFT__PAIRS_HALVES); /* not Llama's rows */
+  smft__config_free(&config, ctx);
   ck_status(plan(&config, FACTORS, 0), SMFT_E_UNSUPPORTED);
-  smft__rotary_llama_rows(&config);
   ck_assert_int_eq(config.stack.ropes[0].pairs, SMFT__PAIRS_HALVES);
   smft__config_free(&config, ctx);
 }

@@ -351,7 +351,7 @@ START_TEST(gemma3_of_a_gguf) {
   static const char text[] = "{" GEMMA3 "}";
   extern const smft__arch smft__arch_gemma3;
   json_t *root = NULL;
-  smft__config c = {.gguf = 1};
+  smft__config c = {.arch = &smft__arch_gemma3, .gguf = 1};
   ck_ok(smft__json_parse(&root, text, (int64_t)strlen(text), "here"));
   ck_ok(smft__arch_gemma3.plan(&c, ctx, root));
   ck_assert_int_eq(c.stack.final_norm, SMFT__NORM_BY_WEIGHT);

@@ -131,4 +131,5 @@ static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root)
 const smft__arch smft__arch_gemma3 = {.model_type = "gemma3_text",
                                       .names = names,
                                       .plan = plan,
-                                      .keys = keys};
+                                      .keys = keys,
+                                      .gguf = SMFT__GGUF_ADDS_ONE};

@@ -9,12 +9,11 @@ static const char *const keys[] = {"hidden_act", NULL};
 static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root) {
   SMFT__TRY(smft__config_only(root, "hidden_act", "silu"));
   SMFT__TRY(smft__config_decoder(config, ctx, root));
-  SMFT__TRY(smft__rotary_plan(config, ctx, root, 10000));
-  smft__rotary_llama_rows(config);
-  return SMFT_OK;
+  return smft__rotary_plan(config, ctx, root, 10000);
 }
 
 const smft__arch smft__arch_llama = {.model_type = "llama",
                                      .names = names,
                                      .plan = plan,
-                                     .keys = keys};
+                                     .keys = keys,
+                                     .gguf = SMFT__GGUF_TURNS_ROWS};

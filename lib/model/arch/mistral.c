@@ -24,11 +24,11 @@ static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root)
   SMFT__TRY(smft__config_only(root, "hidden_act", "silu"));
   SMFT__TRY(smft__config_decoder(config, ctx, root));
   SMFT__TRY(smft__rotary_plan(config, ctx, root, 10000));
-  smft__rotary_llama_rows(config);
   return plan_windows(config, root);
 }
 
 const smft__arch smft__arch_mistral = {.model_type = "mistral",
                                        .names = names,
                                        .plan = plan,
-                                       .keys = keys};
+                                       .keys = keys,
+                                       .gguf = SMFT__GGUF_TURNS_ROWS};

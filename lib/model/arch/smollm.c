@@ -61,10 +61,13 @@ static smft_status plan(smft__config *config, smft_ctx *ctx, const json_t *root)
   config->tied = 1; /* where the file does not say */
   SMFT__TRY(smft__config_decoder(config, ctx, root));
   SMFT__TRY(smft__rotary_plan(config, ctx, root, 2e6));
-  smft__rotary_llama_rows(config);
   SMFT__TRY(plan_positions(config, root));
   return plan_windows(config, root);
 }
 
-const smft__arch smft__arch_smollm3 = {
-    .model_type = "smollm3", .names = names, .plan = plan, .keys = keys, .ignored = ignored};
+const smft__arch smft__arch_smollm3 = {.model_type = "smollm3",
+                                       .names = names,
+                                       .plan = plan,
+                                       .keys = keys,
+                                       .ignored = ignored,
+                                       .gguf = SMFT__GGUF_TURNS_ROWS};
