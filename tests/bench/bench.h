@@ -74,6 +74,23 @@ static inline double bench_clock(clockid_t id) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* For timings that compare: one thread by its processor time, which a busy machine disturbs little;
+ * several by the clock on the wall. */
+static inline double bench_now(int threads) {
+  return bench_clock(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC);
+}
+
+static inline int bench_ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* values (n) are sorted. */
+static inline double bench_median(double *values, int n) {
+  qsort(values, (size_t)n, sizeof *values, bench_ascending);
+  return values[n / 2];
+}
+
 static inline double bench_seconds(void) {
   const char *text = getenv("SMFT_BENCH_SECONDS");
   double seconds = text ? strtod(text, NULL) : 0;

@@ -11,13 +11,13 @@ int main(void) {
   return 0;
 }
 #else
+#include "bench.h"
 #include "nn/gemm.h"
 #include "nn/kernels/cpu.h"
 #include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define RUNS 15
 
@@ -27,17 +27,6 @@ typedef struct problem {
   float *x, *w, *y, *dw;
   uint16_t *half;
 } problem;
-
-static double now(int threads) {
-  struct timespec t;
-  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 static void ours(smft_ctx *ctx, const problem *p, int bf16) {
   const void *w = bf16 ? (const void *)p->half : p->w;
@@ -107,7 +96,7 @@ static void settle(smft_ctx *ctx, const problem *p, int which) {
   struct timespec pause = {0, 60000000};
   double start;
   nanosleep(&pause, NULL);
-  for (start = now(2); now(2) - start < 0.2;)
+  for (start = bench_now(2); bench_now(2) - start < 0.2;)
     run_one(ctx, p, which, 1);
 }
 
@@ -123,15 +112,13 @@ static void measure(smft_ctx *ctx, const problem *p, int threads, double rate[3]
         settle(ctx, p, which);
       run_one(ctx, p, which, 1 + repeats / 4);
       for (int i = run; i < run + turn; i++) {
-        double start = now(threads);
+        double start = bench_now(threads);
         run_one(ctx, p, which, repeats);
-        seconds[which][i] = (now(threads) - start) / (double)repeats;
+        seconds[which][i] = (bench_now(threads) - start) / (double)repeats;
       }
     }
-  for (int which = 0; which < 3; which++) {
-    qsort(seconds[which], RUNS, sizeof(double), ascending);
-    rate[which] = flops / seconds[which][RUNS / 2] * 1e-9;
-  }
+  for (int which = 0; which < 3; which++)
+    rate[which] = flops / bench_median(seconds[which], RUNS) * 1e-9;
 }
 
 static float *numbers(int64_t n) {

@@ -4,45 +4,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench.h"
 #include "smft/smft.h"
 
 #define RUNS 11
 
-static double now_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *values) {
-  qsort(values, RUNS, sizeof *values, ascending);
-  return values[RUNS / 2];
-}
+static double now_ms(void) { return 1e3 * bench_now(2); }
 
 static void check(smft_status status) {
   if (status == SMFT_OK)
     return;
   printf("%s\n", smft_error_message());
   exit(1);
-}
-
-static long resident_kb(void) {
-  char line[256];
-  long kb = 0;
-  FILE *file = fopen("/proc/self/status", "r");
-  while (file && fgets(line, sizeof line, file))
-    if (strncmp(line, "VmHWM:", 6) == 0)
-      kb = atol(line + 6);
-  if (file)
-    fclose(file);
-  return kb;
 }
 
 static double answer_ms(const smft_model *model) {
@@ -82,12 +56,12 @@ int main(int argc, char **argv) {
     }
     smft_tokenizer_free(tokenizer);
   }
-  double open = median(whole), tokenizer = median(tables);
+  double open = bench_median(whole, RUNS), tokenizer = bench_median(tables, RUNS);
   printf("open %.1f ms, of that its tokenizer %.1f ms (alone), the rest %.1f ms\n", open, tokenizer,
          open - tokenizer);
-  printf("resident %.0f MB opened", (double)resident_kb() / 1024);
+  printf("resident %.0f MB opened", bench_memory_mb("VmHWM:"));
   double answer = answer_ms(model);
-  printf(", %.0f MB after 64 tokens, which took %.0f ms\n", (double)resident_kb() / 1024, answer);
+  printf(", %.0f MB after 64 tokens, which took %.0f ms\n", bench_memory_mb("VmHWM:"), answer);
   smft_model_free(model);
   smft_ctx_free(ctx);
 }

@@ -5,13 +5,13 @@
  * x W^T, dx = dy W; without arguments everything)
  *
  * A row says microseconds of f32, then of each type how many times as fast as f32 it is. */
+#include "bench.h"
 #include "data/quant.h"
 #include "nn/gemm.h"
 #include "nn/kernels/cpu.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define RUNS 15
 enum { F32, BF16, N_KINDS = 10 };
@@ -24,17 +24,6 @@ typedef struct problem {
   float *x, *y;
   void *w[N_KINDS]; /* NULL: not asked for, or `in` is no multiple of its block */
 } problem;
-
-static double now(int threads) {
-  struct timespec t;
-  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 static void multiply(smft_ctx *ctx, const problem *p, int kind, long repeats) {
   smft__gemm_args args = {.m = p->tokens,
@@ -61,14 +50,12 @@ static void measure(smft_ctx *ctx, const problem *p, int threads, double median[
     for (int kind = 0; kind < N_KINDS; kind++)
       if (p->w[kind]) {
         multiply(ctx, p, kind, 1);
-        double start = now(threads);
+        double start = bench_now(threads);
         multiply(ctx, p, kind, repeats);
-        seconds[kind][run < 0 ? 0 : run] = (now(threads) - start) / (double)repeats;
+        seconds[kind][run < 0 ? 0 : run] = (bench_now(threads) - start) / (double)repeats;
       }
-  for (int kind = 0; kind < N_KINDS; kind++) {
-    qsort(seconds[kind], RUNS, sizeof(double), ascending);
-    median[kind] = p->w[kind] ? seconds[kind][RUNS / 2] : 0;
-  }
+  for (int kind = 0; kind < N_KINDS; kind++)
+    median[kind] = p->w[kind] ? bench_median(seconds[kind], RUNS) : 0;
 }
 
 static float *numbers(int64_t n) {
