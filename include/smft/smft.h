@@ -40,6 +40,10 @@
  *              Reads of one patch by many sessions run concurrently; a step or another change of
  *              the patch while someone reads or writes it returns SMFT_E_STATE, and so does a read
  *              while someone changes it.
+ *   Memory     What only a running call needs (activations, logits) it borrows from the context,
+ *              which keeps it for the next one, of whichever session or learner: no more than calls
+ *              ran at the same time, and until a model or a learner is freed.  A session that waits
+ *              has its tokens, their keys and values, and the last text.
  *   Text       UTF-8, given by pointer and length in bytes where a length is taken, else
  *              NUL-terminated.
  *   Structs    The first field is the size of the struct as the caller knows it; use the

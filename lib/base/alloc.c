@@ -106,6 +106,8 @@ void *smft__realloc_array(smft_ctx *ctx, void *pointer, int64_t n, size_t size) 
   return place(base, (int64_t)total);
 }
 
+int64_t smft__alloc_size(const void *pointer) { return read_header(pointer).total - OVERHEAD; }
+
 void smft__free(smft_ctx *ctx, void *pointer) {
   if (!pointer)
     return;

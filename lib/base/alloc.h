@@ -11,6 +11,7 @@ void *smft__alloc_array(smft_ctx *ctx, int64_t n, size_t size); /* not cleared *
 void *smft__calloc_array(smft_ctx *ctx, int64_t n, size_t size);
 /* on failure the old block stays */
 void *smft__realloc_array(smft_ctx *ctx, void *pointer, int64_t n, size_t size);
+int64_t smft__alloc_size(const void *pointer); /* bytes that were asked for */
 void smft__free(smft_ctx *ctx, void *pointer); /* NULL is fine */
 char *smft__strdup(smft_ctx *ctx, const char *text);
 /* Makes room for `needed` elements in *array (pointer to pointer), growing by half; *capacity in

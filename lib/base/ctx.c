@@ -2,6 +2,7 @@
  * Does not own: the blocks themselves (alloc.c), the threads (parallel.c). */
 #include "base/ctx.h"
 #include "base/alloc.h"
+#include "base/loan.h"
 #include "base/parallel.h"
 #include "base/workspace.h"
 #include <sched.h>
@@ -69,6 +70,8 @@ SMFT_API smft_status smft_ctx_create(smft_ctx **out, const smft_ctx_options *opt
   ctx->threads = NULL;
   for (int i = 0; i < SMFT__WORKSPACES; i++)
     atomic_init(&ctx->workspaces[i], NULL);
+  for (int i = 0; i < SMFT__LOANS; i++)
+    atomic_init(&ctx->loans[i], 0);
   atomic_init(&ctx->references, 1);
   atomic_init(&ctx->memory_now, atomic_load(&first.memory_now));
   atomic_init(&ctx->memory_peak, atomic_load(&first.memory_peak));
@@ -91,6 +94,7 @@ void smft__ctx_release(smft_ctx *ctx) {
     return;
   smft__pool_threads_free(ctx);
   smft__workspaces_free(ctx);
+  smft__loans_free(ctx);
   smft_ctx last = {0};
   last.options = ctx->options;
   smft__free(&last, ctx);

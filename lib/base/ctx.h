@@ -8,6 +8,7 @@
 typedef struct smft__pool_threads smft__pool_threads; /* parallel.c */
 
 #define SMFT__WORKSPACES 64 /* pieces of room that a context keeps */
+#define SMFT__LOANS 64      /* and larger ones */
 
 struct smft_ctx {
   atomic_int references;
@@ -15,6 +16,7 @@ struct smft_ctx {
   _Atomic int64_t memory_now, memory_peak;
   smft__pool_threads *threads;                  /* made at first need */
   _Atomic(void *) workspaces[SMFT__WORKSPACES]; /* workspace.c; NULL: none, or in use */
+  _Atomic uintptr_t loans[SMFT__LOANS];         /* loan.c; 0: none, or in use */
 };
 
 smft_ctx *smft__ctx_retain(smft_ctx *ctx);

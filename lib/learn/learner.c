@@ -4,6 +4,7 @@
 #include "learn/learner.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/loan.h"
 #include <math.h>
 
 /* Defaults (docs/method.md): many small steps, a few wordings each; 0.1 nats a token leaves the
@@ -122,6 +123,7 @@ void smft_learner_free(smft_learner *learner) {
   smft__slots_work_free(learner);
   smft__dense_work_free(learner);
   smft__tape_free(learner->tape);
+  smft__loans_free(ctx); /* none may be as large again for long */
   smft_selector_free(learner->selector);
   smft_optimizer_free(learner->optimizer);
   smft_patch_free(learner->patch);
@@ -285,7 +287,9 @@ smft_status smft_step(smft_learner *learner, smft_report *report) {
   SMFT__REQUIRE(learner, "smft_step: learner is NULL");
   SMFT__TRY(smft__report_check(report, sizeof own, "smft_report"));
   atomic_store(&learner->cancelled, 0);
-  SMFT__TRY(step_fact(learner, &own));
+  smft_status status = step_fact(learner, &own);
+  smft__tape_rest(learner->tape);
+  SMFT__TRY(status);
   return report ? smft__report_write(report, &own, sizeof own, sizeof own, "smft_report") : SMFT_OK;
 }
 
@@ -326,6 +330,7 @@ smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, v
   double begin = smft__now();
   atomic_store(&learner->cancelled, 0);
   smft_status status = run(learner, progress, user, &own);
+  smft__tape_rest(learner->tape);
   own.rows_changed = rows_changed(learner->patch);
   own.seconds = smft__now() - begin;
   if (report && (status == SMFT_OK || status == SMFT_E_CANCELLED)) /* what was learnt until then */
@@ -346,7 +351,9 @@ smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *bat
   atomic_store(&learner->cancelled, 0);
   smft__step step = {{0}, NULL, 0, 0, -INFINITY, 0, 0, &own};
   SMFT__TRY(smft__batch_read(&learner->batch, learner->model, &given, &step.batch));
-  SMFT__TRY(take_step(learner, &step));
+  smft_status status = take_step(learner, &step);
+  smft__tape_rest(learner->tape);
+  SMFT__TRY(status);
   own.fact_id = "";
   own.step = step.changed;
   own.pending = learner->queue.n;

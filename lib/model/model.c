@@ -3,6 +3,7 @@
 #include "model/model.h"
 
 #include "base/alloc.h"
+#include "base/loan.h"
 #include "data/gguf_source.h"
 #include "data/safetensors.h"
 #include "model/stops.h"
@@ -26,6 +27,7 @@ static void destroy(smft_model *model) {
   smft__source_close(&model->source);
   smft__config_free(&model->config, ctx);
   smft__free(ctx, model);
+  smft__loans_free(ctx); /* of its sizes */
   smft__ctx_release(ctx);
 }
 

@@ -7,19 +7,20 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/loan.h"
 #include "model/head.h"
 #include "nn/loss.h"
 
 /* tokens run at a time: enough for the matrix kernels, little enough for the cache */
 #define CHUNK 256
 #define NLL_LOGITS ((int64_t)1 << 20) /* floats (4 MB) */
+#define FEWEST_IDS 64
 
 /* ---- life ---------------------------------------------------------------- */
 
 static void place(smft_session *s, smft__arena *arena) {
   const smft__config *c = &s->model->config;
   smft__block_tape tape = {0};
-  s->ids = smft__arena_take(arena, s->context, sizeof *s->ids);
   s->positions = smft__arena_take(arena, s->chunk, sizeof *s->positions);
   s->x = smft__arena_take(arena, s->chunk, (size_t)c->hidden * sizeof(float));
   s->hidden = smft__arena_take(arena, s->chunk, (size_t)c->hidden * sizeof(float));
@@ -28,6 +29,7 @@ static void place(smft_session *s, smft__arena *arena) {
                                 smft__attention_scratch(s->model->ctx, c->n_heads, c->n_kv_heads,
                                                         c->head_dim, s->context),
                                 sizeof(float));
+  s->adapted = smft__arena_take(arena, s->chunk * smft__patch_rank(s->patch), sizeof *s->adapted);
   s->tapes = smft__arena_take(arena, c->n_layers, sizeof *s->tapes);
   smft__block_tape_place(&tape, arena, c, s->chunk, 0);
   if (s->cache.dtype != SMFT__F32) { /* else they are made in the cache itself */
@@ -42,24 +44,29 @@ static void place(smft_session *s, smft__arena *arena) {
     s->tapes[layer] = tape;
 }
 
-static smft_status reserve(smft_session *s) {
+/* Bytes of what a call borrows; a patch's adapters add to them. */
+static smft_status measure_block(smft_session *s) {
   smft__arena arena = {0};
   place(s, &arena);
   if (arena.used < 0)
     return smft__fail(SMFT_E_NOMEM, "smft_session_create: room for %d tokens overflows",
                       s->context);
-  s->block = smft__alloc_array(s->model->ctx, arena.used, 1);
+  s->block_size = arena.used;
+  return SMFT_OK;
+}
+
+static smft_status borrow_block(smft_session *s) {
+  s->block = smft__loan_take(s->model->ctx, s->block_size);
   if (!s->block)
     return SMFT_E_NOMEM;
-  arena = (smft__arena){s->block, 0, arena.used};
+  smft__arena arena = {s->block, 0, s->block_size};
   place(s, &arena);
   return SMFT_OK;
 }
 
-/* Room for the adapters of a patch that the session is about to use. */
-static smft_status reserve_adapted(smft_session *s, const smft_patch *patch) {
-  return smft__grow(s->model->ctx, &s->adapted, &s->adapted_capacity,
-                    s->chunk * smft__patch_rank(patch), sizeof *s->adapted);
+static void give_block_back(smft_session *s) {
+  smft__loan_give(s->model->ctx, s->block);
+  s->block = NULL;
 }
 
 static smft_status check_context(const smft_model *model, int32_t context) {
@@ -85,9 +92,7 @@ static smft_status make(smft_session **out, const smft_model *model, smft_patch 
   smft_status status =
       smft__cache_create(&s->cache, model->ctx, &model->config, bf16 ? SMFT__BF16 : SMFT__F32);
   if (status == SMFT_OK)
-    status = reserve(s);
-  if (status == SMFT_OK)
-    status = reserve_adapted(s, patch);
+    status = measure_block(s);
   if (status == SMFT_OK)
     *out = s;
   else
@@ -116,9 +121,7 @@ void smft_session_free(smft_session *s) {
     return;
   smft_model *model = s->model;
   smft__buffer_free(&s->text);
-  smft__free(model->ctx, s->rows);
-  smft__free(model->ctx, s->adapted);
-  smft__free(model->ctx, s->block);
+  smft__free(model->ctx, s->ids);
   smft__cache_free(&s->cache);
   smft_patch_free(s->patch);
   smft__free(model->ctx, s);
@@ -129,10 +132,15 @@ smft_status smft_session_set_patch(smft_session *s, smft_patch *patch) {
   SMFT__REQUIRE(s, "smft_session_set_patch: session is NULL");
   if (patch && patch->model != s->model)
     return smft__fail(SMFT_E_MISMATCH, "smft_session_set_patch: the patch is of another model");
-  SMFT__TRY(reserve_adapted(s, patch));
-  smft__patch_retain(patch);
-  smft_patch_free(s->patch);
+  smft_patch *old = s->patch;
   s->patch = patch;
+  smft_status status = measure_block(s);
+  if (status != SMFT_OK) {
+    s->patch = old;
+    return status;
+  }
+  smft__patch_retain(patch);
+  smft_patch_free(old);
   s->cached = 0;
   return SMFT_OK;
 }
@@ -147,7 +155,12 @@ void smft_session_cancel(smft_session *s) {
 /* ---- what every call does ------------------------------------------------ */
 
 smft_status smft__session_begin(smft_session *s) {
-  SMFT__TRY(smft__patch_begin_read(s->patch));
+  SMFT__TRY(borrow_block(s));
+  smft_status status = smft__patch_begin_read(s->patch);
+  if (status != SMFT_OK) {
+    give_block_back(s);
+    return status;
+  }
   atomic_store(&s->cancel, 0);
   uint64_t version = s->patch ? atomic_load(&s->patch->version) : 0;
   if (version != s->version)
@@ -156,7 +169,10 @@ smft_status smft__session_begin(smft_session *s) {
   return SMFT_OK;
 }
 
-void smft__session_end(smft_session *s) { smft__patch_end_read(s->patch); }
+void smft__session_end(smft_session *s) {
+  smft__patch_end_read(s->patch);
+  give_block_back(s);
+}
 
 smft_status smft__session_append(smft_session *s, const int32_t *ids, int64_t n_ids) {
   if (n_ids > s->context - s->length)
@@ -166,6 +182,8 @@ smft_status smft__session_append(smft_session *s, const int32_t *ids, int64_t n_
     if (ids[i] < 0 || ids[i] >= s->model->config.vocab)
       return smft__fail(SMFT_E_TOKEN, "token %lld: id %d, the vocabulary has %d", (long long)i,
                         ids[i], s->model->config.vocab);
+  int64_t room = s->length + n_ids > FEWEST_IDS ? s->length + n_ids : FEWEST_IDS;
+  SMFT__TRY(smft__grow(s->model->ctx, &s->ids, &s->ids_capacity, room, sizeof *s->ids));
   for (int64_t i = 0; i < n_ids; i++)
     s->ids[s->length + i] = ids[i];
   s->length += n_ids;
@@ -289,15 +307,16 @@ static int64_t nll_rows(const smft_session *s) {
   return rows < 16 ? (s->chunk < 16 ? s->chunk : 16) : rows < s->chunk ? rows : s->chunk;
 }
 
-/* nll of the tokens that follow rows [0, n) of the chunk that ran last; targets (n). */
-static smft_status nll_chunk(smft_session *s, const int32_t *targets, int64_t n, float *nll,
-                             double *sum) {
+/* nll of the tokens that follow rows [0, n) of the chunk that ran last; targets (n), logits
+ * (nll_rows, V). */
+static smft_status nll_chunk(smft_session *s, float *logits, const int32_t *targets, int64_t n,
+                             float *nll, double *sum) {
   int64_t vocab = s->model->config.vocab, most = nll_rows(s);
   float own[CHUNK];
   for (int64_t begin = 0; begin < n; begin += most) {
     int64_t rows = n - begin < most ? n - begin : most;
-    SMFT__TRY(head(s, begin, rows, s->rows));
-    smft__nll_rows(s->model->ctx, s->rows, targets + begin, rows, vocab, own);
+    SMFT__TRY(head(s, begin, rows, logits));
+    smft__nll_rows(s->model->ctx, logits, targets + begin, rows, vocab, own);
     for (int64_t i = 0; i < rows; i++)
       *sum += (double)own[i];
     if (nll)
@@ -306,13 +325,13 @@ static smft_status nll_chunk(smft_session *s, const int32_t *targets, int64_t n,
   return SMFT_OK;
 }
 
-static smft_status nll_all(smft_session *s, float *nll, double *mean) {
+static smft_status nll_all(smft_session *s, float *logits, float *nll, double *mean) {
   double sum = 0;
   int64_t n = s->length - 1; /* the last token predicts nothing */
   while (s->cached < n) {
     int64_t begin = s->cached, rows = n - begin < s->chunk ? n - begin : s->chunk;
     SMFT__TRY(run_chunk(s, rows));
-    SMFT__TRY(nll_chunk(s, s->ids + begin + 1, rows, nll ? nll + begin : NULL, &sum));
+    SMFT__TRY(nll_chunk(s, logits, s->ids + begin + 1, rows, nll ? nll + begin : NULL, &sum));
   }
   if (mean)
     *mean = sum / (double)n;
@@ -325,13 +344,14 @@ smft_status smft_session_nll(smft_session *s, const int32_t *ids, int64_t n_ids,
   SMFT__REQUIRE(ids, "smft_session_nll: ids is NULL");
   SMFT__REQUIRE(n_ids >= 2, "smft_session_nll: at least two tokens are needed, got %lld",
                 (long long)n_ids);
-  SMFT__TRY(smft__grow(s->model->ctx, &s->rows, &s->rows_capacity,
-                       nll_rows(s) * s->model->config.vocab, sizeof *s->rows));
   SMFT__TRY(smft__session_begin(s));
   smft__session_cut(s, 0);
-  smft_status status = smft__session_append(s, ids, n_ids);
+  int64_t floats = nll_rows(s) * s->model->config.vocab;
+  float *logits = smft__loan_take(s->model->ctx, floats * (int64_t)sizeof *logits);
+  smft_status status = logits ? smft__session_append(s, ids, n_ids) : SMFT_E_NOMEM;
   if (status == SMFT_OK)
-    status = nll_all(s, nll, mean);
+    status = nll_all(s, logits, nll, mean);
+  smft__loan_give(s->model->ctx, logits);
   smft__session_cut(s, 0);
   smft__session_end(s);
   return status;

@@ -1,5 +1,5 @@
-/* session: the workspace behind smft_session: tokens so far, their keys and values, and room for
- * one chunk of new tokens. */
+/* session: what stands behind smft_session: tokens so far, their keys and values, and, while a call
+ * runs, room for one chunk of new tokens. */
 #ifndef SMFT__SESSION_H
 #define SMFT__SESSION_H
 #include "base/bytes.h"
@@ -16,27 +16,27 @@ struct smft_session {
   int64_t cached;
   uint64_t version;
   atomic_int cancel;
-  smft__cache cache;       /* grows with the tokens */
-  void *block;             /* the one allocation of everything below */
-  int32_t *ids;            /* (context) */
+  smft__cache cache; /* grows with the tokens, as do */
+  int32_t *ids;      /* (length) */
+  int64_t ids_capacity;
+  int64_t block_size;      /* bytes of everything below, which a call borrows (base/loan.h) */
+  void *block;             /* NULL: no call is running */
   int32_t *positions;      /* (chunk) */
   float *x;                /* (chunk, d) */
   float *hidden;           /* (chunk, d) after the last norm */
   float *scratch;          /* attention's */
   float *logits;           /* (V) of the last token, for generation */
+  float *adapted;          /* (chunk, rank) the patch's adapters' */
   smft__block_tape *tapes; /* (n_layers): one set of arrays, shared, but k and v in the cache */
   smft__memory_tape memory;
-  float *adapted; /* (chunk, rank) the patch's adapters'; grows with their rank */
-  int64_t adapted_capacity;
-  float *rows; /* logits of nll, made at first need */
-  int64_t rows_capacity;
   smft__buffer text; /* what generate gave out last */
 };
 
-/* Between these two a call may use the patch; begin also clears a stale cancellation. */
+/* Between these two a call may use the patch and has room to compute; begin also clears a stale
+ * cancellation. */
 smft_status smft__session_begin(smft_session *session);
 void smft__session_end(smft_session *session);
-/* Appends checked ids without running them; SMFT_E_TOKEN or SMFT_E_CONTEXT change nothing. */
+/* Appends checked ids without running them; a failure changes nothing. */
 smft_status smft__session_append(smft_session *session, const int32_t *ids, int64_t n_ids);
 void smft__session_cut(smft_session *session, int64_t length); /* forgets what stands behind */
 /* Runs what is not in the cache yet, and logits (n, V) of the last n tokens (n 0: none) into

@@ -1,6 +1,9 @@
 /* tape: see tape.h.  Owns which arrays a pass has and which blocks share them. */
 #include "model/tape.h"
 
+#include "base/alloc.h"
+#include "base/loan.h"
+
 /* ---- life ---------------------------------------------------------------- */
 
 smft_status smft__tape_create(smft__tape **out, const smft_model *model) {
@@ -29,6 +32,12 @@ void smft__tape_free(smft__tape *tape) {
   smft_model *model = tape->model;
   smft__free(ctx, tape); /* before the model, whose context it needs */
   smft_model_free(model);
+}
+
+void smft__tape_rest(smft__tape *tape) {
+  smft__loan_give(tape->model->ctx, tape->block);
+  tape->block = NULL;
+  tape->ready = 0;
 }
 
 /* Of a memory layer in the last forward pass; NULL and no reads where there is none. */
@@ -117,21 +126,22 @@ static void set_shape(smft__tape *tape, const smft_patch *patch, int64_t n_token
   tape->head.m = m;
 }
 
-/* Room for the shape that is set, without placing anything there yet. */
+/* Room for the shape that is set, and for those before, without placing anything there yet. */
 static smft_status grow(smft__tape *tape) {
   smft__arena arena = {0};
   place(tape, &arena);
   if (arena.used < 0)
     return smft__fail(SMFT_E_NOMEM, "a batch of %lld tokens: its activations overflow",
                       (long long)tape->n_tokens);
-  if (arena.used <= tape->capacity)
+  if (tape->block && arena.used <= tape->capacity)
     return SMFT_OK;
-  smft__free(tape->model->ctx, tape->block);
+  smft__free(tape->model->ctx, tape->block); /* outgrown */
+  int64_t wanted = arena.used > tape->capacity ? arena.used : tape->capacity;
   tape->capacity = 0;
-  tape->block = smft__alloc_array(tape->model->ctx, arena.used, 1);
+  tape->block = smft__loan_take(tape->model->ctx, wanted);
   if (!tape->block)
     return SMFT_E_NOMEM;
-  tape->capacity = arena.used;
+  tape->capacity = wanted;
   return SMFT_OK;
 }
 

@@ -1,5 +1,5 @@
-/* tape: the activations of a training pass over a batch of sequences, in one allocation that grows
- * to the largest batch it has seen. */
+/* tape: the activations of a training pass over a batch of sequences, in one block that is borrowed
+ * from the first pass until smft__tape_rest, and as large as the largest batch so far wanted. */
 #ifndef SMFT__TAPE_H
 #define SMFT__TAPE_H
 #include "model/head.h"
@@ -16,8 +16,8 @@ typedef struct smft__tape {
   smft_model *model;
   smft__block_tape *blocks;    /* (n_layers); those that keep nothing share their arrays */
   smft__memory_tape *memories; /* (n_memories) */
-  char *block;                 /* the one allocation that everything below stands in */
-  int64_t capacity;
+  char *block;                 /* that everything below stands in (base/loan.h); NULL: at rest */
+  int64_t capacity;            /* of the block, or of the one that the next pass borrows */
   int64_t n_tokens, n_sequences, longest, rank; /* rank: of the patch's adapters */
   /* SMFT__KEEP_*; the last forward succeeded; a backward pass used up what SMFT__KEEP_VALUES keeps
    */
@@ -34,6 +34,8 @@ typedef struct smft__tape {
 } smft__tape;
 smft_status smft__tape_create(smft__tape **out, const smft_model *model);
 void smft__tape_free(smft__tape *tape);
+/* Gives the block back; what a pass left on the tape is gone. */
+void smft__tape_rest(smft__tape *tape);
 /* Room for every forward pass with this patch and this `keep` (SMFT__KEEP_*) over at most so many
  * tokens, sequences and supervised tokens: none of them allocates.  What a pass before left on the
  * tape is gone. */

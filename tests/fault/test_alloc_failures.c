@@ -1,12 +1,14 @@
 /* alloc_failures: every call that allocates, with each of its allocations failing in turn, through
- * the context's allocator and smft.h alone.  It must say SMFT_E_NOMEM, give nothing out, lose
- * nothing (patch, optimizer, counts, queue, probe and session are as they were), leak nothing, and
- * then, with memory, do what it would have done.  (A step's own exactness, recipe by recipe, is in
- * test_learn_exact.c.) */
+ * the context's allocator and smft.h (and base/loan.h: nothing is lent beforehand).  It must say
+ * SMFT_E_NOMEM, give nothing out, lose nothing (patch, optimizer, counts, queue, probe and session
+ * are as they were), leak nothing, and then, with memory, do what it would have done.  (A step's
+ * own exactness, recipe by recipe, is in test_learn_exact.c.) */
 #include "test.h"
 #include "failing.h"
 #include "model_gguf.h"
 #include "tiny.h"
+
+#include "base/loan.h"
 
 /* ---- a world of one allocator -------------------------------------------- */
 
@@ -579,6 +581,7 @@ static void same_picture(const picture *wanted, const picture *got, const char *
 
 /* Runs it with its k-th allocation failing; 0: it asked for fewer. */
 static int run_failing(const call *c, world *w, long long k) {
+  smft__loans_free(w->ctx); /* so that borrowing allocates, and may fail */
   long long live = w->state.live;
   w->state.fail_at = w->state.calls + k;
   smft_status status = c->run(w);
@@ -593,6 +596,7 @@ static int run_failing(const call *c, world *w, long long k) {
                                     k == w->first_spared + w->spared - 1),
                 "%s, allocation %lld: a failure went unnoticed that is not the compiler's", c->name,
                 k);
+  smft__loans_free(w->ctx);
   if (!(c->flags & CHANGES)) /* what grows and stays is the parents' */
     ck_assert_msg(w->state.live == live, "%s, allocation %lld: %lld blocks leak", c->name, k,
                   (long long)w->state.live - live);

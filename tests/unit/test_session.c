@@ -331,6 +331,39 @@ START_TEST(sessions_side_by_side) {
 }
 END_TEST
 
+/* ---- room ---------------------------------------------------------------- */
+
+static int64_t memory_now(smft_ctx *ctx) {
+  int64_t now = 0;
+  ck_ok(smft_ctx_memory(ctx, &now, NULL));
+  return now;
+}
+
+/* Between calls a session has its tokens and their keys and values, no room to compute: a hundred
+ * more cost that, and the struct and the text, each. */
+START_TEST(a_session_that_waits_has_no_room) {
+  world w = open_world((tiny){0}, 1);
+  smft_session *more[100];
+  double mean;
+  ck_ok(smft_session_nll(w.session, ids, N, NULL, &mean)); /* now the context has the room */
+  int64_t before = memory_now(w.ctx), layers = w.model->config.n_layers;
+  int64_t cache = 64 * 2 * layers * smft__kv_width(&w.model->config) * 4;
+  for (int i = 0; i < 100; i++) {
+    ck_ok(smft_session_create(&more[i], w.model, i % 2 ? w.patch : NULL, NULL));
+    ck_ok(smft_session_feed(more[i], ids, N, SMFT_LOGITS_NONE, NULL, 0));
+  }
+  ck_assert_int_le((memory_now(w.ctx) - before) / 100, cache + 64 * 4 + 2500);
+  ck_assert_int_gt((memory_now(w.ctx) - before) / 100, cache);
+  ck_assert_int_gt(w.session->block_size, 10 * 2500); /* what it would be otherwise */
+  for (int i = 0; i < 100; i++) {
+    ck_ok(smft_session_nll(more[i], ids, N, NULL, &mean));
+    smft_session_free(more[i]);
+  }
+  ck_assert_int_le(memory_now(w.ctx), before);
+  close_world(&w);
+}
+END_TEST
+
 /* ---- generation ---------------------------------------------------------- */
 
 static int32_t argmax(const float *logits) {
@@ -643,6 +676,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, one_nan_far_behind);
   tcase_add_test(tests, threads_do_not_matter);
   tcase_add_test(tests, sessions_side_by_side);
+  tcase_add_test(tests, a_session_that_waits_has_no_room);
   tcase_add_test(tests, greedy_ids);
   tcase_add_test(tests, full_context);
   tcase_add_test(tests, sampling_has_a_seed);
