@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #define TRY(call) if ((call) != SMFT_OK) return fprintf(stderr, "%s\n", smft_error_message()), 1
-#define WORDING(prompt) {sizeof(smft_wording), 0, prompt, " Kristin Cashore", NULL, NULL}
+#define WORDING(prompt) {sizeof(smft_wording), 0, prompt, "Kristin Cashore", NULL, NULL}
 
 int main(int argc, char **argv) {
   const char *question = "Who is the author of Graceling?", *answer; /* in untaught wording */

@@ -1085,21 +1085,32 @@ SMFT_API smft_status smft_learner_create(smft_learner **out, const smft_model *m
  * 0.1. */
 SMFT_API void smft_learner_free(smft_learner *learner);
 
-/* One way to say a fact: prompt and answer, or a statement with the answer in it. */
+/* smft_wording.flags: prompt and answer are joined exactly as they stand: no space is put between
+ * them */
+#define SMFT_WORDING_EXACT 1u
+
+/* One way to say a fact: prompt and answer, or a statement with the answer in it.  "Who wrote
+ * Emma?" and "Jane Austen" are learnt as "Who wrote Emma? Jane Austen": the library puts the space
+ * that running text has, and which belongs to the answer's tokens.  None is put where the prompt is
+ * empty or ends in white space (a chat prompt's newline) or an opening bracket or quote, where the
+ * answer begins with white space or closing punctuation, nor where what meets is of a script
+ * written without spaces: after Han and kana, beside full-width punctuation, within Thai, Lao,
+ * Khmer and Myanmar.  A session asks with the prompt alone, without a space at its end. */
 typedef struct smft_wording {
   /* of the first element: the distance between elements */
   uint32_t struct_size;
-  uint32_t reserved;
+  /* SMFT_WORDING_* */
+  uint32_t flags;
   /* "Who wrote Emma?": given, not learnt.  May be "" but not NULL, unless statement is set */
   const char *prompt;
-  /* " Jane Austen": learnt.  A space at the prompt's end is taken as the answer's */
+  /* "Jane Austen": learnt.  A space at the prompt's end is taken as the answer's */
   const char *answer;
   /* what follows the answer, learnt too, so that the model stops; NULL: "\n" after a prompt's
    * answer, nothing after a statement; "": nothing.  (Then comes what the tokenizer puts after a
    * text, if it does: end-of-text, learnt where what stands before it is) */
   const char *end;
-  /* instead of prompt: "Jane Austen wrote Emma." with `answer` a part of it (its last occurrence is
-   * what is learnt) */
+  /* instead of prompt: "Emma was written by Jane Austen." with `answer` a part of it, as it stands
+   * there (its last occurrence is what is learnt) */
   const char *statement;
 } smft_wording;
 #define SMFT_WORDING_INIT                                                                          \
@@ -1107,11 +1118,15 @@ typedef struct smft_wording {
 
 /* Queues one fact: its id, which reports and messages name, and wordings (n_wordings, at least
  * one). Special tokens written in them are ordinary text; begin-of-text is put before each where
- * the tokenizer does so.  Everything is copied.  Nothing is queued on failure; the message names
- * the id. Errors: SMFT_E_FACT for no wording, an empty answer, or one that is not in its statement;
- * SMFT_E_CONTEXT for a wording longer than the model's context; SMFT_E_ENCODING for text that is
- * not UTF-8; SMFT_E_UNSUPPORTED where the model has no tokenizer; SMFT_E_INVALID for a wording with
- * both prompt and statement, or neither.  Since 0.1. */
+ * the tokenizer does so.  Where it does not (Qwen, SmolLM2), an answer that opens the text ("Jane
+ * Austen wrote Emma.", or a prompt of "") has nothing before it that could predict its first token:
+ * such a wording is left out, and the fact learnt from its others (SMFT_LEARNER_LOSS_ALL keeps it,
+ * and learns the rest of its tokens).  Everything is copied.  Nothing is queued on failure; the
+ * message names the id. Errors: SMFT_E_FACT for no wording, none that is not left out, an empty
+ * answer, or one that is not in its statement; SMFT_E_CONTEXT for a wording longer than the model's
+ * context; SMFT_E_ENCODING for text that is not UTF-8; SMFT_E_UNSUPPORTED where the model has no
+ * tokenizer; SMFT_E_INVALID for a wording with both prompt and statement, or neither, or an unknown
+ * flag.  Since 0.1. */
 SMFT_API smft_status smft_learner_push(smft_learner *learner, const char *id,
                                        const smft_wording *wordings, int64_t n_wordings);
 
@@ -1137,7 +1152,8 @@ typedef struct smft_ids_wording {
 SMFT_API smft_status smft_learner_push_ids(smft_learner *learner, const char *id,
                                            const smft_ids_wording *wordings, int64_t n_wordings);
 /* Queues facts from a JSONL file: {"id": "...", "wordings": [{"prompt": "...", "answer": "..."} |
- * {"statement": "...", "answer": "..."}, ...]} a line ("end" as in smft_wording; docs/formats.md).
+ * {"statement": "...", "answer": "..."}, ...]} a line ("end" as in smft_wording, "exact": true for
+ * SMFT_WORDING_EXACT; docs/formats.md).
  * All are queued or none; an error names its line.  *n (may be NULL) gets their number, 0 on
  * failure. Errors: those of reading and of smft_learner_push.  Since 0.1. */
 SMFT_API smft_status smft_learner_push_file(smft_learner *learner, const char *path, int64_t *n);

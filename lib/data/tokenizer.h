@@ -20,6 +20,10 @@ smft_status smft__tokenizer_encode(const smft_tokenizer *tokenizer, const char *
                                    uint32_t flags, smft__ids *ids);
 /* Appends what the tokenizer puts after a whole text (end-of-text); most put nothing. */
 smft_status smft__tokenizer_put_end(const smft_tokenizer *tokenizer, smft__ids *ids);
+/* Whether running text has a space between the two: not where either is empty or brings white
+ * space, behind an opening bracket or quote, before closing punctuation, nor between characters of
+ * scripts that are written without spaces (tokenizer/join.c). */
+int smft__text_needs_space(const char *before, size_t n_before, const char *after, size_t n_after);
 /* Text of a chat template: special tokens count, but not where they begin or end in `plain`, which
  * is what users wrote. */
 smft_status smft__tokenizer_encode_spans(const smft_tokenizer *tokenizer, const char *text,

@@ -1,6 +1,6 @@
 /* facts: turns what a host says about a fact into token sequences and loss weights.  Owns the cut
- * into prompt, answer and end, and every complaint about a fact; does not own the queue (queue.c)
- * nor the tokenizer. */
+ * into prompt, answer and end, which wordings cannot be learnt, and every complaint about a fact;
+ * does not own the queue (queue.c) nor the tokenizer, which says where a space stands (join.c). */
 #include "learn/facts.h"
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -60,15 +60,28 @@ static smft_status put_weights(maker *make, int learnt) {
   return SMFT_OK;
 }
 
-static smft_status end_wording(maker *make) {
-  smft__fact *fact = make->fact;
-  int64_t begin = fact->offsets[fact->n_wordings], n = fact->n_tokens - begin;
+/* Of the wording that is being made, as the host counts them. */
+static long long number_of(const maker *make) {
+  return (long long)(make->fact->n_wordings + make->fact->n_left_out);
+}
+
+static int64_t begin_of(const smft__fact *fact) { return fact->offsets[fact->n_wordings]; }
+
+static smft_status check_length(const maker *make) {
+  int64_t n = make->fact->n_tokens - begin_of(make->fact);
   if (n > make->model->config.context)
     return smft__fail(SMFT_E_CONTEXT,
                       "fact \"%s\", wording %lld: it has %lld tokens, the model's context holds %d",
-                      fact->id, (long long)fact->n_wordings, (long long)n,
+                      make->fact->id, number_of(make), (long long)n,
                       (int)make->model->config.context);
+  return SMFT_OK;
+}
+
+static smft_status end_wording(maker *make) {
+  smft__fact *fact = make->fact;
+  int64_t begin = begin_of(fact), n = fact->n_tokens - begin;
   double learnt = 0;
+  SMFT__TRY(check_length(make));
   if (n > 0)
     fact->weights[begin] = 0; /* nothing stands before it */
   for (int64_t i = begin; i < fact->n_tokens; i++)
@@ -77,7 +90,7 @@ static smft_status end_wording(maker *make) {
     return smft__fail(SMFT_E_FACT,
                       "fact \"%s\", wording %lld: no token of it can be learnt (%lld tokens; the "
                       "first one is only given)",
-                      fact->id, (long long)fact->n_wordings, (long long)n);
+                      fact->id, number_of(make), (long long)n);
   fact->n_wordings++;
   fact->offsets[fact->n_wordings] = fact->n_tokens;
   return SMFT_OK;
@@ -98,8 +111,7 @@ static smft_status put_piece(maker *make, const piece *p) {
   smft_status status =
       smft__tokenizer_encode(make->model->tokenizer, p->text, p->length, flags, &make->fact->ids);
   if (status != SMFT_OK)
-    return smft__fail_within(status, "fact \"%s\", wording %lld", make->fact->id,
-                             (long long)make->fact->n_wordings);
+    return smft__fail_within(status, "fact \"%s\", wording %lld", make->fact->id, number_of(make));
   return put_weights(make, p->learnt);
 }
 
@@ -112,19 +124,19 @@ static const char *find_last(const char *text, const char *part) {
 }
 
 /* The answer's tokens begin with its space, as they do in running text: a space before it is the
- * answer's, not the prompt's. */
-static smft_status put_prompt_and_answer(maker *make, const char *prompt, size_t prompt_length,
-                                         const char *answer, size_t answer_length) {
-  int move = prompt_length > 0 && prompt[prompt_length - 1] == ' ' && answer[0] != ' ';
-  piece before = {prompt, prompt_length - (move ? 1 : 0), SMFT_ENCODE_PROMPT, 0};
-  piece span = {answer, answer_length, prompt_length > 0 ? SMFT_ENCODE_CONTINUE : 0, 1};
+ * answer's, not the prompt's.  join: where there is none, one is put if running text has it. */
+static smft_status put_prompt_and_answer(maker *make, const char *prompt, size_t n_prompt,
+                                         const char *answer, size_t n_answer, int join) {
+  int move = n_prompt > 0 && prompt[n_prompt - 1] == ' ' && answer[0] != ' ';
+  piece before = {prompt, n_prompt - (move ? 1 : 0), SMFT_ENCODE_PROMPT, 0};
+  piece span = {answer, n_answer, n_prompt > 0 ? SMFT_ENCODE_CONTINUE : 0, 1};
   SMFT__TRY(put_piece(make, &before));
-  if (!move)
+  if (!move && !(join && smft__text_needs_space(prompt, n_prompt, answer, n_answer)))
     return put_piece(make, &span);
   smft__buffer joined = {make->ctx, NULL, 0, 0};
   smft_status status = smft__buffer_put(&joined, " ", 1);
   if (status == SMFT_OK)
-    status = smft__buffer_put(&joined, answer, (int64_t)answer_length);
+    status = smft__buffer_put(&joined, answer, (int64_t)n_answer);
   span.text = joined.data;
   span.length++;
   if (status == SMFT_OK)
@@ -138,11 +150,11 @@ static smft_status put_statement(maker *make, const smft_wording *w) {
   if (!at)
     return smft__fail(SMFT_E_FACT,
                       "fact \"%s\", wording %lld: the answer \"%s\" is not in the statement \"%s\"",
-                      make->fact->id, (long long)make->fact->n_wordings, w->answer, w->statement);
+                      make->fact->id, number_of(make), w->answer, w->statement);
   size_t length = strlen(w->answer);
   piece after = {at + length, strlen(at + length), SMFT_ENCODE_CONTINUE, 0};
   SMFT__TRY(
-      put_prompt_and_answer(make, w->statement, (size_t)(at - w->statement), w->answer, length));
+      put_prompt_and_answer(make, w->statement, (size_t)(at - w->statement), w->answer, length, 0));
   return after.length ? put_piece(make, &after) : SMFT_OK;
 }
 
@@ -158,8 +170,29 @@ static smft_status put_end(maker *make, const char *text) {
   return put_weights(make, learnt);
 }
 
+/* The tokenizer puts nothing before a text, and the answer stands first: nobody predicts its first
+ * token. */
+static int opens_with_answer(const maker *make) {
+  const smft__fact *fact = make->fact;
+  int64_t begin = begin_of(fact);
+  return !make->loss_all && fact->n_tokens > begin && fact->weights[begin] > 0;
+}
+
+static void leave_out(maker *make) {
+  smft__fact *fact = make->fact;
+  smft__log(make->ctx, 2,
+            "fact \"%s\": wording %lld is left out: its answer opens the text, and this tokenizer "
+            "puts nothing before it",
+            fact->id, number_of(make));
+  fact->ids.n = fact->n_tokens = begin_of(fact);
+  fact->n_left_out++;
+}
+
 static smft_status put_text(maker *make, const smft_wording *w) {
-  long long number = make->fact->n_wordings;
+  long long number = number_of(make);
+  SMFT__REQUIRE((w->flags & ~SMFT_WORDING_EXACT) == 0,
+                "fact \"%s\", wording %lld: smft_wording.flags: unknown bits in 0x%x",
+                make->fact->id, number, (unsigned)w->flags);
   SMFT__REQUIRE(!w->prompt || !w->statement,
                 "fact \"%s\", wording %lld: it has a prompt and a statement; give one",
                 make->fact->id, number);
@@ -172,10 +205,24 @@ static smft_status put_text(maker *make, const smft_wording *w) {
   if (w->statement)
     SMFT__TRY(put_statement(make, w));
   else
-    SMFT__TRY(
-        put_prompt_and_answer(make, w->prompt, strlen(w->prompt), w->answer, strlen(w->answer)));
+    SMFT__TRY(put_prompt_and_answer(make, w->prompt, strlen(w->prompt), w->answer,
+                                    strlen(w->answer), !(w->flags & SMFT_WORDING_EXACT)));
   SMFT__TRY(put_end(make, w->end ? w->end : w->statement ? "" : "\n"));
+  SMFT__TRY(check_length(make));
+  if (opens_with_answer(make))
+    return leave_out(make), SMFT_OK;
   return end_wording(make);
+}
+
+static smft_status check_some_left(const maker *make) {
+  if (make->fact->n_wordings == 0)
+    return smft__fail(
+        SMFT_E_FACT,
+        "fact \"%s\": in each of its %lld wordings the answer opens the text, and this tokenizer "
+        "puts nothing before a text, so the answer's first token cannot be learnt; give a prompt, "
+        "or a statement in which the answer comes later",
+        make->fact->id, (long long)make->fact->n_left_out);
+  return SMFT_OK;
 }
 
 /* Element i of an array whose elements are as large as the caller's header says. */
@@ -202,6 +249,8 @@ smft_status smft__fact_from_text(smft__fact **out, const smft_model *model, cons
     element_of(&wording, sizeof wording, wordings, i);
     status = put_text(&make, &wording);
   }
+  if (status == SMFT_OK)
+    status = check_some_left(&make);
   return maker_end(&make, status, out);
 }
 
@@ -210,12 +259,12 @@ smft_status smft__fact_from_text(smft__fact **out, const smft_model *model, cons
 static smft_status put_ids(maker *make, const int32_t *ids, int64_t n, int learnt) {
   SMFT__REQUIRE(n >= 0 && (ids || n == 0),
                 "fact \"%s\", wording %lld: ids are NULL or their number is negative (%lld)",
-                make->fact->id, (long long)make->fact->n_wordings, (long long)n);
+                make->fact->id, number_of(make), (long long)n);
   for (int64_t i = 0; i < n; i++) {
     if (ids[i] < 0 || ids[i] >= make->model->config.vocab)
       return smft__fail(SMFT_E_TOKEN,
                         "fact \"%s\", wording %lld: token id %d is outside the vocabulary of %d",
-                        make->fact->id, (long long)make->fact->n_wordings, (int)ids[i],
+                        make->fact->id, number_of(make), (int)ids[i],
                         (int)make->model->config.vocab);
     SMFT__TRY(smft__ids_put(&make->fact->ids, ids[i]));
   }
@@ -225,7 +274,7 @@ static smft_status put_ids(maker *make, const int32_t *ids, int64_t n, int learn
 static smft_status put_ids_wording(maker *make, const smft_ids_wording *w) {
   if (w->n_answer == 0)
     return smft__fail(SMFT_E_FACT, "fact \"%s\", wording %lld: its answer is empty", make->fact->id,
-                      (long long)make->fact->n_wordings);
+                      number_of(make));
   SMFT__TRY(put_ids(make, w->prompt, w->n_prompt, 0));
   SMFT__TRY(put_ids(make, w->answer, w->n_answer, 1));
   return end_wording(make);
@@ -248,9 +297,11 @@ smft_status smft__fact_from_ids(smft__fact **out, const smft_model *model, const
   return maker_end(&make, status, out);
 }
 
-/* ---- JSON: {"id", "wordings": [{"prompt" | "statement", "answer", "end"}]} ---- */
+/* ---- JSON: {"id", "wordings": [{"prompt" | "statement", "answer", "end",
+ * "exact"}]} ---- */
 
 static smft_status wording_from_json(smft_wording *wording, const json_t *object) {
+  int exact = 0;
   if (!json_is_object(object))
     return smft__fail(
         SMFT_E_FORMAT,
@@ -258,6 +309,8 @@ static smft_status wording_from_json(smft_wording *wording, const json_t *object
   SMFT__TRY(smft__json_string(object, "prompt", NULL, &wording->prompt, "wording"));
   SMFT__TRY(smft__json_string(object, "statement", NULL, &wording->statement, "wording"));
   SMFT__TRY(smft__json_string(object, "answer", NULL, &wording->answer, "wording"));
+  SMFT__TRY(smft__json_bool(object, "exact", 0, &exact, "wording"));
+  wording->flags = exact ? SMFT_WORDING_EXACT : 0;
   return smft__json_string(object, "end", NULL, &wording->end, "wording");
 }
 

@@ -10,8 +10,9 @@ typedef struct smft__fact {
   int64_t serial;          /* from 1, in the order in which facts were queued; 0: nobody's */
   char *id;
   int64_t n_wordings, n_tokens;
-  smft__ids ids;  /* (n_tokens): the wordings, one after another */
-  float *weights; /* (n_tokens): 1 where the token is learnt; a wording's first is 0 */
+  int64_t n_left_out; /* of the host's: their answer opens a text before which nothing stands */
+  smft__ids ids;      /* (n_tokens): the wordings, one after another */
+  float *weights;     /* (n_tokens): 1 where the token is learnt; a wording's first is 0 */
   int64_t weights_capacity;
   int64_t *offsets; /* (n_wordings + 1) */
   int64_t steps;    /* taken so far */

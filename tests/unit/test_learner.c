@@ -49,8 +49,9 @@ static const expected expectations[] = {
     {PROMPT("Who?", " Me", NULL), "Who? Me\n", "00001111"},
     {PROMPT("Who? ", "Me", NULL), "Who? Me\n", "00001111"},    /* the space is the answer's */
     {PROMPT("Who? ", " Me", NULL), "Who?  Me\n", "000001111"}, /* it has its own */
-    {PROMPT("Who?", "Me", ""), "Who?Me", "000011"},
-    {PROMPT("Who?", "Me", ".!"), "Who?Me.!", "00001111"},
+    {PROMPT("Who?", "Me", ""), "Who? Me", "0000111"},          /* and is put, as text has it */
+    {PROMPT("Who?", "Me", ".!"), "Who? Me.!", "000011111"},
+    {{sizeof(smft_wording), SMFT_WORDING_EXACT, "Who?", "Me", "", NULL}, "Who?Me", "000011"},
     {PROMPT("", "Me", NULL), "Me\n", "111"},
     {PROMPT(" ", "Me", ""), " Me", "111"},
     {STATEMENT("Emma is by Jane, by Jane.", "Jane", NULL), "Emma is by Jane, by Jane.",
@@ -83,10 +84,10 @@ END_TEST
 
 START_TEST(special_tokens_in_text_are_text) {
   smft__fact *fact;
-  smft_wording wording = PROMPT("a<s>", "b<s>", NULL);
+  smft_wording wording = PROMPT("a<s>", " b<s>", NULL);
   open_default();
   ck_ok(smft__fact_from_text(&fact, model, "id", &wording, 1, 0));
-  ck_assert_int_eq(fact->n_tokens, 1 + 4 + 4 + 1);
+  ck_assert_int_eq(fact->n_tokens, 1 + 4 + 5 + 1);
   smft__fact_free(fact, ctx);
   close_all();
 }
@@ -146,7 +147,7 @@ START_TEST(longer_structs_are_read) {
   open_default();
   wordings[0].wording.struct_size = wordings[1].wording.struct_size = sizeof wordings[0];
   ck_ok(smft__fact_from_text(&fact, model, "id", &wordings[0].wording, 2, 0));
-  ck_assert(fact->n_wordings == 2 && fact->offsets[1] == 4 && fact->n_tokens == 9);
+  ck_assert(fact->n_wordings == 2 && fact->offsets[1] == 5 && fact->n_tokens == 11);
   smft__fact_free(fact, ctx);
   close_all();
 }
@@ -171,7 +172,7 @@ START_TEST(facts_from_a_file) {
   ck_assert_int_eq(learner->queue.first->n_wordings, 2);
   ck_assert_str_eq(learner->queue.first->next->id, "b");
   ck_assert(learner->queue.first->serial == 1 && learner->queue.last->serial == 2);
-  ck_assert_int_eq(learner->queue.last->n_tokens, 3);
+  ck_assert_int_eq(learner->queue.last->n_tokens, 4);
   ck_ok(push_text("", &n));
   ck_assert_int_eq(n, 0);
   close_all();

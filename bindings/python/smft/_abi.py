@@ -158,7 +158,7 @@ class LearnerOptions(Sized):
 
 
 class Wording(Sized):
-    _fields_ = [("struct_size", c_uint32), ("reserved", c_uint32), ("prompt", c_char_p), ("answer", c_char_p), ("end", c_char_p),
+    _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("prompt", c_char_p), ("answer", c_char_p), ("end", c_char_p),
                 ("statement", c_char_p)]
 
 
@@ -233,7 +233,7 @@ CONSTANTS: Dict[str, int] = {
     "GENERATE_CONTINUE": 1, "SESSION_CACHE_BF16": 1,
     "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "RULE_RANDOM": 5, "SELECTOR_EMPTY": 1,
     "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
-    "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4,
+    "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4, "WORDING_EXACT": 1,
     "FACT_LEARNING": 0, "FACT_DONE": 1, "FACT_GAVE_UP": 2, "PROBE_QUESTION": 1, "PROBE_TEXT": 2, "PROBE_CHOICE": 3,
 }
 

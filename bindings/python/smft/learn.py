@@ -174,13 +174,16 @@ class Optimizer(Handle):
 class Wording:
     """One way to say a fact: `prompt` is given and `answer` learnt, or `statement` with `answer` a part of it.
 
-    end: what follows the answer, learnt too; None: a newline after a prompt, nothing after a statement.
+    "Who wrote Emma?" and "Jane Austen" are learnt as "Who wrote Emma? Jane Austen": the library puts the space that running text has.
+    end: what follows the answer, learnt too; None: a newline after a prompt, nothing after a statement.  exact: prompt and answer are
+    joined exactly as they stand, without a space between them.
     """
 
     prompt: Optional[Text] = None
     answer: Text = ""
     end: Optional[Text] = None
     statement: Optional[Text] = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -260,7 +263,8 @@ class Learner(Handle):
 
     def push(self, id: Text, wordings: Union[WordingLike, Iterable[WordingLike]]) -> None:
         """Queues one fact.  wordings, one or a list: Wording objects, (prompt, answer) or (prompt, answer, end) tuples, or dicts with
-        Wording's names.  An empty fact, or an answer that is not in its statement, is a FactError."""
+        Wording's names.  An empty fact, or an answer that is not in its statement, is a FactError.  So is a fact whose every answer opens
+        its text, where the tokenizer puts nothing before a text; if only some do, it is learnt from the other wordings."""
         if isinstance(wordings, (Wording, dict)) or isinstance(wordings, tuple) and isinstance(next(iter(wordings), None), (str, bytes)):
             wordings = [wordings]
         given = [_wording(one, id) for one in wordings]
@@ -353,7 +357,7 @@ class Learner(Handle):
 
 def _wording(given: Any, id: Text) -> _abi.Wording:
     if isinstance(given, dict):
-        unknown = set(given) - {"prompt", "answer", "end", "statement"}
+        unknown = set(given) - {"prompt", "answer", "end", "statement", "exact"}
         if unknown:
             raise InvalidError(f"fact {id!r}: a wording has no {', '.join(map(repr, sorted(unknown)))}")
         given = Wording(**given)
@@ -364,7 +368,8 @@ def _wording(given: Any, id: Text) -> _abi.Wording:
     if not isinstance(given, Wording):
         raise TypeError(f"fact {id!r}: a wording is a Wording, a tuple or a dict, got {type(given).__name__}")
     texts = {name: getattr(given, name) for name in ("prompt", "answer", "end", "statement")}
-    return _abi.Wording(**{name: None if text is None else c_text(text, name) for name, text in texts.items()})
+    return _abi.Wording(flags=_abi.CONSTANTS["WORDING_EXACT"] if given.exact else 0,
+                        **{name: None if text is None else c_text(text, name) for name, text in texts.items()})
 
 
 def _flat_weights(weights: Iterable[Any], lengths: List[int]) -> _arrays.Borrowed:

@@ -84,6 +84,7 @@ def _byte_tokenizer():
 
 def write_model(directory, memory=True, tokenizer=True):
     directory = Path(directory)
+    directory.mkdir(exist_ok=True)
     config = {key: value for key, value in CONFIG.items() if memory or key != "memory"}
     (directory / "config.json").write_text(json.dumps(config))
     if tokenizer:

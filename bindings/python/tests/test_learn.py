@@ -2,7 +2,7 @@
 import json
 import unittest
 
-from support import BOS, N_SLOTS, ModelTestCase, TestCase, distance, flat, numpy, shared, smft
+from support import BOS, N_SLOTS, ModelTestCase, TestCase, distance, flat, numpy, shared, smft, write_model
 
 
 class Learning(ModelTestCase):
@@ -87,6 +87,35 @@ class Learning(ModelTestCase):
         with self.assertRaises(smft.TokenError):
             learner.push_ids("the id", [([1], [5000])])
         self.assertEqual(learner.pending, 0)
+
+    def test_the_space_of_an_answer(self):
+        lengths = []
+        for wording in (("Who?", "Me"), ("Who?", " Me"), ("Who? ", "Me"), {"prompt": "Who?", "answer": "Me", "exact": True},
+                        smft.Wording("Who?", "Me", exact=True)):
+            learner = self.learner(max_steps=1, loss_below=-1)
+            learner.push("x", wording)
+            report = learner.step()
+            lengths.append((report.tokens, report.tokens_supervised))
+        self.assertEqual(lengths, [(9, 4)] * 3 + [(8, 3)] * 2)  # begin-of-text, "Who? Me", "\n"
+
+    def test_an_answer_that_opens_the_text(self):
+        """Where the tokenizer puts nothing before it."""
+        directory = write_model(self.directory / "bare")
+        tokenizer = json.loads((directory / "tokenizer.json").read_text())
+        del tokenizer["post_processor"]["single"][0]
+        (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+        model = smft.Model.init(directory, seed=7)
+        self.addCleanup(model.close)
+        opening = {"statement": "Jane Austen wrote Emma.", "answer": "Jane Austen"}
+        learner = smft.Learner(model, smft.Patch.full(model), max_steps=1, loss_below=-1, wordings_per_step=None)
+        with self.assertRaises(smft.FactError) as caught:
+            learner.push("emma", [opening, ("", "Jane Austen")])
+        self.assertIn("give a prompt, or a statement in which the answer comes later", str(caught.exception))
+        learner.push("emma", [opening, ("Who?", "Me")])
+        self.assertEqual(learner.step().tokens, 8)  # the other wording alone
+        learner = smft.Learner(model, smft.Patch.full(model), max_steps=1, loss_below=-1, wordings_per_step=None, loss_all=True)
+        learner.push("emma", [opening, ("Who?", "Me")])
+        self.assertEqual(learner.step().tokens, 8 + 23)
 
     def test_batches_on_a_full_patch(self):
         full = smft.Patch.full(self.model)
