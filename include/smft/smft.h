@@ -821,21 +821,25 @@ typedef struct smft_generate_options {
   smft_token_fn on_token;
   /* passed to on_token */
   void *user;
+  /* The call returns what there is after so many seconds: looked at after each token and, before
+   * the first, after each 256 of the prompt; 0: no limit */
+  double max_seconds;
 } smft_generate_options;
 #define SMFT_GENERATE_OPTIONS_INIT                                                                 \
-  { sizeof(smft_generate_options), 0, 0.0f, 0.0f, 0, 0, 0, NULL, NULL, NULL }
+  { sizeof(smft_generate_options), 0, 0.0f, 0.0f, 0, 0, 0, NULL, NULL, NULL, 0.0 }
 /* go on after what the session holds, instead of starting it anew with begin-of-text */
 #define SMFT_GENERATE_CONTINUE 1u
 
 /* Generates after a prompt of prompt_length bytes (may be 0).  *text (may be NULL) gets the
  * generated text without the prompt, NUL-terminated, borrowed until the session's next call;
- * *length (may be NULL) its bytes.  Ends at end-of-text, `stop`, max_tokens, a full context, or
- * when on_token says so.  The session then holds prompt and generated tokens; after a failure what
- * it held (SMFT_GENERATE_CONTINUE) or nothing.  options may be NULL.  Errors: SMFT_E_UNSUPPORTED
- * where the model has no tokenizer; SMFT_E_ENCODING where prompt or `stop` is not UTF-8;
- * SMFT_E_CONTEXT where the prompt does not fit; SMFT_E_STATE, SMFT_E_CANCELLED and SMFT_E_NONFINITE
- * as smft_session_feed; SMFT_E_INVALID for an option out of range, or an empty prompt where there
- * is no begin-of-text to start from.  Since 0.1. */
+ * *length (may be NULL) its bytes.  Ends at end-of-text, `stop`, max_tokens, a full context,
+ * after max_seconds, or when on_token says so (smft_session_finish says which).  The session then
+ * holds prompt and generated tokens; after a failure what it held (SMFT_GENERATE_CONTINUE) or
+ * nothing.  options may be NULL.  Errors: SMFT_E_UNSUPPORTED where the model has no tokenizer;
+ * SMFT_E_ENCODING where prompt or `stop` is not UTF-8; SMFT_E_CONTEXT where the prompt does not
+ * fit; SMFT_E_STATE, SMFT_E_CANCELLED and SMFT_E_NONFINITE as smft_session_feed; SMFT_E_INVALID for
+ * an option out of range, or an empty prompt where there is no begin-of-text to start from.  Since
+ * 0.1. */
 SMFT_API smft_status smft_session_generate(smft_session *session, const char *prompt,
                                            size_t prompt_length,
                                            const smft_generate_options *options, const char **text,
@@ -849,6 +853,23 @@ SMFT_API smft_status smft_session_generate(smft_session *session, const char *pr
 SMFT_API smft_status smft_session_generate_ids(smft_session *session, const int32_t *ids,
                                                int64_t n_ids, const smft_generate_options *options,
                                                int32_t *ids_out, int64_t capacity, int64_t *n_out);
+/* Why a session's last generation ended: there was none yet, it failed, or it is running */
+#define SMFT_FINISH_NONE 0
+/* at an end-of-text token */
+#define SMFT_FINISH_END 1
+/* at the stop string */
+#define SMFT_FINISH_STOP 2
+/* max_tokens were generated, or as many as ids_out has room for */
+#define SMFT_FINISH_LENGTH 3
+/* the context is full */
+#define SMFT_FINISH_CONTEXT 4
+/* on_token said so */
+#define SMFT_FINISH_CALLBACK 5
+/* max_seconds were over */
+#define SMFT_FINISH_TIME 6
+/* SMFT_FINISH_* of the session's last smft_session_generate or smft_session_generate_ids; where two
+ * came together the lower number.  SMFT_FINISH_NONE for NULL.  Since 0.1. */
+SMFT_API int32_t smft_session_finish(const smft_session *session);
 /* Makes the session's running call return SMFT_E_CANCELLED soon (within a block of the network); no
  * effect where none is running.  NULL is fine.  Any thread.  Since 0.1. */
 SMFT_API void smft_session_cancel(smft_session *session);

@@ -2,9 +2,11 @@
  * and what text may be given out already: whole characters only, and nothing that could still turn
  * out to be the stop string. */
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "model/sampler.h"
 #include "model/session.h"
 #include "model/stops.h"
@@ -26,8 +28,20 @@ typedef struct generation {
   int64_t n, most;  /* tokens so far, at most */
   int32_t *ids_out; /* (most) or NULL */
   int32_t at_start; /* 1: no text stands before the first token */
-  int32_t ended;
+  double deadline;  /* on base/clock.h's clock; 0: none */
+  int32_t ended;    /* SMFT_FINISH_*; 0: not yet */
 } generation;
+
+/* Of two reasons the lower number stays. */
+static void finish(generation *g, int32_t reason) {
+  if (!g->ended || reason < g->ended)
+    g->ended = reason;
+}
+
+static void look_at_clock(generation *g) {
+  if (g->deadline > 0 && smft__now() >= g->deadline)
+    finish(g, SMFT_FINISH_TIME);
+}
 
 /* ---- text ---------------------------------------------------------------- */
 
@@ -71,7 +85,7 @@ static void find_stop(generation *g, int64_t begin) {
     if (memcmp(text->data + at, g->options.stop, g->stop_length) == 0) {
       text->length = at;
       text->data[at] = 0;
-      g->ended = 1;
+      finish(g, SMFT_FINISH_STOP);
       return;
     }
 }
@@ -110,7 +124,7 @@ static void give(generation *g, int32_t id) {
   int64_t size = end - g->given;
   g->given = end;
   if (g->options.on_token && g->options.on_token(g->options.user, id, piece, (size_t)size) != 0)
-    g->ended = 1;
+    finish(g, SMFT_FINISH_CALLBACK);
 }
 
 /* ---- tokens -------------------------------------------------------------- */
@@ -120,14 +134,15 @@ static smft_status accept(generation *g, int32_t id) {
   if (s->length < s->context)
     SMFT__TRY(smft__session_append(s, &id, 1));
   else
-    g->ended = 1; /* the context is full: this token is the last */
+    finish(g, SMFT_FINISH_CONTEXT); /* this token is the last */
   if (g->ids_out)
     g->ids_out[g->n] = id;
   g->n++;
   if (g->n == g->most)
-    g->ended = 1;
+    finish(g, SMFT_FINISH_LENGTH);
   if (g->tokenizer)
     SMFT__TRY(add_text(g, id));
+  look_at_clock(g);
   give(g, id);
   return SMFT_OK;
 }
@@ -138,7 +153,7 @@ static smft_status next(generation *g) {
   int32_t id = smft__sampler_next(&g->sampler, s->logits, s->model->config.vocab, g->order);
   if (!smft__stops_at(&s->model->config, id))
     return accept(g, id);
-  g->ended = 1;
+  finish(g, SMFT_FINISH_END);
   if (s->text.length > g->given) /* what was held back for the stop string */
     give(g, id);
   return SMFT_OK;
@@ -149,6 +164,10 @@ static smft_status generate(generation *g, const int32_t *ids, int64_t n_ids) {
   SMFT__TRY(smft__session_append(s, ids, n_ids));
   SMFT__REQUIRE(s->length > 0,
                 "generate: neither a prompt nor a begin-of-text token to start from");
+  for (int ran = 1; ran && !g->ended;) {
+    SMFT__TRY(smft__session_run_chunk(s, &ran));
+    look_at_clock(g);
+  }
   while (!g->ended)
     SMFT__TRY(next(g));
   return SMFT_OK;
@@ -163,6 +182,8 @@ static smft_status check_options(const smft_generate_options *o) {
                 "smft_generate_options: temperature must be finite and not negative");
   SMFT__REQUIRE(o->top_p >= 0 && o->top_p <= 1, "smft_generate_options: top_p must be from 0 to 1");
   SMFT__REQUIRE(o->top_k >= 0, "smft_generate_options: top_k is negative (%d)", o->top_k);
+  SMFT__REQUIRE(isfinite(o->max_seconds) && o->max_seconds >= 0,
+                "smft_generate_options: max_seconds must be finite and not negative");
   SMFT__REQUIRE(!(o->flags & ~SMFT_GENERATE_CONTINUE), "smft_generate_options: unknown flags 0x%x",
                 o->flags);
   if (o->stop && !smft__utf8_valid(o->stop, strlen(o->stop), NULL))
@@ -174,12 +195,15 @@ static smft_status prepare(generation *g, smft_session *session,
                            const smft_generate_options *options) {
   smft_generate_options defaults = SMFT_GENERATE_OPTIONS_INIT;
   g->session = session;
+  g->session->finish = SMFT_FINISH_NONE;
   g->options = defaults;
   g->raw.ctx = session->model->ctx;
   smft__decode_work_init(&g->decoding, session->model->ctx);
-  SMFT__TRY(smft__options_read(&g->options, options, sizeof g->options, sizeof g->options,
+  SMFT__TRY(smft__options_read(&g->options, options, sizeof g->options,
+                               offsetof(smft_generate_options, max_seconds),
                                "smft_generate_options"));
   SMFT__TRY(check_options(&g->options));
+  g->deadline = g->options.max_seconds > 0 ? smft__now() + g->options.max_seconds : 0;
   g->most = g->options.max_tokens ? g->options.max_tokens : 64;
   g->stop_length = g->options.stop ? strlen(g->options.stop) : 0;
   g->sampler.temperature = g->options.temperature;
@@ -227,6 +251,7 @@ static smft_status run(generation *g, const int32_t *ids, int64_t n_ids) {
       smft__session_cut(s, before);
   }
   smft__session_end(s);
+  s->finish = status == SMFT_OK ? g->ended : SMFT_FINISH_NONE;
   return status;
 }
 

@@ -145,6 +145,8 @@ smft_status smft_session_set_patch(smft_session *s, smft_patch *patch) {
   return SMFT_OK;
 }
 
+int32_t smft_session_finish(const smft_session *s) { return s ? s->finish : SMFT_FINISH_NONE; }
+
 int64_t smft_session_length(const smft_session *s) { return s ? s->length : 0; }
 
 void smft_session_cancel(smft_session *s) {
@@ -237,6 +239,11 @@ static smft_status run_chunk(smft_session *s, int64_t n) {
 static smft_status head(smft_session *s, int64_t begin, int64_t n, float *logits) {
   return smft__head_logits(s->model, s->patch, s->x + begin * s->model->config.hidden, n, s->hidden,
                            logits);
+}
+
+smft_status smft__session_run_chunk(smft_session *s, int *ran) {
+  *ran = s->length - s->cached > s->chunk;
+  return *ran ? run_chunk(s, s->chunk) : SMFT_OK;
 }
 
 smft_status smft__session_run(smft_session *s, int64_t n, float *logits) {

@@ -30,6 +30,7 @@ struct smft_session {
   smft__block_tape *tapes; /* (n_layers): one set of arrays, shared, but k and v in the cache */
   smft__memory_tape memory;
   smft__buffer text; /* what generate gave out last */
+  int32_t finish;    /* SMFT_FINISH_*: why it ended */
 };
 
 /* Between these two a call may use the patch and has room to compute; begin also clears a stale
@@ -39,6 +40,8 @@ void smft__session_end(smft_session *session);
 /* Appends checked ids without running them; a failure changes nothing. */
 smft_status smft__session_append(smft_session *session, const int32_t *ids, int64_t n_ids);
 void smft__session_cut(smft_session *session, int64_t length); /* forgets what stands behind */
+/* Runs the next chunk of what is not in the cache, if it is more than one; 0: it is not. */
+smft_status smft__session_run_chunk(smft_session *session, int *ran);
 /* Runs what is not in the cache yet, and logits (n, V) of the last n tokens (n 0: none) into
  * `logits`. */
 smft_status smft__session_run(smft_session *session, int64_t n, float *logits);

@@ -312,6 +312,7 @@ static void harmless(void) {
   ck_assert_ptr_null(HARMLESS(smft_model_memory, NULL, 0));
   ck_assert_int_eq(HARMLESS(smft_patch_kind, NULL), 0);
   ck_assert_int_eq(HARMLESS(smft_session_length, NULL), 0);
+  ck_assert_int_eq(HARMLESS(smft_session_finish, NULL), SMFT_FINISH_NONE);
   ck_assert_int_eq(HARMLESS(smft_learner_pending, NULL), 0);
   ck_assert_str_eq(HARMLESS(smft_status_name, 12345), "E_UNKNOWN");
   ck_assert_ptr_nonnull(HARMLESS(smft_status_meaning, 12345));
@@ -494,8 +495,10 @@ static const struct sized {
     {"smft_memory_info", sizeof(smft_memory_info), 1, use_memory_info, 0},
     {"smft_session_options", sizeof(smft_session_options), 0, use_session,
      offsetof(smft_session_options, flags)},
-    {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate, 0},
-    {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate_ids, 0},
+    {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate,
+     offsetof(smft_generate_options, max_seconds)},
+    {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate_ids,
+     offsetof(smft_generate_options, max_seconds)},
     {"smft_selector_options", sizeof(smft_selector_options), 0, use_selector,
      offsetof(smft_selector_options, damping)},
     {"smft_background", sizeof(smft_background), 0, use_background, 0},

@@ -4,6 +4,7 @@
 #include "tiny.h"
 
 #include <pthread.h>
+#include <time.h>
 
 #include "model/sampler.h"
 #include "model/session.h"
@@ -624,6 +625,136 @@ START_TEST(stop_strings_and_what_is_held_back) {
 }
 END_TEST
 
+/* ---- why it ended -------------------------------------------------------- */
+
+/* Generates with ids[0..4] before, and says why it ended. */
+static int32_t finish_of(smft_session *session, const smft_generate_options *options,
+                         int64_t capacity, int64_t *n) {
+  int32_t out[64];
+  ck_ok(smft_session_generate_ids(session, ids, 5, options, out, capacity, n));
+  return smft_session_finish(session);
+}
+
+START_TEST(each_end_has_its_reason) {
+  world w = open_world((tiny){0}, 1);
+  smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
+  listener l = {.stop_after = 4};
+  const char *text = NULL;
+  int64_t n;
+  ck_assert_int_eq(smft_session_finish(w.session), SMFT_FINISH_NONE);
+  options.max_tokens = 6;
+  ck_assert_int_eq(finish_of(w.session, &options, 64, &n), SMFT_FINISH_LENGTH);
+  ck_assert_int_eq(n, 6);
+  options.max_tokens = 50;
+  ck_assert_int_eq(finish_of(w.session, &options, 7, &n), SMFT_FINISH_LENGTH);
+  options.max_tokens = 64;
+  ck_assert_int_eq(finish_of(w.session, &options, 64, &n), SMFT_FINISH_CONTEXT);
+  ck_assert_int_eq(n, 60);
+  options.on_token = listen;
+  options.user = &l;
+  ck_assert_int_eq(finish_of(w.session, &options, 64, &n), SMFT_FINISH_CALLBACK);
+  ck_assert_int_eq(n, 4);
+  options.on_token = NULL;
+  options.stop = "";
+  options.max_tokens = 5;
+  ck_ok(smft_session_generate(w.session, "Q", 1, &options, &text, NULL));
+  ck_assert_int_eq(smft_session_finish(w.session), SMFT_FINISH_LENGTH);
+  char stop[2] = {text[4], 0}; /* with the fifth token at the latest: the lower number */
+  options.stop = stop;
+  ck_ok(smft_session_generate(w.session, "Q", 1, &options, &text, NULL));
+  ck_assert_int_eq(smft_session_finish(w.session), SMFT_FINISH_STOP);
+  ck_status(smft_session_generate(w.session, "\xff", 1, &options, &text, NULL), SMFT_E_ENCODING);
+  ck_assert_int_eq(smft_session_finish(w.session), SMFT_FINISH_NONE);
+  close_world(&w);
+}
+END_TEST
+
+/* The same weights, and the first token that they generate is now an end of text. */
+START_TEST(an_end_of_text_is_the_end) {
+  world w = open_world((tiny){0}, 1);
+  smft_model *ending = NULL;
+  smft_session *session = NULL;
+  char keys[80];
+  int32_t first;
+  int64_t n;
+  ck_ok(smft_session_generate_ids(w.session, ids, 5, NULL, &first, 1, &n));
+  snprintf(keys, sizeof keys, "\"model_type\": \"llama\", \"eos_token_id\": %d", (int)first);
+  tiny_family("m", keys);
+  ck_ok(smft_model_init(&ending, w.ctx, test_file("m"), 3));
+  ck_ok(smft_session_create(&session, ending, NULL, NULL));
+  ck_assert_int_eq(finish_of(session, NULL, 64, &n), SMFT_FINISH_END);
+  ck_assert_int_eq(n, 0);
+  smft_session_free(session);
+  smft_model_free(ending);
+  close_world(&w);
+}
+END_TEST
+
+static int32_t dawdle(void *user, int32_t id, const char *text, size_t length) {
+  const struct timespec nap = {0, 20 * 1000 * 1000};
+  nanosleep(&nap, NULL);
+  return listen(user, id, text, length);
+}
+
+/* What there is by then is what would have come, also in the callback, and generation can go on. */
+START_TEST(time_is_over) {
+  world w = open_world((tiny){0}, 1);
+  smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
+  listener l = {0};
+  const char *text = NULL;
+  char whole[128], both[128];
+  size_t length = 0;
+  options.max_tokens = 20;
+  options.stop = "never said";
+  ck_ok(smft_session_generate(w.session, "Q", 1, &options, &text, NULL));
+  snprintf(whole, sizeof whole, "%s", text);
+  options.max_seconds = 0.05;
+  options.on_token = dawdle;
+  options.user = &l;
+  ck_ok(smft_session_generate(w.session, "Q", 1, &options, &text, &length));
+  ck_assert_int_eq(smft_session_finish(w.session), SMFT_FINISH_TIME);
+  ck_assert(l.calls >= 1 && l.calls < 20 && length < strlen(whole));
+  ck_assert_uint_eq(l.length, length);
+  ck_assert_mem_eq(l.text, text, length);
+  snprintf(both, sizeof both, "%s", text);
+  options.on_token = NULL;
+  options.max_seconds = 1e6;
+  options.max_tokens = 20 - l.calls;
+  options.flags = SMFT_GENERATE_CONTINUE;
+  ck_ok(smft_session_generate(w.session, "", 0, &options, &text, NULL));
+  ck_assert_int_eq(smft_session_finish(w.session), SMFT_FINISH_LENGTH);
+  strcat(both, text);
+  ck_assert_str_eq(both, whole);
+  close_world(&w);
+}
+END_TEST
+
+/* No time at all: no token, but the prompt is in the session. */
+START_TEST(time_is_over_before_the_first_token) {
+  world w = open_world((tiny){0}, 1);
+  smft_generate_options options = SMFT_GENERATE_OPTIONS_INIT;
+  int64_t n;
+  int32_t out[8], wanted[8];
+  ck_ok(smft_session_generate_ids(w.session, ids, 5, &options, wanted, 8, &n));
+  options.max_seconds = 1e-9;
+  ck_assert_int_eq(finish_of(w.session, &options, 8, &n), SMFT_FINISH_TIME);
+  ck_assert_int_eq(n, 0);
+  ck_assert_int_eq(smft_session_length(w.session), 5);
+  options.max_seconds = 0;
+  options.flags = SMFT_GENERATE_CONTINUE;
+  ck_ok(smft_session_generate_ids(w.session, NULL, 0, &options, out, 8, &n));
+  ck_assert_mem_eq(out, wanted, sizeof out);
+  const double bad[] = {-1, NAN, INFINITY};
+  for (int i = 0; i < 3; i++) {
+    options.max_seconds = bad[i];
+    ck_status(smft_session_generate_ids(w.session, ids, 5, &options, out, 8, &n), SMFT_E_INVALID);
+  }
+  close_world(&w);
+}
+END_TEST
+
+/* ---- memory -------------------------------------------------------------- */
+
 START_TEST(failing_allocations) {
   failing state = {0};
   smft_ctx *ctx = failing_ctx(&state, 1);
@@ -685,6 +816,10 @@ Suite *make_suite(void) {
   tcase_add_test(tests, without_a_tokenizer);
   tcase_add_test(tests, callback_and_cancel);
   tcase_add_test(tests, stop_strings_and_what_is_held_back);
+  tcase_add_test(tests, each_end_has_its_reason);
+  tcase_add_test(tests, an_end_of_text_is_the_end);
+  tcase_add_test(tests, time_is_over);
+  tcase_add_test(tests, time_is_over_before_the_first_token);
   tcase_add_test(tests, failing_allocations);
   suite_add_tcase(suite, tests);
   return suite;

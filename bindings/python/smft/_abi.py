@@ -118,7 +118,7 @@ class SessionOptions(Sized):
 class GenerateOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("max_tokens", c_int32), ("temperature", c_float), ("top_p", c_float),
                 ("top_k", c_int32), ("flags", c_uint32), ("seed", c_uint64), ("stop", c_char_p), ("on_token", TokenFn),
-                ("user", c_void_p)]
+                ("user", c_void_p), ("max_seconds", c_double)]
 
 
 class Message(Structure):
@@ -230,6 +230,8 @@ CONSTANTS: Dict[str, int] = {
     "PATCH_SLOTS": 1, "PATCH_FULL": 2, "PATCH_LORA": 3, "LORA_Q": 1, "LORA_K": 2, "LORA_V": 4, "LORA_O": 8, "LORA_GATE": 16,
     "LORA_UP": 32, "LORA_DOWN": 64, "LORA_ALL": 127, "LORA_RANK_STABILIZED": 1,
     "LOGITS_NONE": 0, "LOGITS_LAST": 1, "LOGITS_ALL": 2,
+    "FINISH_NONE": 0, "FINISH_END": 1, "FINISH_STOP": 2, "FINISH_LENGTH": 3, "FINISH_CONTEXT": 4, "FINISH_CALLBACK": 5,
+    "FINISH_TIME": 6,
     "GENERATE_CONTINUE": 1, "SESSION_CACHE_BF16": 1,
     "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "RULE_RANDOM": 5, "SELECTOR_EMPTY": 1,
     "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
@@ -301,6 +303,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_session_nll": (_S, [_SESSION, _IDS, c_int64, _FLOATS, _DOUBLES]),
     "smft_session_generate": (_S, [_SESSION, c_char_p, c_size_t, _P(GenerateOptions), _P(c_void_p), _P(c_size_t)]),
     "smft_session_generate_ids": (_S, [_SESSION, _IDS, c_int64, _P(GenerateOptions), _IDS, c_int64, _LONGS]),
+    "smft_session_finish": (c_int32, [_SESSION]),
     "smft_session_cancel": (None, [_SESSION]),
     "smft_selector_create": (_S, [_P(_SELECTOR), _MODEL, _P(SelectorOptions)]),
     "smft_selector_free": (None, [_SELECTOR]),

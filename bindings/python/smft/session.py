@@ -12,6 +12,9 @@ from .errors import InvalidError, check
 from .model import Model
 from .patch import Patch
 
+_FINISH = {_abi.CONSTANTS["FINISH_NONE"]: None, _abi.CONSTANTS["FINISH_END"]: "end", _abi.CONSTANTS["FINISH_STOP"]: "stop",
+           _abi.CONSTANTS["FINISH_LENGTH"]: "length", _abi.CONSTANTS["FINISH_CONTEXT"]: "context",
+           _abi.CONSTANTS["FINISH_CALLBACK"]: "callback", _abi.CONSTANTS["FINISH_TIME"]: "time"}
 _WHICH = {None: _abi.CONSTANTS["LOGITS_NONE"], "last": _abi.CONSTANTS["LOGITS_LAST"], "all": _abi.CONSTANTS["LOGITS_ALL"]}
 
 
@@ -95,18 +98,20 @@ class Session(Handle):
 
     def generate(self, text: Union[Text, Any], max_tokens: int = 64, temperature: float = 0.0, top_p: float = 0.0, top_k: int = 0,
                  seed: int = 0, stop: Optional[Text] = None, on_token: Optional[Callable[[int, str], Any]] = None,
-                 continues: bool = False) -> Any:
+                 continues: bool = False, max_seconds: float = 0.0) -> Any:
         """What follows a prompt: a text for a text, a list of ids for a list of ids.
 
-        temperature 0 is greedy.  Ends at end-of-text, before `stop`, after max_tokens, with a full context, or when
-        on_token(id, text) is true.  continues: go on after what the session holds.
+        temperature 0 is greedy.  Ends at end-of-text, before `stop`, after max_tokens, with a full context, after
+        max_seconds (0: no limit), or when on_token(id, text) is true; `finish` says which.  continues: go on after what
+        the session holds.
         """
         if max_tokens == 0:
             return "" if isinstance(text, (str, bytes)) else []  # 0 is the default of the C interface
         callback = Callback(_abi.TokenFn, on_token, _token_arguments)
         options = _abi.GenerateOptions(max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed,
                                        flags=_abi.CONSTANTS["GENERATE_CONTINUE"] if continues else 0,
-                                       stop=None if stop is None else c_text(stop, "stop"), on_token=callback.pointer)
+                                       stop=None if stop is None else c_text(stop, "stop"), on_token=callback.pointer,
+                                       max_seconds=max_seconds)
         if isinstance(text, (str, bytes)):
             return self._generate_text(utf8(text, "text"), options, callback)
         return self._generate_ids(text, options, callback)
@@ -124,6 +129,12 @@ class Session(Handle):
         callback.finish(lib.smft_session_generate_ids(self._handle, tokens.pointer, tokens.n, ctypes.byref(options), out,
                                                       options.max_tokens, n))
         return out[:n.value]
+
+    @property
+    def finish(self) -> Optional[str]:
+        """Why the last generation ended: "end" (of text), "stop" (the string), "length" (max_tokens), "context" (it is full),
+        "callback" or "time" (max_seconds); None: there was none, or it failed."""
+        return _FINISH[lib.smft_session_finish(self._handle)]
 
     def cancel(self) -> None:
         """Makes the running call raise CancelledError soon.  From any thread."""
