@@ -915,25 +915,25 @@ typedef struct smft_selector_options {
 
 /* A selector for a model's slots.  Reads the model's background.safetensors when there is one (not
  * for models of smft_model_init).  Without any counts TF-IDF gives every slot the score 0: nothing
- * is eligible, and steps report rows_selected 0.  options may be NULL.  Freed with
- * smft_selector_free. Errors: SMFT_E_UNSUPPORTED for a model without memory layers; those of
- * smft_selector_load where the file beside the model is wrong; SMFT_E_INVALID for an option out of
- * range.  Since 0.1. */
+ * is eligible, and steps report rows_selected 0: the log gets a warning (with SMFT_SELECTOR_EMPTY
+ * when a learner is made of it, once in all).  options may be NULL.  Freed with smft_selector_free.
+ * Errors: SMFT_E_UNSUPPORTED for a model without memory layers; those of smft_selector_load where
+ * the file beside the model is wrong; SMFT_E_INVALID for an option out of range.  Since 0.1. */
 SMFT_API smft_status smft_selector_create(smft_selector **out, const smft_model *model,
                                           const smft_selector_options *options);
 /* Gives a selector up; NULL is fine.  Learners that use it keep it alive.  Since 0.1. */
 SMFT_API void smft_selector_free(smft_selector *selector);
 
-/* Text to count the background over: a file, or token ids. */
+/* Text to count the background over: one of a file, token ids and texts. */
 typedef struct smft_background {
   uint32_t struct_size;
   /* this id never counts (and is fed to nothing); -1: none, which SMFT_BACKGROUND_INIT sets.  0 is
    * a token id like any other */
   int32_t pad_id;
   /* a UTF-8 text file, one sequence a line, empty lines skipped; special tokens written in it are
-   * ordinary text; or NULL and: */
+   * ordinary text; or NULL */
   const char *text_path;
-  /* sequences, one after another */
+  /* sequences, one after another; or NULL */
   const int32_t *ids;
   /* (n_sequences) tokens of each */
   const int64_t *lengths;
@@ -946,21 +946,27 @@ typedef struct smft_background {
   int64_t tokens_per_sequence;
   /* stop after so many; 0: all */
   int64_t max_batches;
-  /* stage "background", in sequences or lines of the input; may be NULL */
+  /* stage "background", in sequences, lines or texts of the input; may be NULL */
   smft_progress_fn progress;
   /* passed to progress */
   void *progress_user;
+  /* (n_texts) UTF-8 texts, each a sequence whatever newlines are in it, empty ones skipped; special
+   * tokens written in them are ordinary text; or NULL */
+  const char *const *texts;
+  /* number of texts */
+  int64_t n_texts;
 } smft_background;
 #define SMFT_BACKGROUND_INIT                                                                       \
-  { sizeof(smft_background), -1, NULL, NULL, NULL, 0, 0, 0, 0, NULL, NULL }
+  { sizeof(smft_background), -1, NULL, NULL, NULL, 0, 0, 0, 0, NULL, NULL, NULL, 0 }
 
 /* Runs the base model over background text and adds to df(i) = number of batches in which slot i
  * was read at least once, and to the sum of the squared weights of its reads, which damping goes
  * by.  Counts that were there stay and grow.  Nothing changes on failure or cancellation.  Errors:
- * those of reading text_path; SMFT_E_UNSUPPORTED where there is text_path and the model has no
- * tokenizer; SMFT_E_TOKEN for an id outside the vocabulary; SMFT_E_CONTEXT for a
- * tokens_per_sequence above the model's context; SMFT_E_CANCELLED by progress; SMFT_E_INVALID for
- * text_path and ids at once, sequences without ids or lengths, or a negative number.  Since 0.1. */
+ * those of reading text_path; SMFT_E_UNSUPPORTED where there is text and the model has no
+ * tokenizer; SMFT_E_ENCODING for text that is not UTF-8; SMFT_E_TOKEN for an id outside the
+ * vocabulary; SMFT_E_CONTEXT for a tokens_per_sequence above the model's context; SMFT_E_CANCELLED
+ * by progress; SMFT_E_INVALID for two of text_path, ids and texts, or none, sequences without ids
+ * or lengths, a text that is NULL, or a negative number.  Since 0.1. */
 SMFT_API smft_status smft_selector_count_background(smft_selector *selector,
                                                     const smft_background *background);
 /* Writes the counts as safetensors: df.{pool} (n_slots) U32, square.{pool} (n_slots) F32
@@ -1095,9 +1101,10 @@ typedef struct smft_learner_options {
  * defaults on slots patches; on full and LoRA patches AdamW with weight decay 0.1 (pools, too) and
  * clip_norm 1, as the paper's baselines.  options may be NULL.  Freed with smft_learner_free.  On
  * full and LoRA patches the gradient, 4 bytes for each number that is trained, is made here.  Where
- * TF-IDF has no background counts the log gets a warning.  Errors: SMFT_E_MISMATCH where patch or
- * selector is of another model (by hash); those of smft_selector_create where selector is NULL;
- * SMFT_E_INVALID for a selector on another kind of patch, or an option out of range.  Since 0.1. */
+ * TF-IDF has no background counts the log gets a warning, unless the selector gave it.  Errors:
+ * SMFT_E_MISMATCH where patch or selector is of another model (by hash); those of
+ * smft_selector_create where selector is NULL; SMFT_E_INVALID for a selector on another kind of
+ * patch, or an option out of range.  Since 0.1. */
 SMFT_API smft_status smft_learner_create(smft_learner **out, const smft_model *model,
                                          smft_patch *patch, smft_selector *selector,
                                          smft_optimizer *optimizer,

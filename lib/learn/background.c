@@ -4,8 +4,7 @@
 #include "base/file.h"
 #include "learn/selector.h"
 #include "model/network.h"
-#include <math.h>
-#include <stdio.h>
+#include <stddef.h>
 
 /* sequences wait until they have so many tokens, then go through the network together */
 #define GROUP_TOKENS 1024
@@ -131,15 +130,34 @@ static smft_status count_ids(counter *c) {
   return flush(c);
 }
 
+/* ids: the tokens of the text. */
+static smft_status encode(const counter *c, const char *text, size_t length, smft__ids *ids) {
+  ids->n = 0;
+  return smft__tokenizer_encode(c->model->tokenizer, text, length,
+                                SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE, ids);
+}
+
+static smft_status count_texts(counter *c, smft__ids *ids) {
+  c->total = c->options.n_texts;
+  for (int64_t i = 0; i < c->options.n_texts && !is_full(c); i++) {
+    const char *text = c->options.texts[i];
+    SMFT__REQUIRE(text, "smft_background.texts[%lld] is NULL", (long long)i);
+    smft_status status = encode(c, text, strlen(text), ids);
+    if (status != SMFT_OK)
+      return smft__fail_within(status, "smft_background.texts[%lld]", (long long)i);
+    SMFT__TRY(*text ? add_sequence(c, ids->data, ids->n) : SMFT_OK);
+    c->done = i + 1;
+  }
+  return flush(c);
+}
+
 static smft_status count_line(counter *c, const char *line, size_t length, smft__ids *ids,
                               int64_t number) {
   if (length > 0 && line[length - 1] == '\r')
     length--;
   if (length == 0)
     return SMFT_OK;
-  ids->n = 0;
-  smft_status status = smft__tokenizer_encode(c->model->tokenizer, line, length,
-                                              SMFT_ENCODE_SPECIAL | SMFT_ENCODE_NO_PARSE, ids);
+  smft_status status = encode(c, line, length, ids);
   if (status != SMFT_OK)
     return smft__fail_within(status, "%s:%lld", c->options.text_path, (long long)number);
   return add_sequence(c, ids->data, ids->n);
@@ -161,31 +179,46 @@ static smft_status count_lines(counter *c, const smft__file *file, smft__ids *id
   return flush(c);
 }
 
-static smft_status count_text(counter *c) {
+static smft_status count_file(counter *c, smft__ids *ids) {
+  smft__file file = {0};
+  SMFT__TRY(smft__file_open(&file, c->ctx, c->options.text_path, 0));
+  smft_status status = count_lines(c, &file, ids);
+  smft__file_close(&file);
+  return status;
+}
+
+static smft_status count(counter *c) {
+  if (c->options.ids || c->options.lengths)
+    return count_ids(c);
   if (!c->model->tokenizer)
     return smft__fail(
         SMFT_E_UNSUPPORTED,
         "smft_selector_count_background: the model has no tokenizer to read %s with; give ids",
-        c->options.text_path);
-  smft__file file = {0};
+        c->options.text_path ? c->options.text_path : "texts");
   smft__ids ids = {c->ctx, NULL, 0, 0};
-  SMFT__TRY(smft__file_open(&file, c->ctx, c->options.text_path, 0));
-  smft_status status = count_lines(c, &file, &ids);
+  smft_status status = c->options.texts ? count_texts(c, &ids) : count_file(c, &ids);
   smft__ids_free(&ids);
-  smft__file_close(&file);
   return status;
+}
+
+static smft_status check_source(const smft_background *o) {
+  int by_ids = o->ids || o->lengths, n = (o->text_path != NULL) + by_ids + (o->texts != NULL);
+  SMFT__REQUIRE(n <= 1, "smft_background: two of text_path, ids and texts; give one");
+  SMFT__REQUIRE(n == 1, "smft_background: neither a text_path nor ids nor texts; give one");
+  SMFT__REQUIRE(!by_ids || (o->n_sequences >= 0 && (o->n_sequences == 0 || (o->ids && o->lengths))),
+                "smft_background: ids without their lengths, or a negative number of sequences");
+  SMFT__REQUIRE(o->n_texts >= 0, "smft_background.n_texts is negative (%lld)",
+                (long long)o->n_texts);
+  return SMFT_OK;
 }
 
 static smft_status read_options(counter *c, const smft_background *background) {
   smft_background *o = &c->options;
   smft_background own = SMFT_BACKGROUND_INIT;
   *o = own;
-  SMFT__TRY(smft__options_read(o, background, sizeof *o, sizeof *o, "smft_background"));
-  SMFT__REQUIRE(!o->text_path || (!o->ids && !o->lengths),
-                "smft_background: a text_path and ids; give one");
-  SMFT__REQUIRE(o->text_path ||
-                    (o->n_sequences >= 0 && (o->n_sequences == 0 || (o->ids && o->lengths))),
-                "smft_background: neither a text_path nor ids with their lengths");
+  SMFT__TRY(smft__options_read(o, background, sizeof *o, offsetof(smft_background, texts),
+                               "smft_background"));
+  SMFT__TRY(check_source(o));
   SMFT__REQUIRE(o->sequences_per_batch >= 0 && o->tokens_per_sequence >= 0 && o->max_batches >= 0,
                 "smft_background: a negative number");
   int64_t context = c->model->config.context;
@@ -240,7 +273,7 @@ static void release(counter *c) {
  * is just "text". */
 static void remember_source(counter *c) {
   const char *path = c->options.text_path, *name = path ? strrchr(path, '/') : NULL;
-  name = name ? name + 1 : path ? path : "token ids";
+  name = name ? name + 1 : path ? path : c->options.texts ? "texts" : "token ids";
   size_t length = strlen(name), most = sizeof c->stats.corpus - 1;
   strcpy(c->stats.corpus, smft__utf8_valid(name, length, NULL) && length <= most ? name : "text");
   c->stats.n_tokens += c->n_tokens;
@@ -256,7 +289,7 @@ smft_status smft_selector_count_background(smft_selector *selector,
   SMFT__TRY(read_options(&c, background));
   smft_status status = prepare(&c);
   if (status == SMFT_OK)
-    status = c.options.text_path ? count_text(&c) : count_ids(&c);
+    status = count(&c);
   if (status == SMFT_OK) {
     add_up(&c);
     remember_source(&c);

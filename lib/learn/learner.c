@@ -74,15 +74,6 @@ static smft_status take_parts(smft_learner *learner, smft_selector *selector,
   return slots ? smft__slots_work_create(learner) : smft__dense_work_create(learner);
 }
 
-static void warn_without_counts(const smft_learner *learner) {
-  const smft_selector *selector = learner->selector;
-  if (selector && selector->stats.n_batches == 0 && selector->rule == SMFT_RULE_TFIDF)
-    smft__log(learner->ctx, 2,
-              "smft_learner_create: no background text was counted, so every slot's tf-idf score "
-              "is 0 and no step will change anything: call smft_selector_count_background first, "
-              "or choose another rule");
-}
-
 smft_status smft_learner_create(smft_learner **out, const smft_model *model, smft_patch *patch,
                                 smft_selector *selector, smft_optimizer *optimizer,
                                 const smft_learner_options *options) {
@@ -106,7 +97,8 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
     smft_learner_free(learner);
     return status;
   }
-  warn_without_counts(learner);
+  if (learner->selector)
+    smft__selector_warn(learner->selector, "smft_learner_create");
   *out = learner;
   return SMFT_OK;
 }

@@ -32,6 +32,17 @@ static smft_status load_shipped(smft_selector *selector) {
   return status;
 }
 
+void smft__selector_warn(smft_selector *selector, const char *caller) {
+  if (selector->stats.n_batches == 0 && selector->rule == SMFT_RULE_TFIDF &&
+      atomic_exchange(&selector->warned, 1) == 0)
+    smft__log(
+        selector->ctx, 2,
+        "%s: no background text is counted, so every slot's tf-idf score is 0 and no step will "
+        "change anything: call smft_selector_count_background first, or choose another rule "
+        "(SMFT_SELECTOR_EMPTY: no warning before a learner is made)",
+        caller);
+}
+
 static smft_status check_options(const smft_selector_options *options) {
   SMFT__REQUIRE(options->rule >= 0 && options->rule <= SMFT_RULE_RANDOM,
                 "smft_selector_options.rule: expected SMFT_RULE_* (1 to 5), got %d",
@@ -65,16 +76,20 @@ smft_status smft_selector_create(smft_selector **out, const smft_model *model,
   selector->ctx = smft__ctx_retain(model->ctx);
   selector->model = smft__model_retain(model);
   atomic_init(&selector->references, 1);
+  atomic_init(&selector->warned, 0);
   selector->rule = own.rule ? own.rule : SMFT_RULE_TFIDF;
   selector->t = own.t ? own.t : DEFAULT_T;
   selector->damping = own.damping == 0 ? DEFAULT_DAMPING : own.damping;
   selector->total = smft__stats_total(&selector->stats, model);
   smft_status status = own.flags & SMFT_SELECTOR_EMPTY ? SMFT_OK : load_shipped(selector);
-  if (status != SMFT_OK)
+  if (status != SMFT_OK) {
     smft_selector_free(selector);
-  else
-    *out = selector;
-  return status;
+    return status;
+  }
+  if (!(own.flags & SMFT_SELECTOR_EMPTY))
+    smft__selector_warn(selector, "smft_selector_create");
+  *out = selector;
+  return SMFT_OK;
 }
 
 smft_selector *smft__selector_retain(smft_selector *selector) {

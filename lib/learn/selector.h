@@ -7,6 +7,7 @@
 struct smft_selector {
   smft_ctx *ctx;
   atomic_int references;
+  atomic_int warned; /* that nothing was counted */
   smft_model *model;
   int32_t rule;
   int64_t t;
@@ -16,6 +17,8 @@ struct smft_selector {
   double mean_square; /* smft__stats_mean_square */
 };
 smft_selector *smft__selector_retain(smft_selector *selector);
+/* Says in the log, once a selector, that its rule has no counts to go by; nothing where it has. */
+void smft__selector_warn(smft_selector *selector, const char *caller);
 /* Damping: what a row's step is multiplied with, in (0, 1], when `more` batches that read it with
  * `more_square` are added to the background's; and whether that can be less than 1 at all. */
 double smft__selector_damping(const smft_selector *selector, int32_t pool, int64_t slot,

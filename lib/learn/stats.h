@@ -10,7 +10,7 @@ typedef struct smft__stats {
   int64_t n_batches; /* |B| */
   int64_t n_reads;   /* of all slots together */
   int64_t n_tokens;  /* counted; for the file's metadata, as is: */
-  char corpus[256];  /* what was counted last: the name of a text file, or "token ids" */
+  char corpus[256];  /* what was counted last: a text file's name, "texts", "token ids" */
 } smft__stats;
 /* All zero.  Nothing is left allocated on failure. */
 smft_status smft__stats_create(smft__stats *stats, smft_ctx *ctx, const smft_model *model);

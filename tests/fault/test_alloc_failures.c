@@ -416,6 +416,13 @@ static smft_status do_count_text(world *w) {
   background.text_path = test_file("text.txt");
   return smft_selector_count_background(w->selector, &background);
 }
+static smft_status do_count_texts(world *w) {
+  static const char *const texts[] = {"one text", "", "another\none"};
+  smft_background background = SMFT_BACKGROUND_INIT;
+  background.texts = texts;
+  background.n_texts = 3;
+  return smft_selector_count_background(w->selector, &background);
+}
 static smft_status do_count_ids(world *w) {
   int32_t ids[] = {5, 6, 7, 8, 9, 10, 11, 12};
   int64_t lengths[] = {3, 5};
@@ -542,6 +549,7 @@ static const call calls[] = {
     {"generate", do_generate, 1, CHANGES},
     {"generate ids", do_generate_ids, 0, CHANGES},
     {"count text", do_count_text, 3, CHANGES},
+    {"count texts", do_count_texts, 3, CHANGES},
     {"count ids", do_count_ids, 3, CHANGES},
     {"selector save", do_selector_save, 2, 0},
     {"selector load", do_selector_load, 3, CHANGES},

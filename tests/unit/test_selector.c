@@ -313,6 +313,221 @@ START_TEST(text_and_ids_count_alike) {
 }
 END_TEST
 
+/* The file's lines as texts; a text is one sequence whatever newlines it has. */
+static const char *const lines[] = {"the cat sat on the mat",
+                                    "and another line of text follows",
+                                    "",
+                                    "x",
+                                    "five crazy fish in a tank of water",
+                                    "end"};
+
+START_TEST(texts_count_as_lines_do) {
+  static const char *const two[] = {"one\ntwo\n", "\nx"};
+  int32_t ids[] = {0,
+                   tiny_id('o'),
+                   tiny_id('n'),
+                   tiny_id('e'),
+                   2,
+                   tiny_id('t'),
+                   tiny_id('w'),
+                   tiny_id('o'),
+                   2,
+                   0,
+                   2,
+                   tiny_id('x')};
+  int64_t lengths[] = {9, 3};
+  int32_t line_ids[1024];
+  int64_t line_lengths[64];
+  uint32_t df[2][256];
+  open_model();
+  smft_background background = SMFT_BACKGROUND_INIT;
+  background.texts = lines;
+  background.n_texts = sizeof lines / sizeof *lines;
+  background.tokens_per_sequence = 10;
+  smft_selector *selector = count_text(&background);
+  int64_t n = text_ids(line_ids, line_lengths);
+  naive_df(line_ids, line_lengths, n, 1, df);
+  check_df(selector, df, n);
+  smft_selector_free(selector);
+  background.texts = two;
+  background.n_texts = 2;
+  selector = count_text(&background);
+  naive_df(ids, lengths, 2, 1, df);
+  check_df(selector, df, 2);
+  ck_assert_str_eq(selector->stats.corpus, "texts");
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+typedef struct seen { /* of a progress callback */
+  int64_t calls, done, total;
+} seen;
+
+static int32_t see(void *user, const char *stage, int64_t done, int64_t total) {
+  seen *s = user;
+  ck_assert_str_eq(stage, "background");
+  ck_assert(done > s->done && total == s->total);
+  s->calls++;
+  s->done = done;
+  return 0;
+}
+
+START_TEST(texts_have_progress) {
+  static const char *texts[201];
+  seen s = {0, 0, 201};
+  for (int i = 0; i < 201; i++)
+    texts[i] = i == 200 ? "" : "thirty characters are in here."; /* groups of 1024 tokens */
+  open_model();
+  smft_background background = SMFT_BACKGROUND_INIT;
+  background.texts = texts;
+  background.n_texts = 201;
+  background.progress = see;
+  background.progress_user = &s;
+  smft_selector *selector = count_text(&background);
+  ck_assert_int_eq(selector->stats.n_batches, 200);
+  ck_assert(s.calls > 3 && s.done > 190);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+/* Which of file, ids and texts: exactly one. */
+START_TEST(one_source_alone) {
+  static const char *const texts[] = {"one"},
+                           *const bad[] = {"good", "b\xff"
+                                                   "ad"},
+                           *const none[] = {"good", NULL};
+  int32_t id = 1;
+  int64_t length = 1;
+  open_model();
+  smft_selector *selector = tiny_selector(model, 0, 0);
+  for (int sources = 0; sources < 8; sources++) {
+    smft_background b = SMFT_BACKGROUND_INIT;
+    b.text_path = sources & 1 ? "nowhere.txt" : NULL;
+    b.ids = sources & 2 ? &id : NULL;
+    b.lengths = sources & 2 ? &length : NULL;
+    b.n_sequences = sources & 2 ? 1 : 0;
+    b.texts = sources & 4 ? texts : NULL;
+    b.n_texts = sources & 4 ? 1 : 0;
+    smft_status wanted = sources == 1                   ? SMFT_E_NOT_FOUND
+                         : sources == 2 || sources == 4 ? SMFT_OK
+                                                        : SMFT_E_INVALID;
+    ck_status(smft_selector_count_background(selector, &b), wanted);
+    if (wanted == SMFT_E_INVALID)
+      ck_assert_msg(strstr(smft_error_message(), sources ? "two of" : "neither"), "%s",
+                    smft_error_message());
+  }
+  ck_assert_int_eq(selector->stats.n_batches, 26);
+  smft_background b = SMFT_BACKGROUND_INIT;
+  b.texts = texts;
+  b.n_texts = -1;
+  ck_status(smft_selector_count_background(selector, &b), SMFT_E_INVALID);
+  b.n_texts = 0; /* nothing to count is no mistake */
+  ck_ok(smft_selector_count_background(selector, &b));
+  b.n_texts = 2;
+  b.texts = none;
+  ck_status(smft_selector_count_background(selector, &b), SMFT_E_INVALID);
+  ck_assert_ptr_nonnull(strstr(smft_error_message(), "texts[1]"));
+  b.texts = bad;
+  ck_status(smft_selector_count_background(selector, &b), SMFT_E_ENCODING);
+  ck_assert_ptr_nonnull(strstr(smft_error_message(), "texts[1]"));
+  ck_assert_int_eq(selector->stats.n_batches, 26); /* of the first text neither */
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+START_TEST(text_needs_a_tokenizer) {
+  static const char *const texts[] = {"one"};
+  open_model();
+  ck_assert_int_eq(unlink(test_file("model/tokenizer.json")), 0);
+  smft_model *bare;
+  ck_ok(smft_model_init(&bare, ctx, test_file("model"), 3));
+  smft_selector *selector = tiny_selector(bare, 0, 0);
+  smft_background background = SMFT_BACKGROUND_INIT;
+  background.texts = texts;
+  background.n_texts = 1;
+  ck_status(smft_selector_count_background(selector, &background), SMFT_E_UNSUPPORTED);
+  background.texts = NULL;
+  background.n_texts = 0;
+  background.text_path = "text.txt";
+  ck_status(smft_selector_count_background(selector, &background), SMFT_E_UNSUPPORTED);
+  smft_selector_free(selector);
+  smft_model_free(bare);
+  close_model();
+}
+END_TEST
+
+/* ---- the warning that nothing is counted --------------------------------- */
+
+static int warnings;
+static char warning[512];
+
+static void take_log(void *user, int32_t level, const char *message) {
+  (void)user;
+  warnings += level == 2;
+  snprintf(warning, sizeof warning, "%s", message);
+}
+
+/* Makes a selector, then two learners of it; with_counts: after it has counted. */
+static void warn_with(int32_t rule, uint32_t flags, int with_counts) {
+  static const char *const texts[] = {"one"};
+  smft_selector_options options = SMFT_SELECTOR_OPTIONS_INIT;
+  smft_background background = SMFT_BACKGROUND_INIT;
+  smft_selector *selector;
+  smft_patch *patch;
+  options.rule = rule;
+  options.flags = flags;
+  background.texts = texts;
+  background.n_texts = 1;
+  ck_ok(smft_selector_create(&selector, model, &options));
+  if (with_counts)
+    ck_ok(smft_selector_count_background(selector, &background));
+  ck_ok(smft_patch_create(&patch, model, SMFT_PATCH_SLOTS));
+  for (int i = 0; i < 2; i++) {
+    smft_learner *learner;
+    ck_ok(smft_learner_create(&learner, model, patch, selector, NULL, NULL));
+    smft_learner_free(learner);
+  }
+  smft_patch_free(patch);
+  smft_selector_free(selector);
+}
+
+START_TEST(no_counts_are_warned_of_once) {
+  static const struct {
+    int32_t rule;
+    uint32_t flags;
+    int with_counts;
+    const char *by; /* NULL: nobody */
+  } cases[] = {{0, 0, 0, "smft_selector_create"},
+               {0, 0, 1, "smft_selector_create"}, /* it cannot know what comes */
+               {0, SMFT_SELECTOR_EMPTY, 0, "smft_learner_create"},
+               {0, SMFT_SELECTOR_EMPTY, 1, NULL},
+               {SMFT_RULE_KL, 0, 0, NULL},
+               {SMFT_RULE_TF, SMFT_SELECTOR_EMPTY, 0, NULL}};
+  smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
+  options.log = take_log;
+  ck_ok(smft_ctx_create(&ctx, &options));
+  model = tiny_model(ctx, "model", (tiny){0, 0, 0, 2}, 3);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    warnings = 0;
+    warn_with(cases[i].rule, cases[i].flags, cases[i].with_counts);
+    ck_assert_int_eq(warnings, cases[i].by ? 1 : 0);
+    ck_assert(!cases[i].by || strstr(warning, cases[i].by) == warning);
+  }
+  smft_patch *patch;
+  smft_learner *learner;
+  warnings = 0;
+  ck_ok(smft_patch_create(&patch, model, SMFT_PATCH_SLOTS));
+  ck_ok(smft_learner_create(&learner, model, patch, NULL, NULL, NULL)); /* its own selector */
+  ck_assert_int_eq(warnings, 1);
+  smft_learner_free(learner);
+  smft_patch_free(patch);
+  close_model();
+}
+END_TEST
+
 START_TEST(padding_never_counts) {
   int32_t padded[] = {97, 97, 5, 6, 7, 97, 8, 97, 0, 5, 97}, clean[] = {5, 6, 7, 8, 0, 5};
   int64_t padded_lengths[] = {7, 1, 3}, clean_lengths[] = {4, 2};
@@ -543,6 +758,11 @@ Suite *make_suite(void) {
   tcase_add_test(cases, without_counts_tfidf_selects_nothing);
   tcase_add_test(cases, random_draws_among_the_slots_read);
   tcase_add_loop_test(cases, text_and_ids_count_alike, 0, 3);
+  tcase_add_test(cases, texts_count_as_lines_do);
+  tcase_add_test(cases, texts_have_progress);
+  tcase_add_test(cases, one_source_alone);
+  tcase_add_test(cases, text_needs_a_tokenizer);
+  tcase_add_test(cases, no_counts_are_warned_of_once);
   tcase_add_test(cases, padding_never_counts);
   tcase_add_test(cases, failures_leave_the_counts);
   tcase_add_test(cases, save_and_load);

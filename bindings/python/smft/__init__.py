@@ -4,7 +4,7 @@
     model = smft.Model("examples/atlas/model")
     patch = smft.Patch(model)
     learner = smft.Learner(model, patch)
-    learner.push("emma", [("Who wrote Emma?", " Jane Austen")])
+    learner.push("emma", [("Who wrote Emma?", "Jane Austen")])
     learner.run()
     with smft.Session(model, patch) as session:
         print(session.generate("Who wrote Emma?", max_tokens=16, stop="\\n"))
@@ -17,7 +17,7 @@ are numpy arrays where numpy is installed, else array.array.
 from ._library import lib as _lib
 from .context import Context, default_context
 from .errors import (BufferTooSmallError, CancelledError, ContextError, EncodingError, Error, FactError, FileError, FormatError,
-                     InternalError, InvalidError, MismatchError, NoMemoryError, NonFiniteError, NotFoundError, StateError,
+                     InternalError, InvalidError, MismatchError, NoCountsWarning, NoMemoryError, NonFiniteError, NotFoundError, StateError,
                      StructSizeError, TokenError, UnsupportedError)
 from .chat import ChatTemplate
 from .learn import Learner, Optimizer, Report, RunReport, Selector, Wording
@@ -31,8 +31,8 @@ __version__: str = _lib.smft_version_string().decode("ascii")
 
 __all__ = [
     "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "FactError", "FileError", "FormatError",
-    "Inspection", "InternalError", "InvalidError", "Learner", "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoMemoryError",
-    "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
+    "Inspection", "InternalError", "InvalidError", "Learner", "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoCountsWarning",
+    "NoMemoryError", "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
     "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "default_context",
     "inspect", "score_answer",
 ]

@@ -142,7 +142,8 @@ class SelectorOptions(Sized):
 class Background(Sized):
     _fields_ = [("struct_size", c_uint32), ("pad_id", c_int32), ("text_path", c_char_p), ("ids", POINTER(c_int32)),
                 ("lengths", POINTER(c_int64)), ("n_sequences", c_int64), ("sequences_per_batch", c_int64),
-                ("tokens_per_sequence", c_int64), ("max_batches", c_int64), ("progress", ProgressFn), ("progress_user", c_void_p)]
+                ("tokens_per_sequence", c_int64), ("max_batches", c_int64), ("progress", ProgressFn), ("progress_user", c_void_p),
+                ("texts", POINTER(c_char_p)), ("n_texts", c_int64)]
 
 
 class OptimizerOptions(Sized):

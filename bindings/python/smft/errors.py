@@ -100,6 +100,10 @@ class InternalError(Error):
     meaning = "a defect of the library"
 
 
+class NoCountsWarning(UserWarning):
+    """A selector whose rule goes by background counts has none: what is learnt with it changes nothing."""
+
+
 #: Every status and its exception; 0 (OK) has none.
 BY_STATUS: Dict[int, Type[Error]] = {kind.status: kind for kind in Error.__subclasses__()}
 

@@ -5,6 +5,7 @@ import array
 import ctypes
 import os
 import tempfile
+import warnings
 from ctypes import c_float, c_int64, c_uint32
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -14,7 +15,7 @@ from . import _abi, _arrays
 from ._handle import Handle, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, required
 from ._library import lib
 from .context import Context, context_handle
-from .errors import InvalidError, check
+from .errors import InvalidError, NoCountsWarning, check
 from .model import Model
 from .patch import Patch
 
@@ -39,6 +40,10 @@ class Selector(Handle):
 
     rule: "tfidf", "kl", "tf", "all", or "random" (t of the slots that were read: the control of an experiment).  t: at most so many slots
     a step, over all pools; 0: the library's default.  empty: start without counts, even where background.safetensors lies beside the model.
+    Without counts "tfidf" learns nothing: a NoCountsWarning where the model brings none (with empty: once a learner is made of it).
+
+        selector = smft.Selector(model, empty=True)
+        selector.count_background(texts=["Emma is a novel by Jane Austen.", ...])   # text like what is to be kept
     damping: how far a selected row may move: its rate is multiplied by 1 / (1 + u / damping), u how much a background batch reads it on
     average (the sum of its reads' squared weights, in units of the mean); None: the library's default, 0 or False: no damping, as in the
     paper.  Without counts nothing is damped.
@@ -47,16 +52,44 @@ class Selector(Handle):
     _free = "smft_selector_free"
 
     def __init__(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False, damping: Optional[float] = None) -> None:
+        self._make(model, rule, t, empty, damping)
+        if not empty:
+            self._warn_without_counts("this model brings no background counts")
+
+    def _make(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False, damping: Optional[float] = None) -> None:
         options = _abi.SelectorOptions(rule=_choose(RULES, rule, "rule"), t=t, damping=_damping(damping),
                                        flags=_abi.CONSTANTS["SELECTOR_EMPTY"] if empty else 0)
         self._own(create("smft_selector_create", _abi.Selector, required(model, Model, "model"), ctypes.byref(options)))
-        self.model = model
+        self.model, self._rule, self._warned = model, rule, False
 
-    def count_background(self, batches: Iterable[Sequence[Any]], pad_id: Optional[int] = None,
-                         progress: Optional[Progress] = None) -> None:
-        """Adds to df (in how many of these batches each slot was read) and to the squared weights of the reads.  batches: each a list of
+    @classmethod
+    def _default(cls, model: Model) -> "Selector":
+        """What the library takes for a learner without one; nothing is warned of yet."""
+        selector = cls.__new__(cls)
+        selector._make(model)
+        return selector
+
+    def _warn_without_counts(self, why: str) -> None:
+        """Once, for the line that made a selector or a learner."""
+        if self._warned or self._rule != "tfidf" or self.n_batches > 0:
+            return
+        self._warned = True
+        warnings.warn(f"{why}, so no step will change anything; count some: selector.count_background(texts=[...]), text like what is to "
+                      "be kept (smft.Selector(model, empty=True) begins without this warning)", NoCountsWarning, stacklevel=3)
+
+    def count_background(self, batches: Optional[Iterable[Sequence[Any]]] = None, pad_id: Optional[int] = None,
+                         progress: Optional[Progress] = None, *, texts: Optional[Iterable[Text]] = None,
+                         tokens_per_sequence: int = 0) -> None:
+        """Adds to df (in how many of these batches each slot was read) and to the squared weights of the reads.
+
+        texts: each a batch of its own, cut into pieces of tokens_per_sequence (0: 64); empty ones are skipped.  Or batches: each a list of
         id lists; padding (pad_id) never counts.  All or nothing, also where the batches differ in size and the library is called more than
         once."""
+        if (batches is None) == (texts is None):
+            raise InvalidError("count_background counts batches or texts: give one of them")
+        if texts is not None:
+            self._count_texts(texts, tokens_per_sequence, progress)
+            return
         lists = [list(batch) for batch in batches]
         if any(not batch for batch in lists):
             raise InvalidError("a background batch is empty")
@@ -74,6 +107,13 @@ class Selector(Handle):
             except BaseException:
                 self.load(before)
                 raise
+
+    def _count_texts(self, texts: Iterable[Text], tokens_per_sequence: int, progress: Optional[Progress]) -> None:
+        if isinstance(texts, (str, bytes)):
+            raise TypeError("texts must be a list of texts, got one")
+        given = [c_text(text, f"texts[{i}]") for i, text in enumerate(texts)]
+        self._count_with(_abi.Background(pad_id=-1, texts=_arrays.strings(given), n_texts=len(given),
+                                         tokens_per_sequence=tokens_per_sequence), progress)
 
     def _count(self, batches: List[List[Any]], pad_id: Optional[int], progress: Optional[Progress]) -> None:
         ids, lengths = _arrays.sequences(one for batch in batches for one in batch)
@@ -232,7 +272,7 @@ WordingLike = Union[Wording, Tuple[Text, Text], Tuple[Text, Text, Text], "dict[s
 class Learner(Handle):
     """A queue of facts and the workspace that teaches them.
 
-    selector: for patches of slots only.  optimizer, selector None: the library's defaults for the patch: SGD on slots; AdamW with weight
+    selector: for patches of slots only.  optimizer, selector None: the library's defaults for the patch: SGD and `learner.selector` on slots; AdamW with weight
     decay 0.1 and clip_norm 1 on full and LoRA patches, at rates of their own.  max_steps and loss_below decide when a fact is done
     (loss_below negative: max_steps alone does).  wordings_per_step: drawn anew for each step; None or negative: all.
     0 everywhere means the library's default.  loss_all: on every token, not only the answer's.  rows_per_step: choose the rows anew
@@ -253,11 +293,15 @@ class Learner(Handle):
         flags |= 0 if protect else _abi.CONSTANTS["LEARNER_NO_PROTECT"]
         options = _abi.LearnerOptions(max_steps=max_steps, loss_below=loss_below, seed=seed,
                                       wordings_per_step=-1 if wordings_per_step is None else wordings_per_step, flags=flags)
+        if selector is None and isinstance(patch, Patch) and patch.kind == "slots" and patch.model is model:
+            selector = Selector._default(model)
         handles = (required(model, Model, "model"), required(patch, Patch, "patch"), optional(selector, Selector, "selector"),
                    optional(optimizer, Optimizer, "optimizer"))
         self._own(create("smft_learner_create", _abi.Learner, *handles, ctypes.byref(options)))
         self.model, self.patch, self.selector, self.optimizer = model, patch, selector, optimizer
         self._pushed = 0
+        if selector is not None:
+            selector._warn_without_counts("nothing is counted as background")
 
     # -- the queue
 

@@ -33,7 +33,7 @@ class Examples(TestCase):
     def test_readme(self):
         self.need_atlas()
         found = re.findall(r"```python\n(.*?)```", (PYTHON / "README.md").read_text(encoding="utf-8"), flags=re.S)
-        self.assertEqual(len(found), 2)
+        self.assertEqual(len(found), 3)
         self.assertLessEqual(len(found[0].splitlines()), 15)
         lines = self.call("-c", found[0]).splitlines()
         self.assertRegex(lines[0], r"^harbor 0%: loss \d+\.\d\d, \d+ rows$")
@@ -41,10 +41,18 @@ class Examples(TestCase):
         self.assertRegex(lines[-1], r"^ ?Mark Twain")
         self.assertTrue(smft.Patch.load(smft.Model(SOURCE / "examples/atlas/model"), self.directory / "harbor.safetensors").slots())
 
+    def test_readme_counts(self):
+        self.need_atlas()
+        found = re.findall(r"```python\n(.*?)```", (PYTHON / "README.md").read_text(encoding="utf-8"), flags=re.S)
+        self.assertEqual(self.call("-c", found[1]).splitlines(), ["background 2 2"])
+        selector = smft.Selector(smft.Model(SOURCE / "examples/atlas/model"))
+        selector.load(self.directory / "background.safetensors")
+        self.assertEqual(selector.n_batches, 2)
+
     def test_readme_lora(self):
         self.need_atlas()
         found = re.findall(r"```python\n(.*?)```", (PYTHON / "README.md").read_text(encoding="utf-8"), flags=re.S)
-        first, second = self.call("-c", found[1]).splitlines()
+        first, second = self.call("-c", found[2]).splitlines()
         self.assertEqual(first, "LoraOptions(rank=8, alpha=16.0, targets=('q', 'v'), rank_stabilized=False, seed=0)")
         self.assertRegex(second, r"^ ?Mark Twain")
         self.assertTrue((self.directory / "harbor-lora" / "adapter_config.json").exists())

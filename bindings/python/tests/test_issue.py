@@ -22,7 +22,7 @@ class AsPrinted(TestCase):
         with self.assertRaises(smft.StateError):
             session.logits([1])  # closed
         wanted = reference["sgd"]
-        selector = smft.Selector(model, rule="tfidf", t=wanted["t"], damping=0)  # the plain step of the paper
+        selector = smft.Selector(model, rule="tfidf", t=wanted["t"], empty=True, damping=0)  # the plain step of the paper
         selector.count_background(reference["background"])
         self.assertEqual({pool: list(selector.df(int(pool))) for pool in reference["df"]}, reference["df"])
         optimizer = smft.Optimizer("sgd", lr=wanted["lr"])

@@ -11,7 +11,7 @@ class Learning(ModelTestCase):
         self.patch = smft.Patch(self.model)
 
     def learner(self, **options):
-        selector = smft.Selector(self.model, t=options.pop("t", 16))
+        selector = smft.Selector(self.model, t=options.pop("t", 16), empty=True)
         selector.count_background([[[BOS, *text]] for text in (b"something else", b"1 2 3", b"ok")])  # without counts tf-idf is 0
         return smft.Learner(self.model, self.patch, selector,
                             smft.Optimizer("sgd", lr=options.pop("lr", 0.5)), **options)
@@ -162,7 +162,7 @@ class Learning(ModelTestCase):
         self.assertGreater(len(self.rows_of_one_fact(rows_per_step=True)), 4)
 
     def background(self, **options):
-        selector = smft.Selector(self.model, **options)
+        selector = smft.Selector(self.model, empty=True, **options)
         selector.count_background([[[BOS, *b"Who wrote Emma? Jane"]], [[BOS, *b"1 2 3"]]])
         return selector
 
@@ -295,6 +295,45 @@ class Background(ModelTestCase):
             selector.count_background([good, [[1], [2]]], progress=lambda stage, done, total: stages.append(total) or total == 2)
         self.assertEqual(set(stages), {1, 2})
         self.assertEqual((list(selector.df(0)), selector.n_batches), (before, 1))
+
+    def test_texts(self):
+        selector, plain = smft.Selector(self.model, empty=True), smft.Selector(self.model, empty=True)
+        seen = []
+        texts = (text for text in ("one line", b"another\nwith two", ""))
+        selector.count_background(texts=texts, progress=lambda *at: seen.append(at))
+        plain.count_background([[[BOS, *b"one line"]], [[BOS, *b"another\nwith two"]]])
+        self.assertEqual((list(selector.df(0)), selector.n_batches), (list(plain.df(0)), 2))
+        self.assertEqual(seen, [("background", 3, 3)])
+        selector.count_background(texts=["x" * 40], tokens_per_sequence=10)
+        self.assertEqual(selector.n_batches, 2 + 5)
+        for wrong, error in ((dict(texts="one"), TypeError), (dict(texts=[1]), TypeError), (dict(texts=["a\0b"]), smft.InvalidError),
+                             (dict(texts=[b"\xff"]), smft.EncodingError), (dict(), smft.InvalidError),
+                             (dict(batches=[[[1]]], texts=["a"]), smft.InvalidError)):
+            with self.assertRaises(error):
+                selector.count_background(**wrong)
+        with self.assertRaises(smft.CancelledError):
+            selector.count_background(texts=["a"], progress=lambda *_: True)
+        self.assertEqual(selector.n_batches, 2 + 5)
+
+    def test_no_counts_are_warned_of(self):
+        patch = smft.Patch(self.model)
+        with self.assertWarns(smft.NoCountsWarning) as caught:
+            selector = smft.Selector(self.model)
+        self.assertEqual(caught.filename, __file__)
+        self.assertIn("selector.count_background(texts=[...])", str(caught.warning))
+        smft.Learner(self.model, patch, selector)  # once; tests run with warnings as errors
+        empty = smft.Selector(self.model, empty=True)
+        with self.assertWarns(smft.NoCountsWarning) as caught:
+            smft.Learner(self.model, patch, empty)
+        self.assertEqual(caught.filename, __file__)
+        with self.assertWarns(smft.NoCountsWarning):
+            learner = smft.Learner(self.model, patch)  # the library's own selector
+        learner.selector.count_background(texts=["something else", "1 2 3", "ok"])
+        learner.push("emma", [("Who wrote Emma?", "Jane Austen")])
+        self.assertGreater(learner.step().rows_selected, 0)
+        for quiet in (smft.Selector(self.model, "kl"), smft.Selector(self.model, "tf", empty=True), learner.selector):
+            smft.Learner(self.model, patch, quiet)
+        self.assertIsNone(smft.Learner(self.model, smft.Patch.full(self.model)).selector)
 
     def test_padding_and_files(self):
         padded, plain = smft.Selector(self.model, empty=True), smft.Selector(self.model, empty=True)

@@ -114,7 +114,7 @@ class Life(ModelTestCase):
     def test_interpreter_exit_with_everything_open(self):
         code = ("import smft, sys\n"
                 "model = smft.Model.init(sys.argv[1] if len(sys.argv) > 1 else %r, seed=1)\n"
-                "patch = smft.Patch(model); session = smft.Session(model, patch); learner = smft.Learner(model, patch)\n"
+                "patch = smft.Patch(model); session = smft.Session(model, patch); learner = smft.Learner(model, patch, smft.Selector(model, 'tf'))\n"
                 "learner.push('a', [('Who?', ' me')])\n"
                 "class Keeps:\n"
                 "  def __del__(self): self.session.close()\n"
