@@ -37,9 +37,16 @@
  *   Threads    smft_model and smft_tokenizer are immutable: any number of threads may use them.
  *              One smft_ctx may be used by handles on any threads at once.  Every other handle is
  *              used by one thread at a time (the *_cancel functions may be called from any thread).
- *              Reads of one patch by many sessions run concurrently; a step or another change of
- *              the patch while someone reads or writes it returns SMFT_E_STATE, and so does a read
- *              while someone changes it.
+ *   Versions   A slots patch has versions (smft_patch_version).  A call that reads it takes the
+ *              newest at its beginning and keeps that to its end: each smft_session_feed, a whole
+ *              generation, a whole measurement.  A step or another change publishes a new one when
+ *              it is done.  So any number of sessions answer while a learner teaches the patch that
+ *              they share; nobody waits, and nobody gets an error.  Rows that did not change are
+ *              shared between versions, and between a patch and its copies.  One call at a time
+ *              changes a patch: another meanwhile is SMFT_E_STATE.  Full and LoRA patches are
+ *              changed in place: there, a change while someone reads or changes the patch is
+ *              SMFT_E_STATE, and so is a read while someone changes it.  Both are meant by "changed
+ *              meanwhile" below.
  *   Memory     What only a running call needs (activations, logits) it borrows from the context,
  *              which keeps it for the next one, of whichever session or learner: no more than calls
  *              ran at the same time, and until a model or a learner is freed.  A session that waits
@@ -56,7 +63,7 @@
  *              may be NULL then; a capacity that is too small is SMFT_E_BUFFER, with the number
  *              needed stored.  That is meant by "capacity as for encode".
  *   Numbers    Results do not depend on the number of threads.
- *   Versions   "Since 0.1." is the first version of the library that has the function.
+ *   Since      "Since 0.1." is the first version of the library that has the function.
  * The library never prints, exits, aborts, or touches locale, environment, floating-point modes or
  * another library's threads.
  */
@@ -496,7 +503,7 @@ typedef struct smft_export_options {
  * are not written: they are those of another model then.  options may be NULL. With
  * SMFT_FORMAT_GGUF path is one file, for llama.cpp: a model that came from a GGUF keeps its keys,
  * the others get those that llama.cpp's converter would write (docs/formats.md). Errors: those of
- * writing (and of reading tokenizer.json); SMFT_E_STATE while the patch is being changed;
+ * writing (and of reading tokenizer.json); SMFT_E_STATE where the patch is changed meanwhile;
  * SMFT_E_CANCELLED by progress, with the old weights still there; SMFT_E_INVALID for a patch that
  * was made with another model handle, another dtype or format, or a directory where a GGUF is to
  * be; SMFT_E_UNSUPPORTED, by name, for what a GGUF cannot have: memory layers, families, windows or
@@ -605,7 +612,7 @@ SMFT_API smft_status smft_model_tensor(const smft_model *model, int64_t index, c
  * row-major: changed rows in place, adapters multiplied out, in Hugging Face's order whatever the
  * file's.  index and number of elements are those of smft_model_tensor; n_elements may be larger.
  * Errors: SMFT_E_NOT_FOUND past the end; SMFT_E_BUFFER where n_elements is too small; SMFT_E_STATE
- * while the patch is being changed; SMFT_E_INVALID for a patch that was made with another model
+ * where the patch is changed meanwhile; SMFT_E_INVALID for a patch that was made with another model
  * handle.  Since 0.1. */
 SMFT_API smft_status smft_model_tensor_values(const smft_model *model, smft_patch *patch,
                                               int64_t index, float *values, int64_t n_elements);
@@ -679,11 +686,12 @@ SMFT_API smft_status smft_patch_create_lora(smft_patch **out, const smft_model *
 SMFT_API smft_status smft_patch_get_lora(const smft_patch *patch, smft_lora_options *options);
 /* A full patch with the weights that model + patch have (any kind): changed rows put in place,
  * adapters multiplied out.  The patch itself stays as it is; the new one is freed with
- * smft_patch_free.  Errors: SMFT_E_STATE while the patch is being changed; SMFT_E_NONFINITE where
- * the product of an adapter's factors is too large for f32.  Since 0.1. */
+ * smft_patch_free.  Errors: SMFT_E_STATE where the patch is changed meanwhile; SMFT_E_NONFINITE
+ * where the product of an adapter's factors is too large for f32.  Since 0.1. */
 SMFT_API smft_status smft_patch_merge(smft_patch **out, smft_patch *patch);
-/* A snapshot: a patch of the same kind and content, which goes its own way from then on.  Freed
- * with smft_patch_free.  Errors: SMFT_E_STATE while the patch is being changed.  Since 0.1. */
+/* A snapshot: a patch of the same kind and content, which goes its own way from then on.  A slots
+ * patch costs nothing to copy: the two share all rows that neither has changed since.  Freed with
+ * smft_patch_free.  Errors: SMFT_E_STATE where the patch is changed meanwhile.  Since 0.1. */
 SMFT_API smft_status smft_patch_copy(smft_patch **out, smft_patch *patch);
 /* Reads what smft_patch_save wrote, and LoRA adapters that PEFT wrote: a directory with
  * adapter_config.json and adapter_model.safetensors (docs/formats.md).  Freed with smft_patch_free.
@@ -697,38 +705,43 @@ SMFT_API smft_status smft_patch_load(smft_patch **out, const smft_model *model, 
  * missing, in PEFT's layout; its two files are replaced one after the other, and what a crash
  * leaves between the two either loads as one of the patches or fails to load.  dtype of the values:
  * SMFT_DTYPE_F32 (0: the same; exact) or SMFT_DTYPE_BF16 (half the size, rounded).  Errors: those
- * of writing; SMFT_E_STATE while the patch is being changed; SMFT_E_INVALID for another dtype.
+ * of writing; SMFT_E_STATE where the patch is changed meanwhile; SMFT_E_INVALID for another dtype.
  * Since 0.1. */
 SMFT_API smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype);
 /* Gives a patch up; NULL is fine.  Sessions and learners that use it keep it alive.  Since 0.1. */
 SMFT_API void smft_patch_free(smft_patch *patch);
 /* SMFT_PATCH_* of a patch; 0 for NULL.  Any thread.  Since 0.1. */
 SMFT_API int32_t smft_patch_kind(const smft_patch *patch);
+/* Number of the patch's present version: from 1, and larger after every change.  A call that reads
+ * the patch reads one version from its beginning to its end; of full and LoRA patches there is only
+ * the one in hand.  A copy begins with the number of what it is a copy of.  0 for NULL.  Any
+ * thread. Since 0.1. */
+SMFT_API uint64_t smft_patch_version(smft_patch *patch);
 /* Back to the base: no changed rows, the model's own weights, or adapters as their seed starts
- * them. The optimizer's state is not touched (smft_optimizer_reset).  Errors: SMFT_E_STATE while
- * the patch is being read or changed.  Since 0.1. */
+ * them. The optimizer's state is not touched (smft_optimizer_reset).  Errors: SMFT_E_STATE where
+ * the patch is changed meanwhile.  Since 0.1. */
 SMFT_API smft_status smft_patch_clear(smft_patch *patch);
 /* Changed rows of a pool (slots patches).  slots (capacity) gets their ids, ascending; *n their
  * number; capacity as for encode.  Errors: SMFT_E_BUFFER; SMFT_E_NOT_FOUND where the model has no
- * such pool; SMFT_E_UNSUPPORTED for other kinds of patches; SMFT_E_STATE while the patch is being
- * changed.  Since 0.1. */
+ * such pool; SMFT_E_UNSUPPORTED for other kinds of patches; SMFT_E_STATE where the patch is changed
+ * meanwhile.  Since 0.1. */
 SMFT_API smft_status smft_patch_slots(smft_patch *patch, int32_t pool, int64_t *slots,
                                       int64_t capacity, int64_t *n);
 /* row (value_dim) gets a value row as model + patch have it, changed or not, as f32; any kind of
  * patch.  Errors: SMFT_E_NOT_FOUND where there is no such pool or slot; SMFT_E_INVALID where
- * value_dim is not the pool's; SMFT_E_STATE while the patch is being changed.  Since 0.1. */
+ * value_dim is not the pool's; SMFT_E_STATE where the patch is changed meanwhile.  Since 0.1. */
 SMFT_API smft_status smft_patch_row(smft_patch *patch, int32_t pool, int64_t slot, float *row,
                                     int64_t value_dim);
 /* Sets a row (slots patches) to row (value_dim), which is copied; the slot counts as changed from
  * then on.  Errors: SMFT_E_NONFINITE where a number is NaN or infinite; SMFT_E_NOT_FOUND where
  * there is no such pool or slot; SMFT_E_INVALID where value_dim is not the pool's;
- * SMFT_E_UNSUPPORTED for other kinds of patches; SMFT_E_STATE while the patch is being read or
- * changed.  Since 0.1. */
+ * SMFT_E_UNSUPPORTED for other kinds of patches; SMFT_E_STATE where the patch is changed meanwhile.
+ * Since 0.1. */
 SMFT_API smft_status smft_patch_set_row(smft_patch *patch, int32_t pool, int64_t slot,
                                         const float *row, int64_t value_dim);
 /* Gives the base's row back (slots patches): the slot is not changed any more.  Fine where it was
  * not.  Errors: SMFT_E_NOT_FOUND where there is no such pool or slot; SMFT_E_UNSUPPORTED for other
- * kinds of patches; SMFT_E_STATE while the patch is being read or changed.  Since 0.1. */
+ * kinds of patches; SMFT_E_STATE where the patch is changed meanwhile.  Since 0.1. */
 SMFT_API smft_status smft_patch_reset_row(smft_patch *patch, int32_t pool, int64_t slot);
 
 /* ---- session ------------------------------------------------------------- */
@@ -737,6 +750,10 @@ SMFT_API smft_status smft_patch_reset_row(smft_patch *patch, int32_t pool, int64
 /* smft_session_options.flags: the cache holds keys and values as bf16: half the memory, and logits
  * that differ from those of f32 by the rounding */
 #define SMFT_SESSION_CACHE_BF16 1u
+/* smft_session_options.flags: the session keeps to one version of its (slots) patch from its first
+ * token on, until it is rewound to 0 (which generating afresh and smft_session_nll do themselves)
+ * or gets another patch; SMFT_E_UNSUPPORTED with other kinds of patches */
+#define SMFT_SESSION_PIN 2u
 
 typedef struct smft_session_options {
   uint32_t struct_size;
@@ -754,10 +771,10 @@ typedef struct smft_session_options {
  * tokens that are in it: 8 * n_layers * n_kv_heads * head_dim bytes for each (half that as bf16),
  * and at most twice what they need; results do not depend on when it grew.  When the patch has
  * changed since tokens were fed, the next call feeds them again by itself, so results are always
- * those of the patch as it is now.  options may be NULL.  Freed with smft_session_free. Errors:
- * SMFT_E_MISMATCH for a patch that was made with another model handle; SMFT_E_CONTEXT for a
- * context_length above the model's; SMFT_E_INVALID for a negative one, or flags that there are not.
- * Since 0.1. */
+ * those of the patch as it is when the call begins (but see SMFT_SESSION_PIN).  options may be
+ * NULL.  Freed with smft_session_free. Errors: SMFT_E_MISMATCH for a patch that was made with
+ * another model handle; SMFT_E_CONTEXT for a context_length above the model's; SMFT_E_INVALID for a
+ * negative one, or flags that there are not. Since 0.1. */
 SMFT_API smft_status smft_session_create(smft_session **out, const smft_model *model,
                                          smft_patch *patch, const smft_session_options *options);
 /* Frees a session, and gives its patch and model up; NULL is fine.  Since 0.1. */
@@ -778,11 +795,14 @@ SMFT_API smft_status smft_session_set_patch(smft_session *session, smft_patch *p
  * before any softmax; SMFT_LOGITS_LAST with n_ids 0 gives those of the tokens there are.  On
  * failure the session holds what it held.  Errors: SMFT_E_CONTEXT where the tokens do not fit;
  * SMFT_E_TOKEN for an id outside the vocabulary; SMFT_E_BUFFER where capacity is too small;
- * SMFT_E_STATE while the patch is being changed; SMFT_E_CANCELLED by smft_session_cancel;
+ * SMFT_E_STATE where the patch is changed meanwhile; SMFT_E_CANCELLED by smft_session_cancel;
  * SMFT_E_NONFINITE where logits that were asked for are NaN or infinite; SMFT_E_INVALID for another
  * `which`, or SMFT_LOGITS_LAST where there is no token.  Since 0.1. */
 SMFT_API smft_status smft_session_feed(smft_session *session, const int32_t *ids, int64_t n_ids,
                                        int32_t which, float *logits, int64_t capacity);
+/* Number of the version of its patch (smft_patch_version) that the session's last call read; 0:
+ * none did, there is no patch, or NULL.  Since 0.1. */
+SMFT_API uint64_t smft_session_version(const smft_session *session);
 /* Tokens that the session holds; 0 for NULL.  Since 0.1. */
 SMFT_API int64_t smft_session_length(const smft_session *session);
 /* Forgets all tokens after the first `length`; costs nothing.  Errors: SMFT_E_INVALID where length
@@ -1233,7 +1253,7 @@ typedef struct smft_report {
  * without an eligible slot changes nothing, its report says rows_selected 0, and the fact is given
  * up.  A fact that is done or given up leaves the queue.  A failed or cancelled step leaves patch
  * and optimizer bit-identical and the fact in hand.  report may be NULL.  Errors: SMFT_E_STATE
- * where the queue is empty, or while the patch is being read or changed; SMFT_E_NONFINITE where
+ * where the queue is empty, or where the patch is changed meanwhile; SMFT_E_NONFINITE where
  * loss, gradient or a new value is NaN or infinite; SMFT_E_MISMATCH where the optimizer's state is
  * of another model, kind of patch or LoRA layout; SMFT_E_CANCELLED by smft_learner_cancel.  Since
  * 0.1. */
@@ -1307,10 +1327,10 @@ typedef struct smft_batch {
  * changes.  On slots patches the rows are chosen from this batch, and the optimizer's state is kept
  * from batch to batch. The queue is not touched.  A failed or cancelled step leaves patch and
  * optimizer bit-identical. report may be NULL.  Errors: SMFT_E_TOKEN for an id outside the
- * vocabulary; SMFT_E_CONTEXT for a sequence longer than the model's context; SMFT_E_STATE while the
- * patch is being read or changed; SMFT_E_NONFINITE, SMFT_E_MISMATCH and SMFT_E_CANCELLED as
- * smft_step; SMFT_E_INVALID for no sequence, a length below 1, or weights that are not finite or
- * add up to nothing.  Since 0.1. */
+ * vocabulary; SMFT_E_CONTEXT for a sequence longer than the model's context; SMFT_E_STATE where the
+ * patch is changed meanwhile; SMFT_E_NONFINITE, SMFT_E_MISMATCH and SMFT_E_CANCELLED as smft_step;
+ * SMFT_E_INVALID for no sequence, a length below 1, or weights that are not finite or add up to
+ * nothing.  Since 0.1. */
 SMFT_API smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *batch,
                                              smft_report *report);
 
@@ -1394,7 +1414,7 @@ typedef struct smft_probe_report {
  * measurement, too.  The session is left empty.  progress (may be NULL): stages "questions",
  * "texts", "choices" and "done", in items.  A failed or cancelled call leaves the old baseline; the
  * message names the item.  Errors: SMFT_E_STATE where the probe has no items, from a progress
- * callback of this probe, or while the patch is being changed; SMFT_E_UNSUPPORTED where the
+ * callback of this probe, or where the patch is changed meanwhile; SMFT_E_UNSUPPORTED where the
  * session's model has no tokenizer; SMFT_E_CONTEXT for an item that does not fit the session;
  * SMFT_E_INVALID or SMFT_E_FORMAT for an item that comes to too few tokens; SMFT_E_NONFINITE;
  * SMFT_E_CANCELLED by progress or smft_session_cancel. Since 0.1. */

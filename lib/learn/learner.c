@@ -195,7 +195,8 @@ static smft_status take_step(smft_learner *learner, smft__step *step) {
   SMFT__TRY(smft__patch_begin_write(learner->patch));
   smft_status status = learner->patch->kind == SMFT_PATCH_SLOTS ? smft__step_slots(learner, step)
                                                                 : smft__step_dense(learner, step);
-  smft__patch_end_write(learner->patch, status == SMFT_OK && step->changed);
+  int publish = status == SMFT_OK && step->changed;
+  smft__patch_end_write(learner->patch, publish ? step->next : NULL);
   return status;
 }
 
@@ -215,8 +216,8 @@ static smft_status reserve_passes(smft_learner *learner, const smft__fact *fact,
   smft__batch_largest(fact, n, &tokens, &supervised);
   if (learner->selector)
     SMFT__TRY(smft__reserve_counts(learner->slots.counts, learner->model, tokens));
-  return smft__tape_reserve(learner->tape, learner->patch, tokens, n, supervised,
-                            learner->selector ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL);
+  return smft__tape_reserve(learner->tape, smft__patch_current(learner->patch), tokens, n,
+                            supervised, learner->selector ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL);
 }
 
 /* The step's batch and, on slots patches, what all steps on the fact share. */
@@ -252,7 +253,7 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
   smft__fact *fact = learner->queue.first;
   if (!fact)
     return smft__fail(SMFT_E_STATE, "smft_step: the queue is empty");
-  smft__step step = {{0}, NULL, 0, fact->steps == 0, learner->options.loss_below, 0, 0, own};
+  smft__step step = {{0}, NULL, 0, fact->steps == 0, learner->options.loss_below, 0, 0, own, NULL};
   smft_status status = prepare(learner, fact, &step);
   if (status == SMFT_OK)
     status = take_step(learner, &step);
@@ -287,10 +288,14 @@ smft_status smft_step(smft_learner *learner, smft_report *report) {
 
 /* ---- run ----------------------------------------------------------------- */
 
-static int64_t rows_changed(const smft_patch *patch) {
+static int64_t rows_changed(smft_patch *patch) {
   int64_t n = 0;
-  for (int32_t p = 0; patch->kind == SMFT_PATCH_SLOTS && p < patch->model->config.n_pools; p++)
-    n += patch->rows[p].n;
+  const smft__version *version;
+  if (patch->kind != SMFT_PATCH_SLOTS || smft__patch_begin_read(patch, &version) != SMFT_OK)
+    return 0;
+  for (int32_t p = 0; p < patch->model->config.n_pools; p++)
+    n += smft__snapshot_count(version->pools[p]);
+  smft__patch_end_read(patch, version);
   return n;
 }
 
@@ -341,7 +346,7 @@ smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *bat
   SMFT__TRY(smft__options_read(&given, batch, sizeof given, sizeof given, "smft_batch"));
   double begin = smft__now();
   atomic_store(&learner->cancelled, 0);
-  smft__step step = {{0}, NULL, 0, 0, -INFINITY, 0, 0, &own};
+  smft__step step = {{0}, NULL, 0, 0, -INFINITY, 0, 0, &own, NULL};
   SMFT__TRY(smft__batch_read(&learner->batch, learner->model, &given, &step.batch));
   smft_status status = take_step(learner, &step);
   smft__tape_rest(learner->tape);

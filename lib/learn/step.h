@@ -16,6 +16,7 @@ typedef struct smft__step { /* what one step is told, and what it tells */
   int is_done;       /* out: the loss was below; nothing was changed */
   int changed;       /* out */
   smft_report *report;
+  smft__version *next; /* out, slots patches: the version to publish; NULL: none */
 } smft__step;
 /* Forward with everything kept; the loss is finite. */
 smft_status smft__step_forward(smft_learner *learner, smft__step *step);
@@ -27,7 +28,7 @@ typedef struct smft__slots_work { /* slots patches */
   smft__selection selection;      /* the rows of the last step */
   smft__rows *gradient;           /* (n_pools): rows selected in this step */
   smft__rows **gradient_of;       /* (n_pools): pointers to them, as smft__grads wants them */
-  /* (rows selected, value_dim * (1 + moments)): new values, then new moments */
+  /* (rows selected, value_dim * moments): new moments */
   float *fresh;
   int64_t fresh_capacity; /* floats */
   float *old;             /* (value_dim * (1 + moments)): one row as it is */

@@ -92,7 +92,8 @@ static smft_status compute_gradient(smft_learner *learner) {
   smft__dense_clear(learner->ctx, &work->layout, work->gradient, work->read);
   memcpy(work->read, work->read_now,
          (size_t)(work->layout.n_pools * work->layout.words) * sizeof *work->read);
-  return smft__network_backward(learner->tape, learner->patch, &grads, &learner->cancelled);
+  return smft__network_backward(learner->tape, smft__patch_current(learner->patch), &grads,
+                                &learner->cancelled);
 }
 
 static smft_status measure(smft_learner *learner, smft_report *report, double scales[2]) {
@@ -150,7 +151,7 @@ static void set_rows(smft_learner *learner) {
 /* No |weight| is larger.  Scanned only when someone else changed the patch. */
 static double largest_weight(smft_learner *learner) {
   smft__dense_work *work = &learner->dense;
-  uint64_t version = atomic_load(&learner->patch->version) + 1; /* never 0 */
+  uint64_t version = smft_patch_version(learner->patch); /* never 0 */
   if (work->version != version)
     work->largest = smft__dense_largest(learner->ctx, &work->layout, work->weights, work->partial);
   work->version = version;
@@ -191,7 +192,7 @@ static smft_status update(smft_learner *learner, smft_report *report, const doub
   optimizer->steps++;
   optimizer->bounds = after;
   work->largest = after.w;
-  work->version++; /* as the patch's does */
+  work->version++; /* as the patch's does when the step ends */
   report->rows_selected = work->n_rows;
   return SMFT_OK;
 }
@@ -207,5 +208,6 @@ smft_status smft__step_dense(smft_learner *learner, smft__step *step) {
   SMFT__TRY(measure(learner, step->report, scales));
   SMFT__TRY(update(learner, step->report, scales));
   step->changed = 1;
+  step->next = smft__patch_current(learner->patch);
   return SMFT_OK;
 }

@@ -6,10 +6,10 @@
 #include "learn/rates.h"
 #include <math.h>
 
-/* Floats of a row with its moments. */
-static int64_t row_floats(const smft_learner *learner) {
+/* Floats of a row's moments. */
+static int64_t moment_floats(const smft_learner *learner) {
   return (int64_t)learner->model->config.memory.value_dim *
-         (1 + smft__optimizer_moments(learner->optimizer));
+         smft__optimizer_moments(learner->optimizer);
 }
 
 smft_status smft__slots_work_create(smft_learner *learner) {
@@ -20,7 +20,9 @@ smft_status smft__slots_work_create(smft_learner *learner) {
   work->counts = smft__calloc_array(learner->ctx, n_pools, sizeof *work->counts);
   work->gradient = smft__calloc_array(learner->ctx, n_pools, sizeof *work->gradient);
   work->gradient_of = smft__calloc_array(learner->ctx, n_pools, sizeof *work->gradient_of);
-  work->old = smft__alloc_array(learner->ctx, row_floats(learner), sizeof *work->old);
+  work->old = smft__alloc_array(learner->ctx,
+                                learner->model->config.memory.value_dim + moment_floats(learner),
+                                sizeof *work->old);
   if (!work->counts || !work->gradient || !work->gradient_of || !work->old)
     return SMFT_E_NOMEM;
   for (int32_t p = 0; p < n_pools; p++) {
@@ -94,24 +96,42 @@ static smft_status measure(smft_learner *learner, smft_report *report, double *d
   return SMFT_OK;
 }
 
-/* Memory for everything that the commit writes. */
+/* Memory for the moments that the commit writes. */
 static smft_status reserve(smft_learner *learner, const smft__selection *most) {
   smft__slots_work *work = &learner->slots;
-  int has_state = smft__optimizer_moments(learner->optimizer) > 0;
   int64_t floats;
-  if (!smft__mul_i64(most->n, row_floats(learner), &floats))
+  if (moment_floats(learner) == 0)
+    return SMFT_OK;
+  if (!smft__mul_i64(most->n, moment_floats(learner), &floats))
     return smft__fail(SMFT_E_NOMEM, "step: %lld rows are too many", (long long)most->n);
   SMFT__TRY(
       smft__grow(learner->ctx, &work->fresh, &work->fresh_capacity, floats, sizeof *work->fresh));
-  for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
-    smft__rows *rows = &learner->patch->rows[p];
-    SMFT__TRY(smft__rows_reserve(rows, rows->n + count_absent(rows, most, p)));
-    if (has_state)
-      SMFT__TRY(smft__optimizer_reserve_rows(learner->optimizer, p,
-                                             count_absent(&learner->optimizer->pools[p].moments,
-                                                          most, p)));
-  }
+  for (int32_t p = 0; p < learner->model->config.n_pools; p++)
+    SMFT__TRY(
+        smft__optimizer_reserve_rows(learner->optimizer, p,
+                                     count_absent(&learner->optimizer->pools[p].moments, most, p)));
   return SMFT_OK;
+}
+
+/* How many of the selected rows are not changed yet. */
+static int64_t count_new(const smft_learner *learner, const smft__version *now, int32_t pool) {
+  const smft__selection *selection = &learner->slots.selection;
+  int64_t n = 0;
+  for (int64_t i = 0; i < selection->n; i++)
+    n += selection->list[i].pool == pool &&
+         !smft__snapshot_find(now->pools[pool], selection->list[i].slot);
+  return n;
+}
+
+/* The version that follows, whose selected rows are still as they are. */
+static smft_status begin_next(const smft_learner *learner, smft__version **next) {
+  const smft__version *now = smft__patch_current(learner->patch);
+  *next = smft__version_edit(now);
+  for (int32_t p = 0; p < learner->model->config.n_pools && *next; p++)
+    if (learner->slots.gradient[p].n > 0 &&
+        !smft__version_pool(*next, p, count_new(learner, now, p)))
+      return SMFT_E_NOMEM;
+  return *next ? SMFT_OK : SMFT_E_NOMEM;
 }
 
 /* old: the moments of a row as they are, zero when it was never selected; returns in how many steps
@@ -127,9 +147,9 @@ static int64_t old_moments(const smft_learner *learner, const smft_selected *sel
   return at < 0 ? 0 : state->steps[at];
 }
 
-/* New values and moments of every selected row into `fresh`. */
+/* New values of every selected row into the next version, new moments into `fresh`. */
 static smft_status compute(smft_learner *learner, const smft_report *report, int afresh,
-                           double scale) {
+                           double scale, smft__version *next) {
   const smft__selection *selection = &learner->slots.selection;
   int32_t moments = smft__optimizer_moments(learner->optimizer);
   int64_t dim = learner->model->config.memory.value_dim;
@@ -138,16 +158,18 @@ static smft_status compute(smft_learner *learner, const smft_report *report, int
   for (int64_t i = 0; i < selection->n; i++) {
     const smft_selected *selected = &selection->list[i];
     const smft__rows *gradient = &learner->slots.gradient[selected->pool];
-    smft__pool pool = smft__patch_pool(learner->model, learner->patch, selected->pool);
-    float *fresh = learner->slots.fresh + i * row_floats(learner);
+    smft__pool pool = smft__patch_pool(learner->model, next, selected->pool);
     smft__pool_read(&pool, selected->slot, old);
+    float *row = smft__snapshot_put(next->pools[selected->pool], selected->slot);
+    float *fresh = m ? learner->slots.fresh + i * moment_floats(learner) : NULL;
+    if (!row)
+      return SMFT_E_NOMEM;
     int64_t steps = m ? old_moments(learner, selected, afresh, m) : 0;
     double lr = report->lr * smft__protect_damping(&learner->protect, learner->selector,
                                                    selected->pool, selected->slot);
     smft__update_rule rule = smft__optimizer_rule(learner->optimizer, lr, 0, steps + 1, scale);
     const float *g = smft__rows_at(gradient, smft__rows_find(gradient, selected->slot));
-    if (!smft__update(&rule, old, g, m, v, dim, fresh, m ? fresh + dim : NULL,
-                      v ? fresh + 2 * dim : NULL))
+    if (!smft__update(&rule, old, g, m, v, dim, row, fresh, v ? fresh + dim : NULL))
       return smft__fail(SMFT_E_NONFINITE,
                         "step: slot %lld of pool %d would not be finite; nothing was changed",
                         (long long)selected->slot, (int)selected->pool);
@@ -161,24 +183,19 @@ static float *row_for_writing(smft__rows *rows, int64_t slot, int64_t *position)
   return smft__rows_at(rows, *position);
 }
 
+/* Of the optimizer; the version is published by whoever has the patch in hand. */
 static void commit(smft_learner *learner, int afresh) {
   const smft__selection *selection = &learner->slots.selection;
-  int64_t dim = learner->model->config.memory.value_dim, n = row_floats(learner);
-  int64_t at;
+  int64_t at, n = moment_floats(learner);
   if (afresh)
     smft__optimizer_clear_rows(learner->optimizer);
   learner->optimizer->steps++;
-  for (int64_t i = 0; i < selection->n; i++) {
+  for (int64_t i = 0; i < selection->n && n > 0; i++) {
     const smft_selected *selected = &selection->list[i];
     const float *fresh = learner->slots.fresh + i * n;
-    memcpy(row_for_writing(&learner->patch->rows[selected->pool], selected->slot, &at), fresh,
-           (size_t)dim * sizeof *fresh);
-    if (n == dim)
-      continue;
     smft__row_state *state = &learner->optimizer->pools[selected->pool];
     int64_t before = state->moments.n;
-    memcpy(row_for_writing(&state->moments, selected->slot, &at), fresh + dim,
-           (size_t)(n - dim) * sizeof *fresh);
+    memcpy(row_for_writing(&state->moments, selected->slot, &at), fresh, (size_t)n * sizeof *fresh);
     state->steps[at] = at == before ? 1 : state->steps[at] + 1;
   }
 }
@@ -189,15 +206,17 @@ static smft_status update(smft_learner *learner, smft__step *step) {
   smft__grads grads = {.rows = learner->slots.gradient_of};
   double damped_norm = 0;
   SMFT__TRY(prepare_gradient(learner, widest(learner, step)));
-  SMFT__TRY(smft__network_backward(learner->tape, learner->patch, &grads, &learner->cancelled));
+  SMFT__TRY(smft__network_backward(learner->tape, smft__patch_current(learner->patch), &grads,
+                                   &learner->cancelled));
   SMFT__TRY(measure(learner, step->report, &damped_norm));
   if (o->lr == 0 && o->kind == SMFT_OPTIMIZER_SGD)
     step->report->lr = smft__capped_lr(step->report->loss, damped_norm, step->report->lr);
   step->report->lr *=
       smft__optimizer_warmup(learner->optimizer, (afresh ? 0 : learner->optimizer->steps) + 1);
   SMFT__TRY(reserve(learner, widest(learner, step)));
+  SMFT__TRY(begin_next(learner, &step->next));
   SMFT__TRY(compute(learner, step->report, afresh,
-                    smft__clip_scale(step->report->gradient_norm, o->clip_norm)));
+                    smft__clip_scale(step->report->gradient_norm, o->clip_norm), step->next));
   commit(learner, afresh);
   step->report->rows_selected = learner->slots.selection.n;
   step->changed = 1;
@@ -230,7 +249,10 @@ smft_status smft__step_slots(smft_learner *learner, smft__step *step) {
   smft_status status = select_rows(learner, step->serial);
   if (status == SMFT_OK && work->selection.n > 0)
     status = update(learner, step);
-  if (status != SMFT_OK)
+  if (status != SMFT_OK) {
     work->selection.n = 0;
+    smft__version_release(step->next);
+    step->next = NULL;
+  }
   return status;
 }

@@ -315,6 +315,7 @@ static smft_status measure_values(smft_probe *probe, smft_session *session,
                                   smft__probe_value **values) {
   pass run;
   probe->busy = 1;
+  smft__session_hold(session); /* all items are asked of one version of the patch */
   smft_status status = pass_open(&run, probe, session);
   if (status == SMFT_OK)
     status = measure_all(&run, progress, user);
@@ -322,6 +323,7 @@ static smft_status measure_values(smft_probe *probe, smft_session *session,
     status = smft_session_rewind(session, 0);
   else
     (void)smft_session_rewind(session, 0); /* what failed has the message already */
+  smft__session_let_go(session);
   probe->busy = 0;
   if (status == SMFT_OK) {
     *values = run.values;

@@ -3,6 +3,7 @@
 #ifndef SMFT__GATHER_H
 #define SMFT__GATHER_H
 #include "memory/pool.h"
+#include "memory/rows.h"
 
 typedef struct smft__reads { /* what n_tokens tokens read: n_reads slots each */
   const int64_t *slots;      /* (n_tokens, n_reads) */

@@ -4,6 +4,7 @@
 #include "memory/half_norm.h" /* SMFT__NORM_* */
 #include "memory/params.h"
 #include "memory/pool.h"
+#include "memory/rows.h"
 
 typedef struct smft__memory_config {
   int32_t n_keys, heads, top_k, key_dim, value_dim, hidden; /* n, H, k, dk (both halves), dv, d */

@@ -1,13 +1,13 @@
-/* pool: reads of single values through the patch's rows.
+/* pool: reads of single values through a patch's changed rows.
  * Owns nothing; the loops over many reads are gather.c's. */
 #include "memory/pool.h"
 #include "memory/kernels/row.h"
 
 const void *smft__pool_row(const smft__pool *pool, int64_t slot, int32_t *dtype) {
-  int64_t position = pool->rows ? smft__rows_find(pool->rows, slot) : -1;
-  if (position >= 0) {
+  const float *changed = smft__snapshot_find(pool->rows, slot);
+  if (changed) {
     *dtype = SMFT__F32;
-    return smft__rows_at(pool->rows, position);
+    return changed;
   }
   *dtype = pool->base.dtype;
   return (const char *)pool->base.data +
@@ -15,9 +15,9 @@ const void *smft__pool_row(const smft__pool *pool, int64_t slot, int32_t *dtype)
 }
 
 void smft__pool_read(const smft__pool *pool, int64_t slot, float *row) {
-  int64_t position = pool->rows ? smft__rows_find(pool->rows, slot) : -1;
-  if (position >= 0)
-    memcpy(row, smft__rows_at(pool->rows, position), (size_t)pool->value_dim * sizeof *row);
+  const float *changed = smft__snapshot_find(pool->rows, slot);
+  if (changed)
+    memcpy(row, changed, (size_t)pool->value_dim * sizeof *row);
   else
     smft__tensor_to_f32(&pool->base, slot * pool->value_dim, pool->value_dim, row);
 }

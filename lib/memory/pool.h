@@ -3,11 +3,11 @@
 #ifndef SMFT__POOL_H
 #define SMFT__POOL_H
 #include "data/tensor.h"
-#include "memory/rows.h"
+#include "memory/snapshot.h"
 typedef struct smft__pool {
   /* (n_slots, value_dim) F32/F16/BF16; a full patch's copy stands here as F32 */
   smft__tensor base;
-  const smft__rows *rows; /* changed rows, or NULL */
+  const smft__snapshot *rows; /* changed rows, or NULL */
   int64_t n_slots, value_dim;
 } smft__pool;
 /* row (value_dim) = values[slot] */

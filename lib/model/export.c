@@ -103,14 +103,14 @@ static void free_set(export_set *set) {
 }
 
 /* What a patch changed, and norms that Hugging Face has otherwise: as f32. */
-static smft_status copy_values(export_set *set, const smft_model *model, const smft_patch *patch,
-                               int32_t i) {
+static smft_status copy_values(export_set *set, const smft_model *model,
+                               const smft__version *version, int32_t i) {
   smft__tensor *tensor = &set->tensors[i].tensor;
   float *values = smft__alloc_array(set->ctx, smft__tensor_count(tensor), sizeof *values);
   set->copies[i] = values;
   if (!values)
     return SMFT_E_NOMEM;
-  smft__patch_values(model, patch, i, values);
+  SMFT__TRY(smft__patch_values(model, version, i, values));
   smft__order_values(model, i, values);
   tensor->data = values;
   tensor->dtype = SMFT__F32;
@@ -131,20 +131,20 @@ static smft_status copy_rows(export_set *set, const smft_model *model, int32_t i
 }
 
 /* Most tensors are written from where they are. */
-static smft_status add_tensor(export_set *set, const smft_model *model, const smft_patch *patch,
-                              int32_t i, int32_t dtype) {
+static smft_status add_tensor(export_set *set, const smft_model *model,
+                              const smft__version *version, int32_t i, int32_t dtype) {
   smft__save_tensor *save = &set->tensors[i];
   save->name = model->names[i];
-  save->tensor = smft__weight(model, patch, i);
+  save->tensor = smft__weight(model, version, i);
   save->dtype = dtype;
-  int merged = smft__patch_changes(model, patch, i) && !patch->full;
+  int merged = smft__patch_changes(model, version, i) && !version->full;
   if (merged || smft__order_offset(model, i) != 0)
-    return copy_values(set, model, patch, i);
+    return copy_values(set, model, version, i);
   save->dtype = written_as(dtype, save->tensor.dtype);
   return smft__order_is_other(model, i) ? copy_rows(set, model, i) : SMFT_OK;
 }
 
-static smft_status make_set(export_set *set, const smft_model *model, const smft_patch *patch,
+static smft_status make_set(export_set *set, const smft_model *model, const smft__version *version,
                             int32_t dtype) {
   set->ctx = model->ctx;
   set->n = model->n_tensors;
@@ -153,15 +153,15 @@ static smft_status make_set(export_set *set, const smft_model *model, const smft
   if (!set->tensors || !set->copies)
     return SMFT_E_NOMEM;
   for (int32_t i = 0; i < model->n_tensors; i++)
-    SMFT__TRY(add_tensor(set, model, patch, i, dtype));
+    SMFT__TRY(add_tensor(set, model, version, i, dtype));
   return SMFT_OK;
 }
 
-static smft_status export_weights(const smft_model *model, const smft_patch *patch,
+static smft_status export_weights(const smft_model *model, const smft__version *version,
                                   const char *directory, const smft_export_options *options) {
   static const char *const keys[] = {"format"}, *const values[] = {"pt"};
   export_set set = {0};
-  smft_status status = make_set(&set, model, patch, options->dtype);
+  smft_status status = make_set(&set, model, version, options->dtype);
   char *path = smft__path_join(model->ctx, directory, "model.safetensors");
   if (status == SMFT_OK && !path)
     status = SMFT_E_NOMEM;
@@ -176,14 +176,14 @@ static smft_status export_weights(const smft_model *model, const smft_patch *pat
 }
 
 /* Weights last: until they are there, the directory does not look finished. */
-static smft_status export_all(const smft_model *model, const smft_patch *patch,
+static smft_status export_all(const smft_model *model, const smft__version *version,
                               const char *directory, const smft_export_options *options) {
-  int32_t own = smft__model_dtype(model, patch), dtype = written_as(options->dtype, own);
+  int32_t own = smft__model_dtype(model, version), dtype = written_as(options->dtype, own);
   dtype = dtype ? dtype : own;
   SMFT__TRY(smft__make_directory(directory));
   SMFT__TRY(export_config(model, directory, dtype));
   SMFT__TRY(copy_text_files(model, directory));
-  return export_weights(model, patch, directory, options);
+  return export_weights(model, version, directory, options);
 }
 
 static smft_status check_options(const smft_export_options *own) {
@@ -202,15 +202,17 @@ static smft_status check_options(const smft_export_options *own) {
 smft_status smft_model_export(const smft_model *model, smft_patch *patch, const char *path,
                               const smft_export_options *options) {
   smft_export_options own = SMFT_EXPORT_OPTIONS_INIT;
+  const smft__version *version;
   SMFT__REQUIRE(model && path, "smft_model_export: model or path is NULL");
   SMFT__REQUIRE(!patch || patch->model == model,
                 "smft_model_export: the patch is of another model");
   SMFT__TRY(smft__options_read(&own, options, sizeof own, offsetof(smft_export_options, format),
                                "smft_export_options"));
   SMFT__TRY(check_options(&own));
-  SMFT__TRY(smft__patch_begin_read(patch));
-  smft_status status = own.format == SMFT_FORMAT_GGUF ? smft__export_gguf(model, patch, path, &own)
-                                                      : export_all(model, patch, path, &own);
-  smft__patch_end_read(patch);
+  SMFT__TRY(smft__patch_begin_read(patch, &version));
+  smft_status status = own.format == SMFT_FORMAT_GGUF
+                           ? smft__export_gguf(model, version, path, &own)
+                           : export_all(model, version, path, &own);
+  smft__patch_end_read(patch, version);
   return status;
 }

@@ -3,7 +3,7 @@
 #define SMFT__EXPORT_H
 #include "model/patch.h"
 
-/* One GGUF file for llama.cpp; the caller holds the patch for reading. */
-smft_status smft__export_gguf(const smft_model *model, const smft_patch *patch, const char *path,
-                              const smft_export_options *options);
+/* One GGUF file for llama.cpp. */
+smft_status smft__export_gguf(const smft_model *model, const smft__version *version,
+                              const char *path, const smft_export_options *options);
 #endif

@@ -25,7 +25,7 @@
 typedef struct gguf_export {
   smft_ctx *ctx;
   const smft_model *model;
-  const smft_patch *patch;
+  const smft__version *version;
   const smft__gguf_arch *arch;
   int32_t dtype; /* of matrices; 0: as they are */
   json_t *config;
@@ -252,7 +252,7 @@ static smft_status put_tokenizer(gguf_export *e) {
 
 /* llama.cpp's numbers of "mostly" a type; -1: as another file says. */
 static int32_t file_type(const gguf_export *e) {
-  int32_t dtype = e->dtype ? e->dtype : smft__model_dtype(e->model, e->patch);
+  int32_t dtype = e->dtype ? e->dtype : smft__model_dtype(e->model, e->version);
   return dtype == SMFT__F32    ? 0
          : dtype == SMFT__F16  ? 1
          : dtype == SMFT__BF16 ? 32
@@ -329,7 +329,7 @@ static smft_status copy_values(gguf_export *e, int32_t i, float offset) {
   float *values = e->copies[i] = smft__alloc_array(e->ctx, n, sizeof *values);
   if (!values)
     return SMFT_E_NOMEM;
-  smft__patch_values(e->model, e->patch, i, values);
+  SMFT__TRY(smft__patch_values(e->model, e->version, i, values));
   for (int64_t j = 0; j < n && offset != 0; j++)
     values[j] += offset;
   tensor->data = values;
@@ -352,14 +352,14 @@ static smft_status order_rows(gguf_export *e, int32_t i) {
 static smft_status add_tensor(gguf_export *e, int32_t i) {
   const smft_model *model = e->model;
   smft__save_tensor *save = &e->tensors[i];
-  int changed = smft__patch_changes(model, e->patch, i);
+  int changed = smft__patch_changes(model, e->version, i);
   float offset = smft__order_gguf_offset(model, i);
   if (!smft__gguf_name(e->arch, model->names[i], e->names[i], SMFT__GGUF_NAME))
     return smft__fail(SMFT_E_UNSUPPORTED, "%s: tensor %s has no name in GGUF's \"%s\"", model->path,
                       model->names[i], e->arch->name);
   save->name = e->names[i];
-  save->tensor = smft__weight(model, e->patch, i);
-  if ((changed && !e->patch->full) || offset != 0)
+  save->tensor = smft__weight(model, e->version, i);
+  if ((changed && !e->version->full) || offset != 0)
     SMFT__TRY(copy_values(e, i, offset));
   save->dtype = written_as(e, &save->tensor, model->tensors[i].dtype, changed);
   return order_rows(e, i);
@@ -435,11 +435,11 @@ static smft_status export_all(gguf_export *e, const char *path,
                           e->n, options->progress, options->progress_user);
 }
 
-smft_status smft__export_gguf(const smft_model *model, const smft_patch *patch, const char *path,
-                              const smft_export_options *options) {
+smft_status smft__export_gguf(const smft_model *model, const smft__version *version,
+                              const char *path, const smft_export_options *options) {
   gguf_export e = {.ctx = model->ctx,
                    .model = model,
-                   .patch = patch,
+                   .version = version,
                    .dtype = options->dtype,
                    .keys = {{model->ctx, NULL, 0, 0}, 0}};
   smft_status status = export_all(&e, path, options);

@@ -240,11 +240,11 @@ static smft_status clear_text(generation *g) {
 /* After a failure the session holds what it held (with CONTINUE) or nothing. */
 static smft_status run(generation *g, const int32_t *ids, int64_t n_ids) {
   smft_session *s = g->session;
+  if (!(g->options.flags & SMFT_GENERATE_CONTINUE))
+    smft__session_cut(s, 0);
   SMFT__TRY(smft__session_begin(s));
   smft_status status = clear_text(g);
   if (status == SMFT_OK) {
-    if (!(g->options.flags & SMFT_GENERATE_CONTINUE))
-      smft__session_cut(s, 0);
     int64_t before = s->length;
     status = generate(g, ids, n_ids);
     if (status != SMFT_OK)

@@ -7,13 +7,13 @@ float *smft__wanted(const smft__grads *grads, smft__where where) {
   return where.tensor >= 0 && grads->tensors ? grads->tensors[where.tensor] : NULL;
 }
 
-static smft__matrix_grad matrix_grad(const smft_patch *patch, const smft__grads *grads,
+static smft__matrix_grad matrix_grad(const smft__version *version, const smft__grads *grads,
                                      smft__where where) {
   smft__matrix_grad g = {smft__wanted(grads, where), NULL, NULL};
-  if (!grads->adapters || !smft__patch_adapter(patch, where.tensor))
+  if (!grads->adapters || !smft__patch_adapter(version, where.tensor))
     return g;
-  g.a = grads->adapters[2 * patch->lora->of[where.tensor]];
-  g.b = grads->adapters[2 * patch->lora->of[where.tensor] + 1];
+  g.a = grads->adapters[2 * version->lora->of[where.tensor]];
+  g.b = grads->adapters[2 * version->lora->of[where.tensor] + 1];
   return g;
 }
 
@@ -29,13 +29,13 @@ static smft__memory_grads memory_grads(const smft_model *model, const smft__grad
   return g;
 }
 
-smft__block_grads smft__block_grads_of(const smft_model *model, const smft_patch *patch,
+smft__block_grads smft__block_grads_of(const smft_model *model, const smft__version *version,
                                        const smft__grads *grads, int32_t layer) {
   const smft__block_plan *plan = &model->config.blocks[layer];
   smft__block_grads g;
   memset(&g, 0, sizeof g);
   for (int32_t i = 0; i < SMFT__N_BLOCK_PARAMS; i++)
-    g.at[i] = matrix_grad(patch, grads, plan->at[i]);
+    g.at[i] = matrix_grad(version, grads, plan->at[i]);
   if (plan->memory >= 0)
     g.memory = memory_grads(model, grads, plan->memory);
   return g;

@@ -21,7 +21,7 @@ typedef struct smft__block_grads { /* each NULL where not wanted; all are added 
   smft__matrix_grad at[SMFT__N_BLOCK_PARAMS];
   smft__memory_grads memory; /* its alpha's, too */
 } smft__block_grads;
-smft__block_grads smft__block_grads_of(const smft_model *model, const smft_patch *patch,
+smft__block_grads smft__block_grads_of(const smft_model *model, const smft__version *version,
                                        const smft__grads *grads, int32_t layer);
 /* NULL: not wanted */
 float *smft__wanted(const smft__grads *grads, smft__where where);

@@ -27,17 +27,17 @@ static smft__where norm_at(const smft_model *model) {
 }
 
 /* hidden (n, d) = norm(x (n, d)); inv_rms (n; NULL: not wanted) */
-static void norm_rows(const smft_model *model, const smft_patch *patch, const float *x, int64_t n,
-                      float *hidden, float *inv_rms) {
-  smft__tensor norm = smft__weight(model, patch, norm_at(model).tensor);
+static void norm_rows(const smft_model *model, const smft__version *version, const float *x,
+                      int64_t n, float *hidden, float *inv_rms) {
+  smft__tensor norm = smft__weight(model, version, norm_at(model).tensor);
   smft__rmsnorm_forward(model->ctx, &norm, model->config.stack.final_norm, model->config.norm_eps,
                         x, n, model->config.hidden, hidden, inv_rms);
 }
 
-smft_status smft__head_logits(const smft_model *model, const smft_patch *patch, const float *x,
+smft_status smft__head_logits(const smft_model *model, const smft__version *version, const float *x,
                               int64_t n, float *hidden, float *logits) {
-  smft__tensor w = smft__weight(model, patch, head_at(model).tensor);
-  norm_rows(model, patch, x, n, hidden, NULL);
+  smft__tensor w = smft__weight(model, version, head_at(model).tensor);
+  norm_rows(model, version, x, n, hidden, NULL);
   if (!smft__linear_forward_finite(model->ctx, &w, hidden, n, logits))
     return smft__fail(SMFT_E_NONFINITE, "the logits are not finite: a weight of the model or the "
                                         "patch is NaN, infinite or too large");
@@ -90,13 +90,13 @@ static float *chunk_forward(smft_ctx *ctx, const smft__head_tape *head, const sm
   return logits;
 }
 
-void smft__head_forward(const smft_model *model, const smft_patch *patch, smft__head_tape *head,
-                        const float *x, int keep) {
-  smft__tensor w = smft__weight(model, patch, head_at(model).tensor);
+void smft__head_forward(const smft_model *model, const smft__version *version,
+                        smft__head_tape *head, const float *x, int keep) {
+  smft__tensor w = smft__weight(model, version, head_at(model).tensor);
   int64_t d = model->config.hidden;
   for (int64_t i = 0; i < head->m; i++)
     memcpy(head->x + i * d, x + head->rows[i] * d, (size_t)d * sizeof *x);
-  norm_rows(model, patch, head->x, head->m, head->hidden, head->inv_rms);
+  norm_rows(model, version, head->x, head->m, head->hidden, head->inv_rms);
   for (int64_t begin = 0; begin < head->m; begin += head->chunk) {
     int64_t n = chunk_rows(head, begin);
     float *logits = chunk_forward(model->ctx, head, &w, begin, n, keep);
@@ -121,10 +121,11 @@ static void weight_backward(smft_ctx *ctx, const smft__head_tape *head, const sm
   }
 }
 
-void smft__head_backward(const smft_model *model, const smft_patch *patch, smft__head_tape *head,
-                         const smft__grads *grads, int64_t n_tokens, float *dx) {
-  smft__tensor norm = smft__weight(model, patch, norm_at(model).tensor);
-  smft__tensor w = smft__weight(model, patch, head_at(model).tensor);
+void smft__head_backward(const smft_model *model, const smft__version *version,
+                         smft__head_tape *head, const smft__grads *grads, int64_t n_tokens,
+                         float *dx) {
+  smft__tensor norm = smft__weight(model, version, norm_at(model).tensor);
+  smft__tensor w = smft__weight(model, version, head_at(model).tensor);
   float *dw = smft__wanted(grads, head_at(model));
   int64_t d = model->config.hidden;
   if (dw)

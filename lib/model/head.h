@@ -6,7 +6,7 @@
 
 /* logits (n, V) of x (n, d), outputs of the last block; hidden (n, d) is scratch.
  * SMFT_E_NONFINITE where a logit is not finite. */
-smft_status smft__head_logits(const smft_model *model, const smft_patch *patch, const float *x,
+smft_status smft__head_logits(const smft_model *model, const smft__version *version, const float *x,
                               int64_t n, float *hidden, float *logits);
 
 /* Which tensor of the model its rows are: the embedding, where the head is tied. */
@@ -33,10 +33,11 @@ void smft__head_tape_place(smft__head_tape *head, smft__arena *arena, const smft
 int64_t smft__head_largest(const smft__config *config, int64_t m);
 /* rows, targets and scale are set; x (T, d): the last block's output.  Leaves nll, and with keep
  * what backward needs. */
-void smft__head_forward(const smft_model *model, const smft_patch *patch, smft__head_tape *head,
-                        const float *x, int keep);
+void smft__head_forward(const smft_model *model, const smft__version *version,
+                        smft__head_tape *head, const float *x, int keep);
 /* dx (n_tokens, d) becomes the gradient of the last block's output; head and last norm get theirs.
  */
-void smft__head_backward(const smft_model *model, const smft_patch *patch, smft__head_tape *head,
-                         const smft__grads *grads, int64_t n_tokens, float *dx);
+void smft__head_backward(const smft_model *model, const smft__version *version,
+                         smft__head_tape *head, const smft__grads *grads, int64_t n_tokens,
+                         float *dx);
 #endif

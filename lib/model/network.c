@@ -25,13 +25,13 @@ static smft_status check_sequence(const smft_model *model, const smft__sequences
   return SMFT_OK;
 }
 
-static smft_status check_batch(const smft_model *model, const smft_patch *patch,
+static smft_status check_batch(const smft_model *model, const smft__version *version,
                                const smft__sequences *batch) {
   SMFT__REQUIRE(batch->n_sequences > 0 && batch->n_tokens > 0 &&
                     batch->n_tokens < SMFT__MOST_TOKENS,
                 "a batch of %lld sequences, %lld tokens", (long long)batch->n_sequences,
                 (long long)batch->n_tokens);
-  SMFT__REQUIRE(!patch || patch->model == model, "the patch is of another model");
+  SMFT__REQUIRE(!version || version->model == model, "the patch is of another model");
   SMFT__REQUIRE(batch->offsets[0] == 0 && batch->offsets[batch->n_sequences] == batch->n_tokens,
                 "offsets do not span the tokens");
   for (int64_t s = 0; s < batch->n_sequences; s++)
@@ -68,13 +68,13 @@ static void fill(smft__tape *tape, const smft__sequences *batch) {
   }
 }
 
-static smft_status begin(smft__tape *tape, const smft_patch *patch, const smft__sequences *batch,
-                         int keep, int64_t m) {
+static smft_status begin(smft__tape *tape, const smft__version *version,
+                         const smft__sequences *batch, int keep, int64_t m) {
   int64_t longest = 0;
   for (int64_t s = 0; s < batch->n_sequences; s++)
     if (batch->offsets[s + 1] - batch->offsets[s] > longest)
       longest = batch->offsets[s + 1] - batch->offsets[s];
-  SMFT__TRY(smft__tape_begin(tape, patch, batch->n_tokens, batch->n_sequences, longest, m, keep));
+  SMFT__TRY(smft__tape_begin(tape, version, batch->n_tokens, batch->n_sequences, longest, m, keep));
   fill(tape, batch);
   return SMFT_OK;
 }
@@ -94,10 +94,10 @@ static void fill_head(smft__head_tape *head, const smft__sequences *batch, doubl
 
 /* ---- a pass -------------------------------------------------------------- */
 
-static smft__pass pass_of(const smft__tape *tape, const smft_patch *patch,
+static smft__pass pass_of(const smft__tape *tape, const smft__version *version,
                           const atomic_int *cancel) {
   smft__pass pass = {.model = tape->model,
-                     .patch = patch,
+                     .version = version,
                      .shape = {tape->model->ctx, &tape->model->config, tape->positions,
                                tape->segments, tape->keep ? tape->grads : NULL, tape->n_sequences,
                                tape->n_tokens, tape->scratch, tape->adapted},
@@ -130,11 +130,11 @@ static smft_status finish_loss(const smft__tape *tape, double *loss) {
 }
 
 /* Where each sequence's tokens are among those that are kept. */
-static smft_status check_kept(const smft_model *model, const smft_patch *patch,
+static smft_status check_kept(const smft_model *model, const smft__version *version,
                               const smft__sequences *batch, const smft__kept_batch *kept,
                               int keep) {
   SMFT__REQUIRE(keep != SMFT__KEEP_ALL, "kept layers have not all that any backward pass needs");
-  SMFT__REQUIRE(model->config.n_memories > 0 && (!patch || patch->kind == SMFT_PATCH_SLOTS),
+  SMFT__REQUIRE(model->config.n_memories > 0 && (!version || version->kind == SMFT_PATCH_SLOTS),
                 "kept layers are for slots patches only");
   for (int64_t s = 0; s < batch->n_sequences; s++) {
     int64_t begin = kept->begins[s], end = begin + batch->offsets[s + 1] - batch->offsets[s];
@@ -152,20 +152,20 @@ static void fetch(smft__tape *tape, const smft__sequences *batch, const smft__ke
                      lowest->middle, lowest->memory, batch->offsets[s]);
 }
 
-smft_status smft__network_forward_kept(smft__tape *tape, const smft_patch *patch,
+smft_status smft__network_forward_kept(smft__tape *tape, const smft__version *version,
                                        const smft__sequences *batch, const smft__kept_batch *kept,
                                        int keep, double *loss, const atomic_int *cancel) {
   const smft_model *model = tape->model;
   int with_head = keep || loss;
   int64_t m = 0;
   double sum = 0;
-  SMFT__TRY(check_batch(model, patch, batch));
+  SMFT__TRY(check_batch(model, version, batch));
   if (kept)
-    SMFT__TRY(check_kept(model, patch, batch, kept, keep));
+    SMFT__TRY(check_kept(model, version, batch, kept, keep));
   if (with_head)
     SMFT__TRY(count_supervised(batch, &m, &sum));
-  SMFT__TRY(begin(tape, patch, batch, keep, m));
-  smft__pass pass = pass_of(tape, patch, cancel);
+  SMFT__TRY(begin(tape, version, batch, keep, m));
+  smft__pass pass = pass_of(tape, version, cancel);
   if (kept)
     fetch(tape, batch, kept);
   else
@@ -175,17 +175,17 @@ smft_status smft__network_forward_kept(smft__tape *tape, const smft_patch *patch
                             with_head ? SMFT__WHOLE : SMFT__LOOKUP));
   if (with_head) {
     fill_head(&tape->head, batch, sum);
-    smft__head_forward(model, patch, &tape->head, tape->x, keep);
+    smft__head_forward(model, version, &tape->head, tape->x, keep);
     SMFT__TRY(finish_loss(tape, loss));
   }
   tape->ready = 1;
   return SMFT_OK;
 }
 
-smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch,
+smft_status smft__network_forward(smft__tape *tape, const smft__version *version,
                                   const smft__sequences *batch, int keep, double *loss,
                                   const atomic_int *cancel) {
-  return smft__network_forward_kept(tape, patch, batch, NULL, keep, loss, cancel);
+  return smft__network_forward_kept(tape, version, batch, NULL, keep, loss, cancel);
 }
 
 smft_status smft__network_keep(smft__tape *tape, const smft__sequences *batch, smft__kept *layers,
@@ -206,7 +206,7 @@ smft_status smft__network_keep(smft__tape *tape, const smft__sequences *batch, s
 
 /* ---- backward ------------------------------------------------------------ */
 
-smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch,
+smft_status smft__network_backward(smft__tape *tape, const smft__version *version,
                                    const smft__grads *grads, const atomic_int *cancel) {
   if (!tape->ready || !tape->keep)
     return smft__fail(SMFT_E_STATE, "backward needs a forward pass that kept its activations");
@@ -214,12 +214,12 @@ smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch,
     return smft__fail(
         SMFT_E_STATE,
         "backward to tensors, or a second one, needs a forward pass that kept all activations");
-  if (smft__patch_rank(patch) != tape->rank)
+  if (smft__patch_rank(version) != tape->rank)
     return smft__fail(
         SMFT_E_STATE,
         "backward needs the patch of the forward pass: its adapters have another rank");
   tape->spent = 1;
-  smft__pass pass = pass_of(tape, patch, cancel);
-  smft__head_backward(tape->model, patch, &tape->head, grads, tape->n_tokens, tape->dx);
+  smft__pass pass = pass_of(tape, version, cancel);
+  smft__head_backward(tape->model, version, &tape->head, grads, tape->n_tokens, tape->dx);
   return smft__stack_backward(&pass, &tape->back, grads, tape->ids, tape->dx);
 }

@@ -19,7 +19,7 @@ typedef struct smft__sequences { /* sequences one after another, none padded */
  * logits.  keep: SMFT__KEEP_*; with SMFT__KEEP_NOTHING loss may be NULL, and then no logits are
  * computed.  cancel (may be NULL): polled between blocks -> SMFT_E_CANCELLED.
  */
-smft_status smft__network_forward(smft__tape *tape, const smft_patch *patch,
+smft_status smft__network_forward(smft__tape *tape, const smft__version *version,
                                   const smft__sequences *batch, int keep, double *loss,
                                   const atomic_int *cancel);
 /* ---- kept lower layers: repeated passes over the same sequences ---------- */
@@ -38,12 +38,12 @@ typedef struct smft__kept_batch { /* where a batch stands among kept tokens */
 /* smft__network_forward, of which it runs only what lies above kept layers (NULL: all).  patch:
  * NULL or of kind slots; keep: not SMFT__KEEP_ALL.  The states below are those of the batch that
  * was kept: a product's rows may be rounded otherwise in a batch of another size. */
-smft_status smft__network_forward_kept(smft__tape *tape, const smft_patch *patch,
+smft_status smft__network_forward_kept(smft__tape *tape, const smft__version *version,
                                        const smft__sequences *batch, const smft__kept_batch *kept,
                                        int keep, double *loss, const atomic_int *cancel);
 
 /* After forward with SMFT__KEEP_ALL on the same batch and patch, or with SMFT__KEEP_VALUES, once,
  * when only rows are wanted.  Goes down only to the lowest block whose gradient is wanted. */
-smft_status smft__network_backward(smft__tape *tape, const smft_patch *patch,
+smft_status smft__network_backward(smft__tape *tape, const smft__version *version,
                                    const smft__grads *grads, const atomic_int *cancel);
 #endif

@@ -1,5 +1,5 @@
 /* patch: what learning changed: value rows (slots), private copies of every weight (full), or
- * low-rank adapters (lora).  Owns life, kinds and the rule of one writer or many readers; which
+ * low-rank adapters (lora).  Owns life, kinds, and who reads and writes which version; which
  * weights model + patch have is view.c's, rows are patch_rows.c's, files patch_file.c's. */
 #include "model/patch.h"
 
@@ -8,13 +8,84 @@
 
 #include "base/alloc.h"
 
+/* ---- readers and a writer ------------------------------------------------ */
+
+/* The current version, retained: it may be replaced between the two, but is not released while
+ * someone is entering. */
+static void enter(smft_patch *patch, const smft__version **version) {
+  atomic_fetch_add(&patch->entering, 1);
+  *version = smft__version_retain(atomic_load(&patch->current));
+  atomic_fetch_sub(&patch->entering, 1);
+}
+
+smft_status smft__patch_begin_read(smft_patch *patch, const smft__version **version) {
+  *version = NULL;
+  if (!patch)
+    return SMFT_OK;
+  if (patch->kind == SMFT_PATCH_SLOTS) {
+    enter(patch, version);
+    return SMFT_OK;
+  }
+  int32_t users = atomic_load(&patch->users);
+  do {
+    if (users < 0)
+      return smft__fail(SMFT_E_STATE, "the patch is being changed by another call");
+  } while (!atomic_compare_exchange_weak(&patch->users, &users, users + 1));
+  *version = smft__patch_current(patch);
+  return SMFT_OK;
+}
+
+void smft__patch_end_read(smft_patch *patch, const smft__version *version) {
+  if (patch && patch->kind == SMFT_PATCH_SLOTS)
+    smft__version_release(version);
+  else if (patch)
+    atomic_fetch_sub(&patch->users, 1);
+}
+
+smft_status smft__patch_begin_write(smft_patch *patch) {
+  int32_t nobody = 0;
+  if (!patch || atomic_compare_exchange_strong(&patch->users, &nobody, -1))
+    return SMFT_OK;
+  return smft__fail(SMFT_E_STATE, "the patch is being %s by another call",
+                    nobody < 0 ? "changed" : "read");
+}
+
+static void release_replaced(smft_patch *patch) {
+  while (patch->replaced) {
+    smft__version *version = patch->replaced;
+    patch->replaced = version->next;
+    smft__version_release(version);
+  }
+}
+
+/* Whoever entered before the exchange has retained the old version by the time that nobody is
+ * entering, and whoever enters after it gets the new one.  Entering takes some instructions, so it
+ * is looked for a few times; where someone was interrupted in it, the next writer releases. */
+static void publish(smft_patch *patch, smft__version *next) {
+  smft__version *old = atomic_exchange(&patch->current, next);
+  old->next = patch->replaced;
+  patch->replaced = old;
+  for (int tries = 0; patch->replaced && tries < 100; tries++)
+    if (atomic_load(&patch->entering) == 0)
+      release_replaced(patch);
+}
+
+void smft__patch_end_write(smft_patch *patch, smft__version *next) {
+  if (!patch)
+    return;
+  if (next && next == smft__patch_current(patch))
+    atomic_fetch_add(&next->number, 1);
+  else if (next)
+    publish(patch, next);
+  atomic_store(&patch->users, 0);
+}
+
 /* ---- life ---------------------------------------------------------------- */
 
 static void destroy(smft_patch *patch) {
   smft_model *model = patch->model;
-  for (int32_t i = 0; patch->rows && i < model->config.n_pools; i++)
-    smft__rows_free(&patch->rows[i]);
-  smft__free(model->ctx, patch->rows);
+  release_replaced(patch);
+  smft__version_release(smft__patch_current(patch));
   smft__free(model->ctx, patch->full);
   smft__lora_free(patch->lora, model->ctx);
   smft__free(model->ctx, patch);
@@ -32,17 +103,11 @@ void smft_patch_free(smft_patch *patch) {
     destroy(patch);
 }
 
-static smft_status make_rows(smft_patch *patch) {
-  const smft__config *c = &patch->model->config;
-  if (c->n_pools == 0)
+static smft_status check_pools(const smft_model *model) {
+  if (model->config.n_pools == 0)
     return smft__fail(
         SMFT_E_UNSUPPORTED,
         "smft_patch_create: a slots patch needs a model with memory layers; this one has none");
-  patch->rows = smft__calloc_array(patch->model->ctx, c->n_pools, sizeof *patch->rows);
-  if (!patch->rows)
-    return SMFT_E_NOMEM;
-  for (int32_t i = 0; i < c->n_pools; i++)
-    smft__rows_init(&patch->rows[i], patch->model->ctx, c->memory.value_dim);
   return SMFT_OK;
 }
 
@@ -66,7 +131,7 @@ static smft_status make_full(smft_patch *patch) {
   if (!block)
     return SMFT_E_NOMEM;
   arena = (smft__arena){block, 0, arena.used};
-  patch->full = (float **)(void *)block;
+  patch->full = smft__patch_current(patch)->full = (float **)(void *)block;
   place_full(patch->full, &arena, model);
   return SMFT_OK;
 }
@@ -87,14 +152,18 @@ static smft_patch *make_empty(const smft_model *model, int32_t kind) {
   patch->model = smft__model_retain(model);
   patch->kind = kind;
   atomic_init(&patch->references, 1);
-  return patch;
+  atomic_init(&patch->current, smft__version_make(patch->model, kind, 1));
+  if (smft__patch_current(patch))
+    return patch;
+  destroy(patch);
+  return NULL;
 }
 
 smft_status smft__patch_make(smft_patch **out, const smft_model *model, int32_t kind) {
   smft_patch *patch = make_empty(model, kind);
   if (!patch)
     return SMFT_E_NOMEM;
-  smft_status status = kind == SMFT_PATCH_SLOTS ? make_rows(patch) : make_full(patch);
+  smft_status status = kind == SMFT_PATCH_SLOTS ? check_pools(model) : make_full(patch);
   if (status == SMFT_OK)
     *out = patch;
   else
@@ -108,7 +177,7 @@ smft_status smft__patch_from_lora(smft_patch **out, const smft_model *model, smf
     smft__lora_free(lora, model->ctx);
     return SMFT_E_NOMEM;
   }
-  patch->lora = lora;
+  patch->lora = smft__patch_current(patch)->lora = lora;
   *out = patch;
   return SMFT_OK;
 }
@@ -140,13 +209,13 @@ smft_status smft_patch_create(smft_patch **out, const smft_model *model, int32_t
   return SMFT_OK;
 }
 
-static smft_status copy_content(smft_patch *to, const smft_patch *from) {
-  for (int32_t i = 0; from->rows && i < from->model->config.n_pools; i++)
-    SMFT__TRY(smft__rows_copy(&to->rows[i], &from->rows[i]));
+/* Of a slots patch the version itself: both share it until one of them changes. */
+static void copy_content(smft_patch *to, const smft_patch *from, const smft__version *version) {
+  if (from->kind == SMFT_PATCH_SLOTS)
+    smft__version_release(atomic_exchange(&to->current, smft__version_retain(version)));
   for (int32_t i = 0; from->full && i < from->model->n_tensors; i++)
     memcpy(to->full[i], from->full[i],
            (size_t)smft__tensor_count(&from->model->tensors[i]) * sizeof(float));
-  return SMFT_OK;
 }
 
 static smft_status copy_lora(smft_patch **out, const smft_patch *from) {
@@ -157,15 +226,16 @@ static smft_status copy_lora(smft_patch **out, const smft_patch *from) {
 
 smft_status smft_patch_copy(smft_patch **out, smft_patch *patch) {
   smft_patch *copy = NULL;
+  const smft__version *version;
   SMFT__REQUIRE(out, "smft_patch_copy: out is NULL");
   *out = NULL;
   SMFT__REQUIRE(patch, "smft_patch_copy: patch is NULL");
-  SMFT__TRY(smft__patch_begin_read(patch));
+  SMFT__TRY(smft__patch_begin_read(patch, &version));
   smft_status status =
       patch->lora ? copy_lora(&copy, patch) : smft__patch_make(&copy, patch->model, patch->kind);
   if (status == SMFT_OK)
-    status = copy_content(copy, patch);
-  smft__patch_end_read(patch);
+    copy_content(copy, patch, version);
+  smft__patch_end_read(patch, version);
   if (status == SMFT_OK)
     *out = copy;
   else
@@ -183,38 +253,14 @@ smft_status smft_patch_get_lora(const smft_patch *patch, smft_lora_options *opti
                             "smft_lora_options");
 }
 
-/* ---- one writer or many readers ------------------------------------------ */
-
-smft_status smft__patch_begin_read(smft_patch *patch) {
-  if (!patch)
-    return SMFT_OK;
-  int32_t users = atomic_load(&patch->users);
-  do {
-    if (users < 0)
-      return smft__fail(SMFT_E_STATE, "the patch is being changed by another call");
-  } while (!atomic_compare_exchange_weak(&patch->users, &users, users + 1));
-  return SMFT_OK;
-}
-
-void smft__patch_end_read(smft_patch *patch) {
-  if (patch)
-    atomic_fetch_sub(&patch->users, 1);
-}
-
-smft_status smft__patch_begin_write(smft_patch *patch) {
-  int32_t nobody = 0;
-  if (!patch || atomic_compare_exchange_strong(&patch->users, &nobody, -1))
-    return SMFT_OK;
-  return smft__fail(SMFT_E_STATE, "the patch is being %s by another call",
-                    nobody < 0 ? "changed" : "read");
-}
-
-void smft__patch_end_write(smft_patch *patch, int changed) {
-  if (!patch)
-    return;
-  if (changed)
-    atomic_fetch_add(&patch->version, 1);
-  atomic_store(&patch->users, 0);
+uint64_t smft_patch_version(smft_patch *patch) {
+  const smft__version *version = NULL;
+  if (!patch || patch->kind != SMFT_PATCH_SLOTS)
+    return patch ? atomic_load(&smft__patch_current(patch)->number) : 0;
+  enter(patch, &version);
+  uint64_t number = atomic_load(&version->number);
+  smft__version_release(version);
+  return number;
 }
 
 /* ---- what training changes ----------------------------------------------- */
@@ -251,12 +297,13 @@ void smft__patch_part(const smft_patch *patch, int32_t i, smft__part *part) {
 smft_status smft_patch_clear(smft_patch *patch) {
   SMFT__REQUIRE(patch, "smft_patch_clear: patch is NULL");
   SMFT__TRY(smft__patch_begin_write(patch));
-  for (int32_t i = 0; patch->rows && i < patch->model->config.n_pools; i++)
-    smft__rows_clear(&patch->rows[i]);
+  smft__version *next = smft__patch_current(patch);
+  if (patch->kind == SMFT_PATCH_SLOTS)
+    next = smft__version_make(patch->model, patch->kind, atomic_load(&next->number) + 1);
   if (patch->full)
     copy_base(patch);
   if (patch->lora)
     smft__lora_start(patch->lora, patch->model);
-  smft__patch_end_write(patch, 1);
-  return SMFT_OK;
+  smft__patch_end_write(patch, next);
+  return next ? SMFT_OK : SMFT_E_NOMEM;
 }

@@ -50,66 +50,64 @@ static void put(save_set *set, int32_t pool, const char *part, smft__tensor tens
 }
 
 /* Sorted, so that the same patch gives the same file however its rows came about. */
-static smft_status add_pool(save_set *set, const smft_patch *patch, int32_t pool, int32_t dtype) {
-  const smft__rows *rows = &patch->rows[pool];
-  int64_t *order = smft__patch_order(patch, pool);
-  int64_t *slots = copy_space(set, rows->n, sizeof *slots);
-  float *values = copy_space(set, rows->n, (size_t)rows->dim * sizeof *values);
-  if (!order || !slots || !values) {
-    smft__free(set->ctx, order);
+static smft_status add_pool(save_set *set, const smft__version *version, int32_t pool,
+                            int32_t dtype) {
+  const smft__snapshot *rows = version->pools[pool];
+  int64_t n = smft__snapshot_count(rows), dim = version->model->config.memory.value_dim;
+  int64_t *slots = copy_space(set, n, sizeof *slots);
+  float *values = copy_space(set, n, (size_t)dim * sizeof *values);
+  if (!slots || !values)
     return SMFT_E_NOMEM;
-  }
-  for (int64_t i = 0; i < rows->n; i++) {
-    slots[i] = rows->slots[order[i]];
-    memcpy(values + i * rows->dim, smft__rows_at(rows, order[i]),
-           (size_t)rows->dim * sizeof *values);
-  }
-  smft__free(set->ctx, order);
-  put(set, pool, "rows", smft__tensor_f32(values, rows->n, rows->dim), dtype);
-  put(set, pool, "slots", (smft__tensor){slots, {rows->n}, 1, SMFT__I64}, 0);
+  smft__snapshot_slots(rows, slots);
+  for (int64_t i = 0; i < n; i++)
+    memcpy(values + i * dim, smft__snapshot_find(rows, slots[i]), (size_t)dim * sizeof *values);
+  put(set, pool, "rows", smft__tensor_f32(values, n, dim), dtype);
+  put(set, pool, "slots", (smft__tensor){slots, {n}, 1, SMFT__I64}, 0);
   return SMFT_OK;
 }
 
-static smft_status collect_slots(save_set *set, const smft_patch *patch, int32_t dtype) {
-  SMFT__TRY(make_set(set, patch->model->ctx, 2 * (int64_t)patch->model->config.n_pools));
-  for (int32_t pool = 0; pool < patch->model->config.n_pools; pool++)
-    if (patch->rows[pool].n > 0)
-      SMFT__TRY(add_pool(set, patch, pool, dtype));
+static smft_status collect_slots(save_set *set, const smft__version *version, int32_t dtype) {
+  int32_t n_pools = version->model->config.n_pools;
+  SMFT__TRY(make_set(set, version->model->ctx, 2 * (int64_t)n_pools));
+  for (int32_t pool = 0; pool < n_pools; pool++)
+    if (smft__snapshot_count(version->pools[pool]) > 0)
+      SMFT__TRY(add_pool(set, version, pool, dtype));
   return SMFT_OK;
 }
 
-static smft_status collect_full(save_set *set, const smft_patch *patch, int32_t dtype) {
-  const smft_model *model = patch->model;
+static smft_status collect_full(save_set *set, const smft__version *version, int32_t dtype) {
+  const smft_model *model = version->model;
   SMFT__TRY(make_set(set, model->ctx, model->n_tensors));
   for (int32_t i = 0; i < model->n_tensors; i++)
     set->tensors[set->n++] =
-        (smft__save_tensor){model->names[i], smft__weight(model, patch, i), dtype};
+        (smft__save_tensor){model->names[i], smft__weight(model, version, i), dtype};
   return SMFT_OK;
 }
 
-static smft_status save(const smft_patch *patch, const char *path, int32_t dtype) {
+static smft_status save(const smft__version *version, const char *path, int32_t dtype) {
   static const char *const keys[] = {"format", "kind", "model_hash"};
-  const char *values[] = {FORMAT, patch->kind == SMFT_PATCH_SLOTS ? "slots" : "full",
-                          patch->model->hash};
+  const char *values[] = {FORMAT, version->kind == SMFT_PATCH_SLOTS ? "slots" : "full",
+                          version->model->hash};
   save_set set = {0};
-  smft_status status = patch->kind == SMFT_PATCH_SLOTS ? collect_slots(&set, patch, dtype)
-                                                       : collect_full(&set, patch, dtype);
+  smft_status status = version->kind == SMFT_PATCH_SLOTS ? collect_slots(&set, version, dtype)
+                                                         : collect_full(&set, version, dtype);
   if (status == SMFT_OK)
-    status = smft__safetensors_write(patch->model->ctx, path, set.tensors, set.n, keys, values, 3,
+    status = smft__safetensors_write(version->model->ctx, path, set.tensors, set.n, keys, values, 3,
                                      NULL, NULL);
   free_set(&set);
   return status;
 }
 
 smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype) {
+  const smft__version *version;
   SMFT__REQUIRE(patch && path, "smft_patch_save: patch or path is NULL");
   SMFT__REQUIRE(dtype == 0 || dtype == SMFT_DTYPE_F32 || dtype == SMFT_DTYPE_BF16,
                 "smft_patch_save: dtype must be F32 or BF16, got %d", dtype);
-  SMFT__TRY(smft__patch_begin_read(patch));
+  SMFT__TRY(smft__patch_begin_read(patch, &version));
   dtype = dtype ? dtype : SMFT_DTYPE_F32;
   smft_status status = patch->lora ? smft__lora_save(patch->lora, patch->model, path, dtype)
-                                   : save(patch, path, dtype);
-  smft__patch_end_read(patch);
+                                   : save(version, path, dtype);
+  smft__patch_end_read(patch, version);
   return status;
 }
 
@@ -136,8 +134,9 @@ static smft_status check_pair(const smft_patch *patch, int32_t pool, const smft_
   return SMFT_OK;
 }
 
-static smft_status add_slots(smft__rows *to, int32_t pool, const smft__tensor *slots,
-                             int64_t n_slots) {
+/* values (rows, dim) */
+static smft_status add_rows(smft__snapshot *to, int32_t pool, const smft__tensor *slots,
+                            int64_t n_slots, const float *values, int64_t dim) {
   for (int64_t i = 0; i < slots->shape[0]; i++) {
     int64_t slot = 0;
     /* mapped data may be unaligned */
@@ -145,26 +144,41 @@ static smft_status add_slots(smft__rows *to, int32_t pool, const smft__tensor *s
     if (slot < 0 || slot >= n_slots)
       return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: slot %lld of %lld", pool, (long long)slot,
                         (long long)n_slots);
-    if (smft__rows_find(to, slot) >= 0)
+    if (smft__snapshot_find(to, slot))
       return smft__fail(SMFT_E_FORMAT, "pools.%d.slots: slot %lld stands there twice", pool,
                         (long long)slot);
-    smft__rows_add(to, slot);
+    float *row = smft__snapshot_put(to, slot);
+    if (!row)
+      return SMFT_E_NOMEM;
+    memcpy(row, values + i * dim, (size_t)dim * sizeof *row);
   }
   return SMFT_OK;
 }
 
+static smft_status load_rows(smft_patch *patch, int32_t pool, const smft__tensor *slots,
+                             const smft__tensor *rows, float *values) {
+  char name[64];
+  snprintf(name, sizeof name, "pools.%d.rows", pool);
+  SMFT__TRY(smft__tensor_read_finite(rows, name, values));
+  /* of a patch that nobody else has yet */
+  smft__snapshot *to = smft__version_pool(smft__patch_current(patch), pool, rows->shape[0]);
+  int32_t tensor = smft__pool_tensor(&patch->model->config, pool);
+  return to ? add_rows(to, pool, slots, patch->model->tensors[tensor].shape[0], values,
+                       rows->shape[1])
+            : SMFT_E_NOMEM;
+}
+
 static smft_status load_pool(smft_patch *patch, const smft__source *file, int32_t pool) {
   const smft__tensor *slots = find(file, pool, "slots"), *rows = find(file, pool, "rows");
-  char name[64];
   if (!slots && !rows)
     return SMFT_OK;
   SMFT__TRY(check_pair(patch, pool, slots, rows));
-  SMFT__TRY(smft__rows_reserve(&patch->rows[pool], slots->shape[0]));
-  SMFT__TRY(
-      add_slots(&patch->rows[pool], pool, slots,
-                patch->model->tensors[smft__pool_tensor(&patch->model->config, pool)].shape[0]));
-  snprintf(name, sizeof name, "pools.%d.rows", pool);
-  return slots->shape[0] ? smft__tensor_read_finite(rows, name, patch->rows[pool].values) : SMFT_OK;
+  if (rows->shape[0] == 0)
+    return SMFT_OK;
+  float *values = smft__alloc_array(patch->model->ctx, smft__tensor_count(rows), sizeof *values);
+  smft_status status = values ? load_rows(patch, pool, slots, rows, values) : SMFT_E_NOMEM;
+  smft__free(patch->model->ctx, values);
+  return status;
 }
 
 static smft_status load_slots(smft_patch *patch, const smft__source *file) {

@@ -18,6 +18,10 @@
 
 /* ---- life ---------------------------------------------------------------- */
 
+static int64_t adapter_rank(const smft_patch *patch) {
+  return patch && patch->lora ? patch->lora->options.rank : 0;
+}
+
 static void place(smft_session *s, smft__arena *arena) {
   const smft__config *c = &s->model->config;
   smft__block_tape tape = {0};
@@ -29,7 +33,7 @@ static void place(smft_session *s, smft__arena *arena) {
                                 smft__attention_scratch(s->model->ctx, c->n_heads, c->n_kv_heads,
                                                         c->head_dim, s->context),
                                 sizeof(float));
-  s->adapted = smft__arena_take(arena, s->chunk * smft__patch_rank(s->patch), sizeof *s->adapted);
+  s->adapted = smft__arena_take(arena, s->chunk * adapter_rank(s->patch), sizeof *s->adapted);
   s->tapes = smft__arena_take(arena, c->n_layers, sizeof *s->tapes);
   smft__block_tape_place(&tape, arena, c, s->chunk, 0);
   if (s->cache.dtype != SMFT__F32) { /* else they are made in the cache itself */
@@ -78,6 +82,13 @@ static smft_status check_context(const smft_model *model, int32_t context) {
   return SMFT_OK;
 }
 
+static smft_status check_pin(const smft_patch *patch, int32_t pins) {
+  if (pins && patch && patch->kind != SMFT_PATCH_SLOTS)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      "SMFT_SESSION_PIN: only slots patches have versions that stay");
+  return SMFT_OK;
+}
+
 static smft_status make(smft_session **out, const smft_model *model, smft_patch *patch,
                         const smft_session_options *options) {
   smft_session *s = smft__calloc_array(model->ctx, 1, sizeof *s);
@@ -88,6 +99,7 @@ static smft_status make(smft_session **out, const smft_model *model, smft_patch 
   s->context = options->context_length ? options->context_length : model->config.context;
   s->chunk = s->context < CHUNK ? s->context : CHUNK;
   s->text.ctx = model->ctx;
+  s->pins = (options->flags & SMFT_SESSION_PIN) != 0;
   int bf16 = (options->flags & SMFT_SESSION_CACHE_BF16) != 0;
   smft_status status =
       smft__cache_create(&s->cache, model->ctx, &model->config, bf16 ? SMFT__BF16 : SMFT__F32);
@@ -108,11 +120,12 @@ smft_status smft_session_create(smft_session **out, const smft_model *model, smf
   SMFT__REQUIRE(model, "smft_session_create: model is NULL");
   SMFT__TRY(smft__options_read(&own, options, sizeof own, offsetof(smft_session_options, flags),
                                "smft_session_options"));
-  SMFT__REQUIRE(!(own.flags & ~SMFT_SESSION_CACHE_BF16), "smft_session_options: unknown flags 0x%x",
-                (unsigned)own.flags);
+  SMFT__REQUIRE(!(own.flags & ~(SMFT_SESSION_CACHE_BF16 | SMFT_SESSION_PIN)),
+                "smft_session_options: unknown flags 0x%x", (unsigned)own.flags);
   if (patch && patch->model != model)
     return smft__fail(SMFT_E_MISMATCH, "smft_session_create: the patch is of another model");
   SMFT__TRY(check_context(model, own.context_length));
+  SMFT__TRY(check_pin(patch, (own.flags & SMFT_SESSION_PIN) != 0));
   return make(out, model, patch, &own);
 }
 
@@ -123,15 +136,28 @@ void smft_session_free(smft_session *s) {
   smft__buffer_free(&s->text);
   smft__free(model->ctx, s->ids);
   smft__cache_free(&s->cache);
+  smft__version_release(s->held);
   smft_patch_free(s->patch);
   smft__free(model->ctx, s);
   smft_model_free(model);
+}
+
+/* Only slots patches have versions that stay, and those are always to be had. */
+static void take_version(smft_session *s) {
+  if (!s->held && s->patch && s->patch->kind == SMFT_PATCH_SLOTS)
+    (void)smft__patch_begin_read(s->patch, &s->held);
+}
+
+static void drop_version(smft_session *s) {
+  smft__version_release(s->held);
+  s->held = NULL;
 }
 
 smft_status smft_session_set_patch(smft_session *s, smft_patch *patch) {
   SMFT__REQUIRE(s, "smft_session_set_patch: session is NULL");
   if (patch && patch->model != s->model)
     return smft__fail(SMFT_E_MISMATCH, "smft_session_set_patch: the patch is of another model");
+  SMFT__TRY(check_pin(patch, s->pins));
   smft_patch *old = s->patch;
   s->patch = patch;
   smft_status status = measure_block(s);
@@ -139,6 +165,7 @@ smft_status smft_session_set_patch(smft_session *s, smft_patch *patch) {
     s->patch = old;
     return status;
   }
+  drop_version(s);
   smft__patch_retain(patch);
   smft_patch_free(old);
   s->cached = 0;
@@ -156,25 +183,45 @@ void smft_session_cancel(smft_session *s) {
 
 /* ---- what every call does ------------------------------------------------ */
 
+void smft__session_hold(smft_session *s) {
+  drop_version(s);
+  take_version(s);
+  s->holds = 1;
+}
+
+void smft__session_let_go(smft_session *s) {
+  drop_version(s);
+  s->holds = 0;
+}
+
 smft_status smft__session_begin(smft_session *s) {
   SMFT__TRY(borrow_block(s));
-  smft_status status = smft__patch_begin_read(s->patch);
+  if (s->pins)
+    take_version(s);
+  smft_status status = SMFT_OK;
+  if (s->held)
+    s->version = smft__version_retain(s->held);
+  else
+    status = smft__patch_begin_read(s->patch, &s->version);
   if (status != SMFT_OK) {
     give_block_back(s);
     return status;
   }
   atomic_store(&s->cancel, 0);
-  uint64_t version = s->patch ? atomic_load(&s->patch->version) : 0;
-  if (version != s->version)
+  uint64_t number = s->version ? atomic_load(&s->version->number) : 0;
+  if (number != s->number)
     s->cached = 0;
-  s->version = version;
+  s->number = number;
   return SMFT_OK;
 }
 
 void smft__session_end(smft_session *s) {
-  smft__patch_end_read(s->patch);
+  smft__patch_end_read(s->patch, s->version);
+  s->version = NULL;
   give_block_back(s);
 }
+
+uint64_t smft_session_version(const smft_session *s) { return s ? s->number : 0; }
 
 smft_status smft__session_append(smft_session *s, const int32_t *ids, int64_t n_ids) {
   if (n_ids > s->context - s->length)
@@ -196,6 +243,8 @@ void smft__session_cut(smft_session *s, int64_t length) {
   s->length = length;
   if (s->cached > length)
     s->cached = length;
+  if (length == 0 && !s->holds)
+    drop_version(s);
 }
 
 /* ---- running tokens ------------------------------------------------------ */
@@ -220,7 +269,7 @@ static smft_status run_chunk(smft_session *s, int64_t n) {
   const smft__config *c = &s->model->config;
   smft__segment segment = {.n_past = s->cached, .n_q = n};
   smft__pass pass = {s->model,
-                     s->patch,
+                     s->version,
                      {s->model->ctx, c, s->positions, &segment, NULL, 1, n, s->scratch, s->adapted},
                      s->tapes,
                      s->x,
@@ -237,8 +286,8 @@ static smft_status run_chunk(smft_session *s, int64_t n) {
 
 /* logits (n, V) of rows [begin, begin + n) of the chunk that ran last. */
 static smft_status head(smft_session *s, int64_t begin, int64_t n, float *logits) {
-  return smft__head_logits(s->model, s->patch, s->x + begin * s->model->config.hidden, n, s->hidden,
-                           logits);
+  return smft__head_logits(s->model, s->version, s->x + begin * s->model->config.hidden, n,
+                           s->hidden, logits);
 }
 
 smft_status smft__session_run_chunk(smft_session *s, int *ran) {
@@ -351,8 +400,8 @@ smft_status smft_session_nll(smft_session *s, const int32_t *ids, int64_t n_ids,
   SMFT__REQUIRE(ids, "smft_session_nll: ids is NULL");
   SMFT__REQUIRE(n_ids >= 2, "smft_session_nll: at least two tokens are needed, got %lld",
                 (long long)n_ids);
-  SMFT__TRY(smft__session_begin(s));
   smft__session_cut(s, 0);
+  SMFT__TRY(smft__session_begin(s));
   int64_t floats = nll_rows(s) * s->model->config.vocab;
   float *logits = smft__loan_take(s->model->ctx, floats * (int64_t)sizeof *logits);
   smft_status status = logits ? smft__session_append(s, ids, n_ids) : SMFT_E_NOMEM;

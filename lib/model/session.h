@@ -11,10 +11,13 @@ struct smft_session {
   smft_patch *patch;      /* or NULL */
   int32_t context, chunk; /* tokens in all; new tokens that are run at a time */
   int64_t length;         /* tokens the session holds */
-  /* of them, how many have their keys and values in the cache, for the patch as it was at `version`
-   */
+  /* of them, how many have their keys and values in the cache, for version `number` of the patch */
   int64_t cached;
-  uint64_t version;
+  uint64_t number;
+  const smft__version *version; /* what the call that runs reads; NULL: the base, or no call runs */
+  const smft__version *held;    /* what calls read until it is let go; NULL: the newest */
+  int32_t pins;                 /* SMFT_SESSION_PIN: it is let go when no token is left, */
+  int32_t holds;                /* but not between hold and let_go */
   atomic_int cancel;
   smft__cache cache; /* grows with the tokens, as do */
   int32_t *ids;      /* (length) */
@@ -33,10 +36,14 @@ struct smft_session {
   int32_t finish;    /* SMFT_FINISH_*: why it ended */
 };
 
-/* Between these two a call may use the patch and has room to compute; begin also clears a stale
+/* Between these two a call reads `version` and has room to compute; begin also clears a stale
  * cancellation. */
 smft_status smft__session_begin(smft_session *session);
 void smft__session_end(smft_session *session);
+/* All calls between these two read the version that is the newest at the first (slots patches): for
+ * calls that are made of many. */
+void smft__session_hold(smft_session *session);
+void smft__session_let_go(smft_session *session);
 /* Appends checked ids without running them; a failure changes nothing. */
 smft_status smft__session_append(smft_session *session, const int32_t *ids, int64_t n_ids);
 void smft__session_cut(smft_session *session, int64_t length); /* forgets what stands behind */

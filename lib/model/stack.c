@@ -13,13 +13,13 @@ static smft_status check_cancel(const smft__pass *pass) {
 
 void smft__stack_embed(const smft__pass *pass, const int32_t *ids) {
   smft__where at = pass->model->config.stack.at[SMFT__EMBED];
-  smft__tensor table = smft__weight(pass->model, pass->patch, at.tensor);
+  smft__tensor table = smft__weight(pass->model, pass->version, at.tensor);
   smft__embedding_forward(pass->model->ctx, &table, ids, pass->shape.n_tokens,
                           pass->model->config.stack.embedding_scale, pass->tapes[0].x);
 }
 
 static void run_block(const smft__pass *pass, int32_t layer, int part) {
-  smft__block_view view = smft__block_view_of(pass->model, pass->patch, layer);
+  smft__block_view view = smft__block_view_of(pass->model, pass->version, layer);
   const smft__block_tape *tape = &pass->tapes[layer];
   float *out = layer + 1 < pass->model->config.n_layers ? pass->tapes[layer + 1].x : pass->x;
   if (part == SMFT__LOOKUP)
@@ -50,7 +50,7 @@ static int32_t lowest_block(const smft__pass *pass, const smft__grads *grads) {
   if (smft__wanted(grads, c->stack.at[SMFT__EMBED]))
     return -1;
   for (int32_t layer = 0; layer < c->n_layers; layer++) {
-    smft__block_grads g = smft__block_grads_of(pass->model, pass->patch, grads, layer);
+    smft__block_grads g = smft__block_grads_of(pass->model, pass->version, grads, layer);
     if (smft__wants_attention(&g) || smft__wants_branch(&g))
       return layer;
   }
@@ -59,8 +59,8 @@ static int32_t lowest_block(const smft__pass *pass, const smft__grads *grads) {
 
 static void block_backward(const smft__pass *pass, const smft__block_scratch *scratch,
                            const smft__grads *grads, int32_t layer, int is_lowest, float *dx) {
-  smft__block_view view = smft__block_view_of(pass->model, pass->patch, layer);
-  smft__block_grads g = smft__block_grads_of(pass->model, pass->patch, grads, layer);
+  smft__block_view view = smft__block_view_of(pass->model, pass->version, layer);
+  smft__block_grads g = smft__block_grads_of(pass->model, pass->version, grads, layer);
   int32_t depth = !is_lowest                  ? SMFT__BACK_INPUT
                   : smft__wants_attention(&g) ? SMFT__BACK_ATTENTION
                                               : SMFT__BACK_BRANCH;

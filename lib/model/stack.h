@@ -6,7 +6,7 @@
 
 typedef struct smft__pass { /* tokens on their way through the blocks */
   const smft_model *model;
-  const smft_patch *patch; /* NULL: none */
+  const smft__version *version; /* NULL: the base */
   smft__batch_shape shape;
   /* (n_layers): training's own arrays, or one set shared by all with k and v in the cache */
   smft__block_tape *tapes;

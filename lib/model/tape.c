@@ -115,13 +115,13 @@ static void place(smft__tape *tape, smft__arena *arena) {
 }
 
 /* What a pass needs to know of its batch before it has room. */
-static void set_shape(smft__tape *tape, const smft_patch *patch, int64_t n_tokens,
+static void set_shape(smft__tape *tape, const smft__version *version, int64_t n_tokens,
                       int64_t n_sequences, int64_t longest, int64_t m, int keep) {
   tape->ready = tape->spent = 0;
   tape->keep = keep;
   tape->n_tokens = n_tokens;
   tape->n_sequences = n_sequences;
-  tape->rank = smft__patch_rank(patch);
+  tape->rank = smft__patch_rank(version);
   tape->longest = longest;
   tape->head.m = m;
 }
@@ -145,20 +145,20 @@ static smft_status grow(smft__tape *tape) {
   return SMFT_OK;
 }
 
-smft_status smft__tape_reserve(smft__tape *tape, const smft_patch *patch, int64_t n_tokens,
+smft_status smft__tape_reserve(smft__tape *tape, const smft__version *version, int64_t n_tokens,
                                int64_t n_sequences, int64_t n_supervised, int keep) {
   int64_t largest = smft__head_largest(&tape->model->config, n_supervised);
   SMFT__REQUIRE(n_tokens > 0 && n_tokens < SMFT__MOST_TOKENS, "a batch of %lld tokens",
                 (long long)n_tokens);
-  set_shape(tape, patch, n_tokens, n_sequences, n_tokens, n_supervised, keep);
+  set_shape(tape, version, n_tokens, n_sequences, n_tokens, n_supervised, keep);
   SMFT__TRY(grow(tape));
   tape->head.m = largest;
   return largest < n_supervised ? grow(tape) : SMFT_OK;
 }
 
-smft_status smft__tape_begin(smft__tape *tape, const smft_patch *patch, int64_t n_tokens,
+smft_status smft__tape_begin(smft__tape *tape, const smft__version *version, int64_t n_tokens,
                              int64_t n_sequences, int64_t longest, int64_t n_supervised, int keep) {
-  set_shape(tape, patch, n_tokens, n_sequences, longest, n_supervised, keep);
+  set_shape(tape, version, n_tokens, n_sequences, longest, n_supervised, keep);
   SMFT__TRY(grow(tape));
   smft__arena arena = {tape->block, 0, tape->capacity};
   place(tape, &arena);

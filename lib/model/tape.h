@@ -39,11 +39,11 @@ void smft__tape_rest(smft__tape *tape);
 /* Room for every forward pass with this patch and this `keep` (SMFT__KEEP_*) over at most so many
  * tokens, sequences and supervised tokens: none of them allocates.  What a pass before left on the
  * tape is gone. */
-smft_status smft__tape_reserve(smft__tape *tape, const smft_patch *patch, int64_t n_tokens,
+smft_status smft__tape_reserve(smft__tape *tape, const smft__version *version, int64_t n_tokens,
                                int64_t n_sequences, int64_t n_supervised, int keep);
 
 /* Places the arrays of a batch of this shape; longest: tokens of the longest sequence. */
-smft_status smft__tape_begin(smft__tape *tape, const smft_patch *patch, int64_t n_tokens,
+smft_status smft__tape_begin(smft__tape *tape, const smft__version *version, int64_t n_tokens,
                              int64_t n_sequences, int64_t longest, int64_t n_supervised, int keep);
 /* Slots that memory layer m read in the last forward: (n_tokens, H, k); NULL out of range. */
 const int64_t *smft__tape_slots(const smft__tape *tape, int32_t memory, int64_t *n);

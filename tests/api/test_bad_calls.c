@@ -313,6 +313,8 @@ static void harmless(void) {
   ck_assert_int_eq(HARMLESS(smft_patch_kind, NULL), 0);
   ck_assert_int_eq(HARMLESS(smft_session_length, NULL), 0);
   ck_assert_int_eq(HARMLESS(smft_session_finish, NULL), SMFT_FINISH_NONE);
+  ck_assert_uint_eq(HARMLESS(smft_patch_version, NULL), 0);
+  ck_assert_uint_eq(HARMLESS(smft_session_version, NULL), 0);
   ck_assert_int_eq(HARMLESS(smft_learner_pending, NULL), 0);
   ck_assert_str_eq(HARMLESS(smft_status_name, 12345), "E_UNKNOWN");
   ck_assert_ptr_nonnull(HARMLESS(smft_status_meaning, 12345));

@@ -155,8 +155,8 @@ static float **gradients(smft_model *model) {
   smft__grads all = {.tensors = grads};
   ck_ok(smft_patch_create(&patch, model, SMFT_PATCH_FULL));
   ck_ok(smft__tape_create(&tape, model));
-  ck_ok(smft__network_forward(tape, patch, &batch, 1, &loss, NULL));
-  ck_ok(smft__network_backward(tape, patch, &all, NULL));
+  ck_ok(smft__network_forward(tape, smft__patch_current(patch), &batch, 1, &loss, NULL));
+  ck_ok(smft__network_backward(tape, smft__patch_current(patch), &all, NULL));
   smft__tape_free(tape);
   smft_patch_free(patch);
   return grads;

@@ -171,7 +171,7 @@ START_TEST(loss_and_logits) {
   smft__tensor_to_f32(tensor_of(&w.expected, "", "loss"), 0, 1, &wanted);
   ck_ok(smft__tape_create(&tape, w.model));
   for (int keep = 0; keep < 2; keep++) {
-    ck_ok(smft__network_forward(tape, w.patch, &sequences, keep, &loss, NULL));
+    ck_ok(smft__network_forward(tape, smft__patch_current(w.patch), &sequences, keep, &loss, NULL));
     ck_assert_double_eq_tol(loss, (double)wanted, 5e-6);
   }
   check_logits(&w, w.patch, 64);
@@ -208,8 +208,9 @@ static void backward(const world *w, float **adapters) {
   smft__grads grads = {.adapters = adapters};
   double loss = 0;
   ck_ok(smft__tape_create(&tape, w->model));
-  ck_ok(smft__network_forward(tape, w->patch, &sequences, SMFT__KEEP_ALL, &loss, NULL));
-  ck_ok(smft__network_backward(tape, w->patch, &grads, NULL));
+  ck_ok(smft__network_forward(tape, smft__patch_current(w->patch), &sequences, SMFT__KEEP_ALL,
+                              &loss, NULL));
+  ck_ok(smft__network_backward(tape, smft__patch_current(w->patch), &grads, NULL));
   smft__tape_free(tape);
 }
 

@@ -95,7 +95,7 @@ static void free_grads(const smft_model *model, float **grads) {
 
 static double forward(world *w, const smft_patch *patch, int keep) {
   double loss = 0;
-  ck_ok(smft__network_forward(w->tape, patch, batch(w), keep, &loss, NULL));
+  ck_ok(smft__network_forward(w->tape, smft__patch_current(patch), batch(w), keep, &loss, NULL));
   return loss;
 }
 
@@ -103,7 +103,7 @@ static float **full_gradient(world *w, const smft_patch *patch) {
   float **tensors = make_grads(w->model);
   smft__grads grads = {.tensors = tensors};
   forward(w, patch, 1);
-  ck_ok(smft__network_backward(w->tape, patch, &grads, NULL));
+  ck_ok(smft__network_backward(w->tape, smft__patch_current(patch), &grads, NULL));
   return tensors;
 }
 
@@ -362,11 +362,13 @@ START_TEST(non_finite_weights) {
       patch->full[i][j] = NAN;
     if (!strstr(w.model->names[i], ".keys") &&
         !strstr(w.model->names[i], "query")) /* a NaN score is never chosen */
-      ck_status(smft__network_forward(w.tape, patch, batch(&w), 1, &loss, NULL), SMFT_E_NONFINITE);
+      ck_status(smft__network_forward(w.tape, smft__patch_current(patch), batch(&w), 1, &loss,
+                                      NULL),
+                SMFT_E_NONFINITE);
     memcpy(patch->full[i], values, (size_t)n * sizeof *values);
     free(values);
   }
-  ck_ok(smft__network_forward(w.tape, patch, batch(&w), 1, &loss, NULL));
+  ck_ok(smft__network_forward(w.tape, smft__patch_current(patch), batch(&w), 1, &loss, NULL));
   smft_patch_free(patch);
   close_world(&w);
 }

@@ -250,9 +250,10 @@ START_TEST(differences) {
     gradient[i] = calloc((size_t)smft__tensor_count(&part), sizeof **gradient);
   }
   ck_ok(smft__tape_create(&tape, w.model));
-  ck_ok(smft__network_forward(tape, w.patch, &batch, SMFT__KEEP_ALL, &loss, NULL));
+  ck_ok(smft__network_forward(tape, smft__patch_current(w.patch), &batch, SMFT__KEEP_ALL, &loss,
+                              NULL));
   ck_assert_double_eq_tol(loss, naive_loss(&w.net, &batch), 1e-5);
-  ck_ok(smft__network_backward(tape, w.patch, &grads, NULL));
+  ck_ok(smft__network_backward(tape, smft__patch_current(w.patch), &grads, NULL));
   for (int32_t i = 0; i < n; i++)
     check_part(&w, &batch, i, gradient[i], &rng);
   /* not the patch of the forward pass */

@@ -62,9 +62,9 @@ static void check_all(const smft_model *model, smft_patch *patch, const smft__se
   for (int32_t i = 0; i < model->n_tensors; i++)
     tensors[i] = calloc((size_t)smft__tensor_count(&model->tensors[i]), sizeof **tensors);
   ck_ok(smft__tape_create(&tape, model));
-  ck_ok(smft__network_forward(tape, patch, batch, 1, &loss, NULL));
+  ck_ok(smft__network_forward(tape, smft__patch_current(patch), batch, 1, &loss, NULL));
   ck_assert_double_eq_tol(loss, naive_loss(&net, batch), 1e-5);
-  ck_ok(smft__network_backward(tape, patch, &grads, NULL));
+  ck_ok(smft__network_backward(tape, smft__patch_current(patch), &grads, NULL));
   for (int32_t i = 0; i < model->n_tensors; i++)
     check_tensor(&net, batch, i, tensors[i], rng);
   /* only now: every check runs the whole network */

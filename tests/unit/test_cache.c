@@ -145,7 +145,7 @@ END_TEST
 START_TEST(unknown_flags) {
   smft_session_options options = SMFT_SESSION_OPTIONS_INIT;
   smft_session *session = (smft_session *)&options;
-  options.flags = 2;
+  options.flags = 4;
   ck_assert_int_eq(smft_session_create(&session, model, NULL, &options), SMFT_E_INVALID);
   ck_assert_ptr_null(session);
   ck_assert_ptr_nonnull(strstr(smft_error_message(), "flags"));

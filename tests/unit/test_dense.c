@@ -340,7 +340,7 @@ START_TEST(weights_changed_from_outside) {
     row++;
   ck_ok(smft__patch_begin_write(t.patch));
   t.patch->full[smft__pool_tensor(&model->config, 0)][row * 20] = 2e38f;
-  smft__patch_end_write(t.patch, 1);
+  smft__patch_end_write(t.patch, smft__patch_current(t.patch));
   smft_batch batch = SMFT_BATCH_INIT;
   int32_t ids[] = {0, 1, 2};
   int64_t length = 3;

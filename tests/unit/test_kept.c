@@ -80,14 +80,16 @@ static void push_fact(smft_learner *learner, int number) {
 
 static void same_rows(const smft_patch *a, const smft_patch *b) {
   for (int32_t p = 0; p < model->config.n_pools; p++) {
-    ck_assert_int_gt(a->rows[p].n, 0);
-    ck_assert_int_eq(a->rows[p].n, b->rows[p].n);
-    for (int64_t i = 0; i < a->rows[p].n; i++) {
-      int64_t at = smft__rows_find(&b->rows[p], a->rows[p].slots[i]);
-      ck_assert_int_ge(at, 0);
-      ck_assert_mem_eq(smft__rows_at(&a->rows[p], i), smft__rows_at(&b->rows[p], at),
-                       (size_t)a->rows[p].dim * sizeof(float));
-    }
+    const smft__snapshot *left = smft__patch_current(a)->pools[p];
+    const smft__snapshot *right = smft__patch_current(b)->pools[p];
+    int64_t n = smft__snapshot_count(left), *slots = calloc((size_t)n + 1, sizeof *slots);
+    ck_assert_int_gt(n, 0);
+    ck_assert_int_eq(n, smft__snapshot_count(right));
+    smft__snapshot_slots(left, slots);
+    for (int64_t i = 0; i < n; i++)
+      ck_assert_mem_eq(smft__snapshot_find(left, slots[i]), smft__snapshot_find(right, slots[i]),
+                       (size_t)model->config.memory.value_dim * sizeof(float));
+    free(slots);
   }
 }
 
@@ -142,7 +144,8 @@ START_TEST(steps_agree_with_plain_passes) {
       ck_ok(smft_step(p.learner, &report));
       smft__sequences drawn = {p.learner->batch.ids, p.learner->batch.offsets, all ? WORDINGS : 2,
                                report.tokens, p.learner->batch.weights};
-      ck_ok(smft__network_forward(tape, before, &drawn, SMFT__KEEP_NOTHING, &loss, NULL));
+      ck_ok(smft__network_forward(tape, smft__patch_current(before), &drawn, SMFT__KEEP_NOTHING,
+                                  &loss, NULL));
       ck_assert_double_eq_tol(report.loss, loss, 2e-6);
       ck_assert(!all || memcmp(&report.loss, &loss, sizeof loss) == 0);
       smft_patch_free(before);
@@ -207,8 +210,8 @@ static outcome run(passes *p, const smft__kept_batch *kept, int keep) {
   outcome o = {0};
   smft__rows *wanted[2] = {&o.rows[0], &o.rows[1]};
   smft__grads grads = {.rows = wanted};
-  ck_ok(smft__network_forward_kept(p->tape, p->owner.patch, &p->all, kept, keep,
-                                   keep ? &o.loss : NULL, NULL));
+  ck_ok(smft__network_forward_kept(p->tape, smft__patch_current(p->owner.patch), &p->all, kept,
+                                   keep, keep ? &o.loss : NULL, NULL));
   for (int32_t m = 0; m < model->config.n_memories; m++) {
     const int64_t *slots = smft__tape_slots(p->tape, m, &o.n_reads[m]);
     const float *weights = smft__tape_weights(p->tape, m, &o.n_reads[m]);
@@ -225,7 +228,7 @@ static outcome run(passes *p, const smft__kept_batch *kept, int keep) {
              (size_t)o.rows[i].dim * sizeof(float));
   }
   if (keep)
-    ck_ok(smft__network_backward(p->tape, p->owner.patch, &grads, NULL));
+    ck_ok(smft__network_backward(p->tape, smft__patch_current(p->owner.patch), &grads, NULL));
   return o;
 }
 
@@ -315,7 +318,8 @@ START_TEST(nothing_below_runs) {
   poison_below();
   outcome after = run(&p, &p.kept, SMFT__KEEP_VALUES);
   same_outcome(&before, &after);
-  ck_status(smft__network_forward(p.tape, p.owner.patch, &p.all, SMFT__KEEP_VALUES, NULL, NULL),
+  ck_status(smft__network_forward(p.tape, smft__patch_current(p.owner.patch), &p.all,
+                                  SMFT__KEEP_VALUES, NULL, NULL),
             SMFT_E_NONFINITE);
   free_outcome(&before);
   free_outcome(&after);
@@ -366,13 +370,14 @@ START_TEST(sequences_in_another_order) {
   smft__sequences batch = {ids, offsets, 4, offsets[4], weights};
   smft__kept_batch kept = {&p.layers, begins};
   double plain = 0, from_kept = 0;
-  ck_ok(smft__network_forward(p.tape, p.owner.patch, &batch, SMFT__KEEP_NOTHING, &plain, NULL));
-  ck_ok(smft__network_forward_kept(p.tape, p.owner.patch, &batch, &kept, SMFT__KEEP_NOTHING,
-                                   &from_kept, NULL));
+  ck_ok(smft__network_forward(p.tape, smft__patch_current(p.owner.patch), &batch,
+                              SMFT__KEEP_NOTHING, &plain, NULL));
+  ck_ok(smft__network_forward_kept(p.tape, smft__patch_current(p.owner.patch), &batch, &kept,
+                                   SMFT__KEEP_NOTHING, &from_kept, NULL));
   ck_assert_double_eq_tol(from_kept, plain, 2e-6);
   begins[0] = fact->offsets[3]; /* another wording's states */
-  ck_ok(smft__network_forward_kept(p.tape, p.owner.patch, &batch, &kept, SMFT__KEEP_NOTHING,
-                                   &from_kept, NULL));
+  ck_ok(smft__network_forward_kept(p.tape, smft__patch_current(p.owner.patch), &batch, &kept,
+                                   SMFT__KEEP_NOTHING, &from_kept, NULL));
   ck_assert_double_gt(fabs(from_kept - plain), 1e-4);
   close_passes(&p);
   close_model();
@@ -391,8 +396,8 @@ START_TEST(other_patches_keep_none) {
   ck_ok(smft_step(other.learner, NULL));
   ck_assert_int_eq(other.learner->kept.serial, 0);
   ck_assert_ptr_null(other.learner->kept.layers.block);
-  ck_status(smft__network_forward_kept(p.tape, other.patch, &p.all, &p.kept, SMFT__KEEP_VALUES,
-                                       NULL, NULL),
+  ck_status(smft__network_forward_kept(p.tape, smft__patch_current(other.patch), &p.all, &p.kept,
+                                       SMFT__KEEP_VALUES, NULL, NULL),
             SMFT_E_INVALID);
   close_pupil(&other);
   close_passes(&p);

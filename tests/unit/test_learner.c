@@ -274,15 +274,21 @@ START_TEST(a_fact_is_given_up) {
 }
 END_TEST
 
-START_TEST(a_patch_in_use_is_not_changed) {
+START_TEST(one_writer_at_a_time) {
+  const smft__version *version;
   open_default();
   tiny_push(learner, "a", "x");
-  ck_ok(smft__patch_begin_read(patch));
+  ck_ok(smft__patch_begin_write(patch));
   ck_status(smft_step(learner, NULL), SMFT_E_STATE);
-  smft__patch_end_read(patch);
+  smft__patch_end_write(patch, NULL);
+  ck_ok(smft__patch_begin_read(patch, &version)); /* a reader is in nobody's way */
+  uint64_t number = smft_patch_version(patch);
   ck_ok(smft_step(learner, NULL));
-  ck_ok(smft__patch_begin_read(patch)); /* and the lock is free again */
-  smft__patch_end_read(patch);
+  ck_assert_uint_gt(smft_patch_version(patch), number);
+  ck_assert_uint_eq(atomic_load(&version->number), number);
+  smft__patch_end_read(patch, version);
+  ck_ok(smft__patch_begin_write(patch)); /* and the claim is free again */
+  smft__patch_end_write(patch, NULL);
   close_all();
 }
 END_TEST
@@ -548,7 +554,7 @@ Suite *make_suite(void) {
   tcase_add_test(cases, a_bad_line_queues_nothing_and_is_named);
   tcase_add_loop_test(cases, a_fact_is_learnt_and_the_next_one_comes, 0, 2);
   tcase_add_test(cases, a_fact_is_given_up);
-  tcase_add_test(cases, a_patch_in_use_is_not_changed);
+  tcase_add_test(cases, one_writer_at_a_time);
   tcase_add_test(cases, wordings_are_drawn_with_the_seed);
   tcase_add_test(cases, run_learns_all);
   tcase_add_test(cases, another_thread_cancels_a_run);

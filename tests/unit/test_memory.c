@@ -72,7 +72,8 @@ static void select_rows(smft__rows *rows, smft_ctx *ctx, const naive_memory *m) 
            (size_t)m->config.value_dim * sizeof(float));
 }
 
-static void run_all(results *r, const naive_memory *m, int32_t n_threads, const smft__rows *patch) {
+static void run_all(results *r, const naive_memory *m, int32_t n_threads,
+                    const smft__snapshot *patch) {
   smft__memory_tape tape;
   smft__memory_grads grads = {0};
   smft__memory_view weights = naive_weights(m);
@@ -182,23 +183,23 @@ END_TEST
 START_TEST(patched_rows) {
   naive_memory m;
   results plain, patched;
-  smft__rows patch;
   smft_ctx *ctx = naive_ctx(1);
   naive_make(&m, naive_config(1), TOKENS, 8);
-  select_rows(&patch, ctx, &m);
+  int64_t dim = m.config.value_dim, n_slots = m.n[P_VALUES] / dim;
+  smft__snapshot *patch = smft__snapshot_edit(ctx, dim, NULL, 1);
   run_all(&plain, &m, 1, NULL);
-  for (int64_t i = 0; i < patch.n; i++) {
-    float *row = m.f[P_VALUES] + patch.slots[i] * patch.dim;
-    memcpy(smft__rows_at(&patch, i), row, (size_t)patch.dim * sizeof *row);
-    for (int64_t j = 0; j < patch.dim; j++)
+  for (int64_t slot = n_slots - 1; slot >= 0; slot -= 1 + slot % 3) {
+    float *row = m.f[P_VALUES] + slot * dim;
+    memcpy(smft__snapshot_put(patch, slot), row, (size_t)dim * sizeof *row);
+    for (int64_t j = 0; j < dim; j++)
       row[j] = -77;
   }
-  run_all(&patched, &m, 2, &patch);
+  run_all(&patched, &m, 2, patch);
   ck_assert_mem_eq(plain.out, patched.out, (size_t)m.n[P_X] * sizeof(float));
   ck_assert_mem_eq(plain.dx, patched.dx, (size_t)m.n[P_X] * sizeof(float));
   free_results(&plain);
   free_results(&patched);
-  smft__rows_free(&patch);
+  smft__snapshot_release(patch);
   smft_ctx_free(ctx);
   naive_free(&m);
 }
@@ -216,15 +217,15 @@ static const void *shrink(const float *from, int64_t n, int32_t dtype, float *ba
 
 /* Every third row of the table as a row of a patch instead: groups of reads are of mixed type then.
  */
-static void move_to_patch(smft__rows *patch, smft_ctx *ctx, naive_memory *m, char *bytes) {
+static smft__snapshot *move_to_patch(smft_ctx *ctx, const naive_memory *m, char *bytes) {
   int64_t dim = m->config.value_dim, n = m->n[P_VALUES] / dim;
-  smft__rows_init(patch, ctx, dim);
-  ck_ok(smft__rows_reserve(patch, n));
+  smft__snapshot *patch = smft__snapshot_edit(ctx, dim, NULL, n);
   for (int64_t slot = 0; slot < n; slot += 3) {
-    memcpy(smft__rows_at(patch, smft__rows_add(patch, slot)), m->f[P_VALUES] + slot * dim,
+    memcpy(smft__snapshot_put(patch, slot), m->f[P_VALUES] + slot * dim,
            (size_t)dim * sizeof(float));
     memset(bytes + slot * dim * 2, 0x47, (size_t)dim * 2);
   }
+  return patch;
 }
 
 static void check_type(int config, int32_t dtype, int patched) {
@@ -254,11 +255,8 @@ static void check_type(int config, int32_t dtype, int patched) {
       for (int64_t j = 0; j < m.n[i]; j++)
         m.p[i][j] = (double)m.f[i][j];
     }
-  smft__rows patch = {.ctx = ctx};
-  if (patched) {
-    move_to_patch(&patch, ctx, &m, rooms[P_VALUES] + 1);
-    weights.pool.rows = &patch;
-  }
+  smft__snapshot *patch = patched ? move_to_patch(ctx, &m, rooms[P_VALUES] + 1) : NULL;
+  weights.pool.rows = patch;
   void *block = naive_tape(&tape, ctx, &m.config, 40, SMFT__TAPE_FORWARD);
   float *out = malloc((size_t)m.n[P_X] * sizeof *out);
   naive_forward(&m, 1);
@@ -267,7 +265,7 @@ static void check_type(int config, int32_t dtype, int patched) {
   free(out);
   for (int i = 0; i < P_COUNT; i++)
     free(rooms[i]);
-  smft__rows_free(&patch);
+  smft__snapshot_release(patch);
   smft__free(ctx, block);
   naive_free(&m);
   smft_ctx_free(ctx);

@@ -267,7 +267,7 @@ END_TEST
 static void check_exported(const smft_model *model, const smft_patch *patch, int32_t i,
                            const smft__source *file) {
   int64_t at = smft__source_find(file, model->names[i]);
-  smft__tensor weight = smft__weight(model, patch, i);
+  smft__tensor weight = smft__weight(model, smft__patch_current(patch), i);
   ck_assert_msg(at >= 0, "%s is not exported", model->names[i]);
   ck_assert_int_eq(file->tensors[at].dtype, weight.dtype);
   ck_assert_int_eq(smft__tensor_bytes(&file->tensors[at]), smft__tensor_bytes(&weight));
@@ -352,7 +352,7 @@ static uint64_t chosen_slots(const probe *p) {
 static double read_loss(const probe *p, int keep, uint64_t *chosen) {
   smft__sequences batch = {p->ids, p->offsets, 3, N_TOKENS, p->weights};
   double loss = 0;
-  ck_ok(smft__network_forward(p->tape, p->patch, &batch, keep, &loss, NULL));
+  ck_ok(smft__network_forward(p->tape, smft__patch_current(p->patch), &batch, keep, &loss, NULL));
   *chosen = chosen_slots(p);
   return loss;
 }
@@ -507,7 +507,7 @@ static void check_gradients(smft_patch *patch, uint64_t seed) {
   probe p;
   begin_probe(&p, patch, seed);
   read_loss(&p, SMFT__KEEP_ALL, &p.chosen);
-  ck_ok(smft__network_backward(p.tape, patch, &wanted, NULL));
+  ck_ok(smft__network_backward(p.tape, smft__patch_current(patch), &wanted, NULL));
   for (int32_t i = 0; i < smft__patch_n_parts(patch); i++) {
     smft__part part;
     smft__patch_part(patch, i, &part);
@@ -601,7 +601,7 @@ static void check_adapters(const smft_model *model, uint32_t targets) {
   options.targets = targets;
   ck_status(smft_patch_create_lora(&patch, model, &options), n ? SMFT_OK : SMFT_E_UNSUPPORTED);
   for (int32_t i = 0; patch && i < model->n_tensors; i++)
-    ck_assert_msg((smft__patch_adapter(patch, i) != NULL) ==
+    ck_assert_msg((smft__patch_adapter(smft__patch_current(patch), i) != NULL) ==
                       ((line_of(model, i)->lora & targets) != 0),
                   "%s and targets %u", model->names[i], (unsigned)targets);
   ck_assert_int_eq(patch ? patch->lora->n : 0, n);

@@ -373,33 +373,89 @@ START_TEST(hostile_files) {
 }
 END_TEST
 
-/* ---- one writer or many readers ------------------------------------------ */
+/* ---- readers and a writer ------------------------------------------------ */
 
-START_TEST(readers_and_a_writer) {
+/* Readers of a slots patch go on with the version that they have; another writer is refused. */
+START_TEST(readers_and_a_writer_of_slots) {
   world w = open_world((tiny){0}, SMFT_PATCH_SLOTS);
-  float row[DIM] = {0};
+  const smft__version *first, *second;
+  float row[DIM] = {0}, read[DIM];
+  ck_assert_uint_eq(smft_patch_version(w.patch), 1);
+  ck_ok(smft__patch_begin_read(w.patch, &first));
+  row[0] = 1;
+  ck_ok(smft_patch_set_row(w.patch, 0, 7, row, DIM));
+  ck_ok(smft__patch_begin_read(w.patch, &second));
+  row[0] = 2;
+  ck_ok(smft_patch_set_row(w.patch, 0, 7, row, DIM));
+  ck_ok(smft_patch_set_row(w.patch, 0, 8, row, DIM));
+  ck_assert_uint_eq(smft_patch_version(w.patch), 4);
+  ck_assert_ptr_null(smft__snapshot_find(first->pools[0], 7));
+  ck_assert_float_eq(*smft__snapshot_find(second->pools[0], 7), 1);
+  ck_assert_ptr_null(smft__snapshot_find(second->pools[0], 8));
+  ck_ok(smft_patch_clear(w.patch));
+  ck_assert_float_eq(*smft__snapshot_find(second->pools[0], 7), 1);
+  smft__patch_end_read(w.patch, first);
+  smft__patch_end_read(w.patch, second);
+  ck_ok(smft__patch_begin_write(w.patch));
+  ck_status(smft_patch_set_row(w.patch, 0, 0, row, DIM), SMFT_E_STATE);
+  ck_status(smft_patch_reset_row(w.patch, 0, 0), SMFT_E_STATE);
+  ck_status(smft_patch_clear(w.patch), SMFT_E_STATE);
+  ck_ok(smft_patch_row(w.patch, 0, 0, read, DIM));
+  ck_ok(smft_patch_save(w.patch, test_file("p"), 0));
+  smft__patch_end_write(w.patch, NULL);
+  ck_assert_uint_eq(smft_patch_version(w.patch), 5);
+  close_world(&w);
+}
+END_TEST
+
+START_TEST(readers_or_a_writer_of_full) {
+  world w = open_world((tiny){0}, SMFT_PATCH_FULL);
+  const smft__version *one, *two;
+  float row[DIM];
   smft_session *session = NULL;
   int32_t id = 0;
   ck_ok(smft_session_create(&session, w.model, w.patch, NULL));
-  ck_ok(smft__patch_begin_read(w.patch));
-  ck_ok(smft__patch_begin_read(w.patch));
-  ck_status(smft_patch_set_row(w.patch, 0, 0, row, DIM), SMFT_E_STATE);
+  ck_ok(smft__patch_begin_read(w.patch, &one));
+  ck_ok(smft__patch_begin_read(w.patch, &two));
   ck_status(smft_patch_clear(w.patch), SMFT_E_STATE);
   ck_ok(smft_patch_row(w.patch, 0, 0, row, DIM));
-  smft__patch_end_read(w.patch);
-  ck_status(smft_patch_reset_row(w.patch, 0, 0), SMFT_E_STATE);
-  smft__patch_end_read(w.patch);
-  uint64_t version = atomic_load(&w.patch->version);
+  smft__patch_end_read(w.patch, one);
+  ck_status(smft_patch_clear(w.patch), SMFT_E_STATE);
+  smft__patch_end_read(w.patch, two);
+  uint64_t number = smft_patch_version(w.patch);
   ck_ok(smft__patch_begin_write(w.patch));
   ck_status(smft_patch_row(w.patch, 0, 0, row, DIM), SMFT_E_STATE);
   ck_status(smft_patch_save(w.patch, test_file("p"), 0), SMFT_E_STATE);
   ck_status(smft_session_feed(session, &id, 1, SMFT_LOGITS_NONE, NULL, 0), SMFT_E_STATE);
   ck_assert_int_eq(smft_session_length(session), 0);
-  smft__patch_end_write(w.patch, 0);
-  ck_assert_uint_eq(atomic_load(&w.patch->version), version);
-  ck_ok(smft_patch_set_row(w.patch, 0, 0, row, DIM));
-  ck_assert_uint_gt(atomic_load(&w.patch->version), version);
+  smft__patch_end_write(w.patch, NULL);
+  ck_assert_uint_eq(smft_patch_version(w.patch), number);
+  ck_ok(smft_patch_clear(w.patch));
+  ck_assert_uint_gt(smft_patch_version(w.patch), number);
   smft_session_free(session);
+  close_world(&w);
+}
+END_TEST
+
+/* A copy shares the version until one of the two changes. */
+START_TEST(copies_share) {
+  world w = open_world((tiny){0}, SMFT_PATCH_SLOTS);
+  smft_patch *copy;
+  float row[DIM] = {0};
+  set_rows(w.patch, 0, 5, 100);
+  ck_ok(smft_patch_copy(&copy, w.patch));
+  ck_assert_ptr_eq(smft__patch_current(copy), smft__patch_current(w.patch));
+  row[0] = 3;
+  int64_t slot = 0;
+  while (smft__snapshot_find(smft__patch_current(copy)->pools[0], slot))
+    slot++;
+  ck_ok(smft_patch_set_row(copy, 0, slot, row, DIM));
+  ck_assert_ptr_null(smft__snapshot_find(smft__patch_current(w.patch)->pools[0], slot));
+  ck_assert_ptr_nonnull(smft__snapshot_find(smft__patch_current(copy)->pools[0], slot));
+  smft_patch_free(w.patch);
+  w.patch = copy; /* outlives what it is a copy of */
+  ck_ok(smft_patch_row(copy, 0, slot, row, DIM));
+  ck_assert_float_eq(row[0], 3);
   close_world(&w);
 }
 END_TEST
@@ -459,7 +515,9 @@ Suite *make_suite(void) {
   tcase_add_test(tests, files_do_not_tell_the_order);
   tcase_add_test(tests, a_patch_of_another_model);
   tcase_add_loop_test(tests, hostile_files, 0, (int)(sizeof files / sizeof *files));
-  tcase_add_test(tests, readers_and_a_writer);
+  tcase_add_test(tests, readers_and_a_writer_of_slots);
+  tcase_add_test(tests, readers_or_a_writer_of_full);
+  tcase_add_test(tests, copies_share);
   tcase_add_test(tests, failing_allocations);
   suite_add_tcase(suite, tests);
   return suite;

@@ -95,15 +95,13 @@ END_TEST
 START_TEST(patched) {
   table t;
   smft_ctx *ctx;
-  smft__rows rows;
+  smft__snapshot *rows;
   float row[WIDEST], ones[WIDEST];
   ck_ok(smft_ctx_create(&ctx, NULL));
   make_table(&t, SMFT__BF16, 20);
-  smft__rows_init(&rows, ctx, 20);
-  t.pool.rows = &rows;
+  t.pool.rows = rows = smft__snapshot_edit(ctx, 20, NULL, 1);
   check_single(&t); /* an empty set of rows changes nothing */
-  ck_ok(smft__rows_reserve(&rows, 1));
-  float *mine = smft__rows_at(&rows, smft__rows_add(&rows, 4));
+  float *mine = smft__snapshot_put(rows, 4);
   for (int i = 0; i < 20; i++) {
     mine[i] = 0.123f;
     ones[i] = 1;
@@ -115,7 +113,7 @@ START_TEST(patched) {
   ck_assert_float_eq_tol(ones[19], 1.246f, 1e-6f);
   smft__pool_read(&t.pool, 3, row);
   ck_assert_mem_eq(row, t.numbers + 60, 20 * sizeof *row);
-  smft__rows_free(&rows);
+  smft__snapshot_release(rows);
   smft_ctx_free(ctx);
 }
 END_TEST

@@ -99,8 +99,9 @@ static double run(const world *w, smft_patch *patch, const smft__grads *grads) {
   smft__tape *tape = NULL;
   double loss = 0;
   ck_ok(smft__tape_create(&tape, w->model));
-  ck_ok(smft__network_forward(tape, patch, &sequences, SMFT__KEEP_ALL, &loss, NULL));
-  ck_ok(smft__network_backward(tape, patch, grads, NULL));
+  ck_ok(smft__network_forward(tape, smft__patch_current(patch), &sequences, SMFT__KEEP_ALL, &loss,
+                              NULL));
+  ck_ok(smft__network_backward(tape, smft__patch_current(patch), grads, NULL));
   smft__tape_free(tape);
   return loss;
 }

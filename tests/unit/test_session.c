@@ -52,6 +52,65 @@ static void change_patch(smft_patch *patch, float value) {
     ck_ok(smft_patch_set_row(patch, 0, slot, row, 20));
 }
 
+/* ---- versions ------------------------------------------------------------ */
+
+static smft_session *open_pinned(const smft_model *model, smft_patch *patch) {
+  smft_session_options options = SMFT_SESSION_OPTIONS_INIT;
+  smft_session *session = NULL;
+  options.flags = SMFT_SESSION_PIN;
+  ck_ok(smft_session_create(&session, model, patch, &options));
+  return session;
+}
+
+/* Its first token's version, whatever is published, until no token is left; the other session takes
+ * the newest each time. */
+START_TEST(a_pinned_session_keeps_its_version) {
+  world w = open_world((tiny){.shared = 1}, 2);
+  smft_session *pinned = open_pinned(w.model, w.patch);
+  float first[N * V], now[N * V], piece[V];
+  change_patch(w.patch, 0.2f);
+  uint64_t number = smft_patch_version(w.patch);
+  feed_all(w.session, first);
+  ck_assert_uint_eq(smft_session_version(w.session), number);
+  for (int64_t i = 0; i < N; i++) {
+    ck_ok(smft_session_feed(pinned, ids + i, 1, SMFT_LOGITS_LAST, piece, V));
+    ck_assert_mem_eq(piece, first + i * V, sizeof piece);
+    ck_assert_uint_eq(smft_session_version(pinned), number);
+    change_patch(w.patch, 0.3f + 0.01f * (float)i);
+  }
+  ck_ok(smft_session_feed(w.session, NULL, 0, SMFT_LOGITS_LAST, piece, V));
+  ck_assert_mem_ne(piece, first + (N - 1) * V, sizeof piece);
+  feed_all(pinned, now); /* rewinds to 0: the newest again */
+  ck_assert_mem_eq(now + (N - 1) * V, piece, sizeof piece);
+  ck_assert_uint_eq(smft_session_version(pinned), smft_patch_version(w.patch));
+  change_patch(w.patch, 0.5f);
+  ck_ok(smft_session_nll(pinned, ids, N, NULL, NULL)); /* begins afresh, too */
+  ck_assert_uint_eq(smft_session_version(pinned), smft_patch_version(w.patch));
+  ck_ok(smft_session_set_patch(pinned, NULL));
+  feed_all(pinned, now);
+  ck_assert_uint_eq(smft_session_version(pinned), 0);
+  smft_session_free(pinned);
+  close_world(&w);
+}
+END_TEST
+
+START_TEST(a_pin_wants_a_slots_patch) {
+  world w = open_world((tiny){0}, 1);
+  smft_session_options options = SMFT_SESSION_OPTIONS_INIT;
+  smft_session *session = NULL, *pinned = open_pinned(w.model, w.patch);
+  smft_patch *full;
+  ck_ok(smft_patch_create(&full, w.model, SMFT_PATCH_FULL));
+  options.flags = SMFT_SESSION_PIN;
+  ck_assert_int_eq(smft_session_create(&session, w.model, full, &options), SMFT_E_UNSUPPORTED);
+  ck_assert_ptr_null(session);
+  ck_assert_int_eq(smft_session_set_patch(pinned, full), SMFT_E_UNSUPPORTED);
+  ck_ok(smft_session_feed(pinned, ids, 3, SMFT_LOGITS_NONE, NULL, 0));
+  smft_session_free(pinned);
+  smft_patch_free(full);
+  close_world(&w);
+}
+END_TEST
+
 /* ---- feeding ------------------------------------------------------------- */
 
 START_TEST(pieces_and_rewind) {
@@ -821,6 +880,8 @@ Suite *make_suite(void) {
   tcase_add_test(tests, time_is_over);
   tcase_add_test(tests, time_is_over_before_the_first_token);
   tcase_add_test(tests, failing_allocations);
+  tcase_add_test(tests, a_pinned_session_keeps_its_version);
+  tcase_add_test(tests, a_pin_wants_a_slots_patch);
   suite_add_tcase(suite, tests);
   return suite;
 }

@@ -166,6 +166,11 @@ class Patch(_handle.Patch):
         return LoraOptions(rank=raw.rank, alpha=raw.alpha, targets=tuple(name for name, bit in LORA_TARGETS.items() if raw.targets & bit),
                            rank_stabilized=bool(raw.flags & _abi.CONSTANTS["LORA_RANK_STABILIZED"]), seed=raw.seed)
 
+    @property
+    def version(self) -> int:
+        """Number of the present version: larger after every change.  A call that reads reads one version from its beginning to its end."""
+        return int(lib.smft_patch_version(self._handle))
+
     def clear(self) -> None:
         """Back to the base; adapters start again as their seed has them."""
         check(lib.smft_patch_clear(self._handle))

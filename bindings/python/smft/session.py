@@ -34,14 +34,16 @@ class Session(Handle):
 
     context_length: most tokens; 0: as many as the model takes.  The KV cache grows with the tokens.
     cache: "f32", or "bf16" for half the memory and logits that differ by the rounding.
+    pin: keep to one version of the (slots) patch from the first token on, until the session is rewound to 0 or generates afresh.
     """
 
     _free = "smft_session_free"
 
-    def __init__(self, model: Model, patch: Optional[Patch] = None, context_length: int = 0, cache: str = "f32") -> None:
+    def __init__(self, model: Model, patch: Optional[Patch] = None, context_length: int = 0, cache: str = "f32",
+                 pin: bool = False) -> None:
         if cache not in ("f32", "bf16"):
             raise InvalidError(f"cache must be 'f32' or 'bf16', got {cache!r}")
-        flags = _abi.CONSTANTS["SESSION_CACHE_BF16"] if cache == "bf16" else 0
+        flags = (_abi.CONSTANTS["SESSION_CACHE_BF16"] if cache == "bf16" else 0) | (_abi.CONSTANTS["SESSION_PIN"] if pin else 0)
         options = _abi.SessionOptions(context_length=context_length, flags=flags)
         model_handle, patch_handle = required(model, Model, "model"), optional(patch, Patch, "patch")
         self._own(create("smft_session_create", _abi.Session, model_handle, patch_handle, ctypes.byref(options)))
@@ -57,6 +59,11 @@ class Session(Handle):
     def patch(self, patch: Optional[Patch]) -> None:
         check(lib.smft_session_set_patch(self._handle, optional(patch, Patch, "patch")))
         self._patch = patch
+
+    @property
+    def version(self) -> int:
+        """Number of the version of its patch (patch.version) that the last call read; 0: none did."""
+        return int(lib.smft_session_version(self._handle))
 
     def logits(self, ids: Any) -> Any:
         """Logits (n_ids, vocab_size) after each of the ids (n_ids).  Starts from an empty session and leaves it empty."""

@@ -102,6 +102,21 @@ class Life(ModelTestCase):
         with self.assertRaises(smft.StateError):
             model.hash
 
+    def test_a_session_reads_one_version(self):
+        model = smft.Model.init(self.directory, seed=1)
+        patch = smft.Patch(model)
+        newest, pinned = smft.Session(model, patch), smft.Session(model, patch, pin=True)
+        self.assertEqual((patch.version, newest.version), (1, 0))
+        for session in (newest, pinned):
+            session.feed([1, 2, 3], None)
+        patch.set_row(0, 0, [1.0] * len(list(patch.row(0, 0))))
+        for session in (newest, pinned):
+            session.feed([4], None)
+        self.assertEqual((patch.version, newest.version, pinned.version), (2, 2, 1))
+        pinned.rewind(0)
+        pinned.feed([1], None)
+        self.assertEqual(pinned.version, 2)
+
     def test_a_failed_constructor_leaves_nothing_to_free(self):
         with self.assertRaises(smft.NotFoundError):
             smft.Model(self.directory / "nothing")
