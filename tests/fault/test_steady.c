@@ -1,6 +1,6 @@
 /* steady: what has run once allocates nothing when it runs again (but the rows that a step on a
- * slots patch publishes), counted through the context's allocator: steps of a learner on one fact with every kind of patch and optimizer, a host's
- * batches, and tokens of a session. */
+ * slots patch publishes), counted through the context's allocator: steps of a learner on one fact
+ * with every kind of patch and optimizer, a host's batches, and tokens of a session. */
 #include "test.h"
 #include "failing.h"
 #include "tiny.h"

@@ -86,7 +86,16 @@ START_TEST(rows_stay_and_room_doubles) {
 }
 END_TEST
 
+/* What calls borrow is there from then on. */
+static void lend(uint32_t flags) {
+  smft_session *session = open_session(flags, 0);
+  feed(session, 1000, 1000, all);
+  smft_session_free(session);
+}
+
 START_TEST(a_short_session_is_small) {
+  lend(0);
+  lend(SMFT_SESSION_CACHE_BF16);
   int64_t empty = bytes_now(), token = 8 * 2 * 8; /* 8 * layers * KV */
   smft_session *session = open_session(0, 0), *half = open_session(SMFT_SESSION_CACHE_BF16, 0);
   int64_t both = bytes_now();
