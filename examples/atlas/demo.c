@@ -21,7 +21,7 @@ typedef struct settings {
   const char *model, *data, *facts, *save;
   int64_t n, known;
   uint64_t seed;
-  int32_t threads, quiet, rows_per_step;
+  int32_t threads, quiet, rows_per_step, sample_decides, keep_given_up;
   double lr, loss_below;
   int64_t t;
   int32_t max_steps, wordings, rule, optimizer;
@@ -171,9 +171,11 @@ static double teach(smft_learner *learner, const lesson *l, int64_t number, int6
     seconds += report.seconds;
   }
   if (!quiet)
-    printf("  %2lld/%lld  %-44.44s %-22.22s %3lld steps  loss %.2f -> %.3f  %5.2f s\n",
+    printf("  %2lld/%lld  %-44.44s %-22.22s %3lld steps  loss %.2f -> %.3f  %lld/%lld wordings  "
+           "%5.2f s\n",
            (long long)number, (long long)n, l->question, l->answers[0], (long long)report.step,
-           first, report.loss, seconds);
+           first, report.loss, (long long)report.wordings_learnt, (long long)report.wordings,
+           seconds);
   fflush(stdout);
   return seconds;
 }
@@ -296,6 +298,8 @@ static const char usage[] =
     "  --lr X --t N --max-steps N --loss-below X --wordings N --rule tfidf|kl|tf|all --optimizer "
     "sgd|adamw\n"
     "  --rows-per-step    choose the rows anew in every step\n"
+    "  --sample-decides   a fact is done when a step's own wordings are, whatever the others are\n"
+    "  --keep-given-up    what was learnt of a fact that is given up stays\n"
     "                     (all of these: instead of the library's defaults)\n"
     "  --threads N        0: all processors (0)\n"
     "  --quiet            the RESULT line only\n";
@@ -328,6 +332,8 @@ static void parse(settings *s, int argc, char **argv) {
     ROWS,
     THREADS,
     QUIET,
+    SAMPLE,
+    KEEP,
     HELP
   };
   static const struct option options[] = {{"facts", 1, 0, FACTS},
@@ -345,6 +351,8 @@ static void parse(settings *s, int argc, char **argv) {
                                           {"rule", 1, 0, RULE},
                                           {"optimizer", 1, 0, OPTIMIZER},
                                           {"rows-per-step", 0, 0, ROWS},
+                                          {"sample-decides", 0, 0, SAMPLE},
+                                          {"keep-given-up", 0, 0, KEEP},
                                           {"threads", 1, 0, THREADS},
                                           {"quiet", 0, 0, QUIET},
                                           {"help", 0, 0, HELP},
@@ -396,6 +404,12 @@ static void parse(settings *s, int argc, char **argv) {
     case ROWS:
       s->rows_per_step = 1;
       break;
+    case SAMPLE:
+      s->sample_decides = 1;
+      break;
+    case KEEP:
+      s->keep_given_up = 1;
+      break;
     case THREADS:
       s->threads = atoi(optarg);
       break;
@@ -444,7 +458,9 @@ static void world_open(world *w, const settings *s) {
   learner.loss_below = s->loss_below;
   learner.wordings_per_step = s->wordings;
   learner.seed = s->seed;
-  learner.flags = s->rows_per_step ? SMFT_LEARNER_ROWS_PER_STEP : 0;
+  learner.flags = (s->rows_per_step ? SMFT_LEARNER_ROWS_PER_STEP : 0) |
+                  (s->sample_decides ? SMFT_LEARNER_SAMPLE_DECIDES : 0) |
+                  (s->keep_given_up ? SMFT_LEARNER_KEEP_GIVEN_UP : 0);
   check(smft_ctx_create(&w->ctx, &ctx), "context");
   check(smft_model_load(&w->model, w->ctx, s->model, NULL), "the model");
   check(smft_patch_create(&w->patch, w->model, SMFT_PATCH_SLOTS), "patch");

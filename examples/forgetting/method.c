@@ -100,7 +100,9 @@ void method_make(method *m, smft_ctx *ctx, const smft_model *model, const settin
   options.seed = s->seed;
   options.flags = (s->loss_all ? SMFT_LEARNER_LOSS_ALL : 0) |
                   (strcmp(s->rows, "step") == 0 ? SMFT_LEARNER_ROWS_PER_STEP : 0) |
-                  (s->no_protect ? SMFT_LEARNER_NO_PROTECT : 0);
+                  (s->no_protect ? SMFT_LEARNER_NO_PROTECT : 0) |
+                  (s->sample_decides ? SMFT_LEARNER_SAMPLE_DECIDES : 0) |
+                  (s->keep_given_up ? SMFT_LEARNER_KEEP_GIVEN_UP : 0);
   check(smft_learner_create(&m->learner, model, m->patch, m->selector, optimizer, &options),
         "learner");
   smft_optimizer_free(optimizer);

@@ -10,7 +10,8 @@ typedef struct settings { /* numbers that are 0: the library's default */
   const char *method, *rule, *optimizer, *rows, *background;
   double lr, pool_lr, loss_below, weight_decay, pool_weight_decay, clip, alpha, momentum, damping;
   int64_t t, warmup;
-  int32_t max_steps, wordings, rank, rank_stabilized, loss_all, no_protect;
+  int32_t max_steps, wordings, rank, rank_stabilized, loss_all, no_protect, sample_decides,
+      keep_given_up;
   uint64_t seed;
 } settings;
 

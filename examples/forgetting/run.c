@@ -183,6 +183,8 @@ static const char usage[] =
     "  --lr X --pool-lr X --max-steps N --loss-below X --wordings N --optimizer sgd|adamw "
     "--weight-decay X --pool-weight-decay X --clip X --warmup N --momentum X\n"
     "  --loss-all              loss on every token, not only on answers\n"
+    "  --sample-decides        done when a step's own wordings are below, whatever the others are\n"
+    "  --keep-given-up         what was learnt of a fact that is given up stays\n"
     "  lora:   --rank N --alpha X --rank-stabilized\n"
     "  sparse: --rule tfidf|kl|tf|all|random --t N --rows fact|step --background FILE|none "
     "--damping X --no-protect\n"
@@ -224,7 +226,9 @@ static void parse(plan *p, int argc, char **argv) {
     BACKGROUND,
     DAMPING,
     UNPROTECTED,
-    THREADS
+    THREADS,
+    SAMPLE,
+    KEEP
   };
   static const struct option options[] = {{"method", 1, 0, METHOD},
                                           {"task", 1, 0, TASK},
@@ -260,6 +264,8 @@ static void parse(plan *p, int argc, char **argv) {
                                           {"background", 1, 0, BACKGROUND},
                                           {"damping", 1, 0, DAMPING},
                                           {"no-protect", 0, 0, UNPROTECTED},
+                                          {"sample-decides", 0, 0, SAMPLE},
+                                          {"keep-given-up", 0, 0, KEEP},
                                           {"threads", 1, 0, THREADS},
                                           {"help", 0, 0, 'h'},
                                           {0, 0, 0, 0}};
@@ -367,6 +373,12 @@ static void parse(plan *p, int argc, char **argv) {
       break;
     case UNPROTECTED:
       s->no_protect = 1;
+      break;
+    case SAMPLE:
+      s->sample_decides = 1;
+      break;
+    case KEEP:
+      s->keep_given_up = 1;
       break;
     case THREADS:
       p->threads = atoi(optarg);

@@ -1097,6 +1097,11 @@ SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_m
  * default, does: where rows are damped (smft_selector_options.damping), facts that follow move the
  * less what earlier ones read. */
 #define SMFT_LEARNER_NO_PROTECT 4u
+/* A fact is done when the mean loss of the wordings drawn for a step is under loss_below, whatever
+ * the others' are.  0, the default, asks for each wording's own: see smft_step. */
+#define SMFT_LEARNER_SAMPLE_DECIDES 8u
+/* What was learnt of a fact that is given up stays in the patch. */
+#define SMFT_LEARNER_KEEP_GIVEN_UP 16u
 
 /* How a learner takes its steps. */
 typedef struct smft_learner_options {
@@ -1107,14 +1112,17 @@ typedef struct smft_learner_options {
   int32_t max_steps;
   /* drawn without repetition; 0: 4; negative: all */
   int32_t wordings_per_step;
-  /* a fact is done when its loss, in nats a token, is under this; 0: 0.1; negative: never
-   * (max_steps decides) */
+  /* a fact is done when the loss of each of its wordings, in nats a token, is under this; 0: 0.1;
+   * negative: never (max_steps decides) */
   double loss_below;
   /* of the draws of wordings, which depend on it, the fact's id and the step */
   uint64_t seed;
+  /* seconds of a fact's steps, by the clock on the wall, after which it gets no other and is given
+   * up; 0: no limit */
+  double max_seconds;
 } smft_learner_options;
 #define SMFT_LEARNER_OPTIONS_INIT                                                                  \
-  { sizeof(smft_learner_options), 0, 0, 0, 0, 0 }
+  { sizeof(smft_learner_options), 0, 0, 0, 0, 0, 0 }
 
 /* A learner with an empty queue.  patch decides what is trained.  selector: for slots patches; NULL
  * there is one with the defaults; it must be NULL for others.  optimizer NULL: SGD with the
@@ -1210,10 +1218,27 @@ SMFT_API int64_t smft_learner_pending(const smft_learner *learner);
 
 /* States of a fact after a step: more steps to come */
 #define SMFT_FACT_LEARNING 0
-/* its loss is under the threshold */
+/* the loss of each of its wordings is under the threshold */
 #define SMFT_FACT_DONE 1
-/* max_steps were taken, or no slot was eligible */
+/* it is not learnt and leaves the queue; the reason says why */
 #define SMFT_FACT_GAVE_UP 2
+
+/* Why a fact was given up: it was not, it is still being learnt or is done */
+#define SMFT_REASON_NONE 0
+/* no slot that its wordings read was eligible */
+#define SMFT_REASON_NO_ROWS 1
+/* none was, for there are no background counts at all and the rule is TF-IDF */
+#define SMFT_REASON_NO_COUNTS 2
+/* max_steps were taken */
+#define SMFT_REASON_STEPS 3
+/* max_seconds are over */
+#define SMFT_REASON_TIME 4
+/* a loss, a gradient or a new value was NaN or infinite */
+#define SMFT_REASON_NONFINITE 5
+/* on_fact did not want it */
+#define SMFT_REASON_VETOED 6
+/* smft_learner_skip */
+#define SMFT_REASON_SKIPPED 7
 
 /* What a step did. */
 typedef struct smft_report {
@@ -1244,14 +1269,33 @@ typedef struct smft_report {
   double seconds;
   /* facts left, the one in hand included unless it is finished */
   int64_t pending;
+  /* SMFT_REASON_* of a fact that is given up */
+  int32_t reason;
+  /* 1: what was learnt of it was taken out of the patch */
+  int32_t rolled_back;
+  /* of the fact; 0 for a batch step, and so are the next two */
+  int64_t wordings;
+  /* those of them whose loss was under the threshold when it was measured last */
+  int64_t wordings_learnt;
+  /* the largest of their losses, each as it was measured last; 0: none was */
+  double worst_loss;
+  /* tokens of passes that only asked whether the fact is learnt, not counted in `tokens` */
+  int64_t check_tokens;
+  /* of those passes, by the clock on the wall */
+  double check_seconds;
+  /* wordings that were pushed, but of which nothing can be learnt */
+  int64_t wordings_left_out;
 } smft_report;
 #define SMFT_REPORT_INIT                                                                           \
-  { sizeof(smft_report), 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  { sizeof(smft_report), 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
-/* One update for the fact in hand, the queue's first.  The loss is measured first: if it is under
- * the threshold (of all wordings drawn for this step) the fact is done and nothing changes.  A step
- * without an eligible slot changes nothing, its report says rows_selected 0, and the fact is given
- * up.  A fact that is done or given up leaves the queue.  A failed or cancelled step leaves patch
+/* One update for the fact in hand, the queue's first.  The wordings' losses are measured first.  If
+ * each wording that was drawn for this step is under the threshold, one pass over all of them
+ * decides: either the fact is done and nothing changes, or the update is made on wordings that are
+ * not under it, which later steps draw first, too.  The same pass follows the last update that
+ * max_steps or max_seconds allow, before the fact is given up.  A step without an eligible slot
+ * changes nothing, its report says rows_selected 0, and the fact is given up.  A fact that is done
+ * or given up leaves the queue.  A failed or cancelled step leaves patch
  * and optimizer bit-identical and the fact in hand.  report may be NULL.  Errors: SMFT_E_STATE
  * where the queue is empty, or where the patch is changed meanwhile; SMFT_E_NONFINITE where
  * loss, gradient or a new value is NaN or infinite; SMFT_E_MISMATCH where the optimizer's state is
@@ -1283,7 +1327,7 @@ SMFT_API smft_status smft_learner_selected(const smft_learner *learner, smft_sel
 typedef struct smft_run_report {
   uint32_t struct_size;
   int32_t reserved;
-  /* facts whose loss came under the threshold */
+  /* facts that were learnt */
   int64_t facts_done;
   /* facts given up */
   int64_t facts_gave_up;
@@ -1293,9 +1337,11 @@ typedef struct smft_run_report {
   int64_t rows_changed;
   /* by the clock on the wall */
   double seconds;
+  /* those of the facts given up that were taken out of the patch */
+  int64_t facts_rolled_back;
 } smft_run_report;
 #define SMFT_RUN_REPORT_INIT                                                                       \
-  { sizeof(smft_run_report), 0, 0, 0, 0, 0, 0 }
+  { sizeof(smft_run_report), 0, 0, 0, 0, 0, 0, 0 }
 /* Steps until the queue is empty; an empty one is fine.  progress (may be NULL) gets, after every
  * step, the fact's id as stage, facts finished and facts in all.  Cancelled: what was learnt so far
  * stays, the fact in hand stays in the queue, and the report says how far it came; other failures

@@ -45,9 +45,15 @@ void smft__batch_largest(const smft__fact *fact, int64_t n, int64_t *tokens, int
   *supervised = n * most < all ? n * most : all;
 }
 
-/* Which wordings: the first `n` of a shuffle that depends on the seed, the fact and its step only,
- * so that a step which failed draws the same again. */
-static smft_status shuffle(smft__batch_room *room, const smft__fact *fact, int64_t n,
+static void swap(int64_t *order, int64_t i, int64_t j) {
+  int64_t one = order[i];
+  order[i] = order[j];
+  order[j] = one;
+}
+
+/* Which wordings: the first `n` of `end` that are shuffled.  It depends on the seed, the fact and
+ * its step only, so that a step which failed draws the same again. */
+static smft_status shuffle(smft__batch_room *room, const smft__fact *fact, int64_t n, int64_t end,
                            uint64_t seed) {
   smft__rng rng;
   SMFT__TRY(smft__grow(room->ctx, &room->order, &room->order_capacity, fact->n_wordings,
@@ -56,17 +62,25 @@ static smft_status shuffle(smft__batch_room *room, const smft__fact *fact, int64
     room->order[i] = i;
   uint64_t name = smft__hash_bytes(fact->id, strlen(fact->id));
   smft__rng_seed(&rng, smft__mix64(seed + name) + (uint64_t)fact->steps);
-  for (int64_t i = 0; i < n && n < fact->n_wordings; i++) {
-    int64_t j = i + smft__rng_below(&rng, fact->n_wordings - i), drawn = room->order[j];
-    room->order[j] = room->order[i];
-    room->order[i] = drawn;
-  }
+  for (int64_t i = 0; i < end && n < fact->n_wordings; i++)
+    swap(room->order, i, i + smft__rng_below(&rng, fact->n_wordings - i));
   return SMFT_OK;
 }
 
+/* Those that are not learnt come first, shuffled as they are. */
+static void take_first(int64_t *order, int64_t n, const double *losses, double below) {
+  int64_t front = 0;
+  for (int64_t i = 0; i < n; i++)
+    if (!(losses[order[i]] < below))
+      swap(order, front++, i);
+}
+
 smft_status smft__batch_draw(smft__batch_room *room, const smft__fact *fact, int64_t n,
-                             uint64_t seed, smft__sequences *batch) {
-  SMFT__TRY(shuffle(room, fact, n, seed));
+                             uint64_t seed, const double *losses, double below,
+                             smft__sequences *batch) {
+  SMFT__TRY(shuffle(room, fact, n, losses ? fact->n_wordings : n, seed));
+  if (losses && n < fact->n_wordings)
+    take_first(room->order, fact->n_wordings, losses, below);
   SMFT__TRY(reserve(room, fact->n_tokens, n));
   int64_t at = room->offsets[0] = 0;
   for (int64_t s = 0; s < n; s++) {

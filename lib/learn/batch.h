@@ -18,9 +18,12 @@ void smft__batch_free(smft__batch_room *room);
 int64_t smft__batch_n_drawn(const smft__fact *fact, int64_t per_step);
 /* No batch of n of the fact's wordings has more tokens, or more of them supervised. */
 void smft__batch_largest(const smft__fact *fact, int64_t n, int64_t *tokens, int64_t *supervised);
-/* Draws n of the fact's wordings; `begins` says which.  The batch is in the room. */
+/* Draws n of the fact's wordings; `order` and `begins` say which.  The batch is in the room.
+ * losses (n_wordings): those that are not below `below` are drawn before others; NULL: all alike.
+ */
 smft_status smft__batch_draw(smft__batch_room *room, const smft__fact *fact, int64_t n,
-                             uint64_t seed, smft__sequences *batch);
+                             uint64_t seed, const double *losses, double below,
+                             smft__sequences *batch);
 /* Checks what a host gave.  Offsets and weights are in the room, ids stay the host's. */
 smft_status smft__batch_read(smft__batch_room *room, const smft_model *model,
                              const smft_batch *given, smft__sequences *batch);

@@ -16,6 +16,7 @@ typedef struct smft__fact {
   int64_t weights_capacity;
   int64_t *offsets; /* (n_wordings + 1) */
   int64_t steps;    /* taken so far */
+  double seconds;   /* that they took */
 } smft__fact;
 void smft__fact_free(smft__fact *fact, smft_ctx *ctx);
 /* loss_all: every token is learnt, not only the answer's. */

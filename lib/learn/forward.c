@@ -26,14 +26,17 @@ smft_status smft__keep_layers(smft__kept_layers *kept, smft__tape *tape, const s
 }
 
 smft_status smft__forward_all_wordings(smft__kept_layers *kept, smft__tape *tape, smft_patch *patch,
-                                       const smft__fact *fact, const atomic_int *cancel) {
+                                       const smft__fact *fact, double *loss,
+                                       const atomic_int *cancel) {
   smft__sequences all = all_wordings(fact);
   const smft__version *version;
   smft__kept_batch from = {&kept->layers, fact->offsets};
-  SMFT__TRY(smft__keep_layers(kept, tape, fact, cancel));
+  int slots = patch->kind == SMFT_PATCH_SLOTS;
+  if (slots)
+    SMFT__TRY(smft__keep_layers(kept, tape, fact, cancel));
   SMFT__TRY(smft__patch_begin_read(patch, &version));
-  smft_status status =
-      smft__network_forward_kept(tape, version, &all, &from, SMFT__KEEP_NOTHING, NULL, cancel);
+  smft_status status = smft__network_forward_kept(tape, version, &all, slots ? &from : NULL,
+                                                  SMFT__KEEP_NOTHING, loss, cancel);
   smft__patch_end_read(patch, version);
   return status;
 }

@@ -13,9 +13,11 @@ typedef struct smft__kept_layers {
 /* Makes them, unless they are the fact's already. */
 smft_status smft__keep_layers(smft__kept_layers *kept, smft__tape *tape, const smft__fact *fact,
                               const atomic_int *cancel);
-/* A pass over all the fact's wordings to their reads, without loss or backward; keeps layers. */
+/* A pass over all the fact's wordings without backward: to their loss, or (NULL) only to their
+ * reads.  On slots patches it keeps layers, or goes on from them. */
 smft_status smft__forward_all_wordings(smft__kept_layers *kept, smft__tape *tape, smft_patch *patch,
-                                       const smft__fact *fact, const atomic_int *cancel);
+                                       const smft__fact *fact, double *loss,
+                                       const atomic_int *cancel);
 /* c(i) of the last forward into counts (n_pools), finished: over all tokens, heads, k and the
  * layers that share a pool. */
 smft_status smft__count_reads(smft__counts *counts, const smft_model *model,

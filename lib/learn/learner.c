@@ -1,30 +1,41 @@
-/* learner: teaches queued facts, one after another.  Owns the learner's life, the order in which
- * its parts come to a fact, and the decision that it is done; the parts own what they hold, and
- * what a step does to the weights is step_slots.c's and step_dense.c's. */
+/* learner: teaches queued facts, one after another.  Owns the learner's life, its queue from
+ * outside, and what follows when a fact is learnt or given up; how it is taught is teach.c's. */
 #include "learn/learner.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/loan.h"
+#include "learn/teach.h"
 #include <math.h>
+#include <stddef.h>
 
 /* Defaults (docs/method.md): many small steps, a few wordings each; 0.1 nats a token leaves the
  * answer at a probability of .9 a token. */
 #define DEFAULT_MAX_STEPS 100
 #define DEFAULT_WORDINGS 4
 #define DEFAULT_LOSS_BELOW 0.1
+#define KNOWN_FLAGS                                                                                \
+  (SMFT_LEARNER_LOSS_ALL | SMFT_LEARNER_ROWS_PER_STEP | SMFT_LEARNER_NO_PROTECT |                  \
+   SMFT_LEARNER_SAMPLE_DECIDES | SMFT_LEARNER_KEEP_GIVEN_UP)
+/* as 0.1 first had them */
+#define SMALLEST_REPORT offsetof(smft_report, reason)
+#define SMALLEST_RUN_REPORT offsetof(smft_run_report, facts_rolled_back)
 
 /* ---- life ---------------------------------------------------------------- */
 
 static smft_status read_options(smft_learner_options *own, const smft_learner_options *options) {
   if (options)
-    SMFT__TRY(smft__options_read(own, options, sizeof *own, sizeof *own, "smft_learner_options"));
-  SMFT__REQUIRE((own->flags & ~(SMFT_LEARNER_LOSS_ALL | SMFT_LEARNER_ROWS_PER_STEP |
-                                SMFT_LEARNER_NO_PROTECT)) == 0,
+    SMFT__TRY(smft__options_read(own, options, sizeof *own,
+                                 offsetof(smft_learner_options, max_seconds),
+                                 "smft_learner_options"));
+  SMFT__REQUIRE((own->flags & ~KNOWN_FLAGS) == 0,
                 "smft_learner_options.flags: unknown bits in 0x%x", (unsigned)own->flags);
   SMFT__REQUIRE(own->max_steps >= 0,
                 "smft_learner_options.max_steps: expected a number of steps, got %d",
                 (int)own->max_steps);
   SMFT__REQUIRE(!isnan(own->loss_below), "smft_learner_options.loss_below is NaN");
+  SMFT__REQUIRE(own->max_seconds >= 0, /* false for NaN */
+                "smft_learner_options.max_seconds: expected a number of seconds, got %g",
+                own->max_seconds);
   own->max_steps = own->max_steps ? own->max_steps : DEFAULT_MAX_STEPS;
   own->wordings_per_step = own->wordings_per_step ? own->wordings_per_step : DEFAULT_WORDINGS;
   own->loss_below = own->loss_below == 0 ? DEFAULT_LOSS_BELOW : own->loss_below;
@@ -90,7 +101,8 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
   learner->model = smft__model_retain(model);
   learner->patch = smft__patch_retain(patch);
   learner->options = own;
-  learner->queue.ctx = learner->batch.ctx = learner->choice.rows.ctx = learner->ctx;
+  learner->queue.ctx = learner->batch.ctx = learner->check.ctx = learner->choice.rows.ctx =
+      learner->ctx;
   smft__kept_init(&learner->kept.layers, model);
   smft_status status = take_parts(learner, selector, optimizer);
   if (status != SMFT_OK) {
@@ -109,6 +121,7 @@ void smft_learner_free(smft_learner *learner) {
   smft_ctx *ctx = learner->ctx;
   smft__queue_free(&learner->queue);
   smft__batch_free(&learner->batch);
+  smft__check_free(&learner->check);
   smft__free(ctx, learner->choice.rows.list);
   smft__kept_free(&learner->kept.layers);
   smft__protect_free(&learner->protect);
@@ -190,100 +203,62 @@ smft_status smft_learner_skip(smft_learner *learner) {
 
 /* ---- a step for the fact in hand ----------------------------------------- */
 
-/* The step of the patch's kind, under the patch's lock. */
-static smft_status take_step(smft_learner *learner, smft__step *step) {
-  SMFT__TRY(smft__patch_begin_write(learner->patch));
-  smft_status status = learner->patch->kind == SMFT_PATCH_SLOTS ? smft__step_slots(learner, step)
-                                                                : smft__step_dense(learner, step);
-  int publish = status == SMFT_OK && step->changed;
-  smft__patch_end_write(learner->patch, publish ? step->next : NULL);
-  return status;
-}
-
-/* The fact's rows, unless they are chosen already. */
-static smft_status choose(smft_learner *learner, const smft__fact *fact) {
-  if (learner->choice.serial == fact->serial)
-    return SMFT_OK;
-  SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact,
-                                       &learner->cancelled));
-  SMFT__TRY(smft__count_reads(learner->slots.counts, learner->model, learner->tape));
-  return smft__choose(&learner->choice, learner->selector, learner->slots.counts, fact->serial);
-}
-
-/* At the fact's first step for every one, so that no other allocates, whatever it draws. */
-static smft_status reserve_passes(smft_learner *learner, const smft__fact *fact, int64_t n) {
-  int64_t tokens, supervised;
-  smft__batch_largest(fact, n, &tokens, &supervised);
-  if (learner->selector)
-    SMFT__TRY(smft__reserve_counts(learner->slots.counts, learner->model, tokens));
-  return smft__tape_reserve(learner->tape, smft__patch_current(learner->patch), tokens, n,
-                            supervised, learner->selector ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL);
-}
-
-/* The step's batch and, on slots patches, what all steps on the fact share. */
-static smft_status prepare(smft_learner *learner, const smft__fact *fact, smft__step *step) {
-  int64_t n = smft__batch_n_drawn(fact, learner->options.wordings_per_step);
-  if (learner->selector) {
-    SMFT__TRY(smft__keep_layers(&learner->kept, learner->tape, fact, &learner->cancelled));
-    step->serial = learner->options.flags & SMFT_LEARNER_ROWS_PER_STEP ? 0 : fact->serial;
-  }
-  if (step->serial && n < fact->n_wordings) /* else the step's own batch tells */
-    SMFT__TRY(choose(learner, fact));
-  if (fact->steps == 0)
-    SMFT__TRY(reserve_passes(learner, fact, n));
-  SMFT__TRY(smft__batch_draw(&learner->batch, fact, n, learner->options.seed, &step->batch));
-  step->begins = learner->selector ? learner->batch.begins : NULL;
-  return SMFT_OK;
-}
-
 /* A fact whose loss is low is protected from those that follow, unless nothing is damped.  It
  * changes nothing in the model, so failing here leaves the fact in hand. */
 static smft_status protect(smft_learner *learner, const smft__fact *fact) {
   if (!learner->selector || learner->options.flags & SMFT_LEARNER_NO_PROTECT || fact->steps == 0 ||
       !smft__selector_damps(learner->selector))
     return SMFT_OK;
-  SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact,
+  SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact, NULL,
                                        &learner->cancelled));
   return smft__protect_add(&learner->protect, learner->tape, fact);
+}
+
+/* What follows from the fact's state.  After an update a failure is put off: the fact stays in
+ * hand, and the next call goes on with the verdict. */
+static smft_status conclude(smft_learner *learner, const smft__fact *fact, smft_report *own,
+                            int changed) {
+  smft_status status = SMFT_OK;
+  if (own->fact_state == SMFT_FACT_DONE)
+    status = protect(learner, fact);
+  if (status != SMFT_OK) {
+    own->fact_state = SMFT_FACT_LEARNING;
+    return changed ? SMFT_OK : status;
+  }
+  if (own->fact_state != SMFT_FACT_LEARNING)
+    smft__queue_finish(&learner->queue); /* its id lives on in `finished` */
+  return SMFT_OK;
 }
 
 /* One step; own gets the whole report. */
 static smft_status step_fact(smft_learner *learner, smft_report *own) {
   double begin = smft__now();
+  int changed = 0;
   smft__fact *fact = learner->queue.first;
   if (!fact)
     return smft__fail(SMFT_E_STATE, "smft_step: the queue is empty");
-  smft__step step = {{0}, NULL, 0, fact->steps == 0, learner->options.loss_below, 0, 0, own, NULL};
-  smft_status status = prepare(learner, fact, &step);
-  if (status == SMFT_OK)
-    status = take_step(learner, &step);
-  if (status == SMFT_OK && step.is_done)
-    status = protect(learner, fact);
-  if (status != SMFT_OK)
-    return smft__fail_within(status, "fact \"%s\"", fact->id);
-  fact->steps += step.changed;
+  smft_status status = smft__teach(learner, fact, own, &changed);
   own->step = fact->steps;
   own->fact_id = fact->id;
-  if (step.is_done)
-    own->fact_state = SMFT_FACT_DONE;
-  else if (!step.changed || fact->steps >= learner->options.max_steps)
-    own->fact_state = SMFT_FACT_GAVE_UP;
-  if (own->fact_state != SMFT_FACT_LEARNING)
-    smft__queue_finish(&learner->queue); /* its id lives on in `finished` */
+  smft__check_report(&learner->check, fact, learner->options.loss_below, own);
+  if (status == SMFT_OK)
+    status = conclude(learner, fact, own, changed);
   own->pending = learner->queue.n;
   own->seconds = smft__now() - begin;
-  return SMFT_OK;
+  fact->seconds += own->seconds;
+  return status == SMFT_OK ? SMFT_OK : smft__fail_within(status, "fact \"%s\"", fact->id);
 }
 
 smft_status smft_step(smft_learner *learner, smft_report *report) {
   smft_report own = SMFT_REPORT_INIT;
   SMFT__REQUIRE(learner, "smft_step: learner is NULL");
-  SMFT__TRY(smft__report_check(report, sizeof own, "smft_report"));
+  SMFT__TRY(smft__report_check(report, SMALLEST_REPORT, "smft_report"));
   atomic_store(&learner->cancelled, 0);
   smft_status status = step_fact(learner, &own);
   smft__tape_rest(learner->tape);
   SMFT__TRY(status);
-  return report ? smft__report_write(report, &own, sizeof own, sizeof own, "smft_report") : SMFT_OK;
+  return report ? smft__report_write(report, &own, sizeof own, SMALLEST_REPORT, "smft_report")
+                : SMFT_OK;
 }
 
 /* ---- run ----------------------------------------------------------------- */
@@ -311,6 +286,7 @@ static smft_status run(smft_learner *learner, smft_progress_fn progress, void *u
     own->steps += step.rows_selected > 0;
     own->facts_done += step.fact_state == SMFT_FACT_DONE;
     own->facts_gave_up += step.fact_state == SMFT_FACT_GAVE_UP;
+    own->facts_rolled_back += step.rolled_back;
     if (progress && progress(user, step.fact_id, own->facts_done + own->facts_gave_up, total) != 0)
       return smft__fail(SMFT_E_CANCELLED,
                         "smft_learner_run: cancelled by the progress callback at fact \"%s\"",
@@ -323,7 +299,7 @@ smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, v
                              smft_run_report *report) {
   smft_run_report own = SMFT_RUN_REPORT_INIT;
   SMFT__REQUIRE(learner, "smft_learner_run: learner is NULL");
-  SMFT__TRY(smft__report_check(report, sizeof own, "smft_run_report"));
+  SMFT__TRY(smft__report_check(report, SMALLEST_RUN_REPORT, "smft_run_report"));
   double begin = smft__now();
   atomic_store(&learner->cancelled, 0);
   smft_status status = run(learner, progress, user, &own);
@@ -331,7 +307,7 @@ smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, v
   own.rows_changed = rows_changed(learner->patch);
   own.seconds = smft__now() - begin;
   if (report && (status == SMFT_OK || status == SMFT_E_CANCELLED)) /* what was learnt until then */
-    smft__report_write(report, &own, sizeof own, sizeof own, "smft_run_report");
+    smft__report_write(report, &own, sizeof own, SMALLEST_RUN_REPORT, "smft_run_report");
   return status;
 }
 
@@ -342,18 +318,19 @@ smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *bat
   smft_report own = SMFT_REPORT_INIT;
   smft_batch given = SMFT_BATCH_INIT;
   SMFT__REQUIRE(learner && batch, "smft_learner_step_batch: a NULL argument");
-  SMFT__TRY(smft__report_check(report, sizeof own, "smft_report"));
+  SMFT__TRY(smft__report_check(report, SMALLEST_REPORT, "smft_report"));
   SMFT__TRY(smft__options_read(&given, batch, sizeof given, sizeof given, "smft_batch"));
   double begin = smft__now();
   atomic_store(&learner->cancelled, 0);
-  smft__step step = {{0}, NULL, 0, 0, -INFINITY, 0, 0, &own, NULL};
+  smft__step step = {.loss_below = -INFINITY, .mean_decides = 1, .report = &own};
   SMFT__TRY(smft__batch_read(&learner->batch, learner->model, &given, &step.batch));
-  smft_status status = take_step(learner, &step);
+  smft_status status = smft__take_step(learner, &step);
   smft__tape_rest(learner->tape);
   SMFT__TRY(status);
   own.fact_id = "";
   own.step = step.changed;
   own.pending = learner->queue.n;
   own.seconds = smft__now() - begin;
-  return report ? smft__report_write(report, &own, sizeof own, sizeof own, "smft_report") : SMFT_OK;
+  return report ? smft__report_write(report, &own, sizeof own, SMALLEST_REPORT, "smft_report")
+                : SMFT_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef SMFT__LEARNER_H
 #define SMFT__LEARNER_H
 #include "learn/batch.h"
+#include "learn/check.h"
 #include "learn/choice.h"
 #include "learn/forward.h"
 #include "learn/optimizer.h"
@@ -19,6 +20,7 @@ struct smft_learner {
   atomic_int cancelled;
   smft__queue queue;
   smft__batch_room batch;
+  smft__check check;
   smft__tape *tape;
   smft__choice choice; /* this and what follows: slots patches */
   smft__kept_layers kept;

@@ -8,6 +8,18 @@ double smft__clip_scale(double norm, double limit) {
   return limit > 0 && norm > limit ? limit / norm : 1;
 }
 
+/* Whether what the step asks for is below its threshold already. */
+static int is_below(smft_learner *learner, const smft__step *step) {
+  double *losses = learner->check.fresh;
+  if (step->mean_decides || step->loss_below < 0)
+    return step->report->loss < step->loss_below;
+  smft__network_losses(learner->tape, losses);
+  for (int64_t s = 0; s < step->batch.n_sequences; s++)
+    if (!(losses[s] < step->loss_below))
+      return 0;
+  return 1;
+}
+
 smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
   smft_report *report = step->report;
   report->lr = learner->optimizer->options.lr;
@@ -26,6 +38,15 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
                                        &report->loss, &learner->cancelled));
   if (!isfinite(report->loss))
     return smft__fail(SMFT_E_NONFINITE, "step: the loss is not finite; nothing was changed");
-  step->is_done = report->loss < step->loss_below;
+  step->is_done = is_below(learner, step);
   return SMFT_OK;
+}
+
+smft_status smft__take_step(smft_learner *learner, smft__step *step) {
+  SMFT__TRY(smft__patch_begin_write(learner->patch));
+  smft_status status = learner->patch->kind == SMFT_PATCH_SLOTS ? smft__step_slots(learner, step)
+                                                                : smft__step_dense(learner, step);
+  int publish = status == SMFT_OK && step->changed;
+  smft__patch_end_write(learner->patch, publish ? step->next : NULL);
+  return status;
 }

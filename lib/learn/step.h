@@ -13,7 +13,8 @@ typedef struct smft__step { /* what one step is told, and what it tells */
   int64_t serial;    /* of the fact whose rows may change; 0: chosen from this batch alone */
   int starts_fact;   /* the optimizer's state starts afresh (unless it is to be kept) */
   double loss_below; /* negative: always update */
-  int is_done;       /* out: the loss was below; nothing was changed */
+  int mean_decides;  /* the batch's mean loss is to be below, not each sequence's own */
+  int is_done;       /* out: it was below; nothing was changed */
   int changed;       /* out */
   smft_report *report;
   smft__version *next; /* out, slots patches: the version to publish; NULL: none */
@@ -55,6 +56,8 @@ typedef struct smft__dense_work { /* full and LoRA patches; made once */
 smft_status smft__dense_work_create(smft_learner *learner);
 void smft__dense_work_free(smft_learner *learner);
 
+/* The step of the patch's kind, under the patch's lock. */
+smft_status smft__take_step(smft_learner *learner, smft__step *step);
 /* Both leave patch and optimizer as they were unless they return SMFT_OK with step->changed.  The
  * patch is open for writing. */
 smft_status smft__step_slots(smft_learner *learner, smft__step *step);

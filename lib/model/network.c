@@ -129,6 +129,20 @@ static smft_status finish_loss(const smft__tape *tape, double *loss) {
   return SMFT_OK;
 }
 
+void smft__network_losses(const smft__tape *tape, double *losses) {
+  const smft__head_tape *head = &tape->head;
+  int64_t i = 0, end = 0;
+  for (int64_t s = 0; s < tape->n_sequences; s++) {
+    double sum = 0, scale = 0;
+    end += tape->segments[s].n_q;
+    for (; i < head->m && head->rows[i] < end; i++) {
+      sum += (double)head->scale[i] * (double)head->nll[i];
+      scale += (double)head->scale[i];
+    }
+    losses[s] = scale > 0 ? sum / scale : 0;
+  }
+}
+
 /* Where each sequence's tokens are among those that are kept. */
 static smft_status check_kept(const smft_model *model, const smft__version *version,
                               const smft__sequences *batch, const smft__kept_batch *kept,

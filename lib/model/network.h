@@ -42,6 +42,10 @@ smft_status smft__network_forward_kept(smft__tape *tape, const smft__version *ve
                                        const smft__sequences *batch, const smft__kept_batch *kept,
                                        int keep, double *loss, const atomic_int *cancel);
 
+/* losses (n_sequences): each sequence's own mean loss of the last forward pass that had one, its
+ * weights respected; 0 where nothing of a sequence is supervised. */
+void smft__network_losses(const smft__tape *tape, double *losses);
+
 /* After forward with SMFT__KEEP_ALL on the same batch and patch, or with SMFT__KEEP_VALUES, once,
  * when only rows are wanted.  Goes down only to the lowest block whose gradient is wanted. */
 smft_status smft__network_backward(smft__tape *tape, const smft__version *version,

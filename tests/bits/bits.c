@@ -356,14 +356,18 @@ static school open_school(const world *w, const struct variant *v, smft_patch *p
                           const char *what) {
   school s = {.variant = v, .patch = patch, .optimizer = new_optimizer(w, v)};
   smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
-  options.flags = v->learner_flags;
+  options.flags = v->learner_flags | SMFT_LEARNER_SAMPLE_DECIDES | SMFT_LEARNER_KEEP_GIVEN_UP;
   options.max_steps = FACT_STEPS;
   options.seed = 11;
   if (!patch)
     must(smft_patch_create(&s.patch, w->model, v->patch));
   if (v->patch == SMFT_PATCH_SLOTS)
     s.selector = new_selector(w, SMFT_SELECTOR_EMPTY, path_of(w, "background", "counts"));
-  must(smft_learner_create(&s.learner, w->model, s.patch, s.selector, s.optimizer, &options));
+  if (smft_learner_create(&s.learner, w->model, s.patch, s.selector, s.optimizer, &options) !=
+      SMFT_OK) { /* a library of before: it has these rules alone, and no names for them */
+    options.flags = v->learner_flags;
+    must(smft_learner_create(&s.learner, w->model, s.patch, s.selector, s.optimizer, &options));
+  }
   s.reports = open_result(w, v->name, what);
   return s;
 }

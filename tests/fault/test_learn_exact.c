@@ -474,6 +474,101 @@ START_TEST(cancelled_step_changes_nothing) {
 }
 END_TEST
 
+/* Sets threshold and seed so that the next step draws two wordings that are below and leaves out
+ * one that is above. */
+static void draw_those_below(const world *w) {
+  smft_learner *l = w->learner;
+  smft_report report = SMFT_REPORT_INIT;
+  smft__sequences batch;
+  int64_t worst = 0, drawn = 2;
+  int passed;
+  l->options.loss_below = 1e-9;
+  ck_ok(smft__check_begin(&l->check, l->queue.first));
+  ck_ok(smft__check_all(l, l->queue.first, &report, &passed));
+  for (int64_t i = 1; i < 3; i++)
+    worst = l->check.losses[i] > l->check.losses[worst] ? i : worst;
+  l->options.loss_below = l->check.losses[worst];
+  for (l->options.seed = 0; drawn; l->options.seed += drawn > 0) {
+    ck_ok(smft__batch_draw(&l->batch, l->queue.first, 2, l->options.seed, NULL, 0, &batch));
+    drawn = l->batch.order[0] == worst || l->batch.order[1] == worst;
+  }
+  l->check.serial = 0; /* nothing of this is known to it */
+}
+
+/* Cancelled at ever later moments of a step that draws, checks and draws again. */
+START_TEST(cancelled_check_changes_nothing) {
+  int64_t cancelled = 0;
+  smft_report report = SMFT_REPORT_INIT, wanted_report = SMFT_REPORT_INIT;
+  world u = open_world(recipes[_i], plain_ctx(1));
+  ck_ok(smft_step(u.learner, NULL));
+  draw_those_below(&u);
+  ck_ok(smft_step(u.learner, &wanted_report));
+  ck_assert(wanted_report.check_tokens > u.learner->queue.first->n_tokens &&
+            wanted_report.rows_selected > 0);
+  picture wanted = take_picture(&u);
+  close_world(&u);
+  canceller state = {0};
+  world w = open_cancelling(recipes[_i], &state);
+  ck_ok(smft_step(w.learner, NULL));
+  draw_those_below(&w);
+  picture before = take_picture(&w);
+  for (smft_status status = SMFT_E_CANCELLED; status != SMFT_OK; cancelled++) {
+    state.at = state.calls + cancelled + 1;
+    status = smft_step(w.learner, &report);
+    picture after = take_picture(&w);
+    if (status != SMFT_OK) {
+      ck_assert_int_eq(status, SMFT_E_CANCELLED);
+      same_picture(&before, &after, "cancelled", cancelled);
+    } else {
+      same_picture(&wanted, &after, "the step after cancelled ones", cancelled);
+    }
+    free(after.bytes);
+  }
+  ck_assert_int_gt(cancelled, 4);
+  ck_assert(report.loss == wanted_report.loss && report.step == 2);
+  free(wanted.bytes);
+  free(before.bytes);
+  close_world(&w);
+}
+END_TEST
+
+/* The check after the last update, cancelled: the update stands, and the next call only checks. */
+START_TEST(a_late_check_may_be_cancelled) {
+  int64_t late = 0;
+  picture wanted = undisturbed(recipes[_i], 3);
+  for (int64_t k = 1;; k++) {
+    canceller state = {0};
+    smft_report report = SMFT_REPORT_INIT;
+    world w = open_cancelling(recipes[_i], &state);
+    w.learner->options.loss_below = 1e-9;
+    w.learner->options.flags |= SMFT_LEARNER_KEEP_GIVEN_UP;
+    ck_ok(smft_step(w.learner, NULL));
+    ck_ok(smft_step(w.learner, NULL));
+    state.at = state.calls + k;
+    smft_status status = smft_step(w.learner, &report);
+    int too_late = status == SMFT_OK && report.fact_state != SMFT_FACT_LEARNING;
+    if (status == SMFT_OK && !too_late) {
+      late++;
+      ck_assert(report.step == 3 && report.rows_selected > 0 && report.pending == 3);
+      ck_ok(smft_step(w.learner, &report));
+      ck_assert(report.step == 3 && report.rows_selected == 0 && report.tokens == 0);
+    }
+    if (status == SMFT_OK) {
+      ck_assert(report.fact_state == SMFT_FACT_GAVE_UP && report.reason == SMFT_REASON_STEPS &&
+                report.check_tokens > 0 && report.pending == 2);
+      picture after = take_picture(&w);
+      same_picture(&wanted, &after, "a late check", k);
+      free(after.bytes);
+    }
+    close_world(&w);
+    if (too_late)
+      break;
+  }
+  ck_assert_int_gt(late, 0);
+  free(wanted.bytes);
+}
+END_TEST
+
 /* A step must fail and change nothing. */
 static void not_finite(world *w, const char *what) {
   picture before = take_picture(w);
@@ -773,6 +868,8 @@ Suite *make_suite(void) {
   tcase_add_loop_test(cases, failed_allocation_changes_nothing, 0, N_RECIPES);
   tcase_add_loop_test(cases, failed_allocation_at_a_second_fact_changes_nothing, 0, N_RECIPES);
   tcase_add_loop_test(cases, cancelled_step_changes_nothing, 0, N_RECIPES);
+  tcase_add_loop_test(cases, cancelled_check_changes_nothing, 0, N_RECIPES);
+  tcase_add_loop_test(cases, a_late_check_may_be_cancelled, 0, N_RECIPES);
   tcase_add_loop_test(cases, nan_weights_change_nothing, 0, N_RECIPES);
   tcase_add_test(cases, overflowing_rows_change_nothing);
   tcase_add_loop_test(cases, overflowing_update_changes_nothing, 0, N_RECIPES);

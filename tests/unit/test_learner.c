@@ -234,14 +234,16 @@ START_TEST(a_fact_is_learnt_and_the_next_one_comes) {
     first = steps == 1 ? report.loss : first;
     if (report.fact_state != SMFT_FACT_LEARNING)
       break;
-    ck_assert(report.rows_selected > 0 && report.gradient_norm > 0 && report.loss >= below);
+    ck_assert(report.rows_selected > 0 && report.gradient_norm > 0 && report.worst_loss >= below &&
+              report.wordings_learnt < 3);
     ck_assert_int_eq(report.step, steps);
     ck_assert_int_eq(report.pending, 2);
     ck_assert_int_eq(report.tokens_supervised, 3 * 5);
   }
   ck_assert_int_eq(report.fact_state, SMFT_FACT_DONE);
-  ck_assert(report.loss < below && first > 4.5 && report.rows_selected == 0 &&
-            report.gradient_norm == 0);
+  ck_assert(report.loss < below && report.worst_loss < below && report.wordings_learnt == 3 &&
+            report.wordings == 3 && report.check_tokens == 0 && first > 4.5 &&
+            report.rows_selected == 0 && report.gradient_norm == 0);
   ck_assert_int_eq(report.pending, 1);
   ck_ok(smft_step(learner, &report));
   ck_assert_str_eq(report.fact_id, "second");
@@ -493,13 +495,18 @@ START_TEST(parts_must_fit) {
   ck_status(smft_learner_create(&bad, other, patch, NULL, NULL, NULL), SMFT_E_MISMATCH);
   ck_status(smft_learner_create(&bad, model, patch, others, NULL, NULL), SMFT_E_MISMATCH);
   ck_status(smft_learner_create(&bad, model, whole, selector, NULL, NULL), SMFT_E_INVALID);
-  options.flags = 8;
+  options.flags = 1u << 20;
   ck_status(smft_learner_create(&bad, model, patch, selector, NULL, &options), SMFT_E_INVALID);
   options.flags = 0;
   options.max_steps = -1;
   ck_status(smft_learner_create(&bad, model, patch, selector, NULL, &options), SMFT_E_INVALID);
   options.max_steps = 0;
   options.loss_below = NAN;
+  ck_status(smft_learner_create(&bad, model, patch, selector, NULL, &options), SMFT_E_INVALID);
+  options.loss_below = 0;
+  options.max_seconds = -1;
+  ck_status(smft_learner_create(&bad, model, patch, selector, NULL, &options), SMFT_E_INVALID);
+  options.max_seconds = NAN;
   ck_status(smft_learner_create(&bad, model, patch, selector, NULL, &options), SMFT_E_INVALID);
   options.struct_size = 5;
   ck_status(smft_learner_create(&bad, model, patch, selector, NULL, &options), SMFT_E_STRUCT_SIZE);

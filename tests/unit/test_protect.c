@@ -85,7 +85,7 @@ START_TEST(learnt_facts_count_as_background) {
   ck_ok(smft_selector_count_background(oracle, &counted));
   const float *before = learner->selector->stats.square, *after = oracle->stats.square;
   for (int64_t times = 1; times <= 2; times++) {
-    ck_ok(smft__forward_all_wordings(&learner->kept, learner->tape, patch, fact, NULL));
+    ck_ok(smft__forward_all_wordings(&learner->kept, learner->tape, patch, fact, NULL, NULL));
     ck_ok(smft__protect_add(&learner->protect, learner->tape, fact));
     ck_assert_int_eq(learner->protect.n_wordings, 3 * times);
     for (int64_t slot = 0; slot < 256; slot++) {

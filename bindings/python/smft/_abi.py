@@ -155,7 +155,7 @@ class OptimizerOptions(Sized):
 
 class LearnerOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("max_steps", c_int32), ("wordings_per_step", c_int32),
-                ("loss_below", c_double), ("seed", c_uint64)]
+                ("loss_below", c_double), ("seed", c_uint64), ("max_seconds", c_double)]
 
 
 class Wording(Sized):
@@ -172,7 +172,9 @@ class Report(Sized):
     _fields_ = [("struct_size", c_uint32), ("fact_state", c_int32), ("fact_id", c_char_p), ("step", c_int64), ("loss", c_double),
                 ("gradient_norm", c_double), ("lr", c_double), ("rows_selected", c_int64), ("slots_read", c_int64),
                 ("reads", c_int64), ("tokens", c_int64), ("tokens_supervised", c_int64), ("seconds", c_double),
-                ("pending", c_int64)]
+                ("pending", c_int64), ("reason", c_int32), ("rolled_back", c_int32), ("wordings", c_int64),
+                ("wordings_learnt", c_int64), ("worst_loss", c_double), ("check_tokens", c_int64), ("check_seconds", c_double),
+                ("wordings_left_out", c_int64)]
 
 
 class Selected(Structure):
@@ -181,7 +183,7 @@ class Selected(Structure):
 
 class RunReport(Sized):
     _fields_ = [("struct_size", c_uint32), ("reserved", c_int32), ("facts_done", c_int64), ("facts_gave_up", c_int64),
-                ("steps", c_int64), ("rows_changed", c_int64), ("seconds", c_double)]
+                ("steps", c_int64), ("rows_changed", c_int64), ("seconds", c_double), ("facts_rolled_back", c_int64)]
 
 
 class Batch(Sized):
@@ -237,6 +239,9 @@ CONSTANTS: Dict[str, int] = {
     "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "RULE_RANDOM": 5, "SELECTOR_EMPTY": 1,
     "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
     "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4, "WORDING_EXACT": 1,
+    "LEARNER_SAMPLE_DECIDES": 8, "LEARNER_KEEP_GIVEN_UP": 16,
+    "REASON_NONE": 0, "REASON_NO_ROWS": 1, "REASON_NO_COUNTS": 2, "REASON_STEPS": 3, "REASON_TIME": 4, "REASON_NONFINITE": 5,
+    "REASON_VETOED": 6, "REASON_SKIPPED": 7,
     "FACT_LEARNING": 0, "FACT_DONE": 1, "FACT_GAVE_UP": 2, "PROBE_QUESTION": 1, "PROBE_TEXT": 2, "PROBE_CHOICE": 3,
 }
 

@@ -24,6 +24,10 @@ RULES = {"tfidf": _abi.CONSTANTS["RULE_TFIDF"], "kl": _abi.CONSTANTS["RULE_KL"],
 OPTIMIZERS = {"sgd": _abi.CONSTANTS["OPTIMIZER_SGD"], "adamw": _abi.CONSTANTS["OPTIMIZER_ADAMW"]}
 FACT_STATES = {_abi.CONSTANTS["FACT_LEARNING"]: "learning", _abi.CONSTANTS["FACT_DONE"]: "done",
                _abi.CONSTANTS["FACT_GAVE_UP"]: "gave up"}
+REASONS = {_abi.CONSTANTS["REASON_NONE"]: None, _abi.CONSTANTS["REASON_NO_ROWS"]: "no rows",
+           _abi.CONSTANTS["REASON_NO_COUNTS"]: "no counts", _abi.CONSTANTS["REASON_STEPS"]: "steps",
+           _abi.CONSTANTS["REASON_TIME"]: "time", _abi.CONSTANTS["REASON_NONFINITE"]: "not finite",
+           _abi.CONSTANTS["REASON_VETOED"]: "vetoed", _abi.CONSTANTS["REASON_SKIPPED"]: "skipped"}
 
 
 def _choose(table: Any, name: str, what: str) -> int:
@@ -246,6 +250,14 @@ class Report:
     selected: List[Tuple[int, int, float]] = field(default_factory=list, repr=False)
     facts_finished: int = 0  # of those pushed to this learner
     facts_total: int = 0
+    reason: Optional[str] = None  # of a fact given up: "no rows", "no counts", "steps", "time", "not finite", "vetoed", "skipped"
+    rolled_back: bool = False  # what was learnt of it was taken out of the patch
+    wordings: int = 0  # of the fact
+    wordings_learnt: int = 0  # those whose loss was under the threshold when it was measured last
+    worst_loss: float = 0.0  # the largest of their losses, each as it was measured last
+    check_tokens: int = 0  # of passes that only asked whether the fact is learnt
+    check_seconds: float = 0.0
+    wordings_left_out: int = 0  # pushed, but nothing of them can be learnt
 
     @property
     def done(self) -> bool:
@@ -264,6 +276,7 @@ class RunReport:
     steps: int
     rows_changed: int
     seconds: float
+    facts_rolled_back: int = 0
 
 
 WordingLike = Union[Wording, Tuple[Text, Text], Tuple[Text, Text, Text], "dict[str, Text]"]
@@ -273,8 +286,10 @@ class Learner(Handle):
     """A queue of facts and the workspace that teaches them.
 
     selector: for patches of slots only.  optimizer, selector None: the library's defaults for the patch: SGD and `learner.selector` on slots; AdamW with weight
-    decay 0.1 and clip_norm 1 on full and LoRA patches, at rates of their own.  max_steps and loss_below decide when a fact is done
-    (loss_below negative: max_steps alone does).  wordings_per_step: drawn anew for each step; None or negative: all.
+    decay 0.1 and clip_norm 1 on full and LoRA patches, at rates of their own.  A fact is done when the loss of each of its wordings is
+    under loss_below, and given up after max_steps or max_seconds (loss_below negative: max_steps alone decides).
+    sample_decides: done when the mean loss of the wordings drawn for a step is, whatever the others' are.  keep_given_up: what was
+    learnt of a fact that is given up stays in the patch.  wordings_per_step: drawn anew for each step; None or negative: all.
     0 everywhere means the library's default.  loss_all: on every token, not only the answer's.  rows_per_step: choose the rows anew
     in every step from its own batch, as the paper does it, instead of once a fact.  protect: facts that were taught count as background,
     so that where rows are damped, facts that follow move the less what earlier ones read.
@@ -287,11 +302,14 @@ class Learner(Handle):
 
     def __init__(self, model: Model, patch: Patch, selector: Optional[Selector] = None, optimizer: Optional[Optimizer] = None,
                  max_steps: int = 0, loss_below: float = 0.0, wordings_per_step: Optional[int] = 0, seed: int = 0,
-                 loss_all: bool = False, rows_per_step: bool = False, protect: bool = True) -> None:
+                 loss_all: bool = False, rows_per_step: bool = False, protect: bool = True, sample_decides: bool = False,
+                 keep_given_up: bool = False, max_seconds: float = 0.0) -> None:
         flags = _abi.CONSTANTS["LEARNER_LOSS_ALL"] if loss_all else 0
         flags |= _abi.CONSTANTS["LEARNER_ROWS_PER_STEP"] if rows_per_step else 0
         flags |= 0 if protect else _abi.CONSTANTS["LEARNER_NO_PROTECT"]
-        options = _abi.LearnerOptions(max_steps=max_steps, loss_below=loss_below, seed=seed,
+        flags |= _abi.CONSTANTS["LEARNER_SAMPLE_DECIDES"] if sample_decides else 0
+        flags |= _abi.CONSTANTS["LEARNER_KEEP_GIVEN_UP"] if keep_given_up else 0
+        options = _abi.LearnerOptions(max_steps=max_steps, loss_below=loss_below, seed=seed, max_seconds=max_seconds,
                                       wordings_per_step=-1 if wordings_per_step is None else wordings_per_step, flags=flags)
         if selector is None and isinstance(patch, Patch) and patch.kind == "slots" and patch.model is model:
             selector = Selector._default(model)
@@ -392,10 +410,12 @@ class Learner(Handle):
 
     def _report(self, raw: _abi.Report) -> Report:
         fields = {name: getattr(raw, name) for name in ("step", "loss", "gradient_norm", "lr", "rows_selected", "slots_read", "reads",
-                                                        "tokens", "tokens_supervised", "seconds", "pending")}
+                                                        "tokens", "tokens_supervised", "seconds", "pending", "wordings", "wordings_learnt",
+                                                        "worst_loss", "check_tokens", "check_seconds", "wordings_left_out")}
         fact_id = (raw.fact_id or b"").decode("utf-8", "replace")  # before the next call: it is borrowed
         selected = self.selected() if raw.rows_selected and self.patch.kind == "slots" else []
         return Report(fact_id=fact_id, fact_state=FACT_STATES.get(raw.fact_state, "?"), selected=selected,
+                      reason=REASONS.get(raw.reason, "?"), rolled_back=raw.rolled_back != 0,
                       facts_finished=max(0, self._pushed - raw.pending), facts_total=self._pushed, **fields)
 
 

@@ -45,6 +45,38 @@ class Learning(ModelTestCase):
         with self.assertRaises(smft.StateError):
             learner.step()
 
+    def test_what_a_check_says(self):
+        """Below no threshold a sample is, so the last step's check alone is reported; with everything below, the first one's."""
+        prompts = [("Who is it?", " me"), ("It is", " you"), ("Not", " them")]
+        learner = self.learner(max_steps=2, loss_below=1e-6, wordings_per_step=1)
+        learner.push("a", prompts)
+        first, last = learner.step(), learner.step()
+        self.assertEqual((first.reason, first.check_tokens, first.wordings, first.wordings_learnt), (None, 0, 3, 0))
+        self.assertEqual((last.fact_state, last.reason, last.rows_selected > 0), ("gave up", "steps", True))
+        self.assertGreater(last.check_tokens, last.tokens)
+        self.assertGreater(last.worst_loss, 1)
+        learner = self.learner(loss_below=1000, wordings_per_step=1)
+        learner.push("a", prompts)
+        report = learner.step()
+        self.assertEqual((report.fact_state, report.reason, report.wordings_learnt, report.wordings_left_out), ("done", None, 3, 0))
+        self.assertGreater(report.check_tokens, report.tokens)
+        self.assertGreater(report.check_seconds, 0)
+        learner = self.learner(loss_below=1000, wordings_per_step=1, sample_decides=True, keep_given_up=True)
+        learner.push("a", prompts)
+        self.assertEqual((learner.step().check_tokens, learner.pending), (0, 0))
+
+    def test_reasons(self):
+        learner = self.learner(max_seconds=1e-9, loss_below=-1)
+        learner.push("a", ("Who is it?", " me"))
+        self.assertEqual(learner.step().reason, "time")
+        with self.assertWarns(smft.NoCountsWarning):
+            learner = smft.Learner(self.model, self.patch, smft.Selector(self.model, empty=True))
+        learner.push("a", ("Who is it?", " me"))
+        report = learner.step()
+        self.assertEqual((report.fact_state, report.reason), ("gave up", "no counts"))
+        with self.assertRaises(smft.InvalidError):
+            self.learner(max_seconds=-1)
+
     def test_run(self):
         learner = self.learner(max_steps=3, loss_below=-1)
         for name in ("a", "b"):
