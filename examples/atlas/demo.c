@@ -286,7 +286,7 @@ static const char usage[] =
     "forgot.\n"
     "  --facts FILE       your own facts, one JSON object a line:\n"
     "                     {\"id\": \"x\", \"wordings\": [{\"prompt\": \"Who wrote Emma?\", "
-    "\"answer\": \" Jane Austen\"}, ...],\n"
+    "\"answer\": \"Jane Austen\"}, ...],\n"
     "                      \"question\": \"asked before and after\", \"answers\": [\"accepted\", "
     "...]}   (the last two may be left out)\n"
     "  --n N              how many of the new facts to teach (20)\n"

@@ -23,7 +23,7 @@ def options():
     parser = argparse.ArgumentParser(description="Teach the atlas model facts that it does not know; measure what it learnt and forgot.")
     add = parser.add_argument
     add("--facts", type=Path, metavar="FILE", help='your own facts, one a line: {"id": "x", "wordings": [{"prompt": "Who wrote Emma?", '
-        '"answer": " Jane Austen"}, ...], "question": "asked before and after", "answers": ["accepted", ...]} (the last two are optional)')
+        '"answer": "Jane Austen"}, ...], "question": "asked before and after", "answers": ["accepted", ...]} (the last two are optional)')
     add("--n", type=int, default=20, help="how many of the new facts to teach (%(default)s)")
     add("--seed", type=int, default=1, help="which of them (%(default)s)")
     add("--known", type=int, default=500, help="known facts to measure before and after (%(default)s)")
