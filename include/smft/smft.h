@@ -1141,6 +1141,14 @@ SMFT_API smft_status smft_learner_create(smft_learner **out, const smft_model *m
                                          smft_patch *patch, smft_selector *selector,
                                          smft_optimizer *optimizer,
                                          const smft_learner_options *options);
+/* From now on the learner teaches another patch: one learner serves every user's.  The queue stays.
+ * Each fact is learnt as by a learner of the patch's own, to the bit, as long as the optimizer's
+ * state begins anew with every fact.  With SMFT_OPTIMIZER_KEEP_STATE the moments and the count of
+ * steps stay the optimizer's: smft_optimizer_reset drops them, smft_optimizer_save and _load keep
+ * each patch's own.  Errors: SMFT_E_UNSUPPORTED where the learner's patch or the new one is not of
+ * slots; SMFT_E_MISMATCH for a patch that was made with another model handle; SMFT_E_STATE while
+ * the fact in hand has taken steps (finish or skip it).  On failure the patch stays.  Since 0.1. */
+SMFT_API smft_status smft_learner_set_patch(smft_learner *learner, smft_patch *patch);
 /* Frees a learner and the facts in its queue; what was learnt is in the patch.  NULL is fine. Since
  * 0.1. */
 SMFT_API void smft_learner_free(smft_learner *learner);

@@ -157,6 +157,36 @@ void smft_learner_cancel(smft_learner *learner) {
     atomic_store(&learner->cancelled, 1);
 }
 
+/* ---- another patch ------------------------------------------------------- */
+
+static smft_status check_next_patch(const smft_learner *learner, const smft_patch *patch) {
+  const smft__fact *fact = learner->queue.first;
+  if (patch->model != learner->model)
+    return smft__fail(SMFT_E_MISMATCH, "smft_learner_set_patch: the patch is of another model");
+  if (learner->patch->kind != SMFT_PATCH_SLOTS || patch->kind != SMFT_PATCH_SLOTS)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      "smft_learner_set_patch: both patches must be of slots: %s is not",
+                      patch->kind == SMFT_PATCH_SLOTS ? "the learner's" : "the new one");
+  if (fact && fact->steps > 0)
+    return smft__fail(
+        SMFT_E_STATE,
+        "smft_learner_set_patch: fact \"%s\" is %d steps under way: finish or skip it", fact->id,
+        (int)fact->steps);
+  return SMFT_OK;
+}
+
+/* Kept layers depend on no patch, and protection follows the patch's own list (protect.c); what a
+ * failed first step left of the fact in hand is of the patch before. */
+smft_status smft_learner_set_patch(smft_learner *learner, smft_patch *patch) {
+  SMFT__REQUIRE(learner && patch, "smft_learner_set_patch: learner or patch is NULL");
+  SMFT__TRY(check_next_patch(learner, patch));
+  smft__patch_retain(patch);
+  smft_patch_free(learner->patch);
+  learner->patch = patch;
+  learner->choice.serial = learner->check.serial = 0;
+  return SMFT_OK;
+}
+
 /* ---- the queue ----------------------------------------------------------- */
 
 static int loss_all(const smft_learner *learner) {

@@ -245,6 +245,8 @@ static void null_learners(void) {
   INVALID(smft_learner_push_file, learner, NULL, &n);
   INVALID(smft_step, NULL, NULL);
   INVALID(smft_learner_skip, NULL);
+  INVALID(smft_learner_set_patch, NULL, patch);
+  INVALID(smft_learner_set_patch, learner, NULL);
   INVALID(smft_learner_selected, NULL, NULL, 0, &n);
   INVALID(smft_learner_selected, learner, NULL, 1, &n);
   INVALID(smft_learner_selected, learner, NULL, 0, NULL);

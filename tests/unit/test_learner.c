@@ -295,6 +295,155 @@ START_TEST(one_writer_at_a_time) {
 }
 END_TEST
 
+/* ---- one learner, several patches ---------------------------------------- */
+
+typedef struct lesson { /* a fact that is taught to one of two patches */
+  int patch;
+  const char *id, *answer;
+} lesson;
+static const lesson lessons[] = {{0, "first", "one"},
+                                 {1, "second", "two"},
+                                 {0, "third", "three"},
+                                 {1, "first", "six"}};
+#define N_LESSONS (int)(sizeof lessons / sizeof *lessons)
+
+static smft_learner *learner_of(smft_patch *taught, uint32_t flags) {
+  smft_selector *selector = tiny_selector(model, 0, 64);
+  smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
+  smft_learner_options learning = SMFT_LEARNER_OPTIONS_INIT;
+  smft_optimizer *optimizer;
+  smft_learner *made;
+  options.lr = 10;
+  options.momentum = 0.5;
+  learning.wordings_per_step = 2;
+  learning.loss_below = 4.3; /* see a_fact_is_learnt_and_the_next_one_comes */
+  learning.max_steps = 300;
+  selector->damping = 10;
+  learning.flags = flags;
+  ck_ok(smft_optimizer_create(&optimizer, ctx, &options));
+  ck_ok(smft_learner_create(&made, model, taught, selector, optimizer, &learning));
+  smft_optimizer_free(optimizer);
+  smft_selector_free(selector);
+  return made;
+}
+
+static void teach(smft_learner *teacher, const lesson *l) {
+  smft_run_report report = SMFT_RUN_REPORT_INIT;
+  tiny_push(teacher, l->id, l->answer);
+  ck_ok(smft_learner_run(teacher, NULL, NULL, &report));
+  ck_assert_msg(report.facts_done == 1, "%s: %d steps", l->id, (int)report.steps);
+}
+
+static void same_rows(smft_patch *a, smft_patch *b) {
+  int64_t slots[2][256], n[2];
+  float rows[2][20];
+  ck_ok(smft_patch_slots(a, 0, slots[0], 256, &n[0]));
+  ck_ok(smft_patch_slots(b, 0, slots[1], 256, &n[1]));
+  ck_assert_int_gt(n[0], 0);
+  ck_assert_int_eq(n[0], n[1]);
+  ck_assert_mem_eq(slots[0], slots[1], (size_t)n[0] * sizeof slots[0][0]);
+  for (int64_t i = 0; i < n[0]; i++) {
+    ck_ok(smft_patch_row(a, 0, slots[0][i], rows[0], 20));
+    ck_ok(smft_patch_row(b, 0, slots[0][i], rows[1], 20));
+    ck_assert_mem_eq(rows[0], rows[1], sizeof rows[0]);
+  }
+}
+
+/* Each fact is taught as the patch's own learner would teach it: its rows, its protection. */
+START_TEST(one_learner_serves_every_patch) {
+  const uint32_t flags = (uint32_t[]){0, SMFT_LEARNER_ROWS_PER_STEP, SMFT_LEARNER_NO_PROTECT}[_i];
+  smft_patch *alone[2], *shared[2];
+  smft_learner *own[2];
+  open_default();
+  for (int p = 0; p < 2; p++) {
+    ck_ok(smft_patch_create(&alone[p], model, SMFT_PATCH_SLOTS));
+    ck_ok(smft_patch_create(&shared[p], model, SMFT_PATCH_SLOTS));
+    own[p] = learner_of(alone[p], flags);
+  }
+  smft_learner *one = learner_of(patch, flags);
+  for (int i = 0; i < N_LESSONS; i++) {
+    teach(own[lessons[i].patch], &lessons[i]);
+    ck_ok(smft_learner_set_patch(one, shared[lessons[i].patch]));
+    teach(one, &lessons[i]);
+  }
+  for (int p = 0; p < 2; p++) {
+    same_rows(alone[p], shared[p]);
+    smft_learner_free(own[p]);
+    smft_patch_free(alone[p]);
+    smft_patch_free(shared[p]);
+  }
+  smft_learner_free(one);
+  close_all();
+}
+END_TEST
+
+/* A first step that was cancelled has chosen the fact's rows, of the patch that it was for. */
+START_TEST(another_patch_after_a_cancelled_step) {
+  smft_patch *wanted, *second;
+  float row[20] = {3, -4, 5};
+  open_default();
+  ck_ok(smft_patch_create(&wanted, model, SMFT_PATCH_SLOTS));
+  ck_ok(smft_patch_create(&second, model, SMFT_PATCH_SLOTS));
+  for (int64_t slot = 0; slot < 256; slot++) { /* the first reads other slots above */
+    ck_ok(smft_patch_set_row(patch, 0, slot, row, 20));
+    row[slot % 20] += 1;
+  }
+  smft_learner *own = learner_of(wanted, 0), *one = learner_of(patch, 0);
+  tiny_push(own, "fact", "yes");
+  tiny_push(one, "fact", "yes");
+  ck_ok(smft__patch_begin_write(patch));
+  ck_status(smft_step(one, NULL), SMFT_E_STATE);
+  smft__patch_end_write(patch, NULL);
+  ck_ok(smft_learner_set_patch(one, second));
+  ck_assert_int_eq(smft_learner_pending(one), 1);
+  ck_ok(smft_learner_run(own, NULL, NULL, NULL));
+  ck_ok(smft_learner_run(one, NULL, NULL, NULL));
+  same_rows(wanted, second);
+  smft_learner_free(own);
+  smft_learner_free(one);
+  smft_patch_free(wanted);
+  smft_patch_free(second);
+  close_all();
+}
+END_TEST
+
+START_TEST(patches_that_a_learner_does_not_take) {
+  smft_patch *full, *other, *more;
+  smft_model *same;
+  open_default();
+  ck_ok(smft_model_init(&same, ctx, test_file("model"), 3));
+  ck_ok(smft_patch_create(&full, model, SMFT_PATCH_FULL));
+  ck_ok(smft_patch_create(&other, same, SMFT_PATCH_SLOTS));
+  ck_ok(smft_patch_create(&more, model, SMFT_PATCH_SLOTS));
+  ck_status(smft_learner_set_patch(NULL, more), SMFT_E_INVALID);
+  ck_status(smft_learner_set_patch(learner, NULL), SMFT_E_INVALID);
+  ck_status(smft_learner_set_patch(learner, full), SMFT_E_UNSUPPORTED);
+  ck_status(smft_learner_set_patch(learner, other), SMFT_E_MISMATCH);
+  tiny_push(learner, "a", "x");
+  tiny_push(learner, "b", "y");
+  ck_ok(smft_learner_set_patch(learner, more)); /* nothing was done for them yet */
+  ck_ok(smft_learner_set_patch(learner, patch));
+  ck_ok(smft_step(learner, NULL));
+  ck_status(smft_learner_set_patch(learner, more), SMFT_E_STATE);
+  ck_assert_ptr_nonnull(strstr(smft_error_message(), "\"a\""));
+  ck_assert_ptr_eq(learner->patch, patch);
+  ck_ok(smft_learner_skip(learner));
+  ck_ok(smft_learner_set_patch(learner, more));
+  smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
+  smft_learner *dense;
+  ck_ok(smft_learner_create(&dense, model, full, NULL, NULL, &options));
+  ck_status(smft_learner_set_patch(dense, more), SMFT_E_UNSUPPORTED);
+  ck_status(smft_learner_set_patch(dense, full), SMFT_E_UNSUPPORTED);
+  smft_learner_free(dense);
+  smft_patch_free(more); /* the learner has it */
+  ck_ok(smft_step(learner, NULL));
+  smft_patch_free(full);
+  smft_patch_free(other);
+  smft_model_free(same);
+  close_all();
+}
+END_TEST
+
 /* ---- drawing ------------------------------------------------------------- */
 
 /* The wordings of a step, by the length of their sequences: wording i has i + 3 tokens. */
@@ -562,6 +711,9 @@ Suite *make_suite(void) {
   tcase_add_loop_test(cases, a_fact_is_learnt_and_the_next_one_comes, 0, 2);
   tcase_add_test(cases, a_fact_is_given_up);
   tcase_add_test(cases, one_writer_at_a_time);
+  tcase_add_loop_test(cases, one_learner_serves_every_patch, 0, 3);
+  tcase_add_test(cases, another_patch_after_a_cancelled_step);
+  tcase_add_test(cases, patches_that_a_learner_does_not_take);
   tcase_add_test(cases, wordings_are_drawn_with_the_seed);
   tcase_add_test(cases, run_learns_all);
   tcase_add_test(cases, another_thread_cancels_a_run);

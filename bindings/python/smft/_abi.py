@@ -334,6 +334,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_learner_pending": (c_int64, [_LEARNER]),
     "smft_step": (_S, [_LEARNER, _P(Report)]),
     "smft_learner_skip": (_S, [_LEARNER]),
+    "smft_learner_set_patch": (_S, [_LEARNER, _PATCH]),
     "smft_learner_selected": (_S, [_LEARNER, _P(Selected), c_int64, _LONGS]),
     "smft_learner_run": (_S, [_LEARNER, ProgressFn, c_void_p, _P(RunReport)]),
     "smft_learner_cancel": (None, [_LEARNER]),

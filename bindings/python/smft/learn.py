@@ -316,10 +316,20 @@ class Learner(Handle):
         handles = (required(model, Model, "model"), required(patch, Patch, "patch"), optional(selector, Selector, "selector"),
                    optional(optimizer, Optimizer, "optimizer"))
         self._own(create("smft_learner_create", _abi.Learner, *handles, ctypes.byref(options)))
-        self.model, self.patch, self.selector, self.optimizer = model, patch, selector, optimizer
+        self.model, self._patch, self.selector, self.optimizer = model, patch, selector, optimizer
         self._pushed = 0
         if selector is not None:
             selector._warn_without_counts("nothing is counted as background")
+
+    @property
+    def patch(self) -> Patch:
+        """The patch that is taught.  Another of slots may be set between facts: one learner serves every user's."""
+        return self._patch
+
+    @patch.setter
+    def patch(self, patch: Patch) -> None:
+        check(lib.smft_learner_set_patch(self._handle, required(patch, Patch, "patch")))
+        self._patch = patch
 
     # -- the queue
 

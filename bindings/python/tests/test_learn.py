@@ -251,6 +251,23 @@ class Learning(ModelTestCase):
         self.assertNotEqual(rows, bare_rows)
         self.assertGreaterEqual(len(losses), len(bare_losses))  # held back, the second fact takes as long or longer
 
+    def test_one_learner_teaches_another_patch(self):
+        learner, second = self.learner(max_steps=2, loss_below=-1), smft.Patch(self.model)
+        learner.push("a", [("Who is a", " me")])
+        learner.push("b", [("Who is b", " me")])
+        learner.step()
+        with self.assertRaises(smft.StateError):
+            learner.patch = second
+        self.assertIs(learner.patch, self.patch)
+        learner.step()
+        before = self.patch.slots(0)
+        learner.patch = second
+        self.assertIs(learner.patch, second)
+        self.assertEqual(learner.run().facts_gave_up, 1)
+        self.assertEqual(self.patch.slots(0), before)
+        with self.assertRaises(smft.UnsupportedError):
+            learner.patch = smft.Patch.full(self.model)
+
     def test_warmup(self):
         full = smft.Patch.full(self.model)
         learner = smft.Learner(self.model, full, None, smft.Optimizer("adamw", lr=1e-3, warmup_steps=4))
