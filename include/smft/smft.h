@@ -744,6 +744,62 @@ SMFT_API smft_status smft_patch_set_row(smft_patch *patch, int32_t pool, int64_t
  * kinds of patches; SMFT_E_STATE where the patch is changed meanwhile.  Since 0.1. */
 SMFT_API smft_status smft_patch_reset_row(smft_patch *patch, int32_t pool, int64_t slot);
 
+/* What a slots patch was taught is kept with it, and in its file: a record of each fact that a
+ * learner has finished on it and that changed rows, in the order in which they were finished.  The
+ * learner keeps facts that follow away from what they read (SMFT_LEARNER_NO_PROTECT), also after
+ * the patch was saved and loaded.  Other kinds of patches keep no records: their count is 0.
+ * smft_patch_clear drops the records, smft_patch_copy copies them; smft_patch_set_row,
+ * smft_patch_reset_row and smft_learner_step_batch neither add nor remove any. */
+
+/* What is known of one fact. */
+typedef struct smft_fact_info {
+  uint32_t struct_size;
+  /* SMFT_FACT_DONE, or SMFT_FACT_GAVE_UP: given up, and its changes kept */
+  int32_t state;
+  /* that it was taught in */
+  int64_t n_wordings;
+  /* rows that it changed: smft_patch_fact_rows */
+  int64_t n_rows;
+  /* slots that its wordings read, over all pools, which facts that follow spare.  0: none, because
+   * it was given up, or was learnt where nothing is damped or with SMFT_LEARNER_NO_PROTECT */
+  int64_t n_reads;
+} smft_fact_info;
+#define SMFT_FACT_INFO_INIT                                                                        \
+  { sizeof(smft_fact_info), 0, 0, 0, 0 }
+
+/* A row that a fact changed.  It has no struct_size and no INIT macro: the library fills arrays of
+ * it, nothing of it is read, and it never grows. */
+typedef struct smft_fact_row {
+  /* row of the pool */
+  int64_t slot;
+  /* value pool, from 0 */
+  int32_t pool;
+  int32_t reserved;
+} smft_fact_row;
+
+/* How many facts the patch was taught; 0 for NULL.  Any thread.  Since 0.1. */
+SMFT_API int64_t smft_patch_fact_count(smft_patch *patch);
+/* What is known of the fact `index`, from 0, the oldest first; info->struct_size must be set.  Any
+ * thread.  Errors: SMFT_E_NOT_FOUND past the end.  Since 0.1. */
+SMFT_API smft_status smft_patch_fact_get(smft_patch *patch, int64_t index, smft_fact_info *info);
+/* The id under which it was queued: id (capacity bytes) gets it and a final NUL, *length its bytes
+ * without the NUL.  Two facts may have the same.  capacity 0 asks for the length only.  Any thread.
+ * Errors: SMFT_E_BUFFER where capacity is not above *length; SMFT_E_NOT_FOUND past the end.  Since
+ * 0.1. */
+SMFT_API smft_status smft_patch_fact_id(smft_patch *patch, int64_t index, char *id, size_t capacity,
+                                        size_t *length);
+/* The rows that its steps changed, by pool and slot, ascending: rows (capacity) gets them, *n their
+ * number; capacity as for encode.  Other facts may have changed them, too.  Any thread.  Errors:
+ * SMFT_E_BUFFER; SMFT_E_NOT_FOUND past the end.  Since 0.1. */
+SMFT_API smft_status smft_patch_fact_rows(smft_patch *patch, int64_t index, smft_fact_row *rows,
+                                          int64_t capacity, int64_t *n);
+/* Forgets that a fact was taught: it is not listed any more, and what it read is not spared any
+ * more; facts after it move up.  The model's answers stay as they are: to take what it changed
+ * back, too, call smft_patch_reset_row for its rows before (those that no other fact changed).
+ * Errors: SMFT_E_NOT_FOUND past the end; SMFT_E_STATE while the patch is being changed; on failure
+ * nothing changes.  Since 0.1. */
+SMFT_API smft_status smft_patch_fact_remove(smft_patch *patch, int64_t index);
+
 /* ---- session ------------------------------------------------------------- */
 
 /* What smft_session_create may be told. */
@@ -1097,9 +1153,10 @@ SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_m
  * chooses them once a fact from the reads of all its wordings, and each step trains those of them
  * that its batch reads: half the rows for the same learning. */
 #define SMFT_LEARNER_ROWS_PER_STEP 2u
-/* Slots patches: do not count the facts that this learner has taught as background.  0, the
- * default, does: where rows are damped (smft_selector_options.damping), facts that follow move the
- * less what earlier ones read. */
+/* Slots patches: do not count the facts that the patch was taught (smft_patch_fact_count) as
+ * background, and do not keep what the facts taught now read.  0, the default, does both: where
+ * rows are damped (smft_selector_options.damping), facts that follow move the less what earlier
+ * ones read. */
 #define SMFT_LEARNER_NO_PROTECT 4u
 /* A fact is done when the mean loss of the wordings drawn for a step is under loss_below, whatever
  * the others' are.  0, the default, asks for each wording's own: see smft_step. */

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/loan.h"
+#include "learn/remember.h"
 #include "learn/teach.h"
 #include <math.h>
 #include <stddef.h>
@@ -233,24 +234,13 @@ smft_status smft_learner_skip(smft_learner *learner) {
 
 /* ---- a step for the fact in hand ----------------------------------------- */
 
-/* A fact whose loss is low is protected from those that follow, unless nothing is damped.  It
- * changes nothing in the model, so failing here leaves the fact in hand. */
-static smft_status protect(smft_learner *learner, const smft__fact *fact) {
-  if (!learner->selector || learner->options.flags & SMFT_LEARNER_NO_PROTECT || fact->steps == 0 ||
-      !smft__selector_damps(learner->selector))
-    return SMFT_OK;
-  SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact, NULL,
-                                       &learner->cancelled));
-  return smft__protect_add(&learner->protect, learner->tape, fact);
-}
-
 /* What follows from the fact's state.  After an update a failure is put off: the fact stays in
  * hand, and the next call goes on with the verdict. */
 static smft_status conclude(smft_learner *learner, const smft__fact *fact, smft_report *own,
                             int changed) {
   smft_status status = SMFT_OK;
-  if (own->fact_state == SMFT_FACT_DONE)
-    status = protect(learner, fact);
+  if (own->fact_state != SMFT_FACT_LEARNING)
+    status = smft__remember(learner, fact, own->fact_state);
   if (status != SMFT_OK) {
     own->fact_state = SMFT_FACT_LEARNING;
     return changed ? SMFT_OK : status;

@@ -10,6 +10,7 @@ typedef struct smft__step { /* what one step is told, and what it tells */
   smft__sequences batch;
   /* (n_sequences): where each wording begins in the kept layers; NULL: there are none */
   const int64_t *begins;
+  int64_t fact;      /* whose step it is: the fact's serial; 0: a host's batch */
   int64_t serial;    /* of the fact whose rows may change; 0: chosen from this batch alone */
   int starts_fact;   /* the optimizer's state starts afresh (unless it is to be kept) */
   double loss_below; /* negative: always update */
@@ -34,6 +35,8 @@ typedef struct smft__slots_work { /* slots patches */
   int64_t fresh_capacity; /* floats */
   float *old;             /* (value_dim * (1 + moments)): one row as it is */
   double row_square;      /* smft__mean_row_square */
+  smft__rows *changed;    /* (n_pools), dim 1: the rows that the fact in hand changed */
+  int64_t changed_fact;   /* its serial; 0: nobody's */
 } smft__slots_work;
 smft_status smft__slots_work_create(smft_learner *learner);
 void smft__slots_work_free(smft_learner *learner);

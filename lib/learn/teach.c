@@ -142,7 +142,8 @@ static int32_t why_no_rows(const smft_learner *learner) {
 
 smft_status smft__teach(smft_learner *learner, smft__fact *fact, smft_report *report,
                         int *changed) {
-  smft__step step = {.starts_fact = fact->steps == 0,
+  smft__step step = {.fact = fact->serial,
+                     .starts_fact = fact->steps == 0,
                      .mean_decides = has_flag(learner, SMFT_LEARNER_SAMPLE_DECIDES),
                      .report = report};
   double begin = smft__now();

@@ -41,6 +41,10 @@ smft_status smft__patch_make(smft_patch **out, const smft_model *model, int32_t 
 /* A LoRA patch of adapters, which are the patch's from now on, also when it fails. */
 smft_status smft__patch_from_lora(smft_patch **out, const smft_model *model, smft__lora *lora);
 
+/* The record of a fact behind those that there are; it is retained.  The patch must not be open
+ * for writing.  On failure nothing changes. */
+smft_status smft__patch_add_fact(smft_patch *patch, smft__taught_fact *fact);
+
 /* What training a full or LoRA patch changes, piece by piece: every tensor of the model, or A and B
  * of every adapter. */
 typedef struct smft__part {

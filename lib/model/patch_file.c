@@ -1,6 +1,7 @@
 /* patch_file: a patch as a safetensors file (docs/formats.md).  slots: pools.{p}.slots I64 (m)
- * ascending, pools.{p}.rows (m, value_dim); full: every tensor by its name.  The metadata names the
- * kind and the base model's hash.  LoRA patches are directories: lora_file.c. */
+ * ascending, pools.{p}.rows (m, value_dim), and the facts (taught_file.c); full: every tensor by
+ * its name.  The metadata names the kind and the base model's hash.  LoRA patches are directories:
+ * lora_file.c. */
 #include <stdio.h>
 #include <string.h>
 
@@ -66,13 +67,20 @@ static smft_status add_pool(save_set *set, const smft__version *version, int32_t
   return SMFT_OK;
 }
 
+static smft_status add_facts(save_set *set, const smft__taught *list) {
+  SMFT__TRY(smft__taught_collect(set->tensors + set->n, &set->copies[set->n_copies], list));
+  set->n += SMFT__TAUGHT_TENSORS;
+  set->n_copies++;
+  return SMFT_OK;
+}
+
 static smft_status collect_slots(save_set *set, const smft__version *version, int32_t dtype) {
   int32_t n_pools = version->model->config.n_pools;
-  SMFT__TRY(make_set(set, version->model->ctx, 2 * (int64_t)n_pools));
+  SMFT__TRY(make_set(set, version->model->ctx, 2 * (int64_t)n_pools + SMFT__TAUGHT_TENSORS));
   for (int32_t pool = 0; pool < n_pools; pool++)
     if (smft__snapshot_count(version->pools[pool]) > 0)
       SMFT__TRY(add_pool(set, version, pool, dtype));
-  return SMFT_OK;
+  return smft__taught_count(version->taught) > 0 ? add_facts(set, version->taught) : SMFT_OK;
 }
 
 static smft_status collect_full(save_set *set, const smft__version *version, int32_t dtype) {
@@ -184,7 +192,9 @@ static smft_status load_pool(smft_patch *patch, const smft__source *file, int32_
 static smft_status load_slots(smft_patch *patch, const smft__source *file) {
   for (int32_t pool = 0; pool < patch->model->config.n_pools; pool++)
     SMFT__TRY(load_pool(patch, file, pool));
-  return SMFT_OK;
+  return smft__taught_read(
+      &smft__patch_current(patch)->taught, file, patch->model->config.n_pools,
+      patch->model->tensors[smft__pool_tensor(&patch->model->config, 0)].shape[0]);
 }
 
 static smft_status load_full(smft_patch *patch, const smft__source *file) {

@@ -68,12 +68,15 @@ void smft__taught_fact_release(smft__taught_fact *fact) {
 }
 
 int64_t smft__taught_slot(const smft__taught_fact *fact, const void *slots, int64_t i) {
-  return fact->slot_bytes == 4 ? (int64_t)((const uint32_t *)slots)[i]
-                               : ((const int64_t *)slots)[i];
+  return fact->slot_bytes == 2   ? (int64_t)((const uint16_t *)slots)[i]
+         : fact->slot_bytes == 4 ? (int64_t)((const uint32_t *)slots)[i]
+                                 : ((const int64_t *)slots)[i];
 }
 
 void smft__taught_put_slot(smft__taught_fact *fact, void *slots, int64_t i, int64_t slot) {
-  if (fact->slot_bytes == 4)
+  if (fact->slot_bytes == 2)
+    ((uint16_t *)slots)[i] = (uint16_t)slot;
+  else if (fact->slot_bytes == 4)
     ((uint32_t *)slots)[i] = (uint32_t)slot;
   else
     ((int64_t *)slots)[i] = slot;

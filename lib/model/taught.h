@@ -10,7 +10,7 @@ typedef struct smft__taught_fact {
   atomic_int references;
   int32_t state; /* SMFT_FACT_DONE, or SMFT_FACT_GAVE_UP: given up and kept */
   int32_t n_pools;
-  int32_t slot_bytes; /* of the slots below: 4, or 8 where a pool has more than 2^32 */
+  int32_t slot_bytes; /* of the slots below: 2, 4 or 8, as they fit */
   int64_t n_wordings;
   int64_t id_length;
   char *id; /* (id_length) UTF-8 without NUL, and a NUL */
@@ -32,9 +32,9 @@ typedef struct smft__taught_form { /* what a record is made of */
 /* A record whose slots and squares are for the caller to fill, before anybody else sees it. */
 smft_status smft__taught_make(smft__taught_fact **out, smft_ctx *ctx,
                               const smft__taught_form *form);
-/* Of a slot in a record and in the file, where a pool has so many: 4 as long as they fit. */
+/* Of a slot in a record and in the file, where a pool has so many. */
 static inline int32_t smft__slot_bytes(int64_t n_slots) {
-  return n_slots - 1 > (int64_t)UINT32_MAX ? 8 : 4;
+  return n_slots - 1 <= UINT16_MAX ? 2 : n_slots - 1 <= (int64_t)UINT32_MAX ? 4 : 8;
 }
 void smft__taught_fact_release(smft__taught_fact *fact); /* NULL is fine */
 int64_t smft__taught_slot(const smft__taught_fact *fact, const void *slots, int64_t i);

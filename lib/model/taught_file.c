@@ -22,7 +22,9 @@ static const struct part {
     {"facts.squares", SMFT__F32, ALL},
 };
 
-static int32_t slot_dtype(int32_t bytes) { return bytes == 4 ? SMFT__U32 : SMFT__I64; }
+static int32_t slot_dtype(int32_t bytes) {
+  return bytes == 2 ? SMFT__U16 : bytes == 4 ? SMFT__U32 : SMFT__I64;
+}
 
 /* ---- write --------------------------------------------------------------- */
 
@@ -141,11 +143,16 @@ static int64_t i64_at(const reading *from, int part, int64_t i) {
 }
 
 static int64_t slot_at(const reading *from, int part, int64_t i) {
-  uint32_t slot;
+  uint16_t two;
+  uint32_t four;
+  const char *slots = from->tensors[part]->data;
   if (from->slot_bytes == 8)
     return i64_at(from, part, i);
-  memcpy(&slot, (const char *)from->tensors[part]->data + i * 4, sizeof slot);
-  return (int64_t)slot;
+  memcpy(&two, slots + i * from->slot_bytes, sizeof two);
+  if (from->slot_bytes == 2)
+    return two;
+  memcpy(&four, slots + i * 4, sizeof four);
+  return (int64_t)four;
 }
 
 static smft_status check_shape(const reading *from, int part) {

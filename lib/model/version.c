@@ -31,6 +31,7 @@ void smft__version_release(const smft__version *version) {
   smft_model *model = own->model;
   for (int32_t p = 0; p < model->config.n_pools; p++)
     smft__snapshot_release(own->pools[p]);
+  smft__taught_release(own->taught);
   smft__free(model->ctx, own);
   smft_model_free(model); /* last: it may hold the context */
 }
@@ -39,6 +40,8 @@ smft__version *smft__version_edit(const smft__version *from) {
   smft__version *next = smft__version_make(from->model, from->kind, atomic_load(&from->number) + 1);
   for (int32_t p = 0; next && p < from->model->config.n_pools; p++)
     next->pools[p] = smft__snapshot_retain(from->pools[p]);
+  if (next)
+    next->taught = smft__taught_retain(from->taught);
   return next;
 }
 

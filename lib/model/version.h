@@ -5,6 +5,7 @@
 #define SMFT__VERSION_H
 #include "memory/snapshot.h"
 #include "model/lora.h"
+#include "model/taught.h"
 
 typedef struct smft__version {
   smft_model *model;
@@ -14,6 +15,7 @@ typedef struct smft__version {
   struct smft__version *next; /* in a list of those that were replaced; for patch.c */
   float **full;               /* full: (n_tensors) the patch's own copies */
   smft__lora *lora;           /* LoRA: the patch's own adapters */
+  smft__taught *taught;       /* slots: the facts that it was taught; NULL: none */
   smft__snapshot *pools[];    /* (n_pools) slots: changed rows; NULL: none.  Other kinds: NULL */
 } smft__version;
 /* Empty, with a number; NULL on no memory. */

@@ -143,8 +143,10 @@ static void null_models(void) {
 static void null_patches(void) {
   smft_patch *out = NULL;
   smft_lora_options lora = SMFT_LORA_OPTIONS_INIT;
+  smft_fact_info info = SMFT_FACT_INFO_INIT;
   float row[20];
   int64_t n;
+  size_t length;
   INVALID(smft_patch_create, NULL, model, SMFT_PATCH_SLOTS);
   INVALID(smft_patch_create, &out, NULL, SMFT_PATCH_SLOTS);
   INVALID(smft_patch_create_lora, NULL, model, NULL);
@@ -169,6 +171,16 @@ static void null_patches(void) {
   INVALID(smft_patch_set_row, NULL, 0, 0, row, 20);
   INVALID(smft_patch_set_row, patch, 0, 0, NULL, 20);
   INVALID(smft_patch_reset_row, NULL, 0, 0);
+  ck_assert_int_eq(HARMLESS(smft_patch_fact_count, NULL), 0);
+  INVALID(smft_patch_fact_get, NULL, 0, &info);
+  INVALID(smft_patch_fact_get, patch, 0, NULL);
+  INVALID(smft_patch_fact_id, NULL, 0, NULL, 0, &length);
+  INVALID(smft_patch_fact_id, patch, 0, NULL, 1, &length);
+  INVALID(smft_patch_fact_id, patch, 0, NULL, 0, NULL);
+  INVALID(smft_patch_fact_rows, NULL, 0, NULL, 0, &n);
+  INVALID(smft_patch_fact_rows, patch, 0, NULL, 1, &n);
+  INVALID(smft_patch_fact_rows, patch, 0, NULL, 0, NULL);
+  INVALID(smft_patch_fact_remove, NULL, 0);
 }
 
 static void null_sessions(void) {
@@ -433,6 +445,12 @@ static smft_status use_lora_report(void *block) {
   smft_patch_free(lora);
   return status;
 }
+static smft_status use_fact_info(void *block) {
+  smft_patch *taught = tiny_taught(ctx, model);
+  smft_status status = smft_patch_fact_get(taught, 0, block);
+  smft_patch_free(taught);
+  return status;
+}
 static smft_status use_learner(void *block) {
   smft_learner *out = (smft_learner *)block;
   smft_status status = smft_learner_create(&out, model, patch, selector, optimizer, block);
@@ -511,6 +529,7 @@ static const struct sized {
      offsetof(smft_optimizer_options, warmup_steps)},
     {"smft_lora_options", sizeof(smft_lora_options), 0, use_lora, 0},
     {"smft_lora_options", sizeof(smft_lora_options), 1, use_lora_report, 0},
+    {"smft_fact_info", sizeof(smft_fact_info), 1, use_fact_info, 0},
     {"smft_learner_options", sizeof(smft_learner_options), 0, use_learner,
      offsetof(smft_learner_options, max_seconds)},
     {"smft_wording", sizeof(smft_wording), 0, use_wording, 0},

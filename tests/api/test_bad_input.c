@@ -33,7 +33,7 @@ static void setup(void) {
   smft_model_free(tiny_model(ctx, "m", (tiny){0}, 3));
   ck_ok(smft_model_init(&model, ctx, test_file("m"), 3));
   ck_ok(smft_model_export(model, NULL, test_file("m"), NULL));
-  ck_ok(smft_patch_create(&patch, model, SMFT_PATCH_SLOTS));
+  patch = tiny_taught(ctx, model);
   ck_ok(smft_session_create(&session, model, patch, NULL));
   selector = tiny_selector(model, 0, 8);
   make_optimizer();

@@ -68,6 +68,9 @@ static void make_files(void) {
   ck_ok(smft_model_export(model, NULL, test_file("m"), NULL));
   ck_ok(smft_selector_save(selector, test_file("m/background.safetensors")));
   smft_selector_free(selector);
+  smft_patch *taught = tiny_taught(ctx, model);
+  ck_ok(smft_patch_save(taught, test_file("taught.patch"), 0));
+  smft_patch_free(taught);
   smft_model_free(model);
   smft_ctx_free(ctx);
   make_gguf_files();
@@ -90,8 +93,8 @@ static void open_parts(world *w) {
   options.kind = SMFT_OPTIMIZER_ADAMW;
   options.flags = SMFT_OPTIMIZER_KEEP_STATE;
   learning.loss_below = -1;
-  learning.max_steps = 2;
-  ck_ok(smft_patch_create(&w->patch, w->model, SMFT_PATCH_SLOTS));
+  learning.max_steps = 3; /* the second is not the last */
+  ck_ok(smft_patch_load(&w->patch, w->model, test_file("taught.patch")));
   ck_ok(smft_session_create(&w->session, w->model, w->patch, NULL));
   ck_ok(smft_selector_create(&w->selector, w->model, NULL));
   ck_ok(smft_optimizer_create(&w->optimizer, w->ctx, &options));
@@ -149,7 +152,7 @@ static void close_world(world *w) {
 
 typedef struct picture {
   uint64_t patch, counts, optimizer, lora;
-  int64_t n_rows, n_batches, pending, length, items;
+  int64_t n_rows, n_facts, n_batches, pending, length, items;
   double measured[3];
 } picture;
 
@@ -193,6 +196,7 @@ static picture take_picture(world *w) {
     ck_ok(smft_patch_row(w->patch, 0, slots[i], row, DIM));
     p.patch = mix(mix(p.patch, &slots[i], sizeof slots[i]), row, sizeof row);
   }
+  p.n_facts = smft_patch_fact_count(w->patch);
   ck_ok(smft_selector_df(w->selector, 0, df, SLOTS, &p.n_batches));
   p.counts = mix(3, df, sizeof df);
   p.optimizer = optimizer_hash(w->optimizer);
@@ -379,6 +383,22 @@ static smft_status do_patch_rows(world *w) { /* one row that is new: all or noth
   }
   return SMFT_OK;
 }
+static smft_status do_fact_remove(world *w) {
+  int64_t n = smft_patch_fact_count(w->patch);
+  smft_status status = n ? smft_patch_fact_remove(w->patch, 0) : SMFT_OK;
+  ck_assert_int_eq(smft_patch_fact_count(w->patch), n - (status == SMFT_OK && n));
+  return status;
+}
+static smft_status do_fact_list(world *w) {
+  smft_fact_info info = SMFT_FACT_INFO_INIT;
+  smft_fact_row rows[SLOTS];
+  int64_t n;
+  size_t length;
+  char id[32];
+  ck_ok(smft_patch_fact_get(w->patch, 0, &info));
+  ck_ok(smft_patch_fact_id(w->patch, 0, id, sizeof id, &length));
+  return smft_patch_fact_rows(w->patch, 0, rows, SLOTS, &n);
+}
 static smft_status do_feed(world *w) {
   static float logits[8 * TINY_VOCAB];
   int32_t ids[] = {5, 6, 7, 8, 9, 10, 11, 12};
@@ -544,6 +564,8 @@ static const call calls[] = {
     {"lora optimizer load", do_lora_optimizer_load, 6, CHANGES | LORA},
     {"lora for a session", do_session_lora, 0, CHANGES | LORA},
     {"patch row", do_patch_rows, 0, CHANGES},
+    {"fact remove", do_fact_remove, 0, CHANGES},
+    {"fact list", do_fact_list, 0, 0},
     {"feed", do_feed, 0, CHANGES},
     {"nll", do_nll, 0, CHANGES},
     {"generate", do_generate, 1, CHANGES},

@@ -135,4 +135,52 @@ static inline void tiny_push(smft_learner *learner, const char *id, const char *
   }
   ck_ok(smft_learner_push(learner, id, wordings, 3));
 }
+
+/* With counts of one sequence, and damping. */
+static inline smft_selector *tiny_damping(const smft_model *model) {
+  const int32_t ids[] = {0, 5, 9, 31, 44, 7};
+  const int64_t length = 6;
+  smft_selector_options options = SMFT_SELECTOR_OPTIONS_INIT;
+  smft_background background = SMFT_BACKGROUND_INIT;
+  smft_selector *selector = NULL;
+  options.rule = SMFT_RULE_ALL;
+  options.damping = 1;
+  background.ids = ids;
+  background.lengths = &length;
+  background.n_sequences = 1;
+  ck_ok(smft_selector_create(&selector, model, &options));
+  ck_ok(smft_selector_count_background(selector, &background));
+  return selector;
+}
+
+/* A slots patch that was taught one fact, "taught", which is protected. */
+static inline smft_patch *tiny_taught(smft_ctx *ctx, const smft_model *model) {
+  const int32_t prompt[] = {0, 50, 60}, answer[] = {70, 71};
+  smft_ids_wording wording = SMFT_IDS_WORDING_INIT;
+  smft_learner_options learning = SMFT_LEARNER_OPTIONS_INIT;
+  smft_optimizer_options rate = SMFT_OPTIMIZER_OPTIONS_INIT;
+  smft_selector *selector = tiny_damping(model);
+  smft_optimizer *optimizer = NULL;
+  smft_learner *learner = NULL;
+  smft_patch *patch = NULL;
+  smft_fact_info info = SMFT_FACT_INFO_INIT;
+  wording.prompt = prompt;
+  wording.n_prompt = 3;
+  wording.answer = answer;
+  wording.n_answer = 2;
+  rate.kind = SMFT_OPTIMIZER_ADAMW;
+  rate.lr = 0.5;
+  learning.loss_below = 4.35; /* a model so small learns little: from 4.5 to 4.1 */
+  ck_ok(smft_patch_create(&patch, model, SMFT_PATCH_SLOTS));
+  ck_ok(smft_optimizer_create(&optimizer, ctx, &rate));
+  ck_ok(smft_learner_create(&learner, model, patch, selector, optimizer, &learning));
+  ck_ok(smft_learner_push_ids(learner, "taught", &wording, 1));
+  ck_ok(smft_learner_run(learner, NULL, NULL, NULL));
+  ck_ok(smft_patch_fact_get(patch, 0, &info));
+  ck_assert(info.state == SMFT_FACT_DONE && info.n_reads > 0);
+  smft_learner_free(learner);
+  smft_optimizer_free(optimizer);
+  smft_selector_free(selector);
+  return patch;
+}
 #endif

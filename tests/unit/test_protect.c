@@ -33,6 +33,19 @@ static void open_learner(double damping, int32_t flags, int background) {
   smft_selector_free(selector);
 }
 
+/* The sums become those of the patch, as in a step. */
+static void follow(void) {
+  ck_ok(smft__protect_follow(&learner->protect, smft__patch_current(patch)->taught));
+}
+
+/* As if the fact in hand had changed a row. */
+static void pretend_a_step(void) {
+  learner->queue.first->steps = 1;
+  learner->slots.changed_fact = learner->queue.first->serial;
+  ck_ok(smft__rows_reserve(&learner->slots.changed[0], 1));
+  smft__rows_add(&learner->slots.changed[0], 7);
+}
+
 static void close_all(void) {
   smft_learner_free(learner);
   smft_patch_free(patch);
@@ -57,9 +70,10 @@ END_TEST
 START_TEST(without_background_nothing_is_damped) {
   open_learner(0.5, 0, 0);
   tiny_push(learner, "first", " one");
-  learner->queue.first->steps = 1;
+  pretend_a_step();
   ck_ok(smft_step(learner, NULL));
   ck_assert_int_eq(smft_learner_pending(learner), 0);
+  follow();
   ck_assert_int_eq(learner->protect.n_wordings, 0);
   for (int64_t slot = 0; slot < 256; slot++)
     ck_assert(smft__protect_damping(&learner->protect, learner->selector, 0, slot) == 1);
@@ -86,7 +100,12 @@ START_TEST(learnt_facts_count_as_background) {
   const float *before = learner->selector->stats.square, *after = oracle->stats.square;
   for (int64_t times = 1; times <= 2; times++) {
     ck_ok(smft__forward_all_wordings(&learner->kept, learner->tape, patch, fact, NULL, NULL));
-    ck_ok(smft__protect_add(&learner->protect, learner->tape, fact));
+    smft__taught_fact *record = NULL;
+    ck_ok(smft__protect_record(&record, &learner->protect, fact, SMFT_FACT_DONE,
+                               learner->slots.changed, learner->tape));
+    ck_ok(smft__patch_add_fact(patch, record));
+    smft__taught_fact_release(record);
+    follow();
     ck_assert_int_eq(learner->protect.n_wordings, 3 * times);
     for (int64_t slot = 0; slot < 256; slot++) {
       double square = (double)before[slot] + 10 * (double)times * (double)after[slot];
@@ -108,9 +127,10 @@ START_TEST(which_facts_are_protected) {
   smft_report report = SMFT_REPORT_INIT;
   tiny_push(learner, "first", " one");
   if (_i < 2)
-    learner->queue.first->steps = 1;
+    pretend_a_step();
   ck_ok(smft_step(learner, &report));
   ck_assert_int_eq(report.fact_state, SMFT_FACT_DONE);
+  follow();
   ck_assert_int_eq(learner->protect.n_wordings, wanted ? 3 : 0);
   close_all();
 }

@@ -22,7 +22,7 @@ from .errors import (BufferTooSmallError, CancelledError, ContextError, Encoding
 from .chat import ChatTemplate
 from .learn import Learner, Optimizer, Report, RunReport, Selector, Wording
 from .model import Inspection, MemoryInfo, Model, ModelInfo, Tensor, Tokenizer, inspect
-from .patch import LoraOptions, Patch
+from .patch import Fact, LoraOptions, Patch
 from .probe import Probe, ProbeItem, ProbeReport, score_answer
 from .session import Nll, Session
 
@@ -30,7 +30,7 @@ from .session import Nll, Session
 __version__: str = _lib.smft_version_string().decode("ascii")
 
 __all__ = [
-    "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "FactError", "FileError", "FormatError",
+    "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "Fact", "FactError", "FileError", "FormatError",
     "Inspection", "InternalError", "InvalidError", "Learner", "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoCountsWarning",
     "NoMemoryError", "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
     "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "default_context",

@@ -111,6 +111,14 @@ class LoraOptions(Sized):
                 ("seed", c_uint64)]
 
 
+class FactInfo(Sized):
+    _fields_ = [("struct_size", c_uint32), ("state", c_int32), ("n_wordings", c_int64), ("n_rows", c_int64), ("n_reads", c_int64)]
+
+
+class FactRow(Structure):
+    _fields_ = [("slot", c_int64), ("pool", c_int32), ("reserved", c_int32)]
+
+
 class SessionOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("context_length", c_int32), ("flags", c_uint32), ("reserved", c_uint32)]
 
@@ -214,6 +222,7 @@ class ProbeItem(Sized):
 STRUCTS: Dict[str, type] = {
     "smft_ctx_options": CtxOptions, "smft_load_options": LoadOptions, "smft_export_options": ExportOptions,
     "smft_model_info": ModelInfo, "smft_model_inspection": ModelInspection, "smft_memory_info": MemoryInfo, "smft_lora_options": LoraOptions,
+    "smft_fact_info": FactInfo, "smft_fact_row": FactRow,
     "smft_session_options": SessionOptions, "smft_generate_options": GenerateOptions, "smft_selector_options": SelectorOptions,
     "smft_message": Message, "smft_chat_options": ChatOptions, "smft_chat_info": ChatInfo,
     "smft_background": Background, "smft_optimizer_options": OptimizerOptions, "smft_learner_options": LearnerOptions,
@@ -301,6 +310,11 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_patch_row": (_S, [_PATCH, c_int32, c_int64, _FLOATS, c_int64]),
     "smft_patch_set_row": (_S, [_PATCH, c_int32, c_int64, _FLOATS, c_int64]),
     "smft_patch_reset_row": (_S, [_PATCH, c_int32, c_int64]),
+    "smft_patch_fact_count": (c_int64, [_PATCH]),
+    "smft_patch_fact_get": (_S, [_PATCH, c_int64, _P(FactInfo)]),
+    "smft_patch_fact_id": (_S, [_PATCH, c_int64, c_char_p, c_size_t, _P(c_size_t)]),
+    "smft_patch_fact_rows": (_S, [_PATCH, c_int64, _P(FactRow), c_int64, _LONGS]),
+    "smft_patch_fact_remove": (_S, [_PATCH, c_int64]),
     "smft_session_create": (_S, [_P(_SESSION), _MODEL, _PATCH, _P(SessionOptions)]),
     "smft_session_free": (None, [_SESSION]),
     "smft_session_set_patch": (_S, [_SESSION, _PATCH]),

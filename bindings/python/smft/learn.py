@@ -17,13 +17,11 @@ from ._library import lib
 from .context import Context, context_handle
 from .errors import InvalidError, NoCountsWarning, check
 from .model import Model
-from .patch import Patch
+from .patch import FACT_STATES, Patch
 
 RULES = {"tfidf": _abi.CONSTANTS["RULE_TFIDF"], "kl": _abi.CONSTANTS["RULE_KL"], "tf": _abi.CONSTANTS["RULE_TF"],
          "all": _abi.CONSTANTS["RULE_ALL"], "random": _abi.CONSTANTS["RULE_RANDOM"]}
 OPTIMIZERS = {"sgd": _abi.CONSTANTS["OPTIMIZER_SGD"], "adamw": _abi.CONSTANTS["OPTIMIZER_ADAMW"]}
-FACT_STATES = {_abi.CONSTANTS["FACT_LEARNING"]: "learning", _abi.CONSTANTS["FACT_DONE"]: "done",
-               _abi.CONSTANTS["FACT_GAVE_UP"]: "gave up"}
 REASONS = {_abi.CONSTANTS["REASON_NONE"]: None, _abi.CONSTANTS["REASON_NO_ROWS"]: "no rows",
            _abi.CONSTANTS["REASON_NO_COUNTS"]: "no counts", _abi.CONSTANTS["REASON_STEPS"]: "steps",
            _abi.CONSTANTS["REASON_TIME"]: "time", _abi.CONSTANTS["REASON_NONFINITE"]: "not finite",

@@ -4,8 +4,8 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-from ctypes import c_float, c_int64
-from dataclasses import dataclass
+from ctypes import c_float, c_int64, c_size_t
+from dataclasses import dataclass, field
 from typing import Any, Callable, Generic, Iterable, List, Optional, Tuple, Type, TypeVar, Union, overload
 
 from . import _abi, _arrays, _handle
@@ -16,6 +16,8 @@ from .model import Model, dtype_number
 
 KINDS = {_abi.CONSTANTS["PATCH_SLOTS"]: "slots", _abi.CONSTANTS["PATCH_FULL"]: "full", _abi.CONSTANTS["PATCH_LORA"]: "lora"}
 _KIND_NUMBERS = {name: number for number, name in KINDS.items()}
+FACT_STATES = {_abi.CONSTANTS["FACT_LEARNING"]: "learning", _abi.CONSTANTS["FACT_DONE"]: "done",
+               _abi.CONSTANTS["FACT_GAVE_UP"]: "gave up"}
 LORA_TARGETS = {name: _abi.CONSTANTS["LORA_" + name.upper()] for name in ("q", "k", "v", "o", "gate", "up", "down")}
 
 A = TypeVar("A")
@@ -55,6 +57,17 @@ class LoraOptions:
     def scale(self) -> float:
         """alpha / rank; rank_stabilized: alpha / sqrt(rank)."""
         return self.alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A fact that a patch was taught."""
+
+    id: str  # under which it was pushed; two facts may have the same
+    state: str  # "done", or "gave up": given up, and its changes kept
+    wordings: int  # that it was taught in
+    rows: List[Tuple[int, int]] = field(repr=False)  # (pool, slot) of what it changed
+    reads: int  # slots that its wordings read, which facts that follow spare; 0: it is not protected
 
 
 class Patch(_handle.Patch):
@@ -201,6 +214,30 @@ class Patch(_handle.Patch):
     def reset_row(self, pool: int, slot: int) -> None:
         """The base's row again."""
         check(lib.smft_patch_reset_row(self._handle, pool, slot))
+
+    # -- what it was taught
+
+    @property
+    def facts(self) -> List[Fact]:
+        """The facts that the patch was taught, the oldest first: kept with it, and in its file; facts that follow spare what they read.
+        Only patches of slots have any."""
+        return [self._fact(i) for i in range(lib.smft_patch_fact_count(self._handle))]
+
+    def _fact(self, index: int) -> Fact:
+        info, length, n = _abi.FactInfo(), c_size_t(), c_int64()
+        check(lib.smft_patch_fact_get(self._handle, index, ctypes.byref(info)))
+        check(lib.smft_patch_fact_id(self._handle, index, None, 0, length))
+        name = ctypes.create_string_buffer(length.value + 1)
+        check(lib.smft_patch_fact_id(self._handle, index, name, length.value + 1, length))
+        rows = (_abi.FactRow * info.n_rows)()
+        check(lib.smft_patch_fact_rows(self._handle, index, rows, info.n_rows, n))
+        return Fact(id=name.value.decode("utf-8"), state=FACT_STATES.get(info.state, "?"), wordings=info.n_wordings,
+                    rows=[(row.pool, row.slot) for row in rows], reads=info.n_reads)
+
+    def remove_fact(self, index: int) -> None:
+        """Forgets that facts[index] was taught: what it read is not spared any more, and facts after it move up.  Its rows stay as they
+        are; to take them back, reset_row those of its rows that no other fact changed, before."""
+        check(lib.smft_patch_fact_remove(self._handle, index))
 
 
 # ---- options of C in which 0 means the default: here nothing given does --------------------------------------------------------

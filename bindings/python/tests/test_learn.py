@@ -268,6 +268,35 @@ class Learning(ModelTestCase):
         with self.assertRaises(smft.UnsupportedError):
             learner.patch = smft.Patch.full(self.model)
 
+    def taught(self):
+        patch = smft.Patch(self.model)
+        learner = smft.Learner(self.model, patch, self.background(rule="all", damping=0.3), smft.Optimizer("sgd", lr=50), max_steps=20,
+                               loss_below=5.5)
+        for name, answer in (("a", " me"), ("caf\u00e9", " you")):
+            learner.push(name, [("Who is it, then?", answer)])
+        reports = list(learner)
+        rows = [sorted({(pool, slot) for report in reports if report.fact_id == name for pool, slot, _ in report.selected})
+                for name in ("a", "caf\u00e9")]
+        return patch, rows
+
+    def test_facts_are_kept(self):
+        patch, rows = self.taught()
+        self.assertEqual([(fact.id, fact.state, fact.wordings) for fact in patch.facts], [("a", "done", 1), ("caf\u00e9", "done", 1)])
+        self.assertEqual([fact.rows for fact in patch.facts], rows)
+        self.assertTrue(all(fact.reads >= len(fact.rows) > 0 for fact in patch.facts))
+        path = self.directory / "facts.safetensors"
+        patch.save(path)
+        loaded, copy = smft.Patch.load(self.model, path), patch.copy()
+        self.assertEqual((loaded.facts, copy.facts), (patch.facts, patch.facts))
+        before = [list(patch.row(0, slot)) for slot in patch.slots(0)]
+        patch.remove_fact(0)
+        self.assertEqual(([fact.id for fact in patch.facts], len(copy.facts)), (["caf\u00e9"], 2))
+        self.assertEqual([list(patch.row(0, slot)) for slot in patch.slots(0)], before)
+        with self.assertRaises(smft.NotFoundError):
+            patch.remove_fact(1)
+        copy.clear()
+        self.assertEqual((copy.facts, smft.Patch.full(self.model).facts), ([], []))
+
     def test_warmup(self):
         full = smft.Patch.full(self.model)
         learner = smft.Learner(self.model, full, None, smft.Optimizer("adamw", lr=1e-3, warmup_steps=4))
