@@ -351,7 +351,7 @@ static void same_rows(smft_patch *a, smft_patch *b) {
 
 /* Each fact is taught as the patch's own learner would teach it: its rows, its protection. */
 START_TEST(one_learner_serves_every_patch) {
-  const uint32_t flags = SMFT_LEARNER_NO_PROTECT | (_i ? SMFT_LEARNER_ROWS_PER_STEP : 0);
+  const uint32_t flags = (uint32_t[]){0, SMFT_LEARNER_ROWS_PER_STEP, SMFT_LEARNER_NO_PROTECT}[_i];
   smft_patch *alone[2], *shared[2];
   smft_learner *own[2];
   open_default();
@@ -711,7 +711,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(cases, a_fact_is_learnt_and_the_next_one_comes, 0, 2);
   tcase_add_test(cases, a_fact_is_given_up);
   tcase_add_test(cases, one_writer_at_a_time);
-  tcase_add_loop_test(cases, one_learner_serves_every_patch, 0, 2);
+  tcase_add_loop_test(cases, one_learner_serves_every_patch, 0, 3);
   tcase_add_test(cases, another_patch_after_a_cancelled_step);
   tcase_add_test(cases, patches_that_a_learner_does_not_take);
   tcase_add_test(cases, wordings_are_drawn_with_the_seed);
