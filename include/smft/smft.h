@@ -693,6 +693,12 @@ SMFT_API smft_status smft_patch_merge(smft_patch **out, smft_patch *patch);
  * patch costs nothing to copy: the two share all rows that neither has changed since.  Freed with
  * smft_patch_free.  Errors: SMFT_E_STATE where the patch is changed meanwhile.  Since 0.1. */
 SMFT_API smft_status smft_patch_copy(smft_patch **out, smft_patch *patch);
+/* Gives a slots patch what another one holds, rows and facts, in place of what it held: one new
+ * version, which shares all of it with `from`, so that whoever reads the patch sees either all or
+ * nothing of it (smft_patch_load for a patch in use).  Errors: SMFT_E_UNSUPPORTED for other kinds;
+ * SMFT_E_MISMATCH where `from` was made with another model handle; SMFT_E_STATE while the patch is
+ * being changed; on failure nothing changes.  Since 0.1. */
+SMFT_API smft_status smft_patch_assign(smft_patch *patch, smft_patch *from);
 /* Reads what smft_patch_save wrote, and LoRA adapters that PEFT wrote: a directory with
  * adapter_config.json and adapter_model.safetensors (docs/formats.md).  Freed with smft_patch_free.
  * Errors: those of reading; SMFT_E_MISMATCH for a patch of another model (adapters of PEFT's: of

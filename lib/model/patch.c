@@ -243,6 +243,33 @@ smft_status smft_patch_copy(smft_patch **out, smft_patch *patch) {
   return status;
 }
 
+/* With the number that follows the patch's own. */
+static smft__version *share(const smft_patch *patch, smft_patch *from) {
+  const smft__version *version;
+  if (smft__patch_begin_read(from, &version) != SMFT_OK)
+    return NULL;
+  smft__version *next = smft__version_edit(version);
+  smft__patch_end_read(from, version);
+  if (next)
+    atomic_store(&next->number, atomic_load(&smft__patch_current(patch)->number) + 1);
+  return next;
+}
+
+smft_status smft_patch_assign(smft_patch *patch, smft_patch *from) {
+  SMFT__REQUIRE(patch && from, "smft_patch_assign: patch or from is NULL");
+  if (patch->kind != SMFT_PATCH_SLOTS || from->kind != SMFT_PATCH_SLOTS)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      "smft_patch_assign: both patches must be of slots: %s "
+                      "is not",
+                      from->kind == SMFT_PATCH_SLOTS ? "the first" : "the second");
+  if (patch->model != from->model)
+    return smft__fail(SMFT_E_MISMATCH, "smft_patch_assign: the patches are of two models");
+  SMFT__TRY(smft__patch_begin_write(patch));
+  smft__version *next = share(patch, from);
+  smft__patch_end_write(patch, next);
+  return next ? SMFT_OK : SMFT_E_NOMEM;
+}
+
 int32_t smft_patch_kind(const smft_patch *patch) { return patch ? patch->kind : 0; }
 
 smft_status smft_patch_get_lora(const smft_patch *patch, smft_lora_options *options) {

@@ -163,6 +163,8 @@ static void null_patches(void) {
   INVALID(smft_patch_save, NULL, "x", 0);
   INVALID(smft_patch_save, patch, NULL, 0);
   INVALID(smft_patch_clear, NULL);
+  INVALID(smft_patch_assign, NULL, patch);
+  INVALID(smft_patch_assign, patch, NULL);
   INVALID(smft_patch_slots, NULL, 0, NULL, 0, &n);
   INVALID(smft_patch_slots, patch, 0, NULL, 3, &n);
   INVALID(smft_patch_slots, patch, 0, NULL, 0, NULL);

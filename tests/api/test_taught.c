@@ -305,6 +305,35 @@ START_TEST(copies_share_facts_and_go_their_own_way) {
 }
 END_TEST
 
+START_TEST(a_patch_takes_over_what_another_holds) {
+  process p = taught_three();
+  smft_patch *other = NULL, *full = NULL;
+  uint64_t version = 0;
+  ck_ok(smft_patch_create(&other, p.model, SMFT_PATCH_SLOTS));
+  for (int i = 0; i < 5; i++) /* so that its number is another one */
+    ck_ok(smft_patch_clear(other));
+  version = smft_patch_version(other);
+  ck_ok(smft_patch_assign(other, p.patch));
+  ck_assert_uint_eq(smft_patch_version(other), version + 1);
+  ck_ok(smft_patch_save(p.patch, test_file("original"), 0));
+  ck_ok(smft_patch_save(other, test_file("taken"), 0));
+  ck_assert(same_files("original", "taken"));
+  ck_ok(smft_patch_assign(other, other)); /* itself */
+  ck_ok(smft_patch_clear(p.patch));
+  ck_assert_int_eq(smft_patch_fact_count(other), 3);
+  ck_ok(smft_patch_create(&full, p.model, SMFT_PATCH_FULL));
+  ck_status(smft_patch_assign(other, full), SMFT_E_UNSUPPORTED);
+  ck_status(smft_patch_assign(full, other), SMFT_E_UNSUPPORTED);
+  process q = begin(NULL, 0);
+  ck_status(smft_patch_assign(other, q.patch), SMFT_E_MISMATCH);
+  ck_assert_int_eq(smft_patch_fact_count(other), 3);
+  end(&q);
+  smft_patch_free(full);
+  smft_patch_free(other);
+  end(&p);
+}
+END_TEST
+
 /* Half the bits of rows are rounded away; what protects facts is not touched, so that the list is
  * the same bytes. */
 START_TEST(rounded_rows_keep_their_facts) {
@@ -404,6 +433,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(cases, past_the_end_there_is_no_fact, 0, 4);
   tcase_add_test(cases, a_fact_is_forgotten_its_rows_stay);
   tcase_add_test(cases, copies_share_facts_and_go_their_own_way);
+  tcase_add_test(cases, a_patch_takes_over_what_another_holds);
   tcase_add_test(cases, rounded_rows_keep_their_facts);
   tcase_add_test(cases, others_list_facts_while_a_learner_teaches);
   tcase_add_test(cases, rows_that_hosts_set_are_no_facts);

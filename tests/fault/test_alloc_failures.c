@@ -389,6 +389,14 @@ static smft_status do_fact_remove(world *w) {
   ck_assert_int_eq(smft_patch_fact_count(w->patch), n - (status == SMFT_OK && n));
   return status;
 }
+static smft_status do_assign(world *w) {
+  smft_patch *empty = NULL;
+  smft_status status = smft_patch_create(&empty, w->model, SMFT_PATCH_SLOTS);
+  if (status == SMFT_OK)
+    status = smft_patch_assign(w->patch, empty);
+  smft_patch_free(empty);
+  return status;
+}
 static smft_status do_fact_list(world *w) {
   smft_fact_info info = SMFT_FACT_INFO_INIT;
   smft_fact_row rows[SLOTS];
@@ -565,6 +573,7 @@ static const call calls[] = {
     {"lora for a session", do_session_lora, 0, CHANGES | LORA},
     {"patch row", do_patch_rows, 0, CHANGES},
     {"fact remove", do_fact_remove, 0, CHANGES},
+    {"patch assign", do_assign, 1, CHANGES},
     {"fact list", do_fact_list, 0, 0},
     {"feed", do_feed, 0, CHANGES},
     {"nll", do_nll, 0, CHANGES},

@@ -306,6 +306,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_patch_kind": (c_int32, [_PATCH]),
     "smft_patch_version": (c_uint64, [_PATCH]),
     "smft_patch_clear": (_S, [_PATCH]),
+    "smft_patch_assign": (_S, [_PATCH, _PATCH]),
     "smft_patch_slots": (_S, [_PATCH, c_int32, _LONGS, c_int64, _LONGS]),
     "smft_patch_row": (_S, [_PATCH, c_int32, c_int64, _FLOATS, c_int64]),
     "smft_patch_set_row": (_S, [_PATCH, c_int32, c_int64, _FLOATS, c_int64]),

@@ -143,21 +143,10 @@ class Patch(_handle.Patch):
             if (self.kind, other.kind) != ("slots", "slots"):
                 raise UnsupportedError(f"{os.fspath(path)!r} holds a patch of {other.kind}, this one is of {self.kind}; "
                                        "only slots are loaded in place: use Patch.load(model, path)")
-            with self.copy() as before:
-                try:
-                    return self._replace(other)
-                except BaseException:
-                    self._replace(before)
-                    raise
+            check(lib.smft_patch_assign(self._handle, other._handle))
+        return self
 
     load = _ClassOrInstance(_load_new, _load_here)
-
-    def _replace(self, other: "Patch") -> "Patch":
-        self.clear()
-        for pool in range(self.model.info.n_pools):
-            for slot in other.slots(pool):
-                self.set_row(pool, slot, other.row(pool, slot))
-        return self
 
     def save(self, path: Path, dtype: Optional[str] = "f32") -> None:
         """Writes a safetensors file, whole or not at all; a LoRA patch: a directory, made if missing, in PEFT's layout

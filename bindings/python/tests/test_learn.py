@@ -288,6 +288,7 @@ class Learning(ModelTestCase):
         patch.save(path)
         loaded, copy = smft.Patch.load(self.model, path), patch.copy()
         self.assertEqual((loaded.facts, copy.facts), (patch.facts, patch.facts))
+        self.assertEqual(smft.Patch(self.model).load(path).facts, patch.facts)
         before = [list(patch.row(0, slot)) for slot in patch.slots(0)]
         patch.remove_fact(0)
         self.assertEqual(([fact.id for fact in patch.facts], len(copy.facts)), (["caf\u00e9"], 2))
