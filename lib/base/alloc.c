@@ -5,12 +5,12 @@
 
 #define ALIGNMENT 64
 
-/* Stands right before the caller's block, inside 64 bytes that are always there. */
+/* Stands right before the caller's block: there is room for it wherever the alignment puts that. */
 typedef struct header {
   char *base;    /* what the host's allocator returned, of whatever alignment */
   int64_t total; /* bytes asked of it */
 } header;
-#define OVERHEAD (ALIGNMENT + ALIGNMENT - 1)
+#define OVERHEAD ((int)sizeof(header) + ALIGNMENT - 1)
 
 static char *align_up(char *base) {
   uintptr_t behind = ((uintptr_t)base + OVERHEAD) & (uintptr_t)(ALIGNMENT - 1);
