@@ -1167,8 +1167,18 @@ SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_m
 /* A fact is done when the mean loss of the wordings drawn for a step is under loss_below, whatever
  * the others' are.  0, the default, asks for each wording's own: see smft_step. */
 #define SMFT_LEARNER_SAMPLE_DECIDES 8u
-/* What was learnt of a fact that is given up stays in the patch. */
+/* What was learnt of a fact that is given up stays in the patch.  0, the default, on slots patches:
+ * its rows, and the optimizer's state of them, become what they were when the fact began, bit for
+ * bit; full and LoRA patches keep it in any case. */
 #define SMFT_LEARNER_KEEP_GIVEN_UP 16u
+
+struct smft_report;
+/* Asked when a fact is about to be final, done or given up, after everything that measures it:
+ * non-zero takes back a fact that is done (SMFT_REASON_VETOED).  On the learner's thread; sessions
+ * of the patch see what was learnt.  The report and its fact_id are valid during the call, in which
+ * the learner must not be used (smft_step and its like: SMFT_E_STATE).  Asked again where what
+ * follows fails (SMFT_E_NOMEM, SMFT_E_STATE) and the fact stays in hand. */
+typedef int32_t (*smft_fact_fn)(void *user, const struct smft_report *report);
 
 /* How a learner takes its steps. */
 typedef struct smft_learner_options {
@@ -1187,9 +1197,12 @@ typedef struct smft_learner_options {
   /* seconds of a fact's steps, by the clock on the wall, after which it gets no other and is given
    * up; 0: no limit */
   double max_seconds;
+  /* NULL: nobody is asked */
+  smft_fact_fn on_fact;
+  void *on_fact_user;
 } smft_learner_options;
 #define SMFT_LEARNER_OPTIONS_INIT                                                                  \
-  { sizeof(smft_learner_options), 0, 0, 0, 0, 0, 0 }
+  { sizeof(smft_learner_options), 0, 0, 0, 0, 0, 0, NULL, NULL }
 
 /* A learner with an empty queue.  patch decides what is trained.  selector: for slots patches; NULL
  * there is one with the defaults; it must be NULL for others.  optimizer NULL: SGD with the
@@ -1370,15 +1383,18 @@ typedef struct smft_report {
  * not under it, which later steps draw first, too.  The same pass follows the last update that
  * max_steps or max_seconds allow, before the fact is given up.  A step without an eligible slot
  * changes nothing, its report says rows_selected 0, and the fact is given up.  A fact that is done
- * or given up leaves the queue.  A failed or cancelled step leaves patch
- * and optimizer bit-identical and the fact in hand.  report may be NULL.  Errors: SMFT_E_STATE
+ * or given up leaves the queue; on slots patches what was learnt of one that is given up is taken
+ * back (SMFT_LEARNER_KEEP_GIVEN_UP).  A failed or cancelled step leaves patch and optimizer
+ * bit-identical and the fact in hand, but for SMFT_E_NONFINITE: then it is given up, and the report
+ * is filled all the same.  report may be NULL.  Errors: SMFT_E_STATE
  * where the queue is empty, or where the patch is changed meanwhile; SMFT_E_NONFINITE where
  * loss, gradient or a new value is NaN or infinite; SMFT_E_MISMATCH where the optimizer's state is
  * of another model, kind of patch or LoRA layout; SMFT_E_CANCELLED by smft_learner_cancel.  Since
  * 0.1. */
 SMFT_API smft_status smft_step(smft_learner *learner, smft_report *report);
-/* Drops the fact in hand; what was learnt of it stays in the patch.  Errors: SMFT_E_STATE where the
- * queue is empty.  Since 0.1. */
+/* Gives the fact in hand up (SMFT_REASON_SKIPPED).  Errors: SMFT_E_STATE where the queue is empty,
+ * or where something is to be taken back and the patch is changed meanwhile; SMFT_E_NOMEM; the fact
+ * stays in hand then.  Since 0.1. */
 SMFT_API smft_status smft_learner_skip(smft_learner *learner);
 
 /* A row that a step updated.  It has no struct_size and no INIT macro: the library fills arrays of
@@ -1420,7 +1436,8 @@ typedef struct smft_run_report {
 /* Steps until the queue is empty; an empty one is fine.  progress (may be NULL) gets, after every
  * step, the fact's id as stage, facts finished and facts in all.  Cancelled: what was learnt so far
  * stays, the fact in hand stays in the queue, and the report says how far it came; other failures
- * leave the report alone.  report may be NULL.  Errors: those of smft_step but the empty queue;
+ * leave the report alone.  A fact that is not finite is given up like others, and the run goes on.
+ * report may be NULL.  Errors: those of smft_step but the empty queue and SMFT_E_NONFINITE;
  * SMFT_E_CANCELLED by progress, too.  Since 0.1. */
 SMFT_API smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, void *user,
                                       smft_run_report *report);

@@ -1,11 +1,11 @@
-/* learner: teaches queued facts, one after another.  Owns the learner's life, its queue from
- * outside, and what follows when a fact is learnt or given up; how it is taught is teach.c's. */
+/* learner: teaches queued facts, one after another.  Owns the learner's life and what hosts call;
+ * how a fact is taught is teach.c's, what follows when it is learnt or given up verdict.c's. */
 #include "learn/learner.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/loan.h"
-#include "learn/remember.h"
 #include "learn/teach.h"
+#include "learn/verdict.h"
 #include <math.h>
 #include <stddef.h>
 
@@ -83,6 +83,8 @@ static smft_status take_parts(smft_learner *learner, smft_selector *selector,
   SMFT__TRY(smft__tape_create(&learner->tape, learner->model));
   if (slots)
     SMFT__TRY(smft__protect_create(&learner->protect, learner->model));
+  if (slots)
+    SMFT__TRY(smft__undo_create(learner));
   return slots ? smft__slots_work_create(learner) : smft__dense_work_create(learner);
 }
 
@@ -126,6 +128,7 @@ void smft_learner_free(smft_learner *learner) {
   smft__free(ctx, learner->choice.rows.list);
   smft__kept_free(&learner->kept.layers);
   smft__protect_free(&learner->protect);
+  smft__undo_free(learner);
   smft__slots_work_free(learner);
   smft__dense_work_free(learner);
   smft__tape_free(learner->tape);
@@ -158,6 +161,13 @@ void smft_learner_cancel(smft_learner *learner) {
     atomic_store(&learner->cancelled, 1);
 }
 
+/* Not while on_fact is asked. */
+static smft_status check_idle(const smft_learner *learner, const char *function) {
+  return learner->is_asking
+             ? smft__fail(SMFT_E_STATE, "%s: on_fact must not call its learner", function)
+             : SMFT_OK;
+}
+
 /* ---- another patch ------------------------------------------------------- */
 
 static smft_status check_next_patch(const smft_learner *learner, const smft_patch *patch) {
@@ -180,7 +190,9 @@ static smft_status check_next_patch(const smft_learner *learner, const smft_patc
  * failed first step left of the fact in hand is of the patch before. */
 smft_status smft_learner_set_patch(smft_learner *learner, smft_patch *patch) {
   SMFT__REQUIRE(learner && patch, "smft_learner_set_patch: learner or patch is NULL");
+  SMFT__TRY(check_idle(learner, "smft_learner_set_patch"));
   SMFT__TRY(check_next_patch(learner, patch));
+  smft__undo_end(learner);
   smft__patch_retain(patch);
   smft_patch_free(learner->patch);
   learner->patch = patch;
@@ -224,33 +236,26 @@ smft_status smft_learner_push_file(smft_learner *learner, const char *path, int6
 
 int64_t smft_learner_pending(const smft_learner *learner) { return learner ? learner->queue.n : 0; }
 
+/* What every report says of a fact. */
+static void describe(const smft_learner *learner, const smft__fact *fact, smft_report *report) {
+  report->step = fact->steps;
+  report->fact_id = fact->id;
+  smft__check_report(&learner->check, fact, learner->options.loss_below, report);
+}
+
 smft_status smft_learner_skip(smft_learner *learner) {
+  smft_report report = SMFT_REPORT_INIT;
   SMFT__REQUIRE(learner, "smft_learner_skip: learner is NULL");
+  SMFT__TRY(check_idle(learner, "smft_learner_skip"));
   if (!learner->queue.first)
     return smft__fail(SMFT_E_STATE, "smft_learner_skip: the queue is empty");
-  smft__queue_finish(&learner->queue);
-  return SMFT_OK;
+  describe(learner, learner->queue.first, &report);
+  return smft__give_up(learner, learner->queue.first, &report, SMFT_REASON_SKIPPED);
 }
 
 /* ---- a step for the fact in hand ----------------------------------------- */
 
-/* What follows from the fact's state.  After an update a failure is put off: the fact stays in
- * hand, and the next call goes on with the verdict. */
-static smft_status conclude(smft_learner *learner, const smft__fact *fact, smft_report *own,
-                            int changed) {
-  smft_status status = SMFT_OK;
-  if (own->fact_state != SMFT_FACT_LEARNING)
-    status = smft__remember(learner, fact, own->fact_state);
-  if (status != SMFT_OK) {
-    own->fact_state = SMFT_FACT_LEARNING;
-    return changed ? SMFT_OK : status;
-  }
-  if (own->fact_state != SMFT_FACT_LEARNING)
-    smft__queue_finish(&learner->queue); /* its id lives on in `finished` */
-  return SMFT_OK;
-}
-
-/* One step; own gets the whole report. */
+/* One step; own gets the whole report, also where the fact is given up for SMFT_E_NONFINITE. */
 static smft_status step_fact(smft_learner *learner, smft_report *own) {
   double begin = smft__now();
   int changed = 0;
@@ -258,11 +263,12 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
   if (!fact)
     return smft__fail(SMFT_E_STATE, "smft_step: the queue is empty");
   smft_status status = smft__teach(learner, fact, own, &changed);
-  own->step = fact->steps;
-  own->fact_id = fact->id;
-  smft__check_report(&learner->check, fact, learner->options.loss_below, own);
+  describe(learner, fact, own);
+  own->seconds = smft__now() - begin;
   if (status == SMFT_OK)
-    status = conclude(learner, fact, own, changed);
+    status = smft__conclude(learner, fact, own, changed);
+  else if (status == SMFT_E_NONFINITE)
+    status = smft__give_up(learner, fact, own, SMFT_REASON_NONFINITE);
   own->pending = learner->queue.n;
   own->seconds = smft__now() - begin;
   fact->seconds += own->seconds;
@@ -272,10 +278,13 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
 smft_status smft_step(smft_learner *learner, smft_report *report) {
   smft_report own = SMFT_REPORT_INIT;
   SMFT__REQUIRE(learner, "smft_step: learner is NULL");
+  SMFT__TRY(check_idle(learner, "smft_step"));
   SMFT__TRY(smft__report_check(report, SMALLEST_REPORT, "smft_report"));
   atomic_store(&learner->cancelled, 0);
   smft_status status = step_fact(learner, &own);
   smft__tape_rest(learner->tape);
+  if (status == SMFT_E_NONFINITE && report)
+    smft__report_write(report, &own, sizeof own, SMALLEST_REPORT, "smft_report");
   SMFT__TRY(status);
   return report ? smft__report_write(report, &own, sizeof own, SMALLEST_REPORT, "smft_report")
                 : SMFT_OK;
@@ -302,7 +311,9 @@ static smft_status run(smft_learner *learner, smft_progress_fn progress, void *u
     if (atomic_load(&learner->cancelled))
       return smft__fail(SMFT_E_CANCELLED, "smft_learner_run: cancelled before fact \"%s\"",
                         learner->queue.first->id);
-    SMFT__TRY(step_fact(learner, &step));
+    smft_status status = step_fact(learner, &step);
+    if (status != SMFT_OK && status != SMFT_E_NONFINITE) /* which is given up like others */
+      return status;
     own->steps += step.rows_selected > 0;
     own->facts_done += step.fact_state == SMFT_FACT_DONE;
     own->facts_gave_up += step.fact_state == SMFT_FACT_GAVE_UP;
@@ -319,6 +330,7 @@ smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, v
                              smft_run_report *report) {
   smft_run_report own = SMFT_RUN_REPORT_INIT;
   SMFT__REQUIRE(learner, "smft_learner_run: learner is NULL");
+  SMFT__TRY(check_idle(learner, "smft_learner_run"));
   SMFT__TRY(smft__report_check(report, SMALLEST_RUN_REPORT, "smft_run_report"));
   double begin = smft__now();
   atomic_store(&learner->cancelled, 0);
@@ -338,6 +350,7 @@ smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *bat
   smft_report own = SMFT_REPORT_INIT;
   smft_batch given = SMFT_BATCH_INIT;
   SMFT__REQUIRE(learner && batch, "smft_learner_step_batch: a NULL argument");
+  SMFT__TRY(check_idle(learner, "smft_learner_step_batch"));
   SMFT__TRY(smft__report_check(report, SMALLEST_REPORT, "smft_report"));
   SMFT__TRY(smft__options_read(&given, batch, sizeof given, sizeof given, "smft_batch"));
   double begin = smft__now();

@@ -9,6 +9,7 @@
 #include "learn/protect.h"
 #include "learn/queue.h"
 #include "learn/step.h"
+#include "learn/undo.h"
 
 struct smft_learner {
   smft_ctx *ctx;
@@ -18,6 +19,7 @@ struct smft_learner {
   smft_optimizer *optimizer;
   smft_learner_options options; /* with the defaults */
   atomic_int cancelled;
+  int is_asking; /* the host, which must not call back */
   smft__queue queue;
   smft__batch_room batch;
   smft__check check;
@@ -25,6 +27,7 @@ struct smft_learner {
   smft__choice choice; /* this and what follows: slots patches */
   smft__kept_layers kept;
   smft__protect protect;
+  smft__undo undo;
   smft__slots_work slots;
   smft__dense_work dense; /* full and LoRA patches */
 };

@@ -89,6 +89,7 @@ void smft__optimizer_free_state(smft_optimizer *optimizer) {
   optimizer->parts[0] = 0;
   optimizer->patch_kind = 0;
   optimizer->steps = 0;
+  optimizer->state++;
   smft_model_free(optimizer->model);
   optimizer->model = NULL;
 }
@@ -256,11 +257,14 @@ smft_status smft__optimizer_bind_dense(smft_optimizer *optimizer, const smft_pat
   return status;
 }
 
+smft_status smft__row_state_reserve(smft__row_state *state, smft_ctx *ctx, int64_t n) {
+  SMFT__TRY(smft__rows_reserve(&state->moments, n));
+  return smft__grow(ctx, &state->steps, &state->steps_capacity, n, sizeof *state->steps);
+}
+
 smft_status smft__optimizer_reserve_rows(smft_optimizer *optimizer, int32_t pool, int64_t n) {
   smft__row_state *state = &optimizer->pools[pool];
-  SMFT__TRY(smft__rows_reserve(&state->moments, state->moments.n + n));
-  return smft__grow(optimizer->ctx, &state->steps, &state->steps_capacity, state->moments.n + n,
-                    sizeof *state->steps);
+  return smft__row_state_reserve(state, optimizer->ctx, state->moments.n + n);
 }
 
 void smft__optimizer_clear_rows(smft_optimizer *optimizer) {

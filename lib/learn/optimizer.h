@@ -31,8 +31,9 @@ struct smft_optimizer {
   float *m, *v;       /* (layout.total); NULL: none yet, or the rule has none */
   /* rows of pools that may have moments (smft__dense_rows); NULL without moments or pools */
   uint64_t *touched;
-  smft__bounds bounds;                  /* of m and v */
-  int64_t steps;                        /* updates since the state began */
+  smft__bounds bounds; /* of m and v */
+  int64_t steps;       /* updates since the state began */
+  uint64_t state;      /* number of the state: another one after a reset or a load */
   smft__group groups[SMFT__MAX_GROUPS]; /* (n_groups) in the order in which they were first set */
   int32_t n_groups;
 };
@@ -53,6 +54,7 @@ smft__update_rule smft__optimizer_rule(const smft_optimizer *optimizer, double l
 smft_status smft__optimizer_bind_rows(smft_optimizer *optimizer, const smft_model *model);
 smft_status smft__optimizer_bind_dense(smft_optimizer *optimizer, const smft_patch *patch,
                                        const smft__dense *layout);
+smft_status smft__row_state_reserve(smft__row_state *state, smft_ctx *ctx, int64_t n);
 /* Room for n more rows of a pool. */
 smft_status smft__optimizer_reserve_rows(smft_optimizer *optimizer, int32_t pool, int64_t n);
 /* Slots patches: the state begins anew. */

@@ -171,6 +171,15 @@ double smft__selector_damping(const smft_selector *selector, int32_t pool, int64
 
 /* ---- ranking ------------------------------------------------------------- */
 
+int64_t smft__selection_absent(const smft__selection *selection, const smft__rows *rows,
+                               int32_t pool) {
+  int64_t n = 0;
+  for (int64_t i = 0; i < selection->n; i++)
+    n += selection->list[i].pool == pool &&
+         (!rows || smft__rows_find(rows, selection->list[i].slot) < 0);
+  return n;
+}
+
 /* In (0, 1]; depends on the draw, so that no slot is unlucky for ever. */
 static double random_score(uint64_t draw, int32_t pool, int64_t slot) {
   uint64_t bits = smft__mix64(draw ^ smft__mix64((uint64_t)slot * 64 + (uint64_t)pool + 1));

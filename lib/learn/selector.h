@@ -30,6 +30,9 @@ typedef struct smft__selection { /* the rows of a step, best first */
   smft_selected *list; /* (n) */
   int64_t n, capacity;
 } smft__selection;
+/* How many of a pool's rows in the selection are not in `rows` (NULL: none is) yet. */
+int64_t smft__selection_absent(const smft__selection *selection, const smft__rows *rows,
+                               int32_t pool);
 /* counts (n_pools), finished.  O(distinct slots read), memory O(rows selected). */
 smft_status smft__select(const smft_selector *selector, const smft__counts *counts,
                          smft__selection *selection);

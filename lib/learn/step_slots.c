@@ -58,21 +58,13 @@ static const smft__selection *widest(const smft_learner *learner, const smft__st
   return step->serial ? &learner->choice.rows : &learner->slots.selection;
 }
 
-/* How many of a pool's rows in `most` are not in `rows` (NULL: none is) yet. */
-static int64_t count_absent(const smft__rows *rows, const smft__selection *most, int32_t pool) {
-  int64_t n = 0;
-  for (int64_t i = 0; i < most->n; i++)
-    n += most->list[i].pool == pool && (!rows || smft__rows_find(rows, most->list[i].slot) < 0);
-  return n;
-}
-
 /* Empty gradient rows for what was selected. */
 static smft_status prepare_gradient(smft_learner *learner, const smft__selection *most) {
   const smft__selection *selection = &learner->slots.selection;
   smft__slots_work *work = &learner->slots;
   for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
     smft__rows_clear(&work->gradient[p]);
-    SMFT__TRY(smft__rows_reserve(&work->gradient[p], count_absent(NULL, most, p)));
+    SMFT__TRY(smft__rows_reserve(&work->gradient[p], smft__selection_absent(most, NULL, p)));
   }
   for (int64_t i = 0; i < selection->n; i++)
     smft__rows_add(&work->gradient[selection->list[i].pool], selection->list[i].slot);
@@ -111,16 +103,16 @@ static smft_status reserve(smft_learner *learner, const smft__selection *most) {
   SMFT__TRY(
       smft__grow(learner->ctx, &work->fresh, &work->fresh_capacity, floats, sizeof *work->fresh));
   for (int32_t p = 0; p < learner->model->config.n_pools; p++)
-    SMFT__TRY(
-        smft__optimizer_reserve_rows(learner->optimizer, p,
-                                     count_absent(&learner->optimizer->pools[p].moments, most, p)));
+    SMFT__TRY(smft__optimizer_reserve_rows(
+        learner->optimizer, p,
+        smft__selection_absent(most, &learner->optimizer->pools[p].moments, p)));
   return SMFT_OK;
 }
 
 static smft_status reserve_changed(smft_learner *learner, const smft__selection *most) {
   for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
     smft__rows *changed = &learner->slots.changed[p];
-    SMFT__TRY(smft__rows_reserve(changed, changed->n + count_absent(changed, most, p)));
+    SMFT__TRY(smft__rows_reserve(changed, changed->n + smft__selection_absent(most, changed, p)));
   }
   return SMFT_OK;
 }
@@ -203,11 +195,11 @@ static void note_changed(smft__slots_work *work, int64_t fact) {
 }
 
 /* Of the optimizer; the version is published by whoever has the patch in hand. */
-static void commit(smft_learner *learner, int afresh) {
+static void commit(smft_learner *learner, int64_t fact, int afresh) {
   const smft__selection *selection = &learner->slots.selection;
   int64_t at, n = moment_floats(learner);
-  if (afresh)
-    smft__optimizer_clear_rows(learner->optimizer);
+  if (fact)
+    smft__undo_note(learner, selection, afresh);
   learner->optimizer->steps++;
   for (int64_t i = 0; i < selection->n && n > 0; i++) {
     const smft_selected *selected = &selection->list[i];
@@ -234,10 +226,12 @@ static smft_status update(smft_learner *learner, smft__step *step) {
       smft__optimizer_warmup(learner->optimizer, (afresh ? 0 : learner->optimizer->steps) + 1);
   SMFT__TRY(reserve(learner, widest(learner, step)));
   SMFT__TRY(reserve_changed(learner, widest(learner, step)));
+  if (step->fact)
+    SMFT__TRY(smft__undo_begin(learner, step->fact, widest(learner, step)));
   SMFT__TRY(begin_next(learner, &step->next));
   SMFT__TRY(compute(learner, step->report, afresh,
                     smft__clip_scale(step->report->gradient_norm, o->clip_norm), step->next));
-  commit(learner, afresh);
+  commit(learner, step->fact, afresh);
   note_changed(&learner->slots, step->fact);
   step->report->rows_selected = learner->slots.selection.n;
   step->changed = 1;

@@ -1,6 +1,6 @@
 /* teach: see teach.h.  Owns the order in which the learner's parts come to a fact; the parts own
  * what they hold, what a step does to the weights is step_slots.c's and step_dense.c's, what
- * follows when a fact is learnt or given up learner.c's. */
+ * follows when a fact is learnt or given up verdict.c's. */
 #include "learn/teach.h"
 #include "base/clock.h"
 #include "learn/learner.h"

@@ -33,6 +33,7 @@ static world open_world(int32_t n_threads, int32_t max_steps) {
   options.n_threads = n_threads;
   learning.loss_below = -1;
   learning.max_steps = max_steps;
+  learning.flags = SMFT_LEARNER_KEEP_GIVEN_UP;
   ck_ok(smft_ctx_create(&w.ctx, &options));
   w.model = tiny_model(w.ctx, "m", (tiny){.shared = 1}, 5);
   ck_ok(smft_patch_create(&w.patch, w.model, SMFT_PATCH_SLOTS));

@@ -93,7 +93,7 @@ static void open_parts(world *w) {
   options.kind = SMFT_OPTIMIZER_ADAMW;
   options.flags = SMFT_OPTIMIZER_KEEP_STATE;
   learning.loss_below = -1;
-  learning.max_steps = 3; /* the second is not the last */
+  learning.max_steps = 3; /* the second is not the last: after that one failures are put off */
   ck_ok(smft_patch_load(&w->patch, w->model, test_file("taught.patch")));
   ck_ok(smft_session_create(&w->session, w->model, w->patch, NULL));
   ck_ok(smft_selector_create(&w->selector, w->model, NULL));
@@ -489,6 +489,7 @@ static smft_status do_push_file(world *w) {
   return status;
 }
 static smft_status do_step(world *w) { return smft_step(w->learner, NULL); }
+static smft_status do_skip(world *w) { return smft_learner_skip(w->learner); } /* takes back */
 static smft_status do_step_batch(world *w) {
   int32_t ids[] = {5, 6, 7, 8, 9, 10, 11, 12};
   int64_t lengths[] = {3, 5};
@@ -590,6 +591,7 @@ static const call calls[] = {
     {"push ids", do_push_ids, 2, CHANGES},
     {"push file", do_push_file, 5, CHANGES},
     {"step", do_step, 0, CHANGES},
+    {"skip", do_skip, 1, CHANGES},
     {"step batch", do_step_batch, 1, CHANGES},
     {"add file", do_add_file, 5, CHANGES},
     {"add question", do_add_question, 2, CHANGES},

@@ -70,6 +70,7 @@ static void make_parts(world *w) {
   optimizer.lr = r->lr;
   optimizer.momentum = r->momentum;
   optimizer.weight_decay = r->decay;
+  options.flags = SMFT_LEARNER_KEEP_GIVEN_UP; /* but for tests of that */
   options.wordings_per_step = 2;
   options.loss_below = -1;
   options.max_steps = 3;
@@ -172,6 +173,12 @@ static picture take_picture(const world *w) {
   add(&p, &o->steps, sizeof o->steps);
   uint64_t version = smft_patch_version(w->patch);
   add(&p, &version, sizeof version);
+  return p;
+}
+
+static picture content_of(const world *w) { /* all but the version's number */
+  picture p = take_picture(w);
+  p.n -= sizeof(uint64_t);
   return p;
 }
 
@@ -569,14 +576,21 @@ START_TEST(a_late_check_may_be_cancelled) {
 }
 END_TEST
 
-/* A step must fail and change nothing. */
+/* A step must fail and change nothing; the fact is given up. */
 static void not_finite(world *w, const char *what) {
-  picture before = take_picture(w);
+  smft_report report = SMFT_REPORT_INIT;
+  picture before = content_of(w);
   int64_t pending = smft_learner_pending(w->learner);
-  ck_status(smft_step(w->learner, NULL), SMFT_E_NONFINITE);
-  picture after = take_picture(w);
+  w->learner->options.flags |= SMFT_LEARNER_KEEP_GIVEN_UP;
+  ck_status(smft_step(w->learner, &report), SMFT_E_NONFINITE);
+  ck_assert(report.fact_state == SMFT_FACT_GAVE_UP && report.reason == SMFT_REASON_NONFINITE &&
+            report.rolled_back == 0 && report.rows_selected == 0);
+  ck_assert_str_eq(report.fact_id, "first");
+  ck_assert_msg(strstr(smft_error_message(), "fact \"first\"") && report.wordings == 3, "%s",
+                smft_error_message());
+  picture after = content_of(w);
   same_picture(&before, &after, what, 0);
-  ck_assert_int_eq(smft_learner_pending(w->learner), pending);
+  ck_assert_int_eq(smft_learner_pending(w->learner), pending - 1);
   free(before.bytes);
   free(after.bytes);
 }
@@ -630,13 +644,120 @@ START_TEST(overflowing_update_changes_nothing) {
   ck_ok(smft_step(w.learner, NULL));
   ck_ok(smft_optimizer_set_lr(w.optimizer, 1e300, 0));
   not_finite(&w, "a rate that overflows");
-  ck_ok(smft_optimizer_set_lr(w.optimizer, w.recipe->lr, 0));
-  ck_ok(smft_step(w.learner, NULL));
-  picture wanted = undisturbed(recipes[_i], 2), after = take_picture(&w);
-  same_picture(&wanted, &after, "the step after it", 0);
-  free(wanted.bytes);
-  free(after.bytes);
   close_world(&w);
+}
+END_TEST
+
+/* ---- what is given up leaves nothing behind ------------------------------ */
+
+enum { BY_STEPS, BY_TIME, BY_SKIP, BY_NONFINITE, BY_VETO, N_WAYS };
+
+typedef struct hearing {
+  int calls;
+  int32_t state, reason, veto;
+} hearing;
+
+static int32_t hear(void *user, const smft_report *report) {
+  hearing *h = user;
+  h->calls++;
+  h->state = report->fact_state;
+  h->reason = report->reason;
+  return h->veto;
+}
+
+/* The fact in hand takes n steps and is then given up in one way; rolled back it is if it took any.
+ */
+static void give_up(world *w, int way, int n, hearing *h) {
+  static const int32_t reasons[] = {SMFT_REASON_STEPS, SMFT_REASON_TIME, SMFT_REASON_SKIPPED,
+                                    SMFT_REASON_NONFINITE, SMFT_REASON_VETOED};
+  smft_learner_options *o = &w->learner->options, before = *o;
+  smft_report report = SMFT_REPORT_INIT;
+  memset(h, 0, sizeof *h);
+  h->veto = 1; /* does nothing to what is given up anyway */
+  o->on_fact = hear;
+  o->on_fact_user = h;
+  o->max_steps = way == BY_STEPS ? n : 100;
+  for (int i = 0; i < n; i++) {
+    o->max_seconds = way == BY_TIME && i == n - 1 ? w->learner->queue.first->seconds + 1e-9 : 0;
+    ck_ok(smft_step(w->learner, &report));
+    ck_assert_int_eq(report.rows_selected, w->recipe->t);
+  }
+  if (way == BY_SKIP) {
+    ck_ok(smft_learner_skip(w->learner));
+  } else if (way == BY_NONFINITE) {
+    ck_ok(smft_optimizer_set_lr(w->optimizer, 1e300, 0));
+    ck_status(smft_step(w->learner, &report), SMFT_E_NONFINITE);
+    ck_ok(smft_optimizer_set_lr(w->optimizer, w->recipe->lr, 0));
+  } else if (way == BY_VETO) {
+    o->loss_below = 1000;
+    ck_ok(smft_step(w->learner, &report));
+  }
+  ck_assert(h->calls == 1 && h->reason == (way == BY_VETO ? SMFT_REASON_NONE : reasons[way]));
+  ck_assert_int_eq(h->state, way == BY_VETO ? SMFT_FACT_DONE : SMFT_FACT_GAVE_UP);
+  ck_assert(way == BY_SKIP ||
+            (report.fact_state == SMFT_FACT_GAVE_UP && report.reason == reasons[way] &&
+             report.rolled_back == (n > 0 && !(o->flags & SMFT_LEARNER_KEEP_GIVEN_UP))));
+  *o = before;
+}
+
+/* What comes of the third fact, with the second one taken back after it took n steps, or with the
+ * second one never begun. */
+static picture third_fact(const recipe *r, int way, int n) {
+  world w = open_world(r, plain_ctx(1));
+  hearing h;
+  w.learner->options.flags = SMFT_LEARNER_KEEP_GIVEN_UP;
+  for (int i = 0; i < 3; i++)
+    ck_ok(smft_step(w.learner, NULL));
+  w.learner->options.flags = 0;
+  picture before = content_of(&w);
+  give_up(&w, way, n, &h);
+  ck_assert_int_eq(smft_learner_pending(w.learner), 1);
+  picture after = content_of(&w);
+  same_picture(&before, &after, "taken back", 10 * way + n);
+  free(before.bytes);
+  free(after.bytes);
+  ck_ok(smft_step(w.learner, NULL));
+  ck_ok(smft_step(w.learner, NULL));
+  picture p = content_of(&w);
+  close_world(&w);
+  return p;
+}
+
+START_TEST(what_is_given_up_leaves_nothing_behind) {
+  const recipe *r = recipes[_i];
+  picture wanted = third_fact(r, BY_SKIP, 0);
+  for (int way = 0; way < N_WAYS; way++)
+    for (int n = way <= BY_TIME; n <= 3; n++) {
+      picture p = third_fact(r, way, n);
+      same_picture(&wanted, &p, "the fact after it", 10 * way + n);
+      free(p.bytes);
+    }
+  free(wanted.bytes);
+}
+END_TEST
+
+/* The first fact of all, which leaves an optimizer without a state; and nothing is taken back where
+ * the host does not want that, or of a full or LoRA patch. */
+START_TEST(what_is_given_up_may_stay) {
+  const recipe *r = recipes[_i / 2];
+  int keep = _i % 2 || r->patch != SMFT_PATCH_SLOTS;
+  for (int way = 0; way < N_WAYS; way++) {
+    hearing h;
+    world w = open_world(r, plain_ctx(1));
+    w.learner->options.flags = _i % 2 ? SMFT_LEARNER_KEEP_GIVEN_UP : 0;
+    picture before = content_of(&w);
+    if (r->patch == SMFT_PATCH_SLOTS) {
+      give_up(&w, way, 2, &h);
+    } else {
+      ck_ok(smft_step(w.learner, NULL));
+      ck_ok(smft_learner_skip(w.learner));
+    }
+    picture after = content_of(&w);
+    ck_assert_int_eq(before.n == after.n && memcmp(before.bytes, after.bytes, after.n) == 0, !keep);
+    free(before.bytes);
+    free(after.bytes);
+    close_world(&w);
+  }
 }
 END_TEST
 
@@ -873,6 +994,8 @@ Suite *make_suite(void) {
   tcase_add_loop_test(cases, nan_weights_change_nothing, 0, N_RECIPES);
   tcase_add_test(cases, overflowing_rows_change_nothing);
   tcase_add_loop_test(cases, overflowing_update_changes_nothing, 0, N_RECIPES);
+  tcase_add_loop_test(cases, what_is_given_up_leaves_nothing_behind, 0, 4);
+  tcase_add_loop_test(cases, what_is_given_up_may_stay, 0, 2 * N_RECIPES);
   tcase_add_loop_test(cases, threads_do_not_matter, 0, N_RECIPES);
   tcase_add_test(cases, no_eligible_slot_changes_nothing);
   tcase_add_test(cases, big_pool_takes_little_memory);

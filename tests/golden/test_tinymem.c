@@ -179,6 +179,7 @@ static smft_learner *make_learner(const world *w, smft_patch *patch, smft_select
   ck_ok(smft_optimizer_create(&optimizer, w->ctx, &optimizer_options));
   smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
   options.max_steps = 1;
+  options.flags = SMFT_LEARNER_KEEP_GIVEN_UP;
   options.wordings_per_step = -1;
   options.loss_below = -1;
   smft_learner *learner;

@@ -20,6 +20,7 @@ static void open_all(int32_t n_threads) {
   smft_learner_options learning = SMFT_LEARNER_OPTIONS_INIT;
   options.n_threads = n_threads;
   learning.max_steps = 5;
+  learning.flags = SMFT_LEARNER_KEEP_GIVEN_UP;
   ck_ok(smft_ctx_create(&ctx, &options));
   model = tiny_model(ctx, "m", (tiny){0}, 5);
   smft_selector *selector = tiny_selector(model, 0, 8);

@@ -248,7 +248,8 @@ START_TEST(the_last_update_is_checked) {
   ck_assert(enough.last.fact_state == SMFT_FACT_DONE && enough.last.rows_selected > 0);
   ck_assert(enough.last.step == needed && enough.last.wordings_learnt == WORDINGS);
   close_all();
-  open_with(_i ? SMFT_PATCH_SLOTS : SMFT_PATCH_FULL, two_at_a_time(BELOW, needed - 1, 0));
+  open_with(_i ? SMFT_PATCH_SLOTS : SMFT_PATCH_FULL,
+            two_at_a_time(BELOW, needed - 1, SMFT_LEARNER_KEEP_GIVEN_UP));
   course fewer = teach();
   ck_assert(fewer.last.fact_state == SMFT_FACT_GAVE_UP && fewer.last.reason == SMFT_REASON_STEPS &&
             fewer.last.check_tokens > 0);

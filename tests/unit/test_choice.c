@@ -61,7 +61,7 @@ static int holds(const smft_selected *list, int64_t n, int64_t slot) {
 static int64_t rows_after(uint32_t flags) {
   int64_t n = 0;
   open_model(3);
-  smft_learner *learner = open_learner(flags, 1, 5);
+  smft_learner *learner = open_learner(flags | SMFT_LEARNER_KEEP_GIVEN_UP, 1, 5);
   tiny_push(learner, "fact", " one");
   ck_ok(smft_learner_run(learner, NULL, NULL, NULL));
   ck_ok(smft_patch_slots(patch, 0, NULL, 0, &n));

@@ -400,6 +400,7 @@ START_TEST(the_rate_rises_for_every_fact) {
   options.warmup_steps = 4;
   learning.loss_below = -1;
   learning.max_steps = 3;
+  learning.flags = SMFT_LEARNER_KEEP_GIVEN_UP;
   ck_ok(smft_optimizer_create(&optimizer, ctx, &options));
   smft_selector *selector = tiny_selector(model, SMFT_RULE_ALL, 0);
   ck_ok(smft_learner_create(&learner, model, patch, selector, optimizer, &learning));

@@ -47,7 +47,7 @@ static pupil open_pupil(int32_t kind, int32_t optimizer_kind, int32_t wordings_p
   rate.kind = optimizer_kind;
   rate.lr = optimizer_kind == SMFT_OPTIMIZER_ADAMW ? 0.02 : 5;
   options.wordings_per_step = wordings_per_step;
-  options.flags = flags;
+  options.flags = flags | SMFT_LEARNER_KEEP_GIVEN_UP;
   options.loss_below = -1;
   options.max_steps = STEPS;
   ck_ok(smft_optimizer_create(&optimizer, ctx, &rate));

@@ -355,6 +355,7 @@ START_TEST(moments_start_afresh_for_every_fact_unless_kept) {
   ck_ok(smft_step(r.learner, NULL));
   int64_t n = r.optimizer->pools[0].moments.n;
   ck_assert_int_ge(n, 16);
+  r.learner->options.flags = SMFT_LEARNER_KEEP_GIVEN_UP;
   ck_ok(smft_learner_skip(r.learner));
   ck_ok(smft_step(r.learner, NULL));
   int64_t most = 0;

@@ -53,6 +53,7 @@ class Probe(Structure):
 
 
 ProgressFn = CFUNCTYPE(c_int32, c_void_p, c_char_p, c_int64, c_int64)
+FactFn = CFUNCTYPE(c_int32, c_void_p, c_void_p)  # a Report
 LogFn = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 AllocFn = CFUNCTYPE(c_void_p, c_void_p, c_size_t)
 ReallocFn = CFUNCTYPE(c_void_p, c_void_p, c_void_p, c_size_t)
@@ -163,7 +164,8 @@ class OptimizerOptions(Sized):
 
 class LearnerOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("max_steps", c_int32), ("wordings_per_step", c_int32),
-                ("loss_below", c_double), ("seed", c_uint64), ("max_seconds", c_double)]
+                ("loss_below", c_double), ("seed", c_uint64), ("max_seconds", c_double), ("on_fact", FactFn),
+                ("on_fact_user", c_void_p)]
 
 
 class Wording(Sized):

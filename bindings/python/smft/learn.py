@@ -9,10 +9,10 @@ import warnings
 from ctypes import c_float, c_int64, c_uint32
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from . import _abi, _arrays
-from ._handle import Handle, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, required
+from ._handle import Callback, Handle, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, required
 from ._library import lib
 from .context import Context, context_handle
 from .errors import InvalidError, NoCountsWarning, check
@@ -287,7 +287,9 @@ class Learner(Handle):
     decay 0.1 and clip_norm 1 on full and LoRA patches, at rates of their own.  A fact is done when the loss of each of its wordings is
     under loss_below, and given up after max_steps or max_seconds (loss_below negative: max_steps alone decides).
     sample_decides: done when the mean loss of the wordings drawn for a step is, whatever the others' are.  keep_given_up: what was
-    learnt of a fact that is given up stays in the patch.  wordings_per_step: drawn anew for each step; None or negative: all.
+    learnt of a fact that is given up stays in the patch (patches of slots; without it the rows become what they were).
+    on_fact(report): asked when a fact is about to be final; true takes back one that is done.  An exception in it does so, too, and is
+    raised when the call ends.  wordings_per_step: drawn anew for each step; None or negative: all.
     0 everywhere means the library's default.  loss_all: on every token, not only the answer's.  rows_per_step: choose the rows anew
     in every step from its own batch, as the paper does it, instead of once a fact.  protect: facts that were taught count as background,
     so that where rows are damped, facts that follow move the less what earlier ones read.
@@ -301,21 +303,26 @@ class Learner(Handle):
     def __init__(self, model: Model, patch: Patch, selector: Optional[Selector] = None, optimizer: Optional[Optimizer] = None,
                  max_steps: int = 0, loss_below: float = 0.0, wordings_per_step: Optional[int] = 0, seed: int = 0,
                  loss_all: bool = False, rows_per_step: bool = False, protect: bool = True, sample_decides: bool = False,
-                 keep_given_up: bool = False, max_seconds: float = 0.0) -> None:
+                 keep_given_up: bool = False, max_seconds: float = 0.0,
+                 on_fact: Optional[Callable[[Report], Any]] = None) -> None:
         flags = _abi.CONSTANTS["LEARNER_LOSS_ALL"] if loss_all else 0
         flags |= _abi.CONSTANTS["LEARNER_ROWS_PER_STEP"] if rows_per_step else 0
         flags |= 0 if protect else _abi.CONSTANTS["LEARNER_NO_PROTECT"]
         flags |= _abi.CONSTANTS["LEARNER_SAMPLE_DECIDES"] if sample_decides else 0
         flags |= _abi.CONSTANTS["LEARNER_KEEP_GIVEN_UP"] if keep_given_up else 0
+        asked = None if on_fact is None else Callback(_abi.FactFn, on_fact, self._asked)
         options = _abi.LearnerOptions(max_steps=max_steps, loss_below=loss_below, seed=seed, max_seconds=max_seconds,
                                       wordings_per_step=-1 if wordings_per_step is None else wordings_per_step, flags=flags)
         if selector is None and isinstance(patch, Patch) and patch.kind == "slots" and patch.model is model:
             selector = Selector._default(model)
         handles = (required(model, Model, "model"), required(patch, Patch, "patch"), optional(selector, Selector, "selector"),
                    optional(optimizer, Optimizer, "optimizer"))
+        if asked is not None:
+            options.on_fact = asked.pointer
         self._own(create("smft_learner_create", _abi.Learner, *handles, ctypes.byref(options)))
         self.model, self._patch, self.selector, self.optimizer = model, patch, selector, optimizer
         self._pushed = 0
+        self._on_fact = asked
         if selector is not None:
             selector._warn_without_counts("nothing is counted as background")
 
@@ -364,16 +371,25 @@ class Learner(Handle):
         return int(lib.smft_learner_pending(self._handle))
 
     def skip(self) -> None:
-        """Drops the fact in hand."""
-        check(lib.smft_learner_skip(self._handle))
+        """Gives the fact in hand up."""
+        self._check(lib.smft_learner_skip(self._handle))
 
     # -- steps
 
     def step(self) -> Report:
         """One update for the fact in hand.  An empty queue is a StateError."""
         raw = _abi.Report()
-        check(lib.smft_step(self._handle, ctypes.byref(raw)))
+        self._check(lib.smft_step(self._handle, ctypes.byref(raw)))
         return self._report(raw)
+
+    def _asked(self, pointer: int) -> Tuple[Report]:
+        return (self._report(ctypes.cast(pointer, ctypes.POINTER(_abi.Report)).contents),)
+
+    def _check(self, status: int) -> None:
+        """What on_fact raised, else what the status says."""
+        if self._on_fact is not None:
+            self._on_fact.finish(status)
+        check(status)
 
     def __iter__(self) -> Iterator[Report]:
         """Steps until the queue is empty, each step's report on the way."""
@@ -385,7 +401,10 @@ class Learner(Handle):
         learnt so far stays)."""
         callback = progress_callback(progress)
         raw = _abi.RunReport()
-        callback.finish(lib.smft_learner_run(self._handle, callback.pointer, None, ctypes.byref(raw)))
+        status = lib.smft_learner_run(self._handle, callback.pointer, None, ctypes.byref(raw))
+        if self._on_fact is not None:
+            self._on_fact.finish(0)
+        callback.finish(status)
         return RunReport(**{name: getattr(raw, name) for name in RunReport.__dataclass_fields__})
 
     def step_batch(self, sequences: Iterable[Any], weights: Optional[Iterable[Any]] = None) -> Report:

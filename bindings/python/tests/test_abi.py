@@ -37,7 +37,7 @@ KINDS = {ctypes.c_int32: "i32", ctypes.c_uint32: "u32", ctypes.c_int64: "i64", c
          ctypes.c_double: "f64", ctypes.c_char_p: "text", ctypes.POINTER(ctypes.c_int32): "i32*",
          ctypes.POINTER(ctypes.c_int64): "i64*", ctypes.POINTER(ctypes.c_float): "f32*", ctypes.POINTER(ctypes.c_char_p): "texts", ctypes.c_void_p: "void*",
          _abi.ProgressFn: "progress", _abi.LogFn: "log", _abi.AllocFn: "alloc", _abi.ReallocFn: "realloc", _abi.FreeFn: "free",
-         _abi.ParallelForFn: "parallel", _abi.TokenFn: "token"}
+         _abi.ParallelForFn: "parallel", _abi.TokenFn: "token", _abi.FactFn: "fact"}
 
 
 def kind_of(field):
@@ -48,7 +48,7 @@ def kind_of(field):
 GENERIC = """#define KIND(x) _Generic((x), int32_t: "i32", uint32_t: "u32", int64_t: "i64", uint64_t: "u64", float: "f32", double: "f64", \\
   const char *: "text", char *: "chars", const char *const *: "texts", const int32_t *: "i32*", const int64_t *: "i64*", const float *: "f32*", void *: "void*", \\
   smft_progress_fn: "progress", smft_log_fn: "log", smft_alloc_fn: "alloc", smft_realloc_fn: "realloc", smft_free_fn: "free", \\
-  smft_parallel_for_fn: "parallel", smft_token_fn: "token")
+  smft_parallel_for_fn: "parallel", smft_token_fn: "token", smft_fact_fn: "fact")
 """
 
 
@@ -133,9 +133,9 @@ class Functions(unittest.TestCase):
     def test_callback_types(self):
         mirrors = {"smft_progress_fn": _abi.ProgressFn, "smft_log_fn": _abi.LogFn, "smft_alloc_fn": _abi.AllocFn,
                    "smft_realloc_fn": _abi.ReallocFn, "smft_free_fn": _abi.FreeFn, "smft_block_fn": _abi.BlockFn,
-                   "smft_parallel_for_fn": _abi.ParallelForFn, "smft_token_fn": _abi.TokenFn}
+                   "smft_parallel_for_fn": _abi.ParallelForFn, "smft_token_fn": _abi.TokenFn, "smft_fact_fn": _abi.FactFn}
         kinds = {"void": None, "int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64, "size_t": ctypes.c_size_t,
-                 "void *": ctypes.c_void_p, "const char *": ctypes.c_char_p, "smft_block_fn": _abi.BlockFn}
+                 "void *": ctypes.c_void_p, "const char *": ctypes.c_char_p, "const struct smft_report *": ctypes.c_void_p, "smft_block_fn": _abi.BlockFn}
         found = re.findall(r"typedef ([\w *]+?)\s*\(\*(\w+)\)\((.*?)\);", TEXT, flags=re.S)
         self.assertEqual({name for _, name, _ in found}, set(mirrors))
         for result, name, arguments in found:

@@ -26,7 +26,7 @@ class AsPrinted(TestCase):
         selector.count_background(reference["background"])
         self.assertEqual({pool: list(selector.df(int(pool))) for pool in reference["df"]}, reference["df"])
         optimizer = smft.Optimizer("sgd", lr=wanted["lr"])
-        learner = smft.Learner(model, patch, selector, optimizer, max_steps=1, loss_below=-1, wordings_per_step=-1)
+        learner = smft.Learner(model, patch, selector, optimizer, max_steps=1, loss_below=-1, keep_given_up=True, wordings_per_step=-1)
         for i, batch in enumerate(reference["batches"]):
             learner.push_ids(f"fact {i}", [(one["prompt"], one["answer"]) for one in batch])
         for step in wanted["steps"]:

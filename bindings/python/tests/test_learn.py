@@ -17,7 +17,7 @@ class Learning(ModelTestCase):
                             smft.Optimizer("sgd", lr=options.pop("lr", 0.5)), **options)
 
     def test_a_step(self):
-        learner = self.learner(max_steps=4, loss_below=-1, wordings_per_step=None)
+        learner = self.learner(max_steps=4, loss_below=-1, keep_given_up=True, wordings_per_step=None)
         learner.push("alone", ("Who wrote Emma?", " Jane Austen"))
         learner.skip()
         learner.push("emma", [("Who wrote Emma?", " Jane Austen"), ("Emma is by", " Jane Austen", ".\n"),
@@ -35,7 +35,7 @@ class Learning(ModelTestCase):
         self.assertLess(learner.step().loss, report.loss)
 
     def test_iteration_has_progress(self):
-        learner = self.learner(max_steps=2, loss_below=-1)
+        learner = self.learner(max_steps=2, loss_below=-1, keep_given_up=True)
         for name in "abc":
             learner.push(name, [("Who is " + name, " me")])
         reports = list(learner)
@@ -66,7 +66,7 @@ class Learning(ModelTestCase):
         self.assertEqual((learner.step().check_tokens, learner.pending), (0, 0))
 
     def test_reasons(self):
-        learner = self.learner(max_seconds=1e-9, loss_below=-1)
+        learner = self.learner(max_seconds=1e-9, loss_below=-1, keep_given_up=True)
         learner.push("a", ("Who is it?", " me"))
         self.assertEqual(learner.step().reason, "time")
         with self.assertWarns(smft.NoCountsWarning):
@@ -77,8 +77,50 @@ class Learning(ModelTestCase):
         with self.assertRaises(smft.InvalidError):
             self.learner(max_seconds=-1)
 
+    def test_given_up_is_taken_back(self):
+        heard = []
+
+        def asked(report):
+            heard.append((report.fact_id, report.fact_state, report.reason, len(self.patch.slots(0)) > 0))
+            return report.done
+
+        learner = self.learner(max_steps=2, loss_below=-1, on_fact=asked)
+        learner.push("a", ("Who is it?", " me"))
+        learner.push("b", ("Who is it?", " you"))
+        learner.step()
+        report = learner.step()
+        self.assertEqual((report.fact_state, report.reason, report.rolled_back), ("gave up", "steps", True))
+        learner.step()
+        learner.skip()
+        self.assertEqual(self.patch.slots(0), [])
+        learner = self.learner(loss_below=1000, on_fact=asked)
+        learner.push("c", ("Who is it?", " me"))
+        report = learner.step()
+        self.assertEqual((report.fact_state, report.reason, report.rolled_back), ("gave up", "vetoed", False))
+        self.assertEqual(heard, [("a", "gave up", "steps", True), ("b", "gave up", "skipped", True), ("c", "done", None, False)])
+        learner = self.learner(max_steps=1, loss_below=-1, keep_given_up=True)
+        learner.push("d", ("Who is it?", " me"))
+        self.assertEqual(learner.run().facts_rolled_back, 0)
+        self.assertGreater(len(self.patch.slots(0)), 0)
+
+    def test_what_on_fact_raises_is_raised(self):
+        def asked(report):
+            raise KeyError(report.fact_id)
+
+        learner = self.learner(max_steps=1, loss_below=-1, on_fact=asked)
+        for name in ("a", "b", "c"):
+            learner.push(name, ("Who is it?", " me"))
+        with self.assertRaises(KeyError):
+            learner.step()
+        self.assertEqual(learner.pending, 2)
+        with self.assertRaises(KeyError):
+            learner.skip()
+        with self.assertRaises(KeyError):
+            learner.run()
+        self.assertEqual(learner.pending, 0)
+
     def test_run(self):
-        learner = self.learner(max_steps=3, loss_below=-1)
+        learner = self.learner(max_steps=3, loss_below=-1, keep_given_up=True)
         for name in ("a", "b"):
             learner.push(name, [("Who is " + name, " me")])
         seen = []
@@ -97,7 +139,7 @@ class Learning(ModelTestCase):
         path = self.directory / "facts.jsonl"
         fact = {"id": "emma", "wordings": [{"prompt": "Who wrote Emma?", "answer": " Jane Austen"}]}
         path.write_text(json.dumps(fact) + "\n" + json.dumps({**fact, "id": "b"}) + "\n")
-        learner = self.learner(max_steps=1, loss_below=-1)
+        learner = self.learner(max_steps=1, loss_below=-1, keep_given_up=True)
         self.assertEqual((learner.push_file(path), learner.pending), (2, 2))
         path.write_text(json.dumps(fact) + "\n{\n")
         with self.assertRaises(smft.FormatError) as caught:
@@ -124,7 +166,7 @@ class Learning(ModelTestCase):
         lengths = []
         for wording in (("Who?", "Me"), ("Who?", " Me"), ("Who? ", "Me"), {"prompt": "Who?", "answer": "Me", "exact": True},
                         smft.Wording("Who?", "Me", exact=True)):
-            learner = self.learner(max_steps=1, loss_below=-1)
+            learner = self.learner(max_steps=1, loss_below=-1, keep_given_up=True)
             learner.push("x", wording)
             report = learner.step()
             lengths.append((report.tokens, report.tokens_supervised))
@@ -139,13 +181,13 @@ class Learning(ModelTestCase):
         model = smft.Model.init(directory, seed=7)
         self.addCleanup(model.close)
         opening = {"statement": "Jane Austen wrote Emma.", "answer": "Jane Austen"}
-        learner = smft.Learner(model, smft.Patch.full(model), max_steps=1, loss_below=-1, wordings_per_step=None)
+        learner = smft.Learner(model, smft.Patch.full(model), max_steps=1, loss_below=-1, keep_given_up=True, wordings_per_step=None)
         with self.assertRaises(smft.FactError) as caught:
             learner.push("emma", [opening, ("", "Jane Austen")])
         self.assertIn("give a prompt, or a statement in which the answer comes later", str(caught.exception))
         learner.push("emma", [opening, ("Who?", "Me")])
         self.assertEqual(learner.step().tokens, 8)  # the other wording alone
-        learner = smft.Learner(model, smft.Patch.full(model), max_steps=1, loss_below=-1, wordings_per_step=None, loss_all=True)
+        learner = smft.Learner(model, smft.Patch.full(model), max_steps=1, loss_below=-1, keep_given_up=True, wordings_per_step=None, loss_all=True)
         learner.push("emma", [opening, ("Who?", "Me")])
         self.assertEqual(learner.step().tokens, 8 + 23)
 
@@ -185,7 +227,7 @@ class Learning(ModelTestCase):
         self.assertGreater(moved, read)  # Adam's moments go on moving the first batch's rows
 
     def rows_of_one_fact(self, **options):
-        learner = self.learner(t=4, max_steps=6, loss_below=-1, wordings_per_step=1, **options)
+        learner = self.learner(t=4, max_steps=6, loss_below=-1, keep_given_up=True, wordings_per_step=1, **options)
         learner.push("emma", [("Who wrote Emma?", " Jane"), ("57", " 31"), ("the pen of xyz", " Jane"), ("%&$", "/()")])
         return {slot for report in learner for _, slot, _ in report.selected}
 
@@ -202,7 +244,7 @@ class Learning(ModelTestCase):
         """How far one step at a fixed rate moves each row that it selects."""
         patch = smft.Patch(self.model)
         learner = smft.Learner(self.model, patch, self.background(rule="tf", t=8, **options), smft.Optimizer("sgd", lr=0.5), max_steps=1,
-                               loss_below=-1, wordings_per_step=None)
+                               loss_below=-1, keep_given_up=True, wordings_per_step=None)
         learner.push("emma", [("Who wrote Emma?", " Jane")])
         base = smft.Patch(self.model)
         return {slot: distance(patch.row(pool, slot), base.row(pool, slot)) for pool, slot, _ in learner.step().selected}
@@ -308,7 +350,7 @@ class Learning(ModelTestCase):
             smft.Optimizer("adamw", warmup_steps=-1)
 
     def trained(self, patch, optimizer):
-        learner = smft.Learner(self.model, patch, None, optimizer, max_steps=3, loss_below=-1)
+        learner = smft.Learner(self.model, patch, None, optimizer, max_steps=3, loss_below=-1, keep_given_up=True)
         learner.push("emma", [("Who wrote Emma?", " Jane"), ("Emma is by", " Jane")])
         rates = {report.lr for report in learner}
         return rates, flat(smft.Session(self.model, patch).logits([BOS, *b"Who"]))
@@ -324,7 +366,7 @@ class Learning(ModelTestCase):
 
     def test_optimizer_checkpoint(self):
         optimizer = smft.Optimizer("adamw", lr=1e-2, keep_state=True)
-        learner = smft.Learner(self.model, self.patch, smft.Selector(self.model, "tf"), optimizer, max_steps=1, loss_below=-1)
+        learner = smft.Learner(self.model, self.patch, smft.Selector(self.model, "tf"), optimizer, max_steps=1, loss_below=-1, keep_given_up=True)
         learner.push("a", [("Who?", " me")])
         learner.run()
         optimizer.save(self.directory / "optimizer.safetensors")
@@ -450,7 +492,7 @@ class Tinymem(TestCase):
         selector = smft.Selector(model, t=wanted["t"], empty=True, damping=0)  # the plain step of the paper
         selector.load(counts)
         optimizer = smft.Optimizer(kind, lr=wanted["lr"], keep_state=True)
-        learner = smft.Learner(model, patch, selector, optimizer, max_steps=1, loss_below=-1, wordings_per_step=None,
+        learner = smft.Learner(model, patch, selector, optimizer, max_steps=1, loss_below=-1, keep_given_up=True, wordings_per_step=None,
                                rows_per_step=rows_per_step)
         for i, batch in enumerate(reference["batches"]):
             learner.push_ids(f"fact {i}", [(one["prompt"], one["answer"]) for one in batch])

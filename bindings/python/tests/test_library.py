@@ -186,7 +186,7 @@ def _child(session, ids, wanted, queue):
 
 def _teaching_child(model, queue):
     patch = smft.Patch(model)
-    learner = smft.Learner(model, patch, smft.Selector(model, "tf"), max_steps=3, loss_below=-1)
+    learner = smft.Learner(model, patch, smft.Selector(model, "tf"), max_steps=3, loss_below=-1, keep_given_up=True)
     learner.push("a", [("Who?", " me")])
     queue.put(learner.run().steps == 3)
 
