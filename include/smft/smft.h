@@ -1185,12 +1185,13 @@ typedef struct smft_learner_options {
   uint32_t struct_size;
   /* SMFT_LEARNER_* */
   uint32_t flags;
-  /* updates for a fact before it is given up; 0: 100 */
+  /* updates for a fact before it is given up; 0: 200, or 100 with SMFT_LEARNER_SAMPLE_DECIDES */
   int32_t max_steps;
-  /* drawn without repetition; 0: 4; negative: all */
+  /* drawn without repetition; 0: 4; negative: all.  On slots patches fewer, when fewer are left
+   * that a pass over all has found not to be learnt */
   int32_t wordings_per_step;
-  /* a fact is done when the loss of each of its wordings, in nats a token, is under this; 0: 0.1;
-   * negative: never (max_steps decides) */
+  /* a fact is done when the loss of each of its wordings, in nats a token, is under this; 0: 0.2,
+   * or 0.1 with SMFT_LEARNER_SAMPLE_DECIDES; negative: never (max_steps decides) */
   double loss_below;
   /* of the draws of wordings, which depend on it, the fact's id and the step */
   uint64_t seed;

@@ -9,11 +9,14 @@
 #include <math.h>
 #include <stddef.h>
 
-/* Defaults (docs/method.md): many small steps, a few wordings each; 0.1 nats a token leaves the
- * answer at a probability of .9 a token. */
-#define DEFAULT_MAX_STEPS 100
+/* Defaults (docs/method.md): many small steps, a few wordings each; 0.2 nats a token leaves the
+ * answer at a probability of .8 a token. */
+#define DEFAULT_MAX_STEPS 200
 #define DEFAULT_WORDINGS 4
-#define DEFAULT_LOSS_BELOW 0.1
+#define DEFAULT_LOSS_BELOW 0.2
+/* with the rule of before, whose draws stand for all wordings */
+#define SAMPLE_MAX_STEPS 100
+#define SAMPLE_LOSS_BELOW 0.1
 #define KNOWN_FLAGS                                                                                \
   (SMFT_LEARNER_LOSS_ALL | SMFT_LEARNER_ROWS_PER_STEP | SMFT_LEARNER_NO_PROTECT |                  \
    SMFT_LEARNER_SAMPLE_DECIDES | SMFT_LEARNER_KEEP_GIVEN_UP)
@@ -37,9 +40,12 @@ static smft_status read_options(smft_learner_options *own, const smft_learner_op
   SMFT__REQUIRE(own->max_seconds >= 0, /* false for NaN */
                 "smft_learner_options.max_seconds: expected a number of seconds, got %g",
                 own->max_seconds);
-  own->max_steps = own->max_steps ? own->max_steps : DEFAULT_MAX_STEPS;
+  int sample = (own->flags & SMFT_LEARNER_SAMPLE_DECIDES) != 0;
+  double loss_below = sample ? SAMPLE_LOSS_BELOW : DEFAULT_LOSS_BELOW;
+  int32_t max_steps = sample ? SAMPLE_MAX_STEPS : DEFAULT_MAX_STEPS;
+  own->max_steps = own->max_steps ? own->max_steps : max_steps;
   own->wordings_per_step = own->wordings_per_step ? own->wordings_per_step : DEFAULT_WORDINGS;
-  own->loss_below = own->loss_below == 0 ? DEFAULT_LOSS_BELOW : own->loss_below;
+  own->loss_below = own->loss_below == 0 ? loss_below : own->loss_below;
   return SMFT_OK;
 }
 

@@ -53,6 +53,16 @@ static smft_status prepare(smft_learner *learner, const smft__fact *fact, int64_
 
 /* ---- rounds: draws until one of them is worth an update ------------------ */
 
+/* On slots patches, once a check has failed, the wordings that are above and no others, as many as
+ * a step draws at most: those that are learnt would only make the step shorter, whose length the
+ * rate bounds.  (Adam's steps have one length, and all weights move: there others are drawn, too.)
+ */
+static int64_t n_to_draw(const smft_learner *learner, const smft__fact *fact, int64_t most) {
+  const smft__check *check = &learner->check;
+  int64_t above = fact->n_wordings - smft__check_n_below(check, learner->options.loss_below);
+  return learner->selector && check->failed_at >= 0 && above > 0 && above < most ? above : most;
+}
+
 /* Draws n wordings and takes the step on them, unless all of them are below the threshold. */
 static smft_status take_round(smft_learner *learner, const smft__fact *fact, int64_t n,
                               smft__step *step) {
@@ -91,10 +101,11 @@ static void count_as_check(smft_report *report, double seconds) {
  * check, and after a check that failed comes an update: they end. */
 static smft_status take_rounds(smft_learner *learner, const smft__fact *fact, smft__step *step,
                                int *learnt) {
-  int64_t n = smft__batch_n_drawn(fact, learner->options.wordings_per_step);
-  SMFT__TRY(prepare(learner, fact, n, step));
+  int64_t most = smft__batch_n_drawn(fact, learner->options.wordings_per_step), n;
+  SMFT__TRY(prepare(learner, fact, most, step));
   for (;;) {
     double begin = smft__now();
+    n = n_to_draw(learner, fact, most);
     SMFT__TRY(take_round(learner, fact, n, step));
     double seconds = smft__now() - begin;
     if (!step->is_done)
