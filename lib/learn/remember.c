@@ -10,22 +10,15 @@ static int protects(const smft_learner *learner, int32_t state) {
          smft__selector_damps(learner->selector);
 }
 
-static int has_changed(const smft_learner *learner, const smft__fact *fact) {
-  int64_t n = 0;
-  for (int32_t p = 0; p < learner->model->config.n_pools; p++)
-    n += learner->slots.changed[p].n;
-  return n > 0 && learner->slots.changed_fact == fact->serial;
-}
-
 smft_status smft__remember(smft_learner *learner, const smft__fact *fact, int32_t state) {
   smft__taught_fact *record = NULL;
-  if (!learner->selector || !has_changed(learner, fact))
+  if (!learner->selector || !smft__undo_has(&learner->undo, fact->serial))
     return SMFT_OK;
   int reads = protects(learner, state);
   if (reads)
     SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact, NULL,
                                          &learner->cancelled));
-  SMFT__TRY(smft__protect_record(&record, &learner->protect, fact, state, learner->slots.changed,
+  SMFT__TRY(smft__protect_record(&record, &learner->protect, fact, state, learner->undo.touched,
                                  reads ? learner->tape : NULL));
   smft_status status = smft__patch_add_fact(learner->patch, record);
   smft__taught_fact_release(record);

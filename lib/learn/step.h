@@ -35,8 +35,6 @@ typedef struct smft__slots_work { /* slots patches */
   int64_t fresh_capacity; /* floats */
   float *old;             /* (value_dim * (1 + moments)): one row as it is */
   double row_square;      /* smft__mean_row_square */
-  smft__rows *changed;    /* (n_pools), dim 1: the rows that the fact in hand changed */
-  int64_t changed_fact;   /* its serial; 0: nobody's */
 } smft__slots_work;
 smft_status smft__slots_work_create(smft_learner *learner);
 void smft__slots_work_free(smft_learner *learner);

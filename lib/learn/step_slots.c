@@ -23,13 +23,11 @@ smft_status smft__slots_work_create(smft_learner *learner) {
   work->old = smft__alloc_array(learner->ctx,
                                 learner->model->config.memory.value_dim + moment_floats(learner),
                                 sizeof *work->old);
-  work->changed = smft__calloc_array(learner->ctx, n_pools, sizeof *work->changed);
-  if (!work->changed || !work->counts || !work->gradient || !work->gradient_of || !work->old)
+  if (!work->counts || !work->gradient || !work->gradient_of || !work->old)
     return SMFT_E_NOMEM;
   for (int32_t p = 0; p < n_pools; p++) {
     smft__counts_init(&work->counts[p], learner->ctx);
     smft__rows_init(&work->gradient[p], learner->ctx, learner->model->config.memory.value_dim);
-    smft__rows_init(&work->changed[p], learner->ctx, 1);
     work->gradient_of[p] = &work->gradient[p];
   }
   return SMFT_OK;
@@ -41,7 +39,6 @@ void smft__slots_work_free(smft_learner *learner) {
        p < learner->model->config.n_pools && work->gradient_of && work->gradient_of[p]; p++) {
     smft__counts_free(&work->counts[p]);
     smft__rows_free(&work->gradient[p]);
-    smft__rows_free(&work->changed[p]);
   }
   smft__free(learner->ctx, work->counts);
   smft__free(learner->ctx, work->selection.list);
@@ -49,7 +46,6 @@ void smft__slots_work_free(smft_learner *learner) {
   smft__free(learner->ctx, work->gradient_of);
   smft__free(learner->ctx, work->fresh);
   smft__free(learner->ctx, work->old);
-  smft__free(learner->ctx, work->changed);
 }
 
 /* All that steps on this fact can select: its first one makes room for that, and none after it
@@ -106,14 +102,6 @@ static smft_status reserve(smft_learner *learner, const smft__selection *most) {
     SMFT__TRY(smft__optimizer_reserve_rows(
         learner->optimizer, p,
         smft__selection_absent(most, &learner->optimizer->pools[p].moments, p)));
-  return SMFT_OK;
-}
-
-static smft_status reserve_changed(smft_learner *learner, const smft__selection *most) {
-  for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
-    smft__rows *changed = &learner->slots.changed[p];
-    SMFT__TRY(smft__rows_reserve(changed, changed->n + smft__selection_absent(most, changed, p)));
-  }
   return SMFT_OK;
 }
 
@@ -187,13 +175,6 @@ static float *row_for_writing(smft__rows *rows, int64_t slot, int64_t *position)
   return smft__rows_at(rows, *position);
 }
 
-static void note_changed(smft__slots_work *work, int64_t fact) {
-  int64_t at;
-  for (int64_t i = 0; fact && i < work->selection.n; i++)
-    row_for_writing(&work->changed[work->selection.list[i].pool], work->selection.list[i].slot,
-                    &at);
-}
-
 /* Of the optimizer; the version is published by whoever has the patch in hand. */
 static void commit(smft_learner *learner, int64_t fact, int afresh) {
   const smft__selection *selection = &learner->slots.selection;
@@ -225,14 +206,12 @@ static smft_status update(smft_learner *learner, smft__step *step) {
   step->report->lr *=
       smft__optimizer_warmup(learner->optimizer, (afresh ? 0 : learner->optimizer->steps) + 1);
   SMFT__TRY(reserve(learner, widest(learner, step)));
-  SMFT__TRY(reserve_changed(learner, widest(learner, step)));
   if (step->fact)
     SMFT__TRY(smft__undo_begin(learner, step->fact, widest(learner, step)));
   SMFT__TRY(begin_next(learner, &step->next));
   SMFT__TRY(compute(learner, step->report, afresh,
                     smft__clip_scale(step->report->gradient_norm, o->clip_norm), step->next));
   commit(learner, step->fact, afresh);
-  note_changed(&learner->slots, step->fact);
   step->report->rows_selected = learner->slots.selection.n;
   step->changed = 1;
   return SMFT_OK;
@@ -251,10 +230,6 @@ static smft_status select_rows(smft_learner *learner, int64_t serial) {
 smft_status smft__step_slots(smft_learner *learner, smft__step *step) {
   smft__slots_work *work = &learner->slots;
   work->selection.n = 0;
-  for (int32_t p = 0;
-       step->fact && work->changed_fact != step->fact && p < learner->model->config.n_pools; p++)
-    smft__rows_clear(&work->changed[p]);
-  work->changed_fact = step->fact ? step->fact : work->changed_fact;
   if (!(learner->options.flags & SMFT_LEARNER_NO_PROTECT))
     SMFT__TRY(smft__protect_follow(&learner->protect, smft__patch_current(learner->patch)->taught));
   if (smft__optimizer_moments(learner->optimizer) > 0)

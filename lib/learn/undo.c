@@ -13,10 +13,11 @@ smft_status smft__undo_create(smft_learner *learner) {
   undo->keeps_moments =
       moments > 0 && (learner->optimizer->options.flags & SMFT_OPTIMIZER_KEEP_STATE);
   undo->pools = smft__calloc_array(learner->ctx, n_pools, sizeof *undo->pools);
-  if (!undo->pools)
+  undo->touched = smft__calloc_array(learner->ctx, n_pools, sizeof *undo->touched);
+  if (!undo->pools || !undo->touched)
     return SMFT_E_NOMEM;
   for (int64_t p = 0; p < n_pools; p++) {
-    smft__rows_init(&undo->pools[p].touched, learner->ctx, undo->keeps_moments ? moments : 1);
+    smft__rows_init(&undo->touched[p], learner->ctx, undo->keeps_moments ? moments : 1);
     smft__rows_init(&undo->pools[p].aside.moments, learner->ctx, moments);
   }
   return SMFT_OK;
@@ -24,12 +25,13 @@ smft_status smft__undo_create(smft_learner *learner) {
 
 void smft__undo_free(smft_learner *learner) {
   smft__undo *undo = &learner->undo;
-  for (int32_t p = 0; undo->pools && p < learner->model->config.n_pools; p++) {
-    smft__rows_free(&undo->pools[p].touched);
+  for (int32_t p = 0; undo->pools && undo->touched && p < learner->model->config.n_pools; p++) {
+    smft__rows_free(&undo->touched[p]);
     smft__free(learner->ctx, undo->pools[p].steps);
     smft__rows_free(&undo->pools[p].aside.moments);
     smft__free(learner->ctx, undo->pools[p].aside.steps);
   }
+  smft__free(learner->ctx, undo->touched);
   smft__free(learner->ctx, undo->pools);
   smft__version_release(undo->before);
 }
@@ -39,8 +41,8 @@ void smft__undo_end(smft_learner *learner) {
   smft__version_release(undo->before);
   undo->before = NULL;
   undo->fact = undo->updates = undo->is_aside = 0;
-  for (int32_t p = 0; undo->pools && p < learner->model->config.n_pools; p++)
-    smft__rows_clear(&undo->pools[p].touched);
+  for (int32_t p = 0; undo->touched && p < learner->model->config.n_pools; p++)
+    smft__rows_clear(&undo->touched[p]);
 }
 
 int smft__undo_has(const smft__undo *undo, int64_t fact) {
@@ -54,8 +56,9 @@ static smft_status reserve(smft_learner *learner, const smft__selection *most) {
   int has_moments = smft__optimizer_moments(learner->optimizer) > 0;
   for (int32_t p = 0; p < learner->model->config.n_pools; p++) {
     smft__undo_pool *pool = &learner->undo.pools[p];
-    int64_t n = pool->touched.n + smft__selection_absent(most, &pool->touched, p);
-    SMFT__TRY(smft__rows_reserve(&pool->touched, n));
+    smft__rows *touched = &learner->undo.touched[p];
+    int64_t n = touched->n + smft__selection_absent(most, touched, p);
+    SMFT__TRY(smft__rows_reserve(touched, n));
     SMFT__TRY(smft__grow(ctx, &pool->steps, &pool->steps_capacity, n, sizeof *pool->steps));
     if (has_moments && !learner->undo.keeps_moments)
       SMFT__TRY(smft__row_state_reserve(&pool->aside, ctx, smft__selection_absent(most, NULL, p)));
@@ -77,16 +80,17 @@ smft_status smft__undo_begin(smft_learner *learner, int64_t fact, const smft__se
 
 static void note_row(smft_learner *learner, int32_t p, int64_t slot) {
   smft__undo_pool *pool = &learner->undo.pools[p];
-  if (smft__rows_find(&pool->touched, slot) >= 0)
+  smft__rows *touched = &learner->undo.touched[p];
+  if (smft__rows_find(touched, slot) >= 0)
     return;
-  int64_t at = smft__rows_add(&pool->touched, slot);
+  int64_t at = smft__rows_add(touched, slot);
   if (!learner->undo.keeps_moments)
     return;
   const smft__row_state *state = &learner->optimizer->pools[p];
   int64_t old = smft__rows_find(&state->moments, slot);
   pool->steps[at] = old < 0 ? -1 : state->steps[old];
   if (old >= 0)
-    memcpy(smft__rows_at(&pool->touched, at), smft__rows_at(&state->moments, old),
+    memcpy(smft__rows_at(touched, at), smft__rows_at(&state->moments, old),
            (size_t)state->moments.dim * sizeof(float));
 }
 
@@ -115,7 +119,7 @@ void smft__undo_note(smft_learner *learner, const smft__selection *rows, int afr
 /* Rows that are not in the patch any more were taken out by somebody else. */
 static smft_status take_pool_back(smft_learner *learner, smft__version *next, int32_t p) {
   const smft__undo *undo = &learner->undo;
-  const smft__rows *touched = &undo->pools[p].touched;
+  const smft__rows *touched = &undo->touched[p];
   smft__snapshot *rows = touched->n > 0 ? smft__version_pool(next, p, 0) : NULL;
   if (touched->n > 0 && !rows)
     return SMFT_E_NOMEM;
@@ -144,14 +148,15 @@ static void remove_state(smft__row_state *state, int64_t at) {
 }
 
 /* Backwards, so that rows that came last go first, and the others stay in their order. */
-static void take_moments_back(smft__row_state *state, const smft__undo_pool *pool) {
-  for (int64_t i = pool->touched.n - 1; i >= 0; i--) {
-    int64_t at = smft__rows_find(&state->moments, pool->touched.slots[i]);
-    if (at >= 0 && pool->steps[i] < 0) {
+static void take_moments_back(smft__row_state *state, const smft__rows *touched,
+                              const int64_t *steps) {
+  for (int64_t i = touched->n - 1; i >= 0; i--) {
+    int64_t at = smft__rows_find(&state->moments, touched->slots[i]);
+    if (at >= 0 && steps[i] < 0) {
       remove_state(state, at);
     } else if (at >= 0) {
-      state->steps[at] = pool->steps[i];
-      memcpy(smft__rows_at(&state->moments, at), smft__rows_at(&pool->touched, i),
+      state->steps[at] = steps[i];
+      memcpy(smft__rows_at(&state->moments, at), smft__rows_at(touched, i),
              (size_t)state->moments.dim * sizeof(float));
     }
   }
@@ -166,7 +171,7 @@ static void take_state_back(smft_learner *learner) {
     return;
   if (optimizer->options.flags & SMFT_OPTIMIZER_KEEP_STATE) {
     for (int32_t p = 0; undo->keeps_moments && p < optimizer->n_pools; p++)
-      take_moments_back(&optimizer->pools[p], &undo->pools[p]);
+      take_moments_back(&optimizer->pools[p], &undo->touched[p], undo->pools[p].steps);
     optimizer->steps -= undo->updates;
   } else if (undo->is_aside) {
     swap_states(learner);

@@ -8,17 +8,19 @@
 #include "learn/selector.h"
 
 typedef struct smft__undo_pool {
-  smft__rows touched; /* the fact's rows; dim: of moments that are kept, else 1 and not used */
-  int64_t *steps;     /* (touched.n) of the moments that a row had; -1: it had none */
+  int64_t *steps; /* (touched.n) of the moments that a row had; -1: it had none */
   int64_t steps_capacity;
   smft__row_state aside; /* the pool's whole state, where a fact begins with an empty one */
 } smft__undo_pool;
 
 typedef struct smft__undo {
-  int64_t fact;           /* whose steps: a serial; 0: nobody's */
-  int64_t updates;        /* of that fact so far */
-  smft__version *before;  /* the patch when it began; NULL: nobody's */
-  smft__undo_pool *pools; /* (n_pools); NULL: not a slots patch */
+  int64_t fact;          /* whose steps: a serial; 0: nobody's */
+  int64_t updates;       /* of that fact so far */
+  smft__version *before; /* the patch when it began; NULL: nobody's */
+  /* (n_pools) the fact's rows; dim: of moments that are kept, else 1 and not used; NULL: not a
+   * slots patch */
+  smft__rows *touched;
+  smft__undo_pool *pools; /* (n_pools); NULL likewise */
   /* the optimizer's: does it keep its state from fact to fact, with moments; its steps when the
    * fact began; the number of its state then */
   int keeps_moments;

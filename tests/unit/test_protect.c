@@ -41,9 +41,10 @@ static void follow(void) {
 /* As if the fact in hand had changed a row. */
 static void pretend_a_step(void) {
   learner->queue.first->steps = 1;
-  learner->slots.changed_fact = learner->queue.first->serial;
-  ck_ok(smft__rows_reserve(&learner->slots.changed[0], 1));
-  smft__rows_add(&learner->slots.changed[0], 7);
+  learner->undo.fact = learner->queue.first->serial;
+  learner->undo.updates = 1;
+  ck_ok(smft__rows_reserve(&learner->undo.touched[0], 1));
+  smft__rows_add(&learner->undo.touched[0], 7);
 }
 
 static void close_all(void) {
@@ -102,7 +103,7 @@ START_TEST(learnt_facts_count_as_background) {
     ck_ok(smft__forward_all_wordings(&learner->kept, learner->tape, patch, fact, NULL, NULL));
     smft__taught_fact *record = NULL;
     ck_ok(smft__protect_record(&record, &learner->protect, fact, SMFT_FACT_DONE,
-                               learner->slots.changed, learner->tape));
+                               learner->undo.touched, learner->tape));
     ck_ok(smft__patch_add_fact(patch, record));
     smft__taught_fact_release(record);
     follow();

@@ -203,7 +203,7 @@ START_TEST(a_facts_sums_are_those_of_its_reads) {
   smft__taught_fact *record = NULL;
   ck_ok(smft__forward_all_wordings(&learner->kept, learner->tape, patch, fact, NULL, NULL));
   ck_ok(smft__protect_record(&record, &learner->protect, fact, SMFT_FACT_DONE,
-                             learner->slots.changed, learner->tape));
+                             learner->undo.touched, learner->tape));
   for (int32_t m = 0; m < 2; m++) {
     int64_t n = 0;
     const int64_t *slots = smft__tape_slots(learner->tape, m, &n);
