@@ -145,19 +145,3 @@ static void zero_block(void *arg, int64_t block, int32_t lane) {
 void smft__rows_zero(smft__rows *rows) {
   smft__parallel_for(rows->ctx, smft__blocks(rows->n, ZEROED), zero_block, rows);
 }
-
-smft_status smft__rows_copy(smft__rows *to, const smft__rows *from) {
-  if (to == from)
-    return SMFT_OK;
-  SMFT__REQUIRE(to->dim == from->dim, "rows: cannot copy rows of %lld floats into rows of %lld",
-                (long long)from->dim, (long long)to->dim);
-  SMFT__TRY(smft__rows_reserve(to, from->n));
-  to->n = from->n;
-  if (from->n > 0) {
-    memcpy(to->slots, from->slots, (size_t)from->n * sizeof *to->slots);
-    memcpy(to->values, from->values, (size_t)(from->n * from->dim) * sizeof *to->values);
-  }
-  if (to->index)
-    fill_index(to);
-  return SMFT_OK;
-}

@@ -26,7 +26,6 @@ void smft__rows_remove(smft__rows *rows, int64_t slot); /* the last row takes it
 void smft__rows_clear(smft__rows *rows);
 /* their values, on the context's threads; which slots there are stays */
 void smft__rows_zero(smft__rows *rows);
-smft_status smft__rows_copy(smft__rows *to, const smft__rows *from);
 static inline float *smft__rows_at(const smft__rows *rows, int64_t position) {
   return rows->values + position * rows->dim;
 }
