@@ -19,24 +19,64 @@ smft_status smft__keep_layers(smft__kept_layers *kept, smft__tape *tape, const s
   smft__sequences all = all_wordings(fact);
   if (kept->serial == fact->serial)
     return SMFT_OK;
-  kept->serial = 0;
+  kept->serial = kept->read_serial = 0;
   SMFT__TRY(smft__network_keep(tape, &all, &kept->layers, cancel));
   kept->serial = fact->serial;
+  return SMFT_OK;
+}
+
+/* ---- a pass over all wordings -------------------------------------------- */
+
+static int is_whole(const smft__kept_layers *kept, const smft__sequences *batch,
+                    const int64_t *begins) {
+  if (batch->n_tokens != kept->layers.n_tokens)
+    return 0;
+  for (int64_t s = 0; s < batch->n_sequences; s++)
+    if (begins[s] != batch->offsets[s])
+      return 0;
+  return 1;
+}
+
+void smft__forward_note(smft__kept_layers *kept, const smft__tape *tape,
+                        const smft__version *version, const smft__sequences *batch,
+                        const int64_t *begins) {
+  if (!is_whole(kept, batch, begins))
+    return;
+  kept->read_serial = kept->serial;
+  kept->read_pass = tape->n_passes;
+  kept->read_version = atomic_load(&version->number);
+}
+
+/* Whether nothing came since: no pass, and no other version of the patch. */
+static int reads_stand(const smft__kept_layers *kept, const smft__tape *tape,
+                       const smft__version *version, const smft__fact *fact) {
+  return tape->ready && !tape->spent && kept->read_serial == fact->serial &&
+         kept->read_pass == tape->n_passes && kept->read_version == atomic_load(&version->number);
+}
+
+static smft_status pass_over_all(smft__kept_layers *kept, smft__tape *tape,
+                                 const smft__version *version, const smft__fact *fact, double *loss,
+                                 const atomic_int *cancel) {
+  smft__sequences all = all_wordings(fact);
+  smft__kept_batch from = {&kept->layers, fact->offsets};
+  int slots = version->kind == SMFT_PATCH_SLOTS;
+  if (slots && !loss && reads_stand(kept, tape, version, fact))
+    return SMFT_OK;
+  SMFT__TRY(smft__network_forward_kept(tape, version, &all, slots ? &from : NULL,
+                                       SMFT__KEEP_NOTHING, loss, cancel));
+  if (slots)
+    smft__forward_note(kept, tape, version, &all, fact->offsets);
   return SMFT_OK;
 }
 
 smft_status smft__forward_all_wordings(smft__kept_layers *kept, smft__tape *tape, smft_patch *patch,
                                        const smft__fact *fact, double *loss,
                                        const atomic_int *cancel) {
-  smft__sequences all = all_wordings(fact);
   const smft__version *version;
-  smft__kept_batch from = {&kept->layers, fact->offsets};
-  int slots = patch->kind == SMFT_PATCH_SLOTS;
-  if (slots)
+  if (patch->kind == SMFT_PATCH_SLOTS)
     SMFT__TRY(smft__keep_layers(kept, tape, fact, cancel));
   SMFT__TRY(smft__patch_begin_read(patch, &version));
-  smft_status status = smft__network_forward_kept(tape, version, &all, slots ? &from : NULL,
-                                                  SMFT__KEEP_NOTHING, loss, cancel);
+  smft_status status = pass_over_all(kept, tape, version, fact, loss, cancel);
   smft__patch_end_read(patch, version);
   return status;
 }

@@ -33,9 +33,12 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
       report->tokens_supervised += step->batch.weights[i] != 0;
   int keep = learner->patch->kind == SMFT_PATCH_SLOTS ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL;
   smft__kept_batch kept = {&learner->kept.layers, step->begins};
-  SMFT__TRY(smft__network_forward_kept(learner->tape, smft__patch_current(learner->patch),
-                                       &step->batch, step->begins ? &kept : NULL, keep,
-                                       &report->loss, &learner->cancelled));
+  const smft__version *version = smft__patch_current(learner->patch);
+  SMFT__TRY(smft__network_forward_kept(learner->tape, version, &step->batch,
+                                       step->begins ? &kept : NULL, keep, &report->loss,
+                                       &learner->cancelled));
+  if (step->begins)
+    smft__forward_note(&learner->kept, learner->tape, version, &step->batch, step->begins);
   if (!isfinite(report->loss))
     return smft__fail(SMFT_E_NONFINITE, "step: the loss is not finite; nothing was changed");
   step->is_done = is_below(learner, step);

@@ -159,6 +159,7 @@ smft_status smft__tape_reserve(smft__tape *tape, const smft__version *version, i
 smft_status smft__tape_begin(smft__tape *tape, const smft__version *version, int64_t n_tokens,
                              int64_t n_sequences, int64_t longest, int64_t n_supervised, int keep) {
   set_shape(tape, version, n_tokens, n_sequences, longest, n_supervised, keep);
+  tape->n_passes++;
   SMFT__TRY(grow(tape));
   smft__arena arena = {tape->block, 0, tape->capacity};
   place(tape, &arena);

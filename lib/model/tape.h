@@ -22,6 +22,7 @@ typedef struct smft__tape {
   /* SMFT__KEEP_*; the last forward succeeded; a backward pass used up what SMFT__KEEP_VALUES keeps
    */
   int32_t keep, ready, spent;
+  int64_t n_passes;         /* begun on it, by which one is told from those after it */
   int32_t *ids, *positions; /* (T) */
   smft__segment *segments;  /* (n_sequences) */
   smft__segment_grad *grads;

@@ -233,6 +233,51 @@ START_TEST(a_facts_sums_are_those_of_its_reads) {
 }
 END_TEST
 
+/* A row is written as it is: another version with the same numbers. */
+static int32_t write_a_row(void *user, const smft_report *report) {
+  float row[64];
+  (void)user, (void)report;
+  ck_ok(smft_patch_row(patch, 0, 0, row, model->config.memory.value_dim));
+  ck_ok(smft_patch_set_row(patch, 0, 0, row, model->config.memory.value_dim));
+  return 0;
+}
+
+/* The record of a fact that a patch of its own is taught; *passes: how many it took. */
+static smft__taught_fact *record_of(int32_t per_step, smft_fact_fn on_fact, int64_t *passes) {
+  smft_learner_free(learner);
+  ck_ok(smft_patch_clear(patch));
+  learner = open_learner(0, 4.3, 50);
+  learner->options.wordings_per_step = per_step;
+  learner->options.on_fact = on_fact;
+  tiny_push(learner, "a fact", " ab");
+  ck_ok(smft_learner_run(learner, NULL, NULL, NULL));
+  *passes = learner->tape->n_passes;
+  smft__taught_fact *fact = smft__patch_current(patch)->taught->facts[0];
+  ck_assert_int_eq(fact->state, SMFT_FACT_DONE);
+  atomic_fetch_add(&fact->references, 1);
+  return fact;
+}
+
+/* The pass that found all wordings learnt, a check or a step on all of them, has the reads; where a
+ * host wrote to the patch since, another pass makes them, the same. */
+START_TEST(the_pass_that_decided_is_not_run_again) {
+  int32_t per_step = _i ? 3 : 2;
+  int64_t once = 0, again = 0;
+  smft__taught_fact *kept = record_of(per_step, NULL, &once);
+  smft__taught_fact *made = record_of(per_step, write_a_row, &again);
+  int64_t n = smft__taught_n_reads(kept);
+  ck_assert_int_eq(again, once + 1);
+  ck_assert_int_gt(n, 0);
+  ck_assert_int_eq(smft__taught_n_reads(made), n);
+  for (int64_t i = 0; i < n; i++)
+    ck_assert_int_eq(smft__taught_slot(kept, kept->reads, i),
+                     smft__taught_slot(made, made->reads, i));
+  ck_assert_mem_eq(kept->squares, made->squares, (size_t)n * sizeof *kept->squares);
+  smft__taught_fact_release(kept);
+  smft__taught_fact_release(made);
+}
+END_TEST
+
 static smft__taught *list_without(int64_t index) {
   smft__taught *list = NULL, *longer = NULL;
   for (int64_t i = 0; i < FACTS; i++)
@@ -408,6 +453,7 @@ Suite *make_suite(void) {
   tcase_add_test(cases, without_counts_no_reads_are_kept);
   tcase_add_test(cases, sums_made_anew_are_those_that_grew);
   tcase_add_test(cases, a_facts_sums_are_those_of_its_reads);
+  tcase_add_loop_test(cases, the_pass_that_decided_is_not_run_again, 0, 2);
   tcase_add_loop_test(cases, a_fact_that_was_removed_was_never_protected, 0, FACTS);
   tcase_add_test(cases, sums_follow_any_list);
   tcase_add_test(cases, what_was_given_up_protects_nothing);
