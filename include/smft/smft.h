@@ -1475,6 +1475,10 @@ SMFT_API smft_status smft_learner_step_batch(smft_learner *learner, const smft_b
 
 /* ---- probe: what must not be forgotten (docs/method.md) ------------------ */
 
+/* smft_probe_options.flags: a choice's prompt and endings are joined exactly as they stand: no
+ * space is put between them */
+#define SMFT_PROBE_EXACT 1u
+
 /* How a probe measures. */
 typedef struct smft_probe_options {
   uint32_t struct_size;
@@ -1487,9 +1491,12 @@ typedef struct smft_probe_options {
   double lost_below;
   /* above 0, at most 1; 0: 0.5 */
   double gained_above;
+  /* SMFT_PROBE_EXACT */
+  uint32_t flags;
+  int32_t reserved; /* must be 0 */
 } smft_probe_options;
 #define SMFT_PROBE_OPTIONS_INIT                                                                    \
-  { sizeof(smft_probe_options), 0, NULL, 0, 0 }
+  { sizeof(smft_probe_options), 0, NULL, 0, 0, 0, 0 }
 
 /* A probe without items.  options may be NULL; stop is copied.  Freed with smft_probe_free. Errors:
  * SMFT_E_ENCODING where stop is not UTF-8; SMFT_E_INVALID for an option out of range.  Since 0.1.
@@ -1510,9 +1517,11 @@ SMFT_API smft_status smft_probe_add_question(smft_probe *probe, const char *id, 
  * progress callback of this probe.  Since 0.1. */
 SMFT_API smft_status smft_probe_add_text(smft_probe *probe, const char *id, const char *text);
 /* Adds a choice: log-likelihood per token of each of endings (n_endings, two or more, none empty)
- * after `prompt`; the best must be endings[correct].  Everything is copied.  Errors:
- * SMFT_E_ENCODING for text that is not UTF-8; SMFT_E_STATE from a progress callback of this probe;
- * SMFT_E_INVALID for a `correct` outside the endings.  Since 0.1. */
+ * after `prompt`; the best must be endings[correct].  Prompt and ending are joined as a wording's
+ * prompt and answer are (smft_wording): "The sky is" and "blue" are measured as "The sky is blue",
+ * unless the ending brings its space or the probe has SMFT_PROBE_EXACT.  Everything is copied.
+ * Errors: SMFT_E_ENCODING for text that is not UTF-8; SMFT_E_STATE from a progress callback of this
+ * probe; SMFT_E_INVALID for a `correct` outside the endings.  Since 0.1. */
 SMFT_API smft_status smft_probe_add_choice(smft_probe *probe, const char *id, const char *prompt,
                                            const char *const *endings, int64_t n_endings,
                                            int64_t correct);

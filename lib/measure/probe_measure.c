@@ -10,7 +10,7 @@
  *            the window before, so that every token is still predicted exactly once.
  * Choices    mean log-likelihood per token of each ending after the prompt; the highest wins, the
  *            first of equals.  A space at the prompt's end belongs to the endings (unless one of
- *            them begins with its own), as for facts.
+ *            them begins with its own), and one is put where running text has it, as for facts.
  * Text in items is ordinary text: special tokens written in it are not parsed.
  * A failed or cancelled pass leaves the values of before: all results go into a list of their own,
  * which takes their place at the end. */
@@ -200,9 +200,16 @@ static int space_moves(const smft__probe_entry *entry) {
   return moves;
 }
 
-static smft_status encode_ending(pass *run, const char *ending, int with_space) {
+/* Whether a space comes before an ending that brings none: with_space: the prompt's own. */
+static int takes_space(const pass *run, const char *prompt, const char *ending, int with_space) {
+  return with_space || (!(run->probe->options.flags & SMFT_PROBE_EXACT) &&
+                        smft__text_needs_space(prompt, strlen(prompt), ending, strlen(ending)));
+}
+
+static smft_status encode_ending(pass *run, const char *prompt, const char *ending,
+                                 int with_space) {
   run->scratch.length = 0;
-  if (with_space)
+  if (takes_space(run, prompt, ending, with_space))
     SMFT__TRY(smft__buffer_put(&run->scratch, " ", 1));
   SMFT__TRY(smft__buffer_put(&run->scratch, ending, (int64_t)strlen(ending)));
   SMFT__TRY(encode(run, run->scratch.data, (size_t)run->scratch.length, SMFT_ENCODE_CONTINUE,
@@ -247,7 +254,7 @@ static smft_status measure_choice(pass *run, const smft__probe_entry *entry,
         smft_session_feed(run->session, run->ids.data, run->ids.n - 1, SMFT_LOGITS_NONE, NULL, 0));
   run->with_kl = 0; /* KL is of texts */
   for (int64_t i = 0; i < entry->n_options && status == SMFT_OK; i++) {
-    status = encode_ending(run, entry->options[i], with_space);
+    status = encode_ending(run, entry->prompt, entry->options[i], with_space);
     if (status == SMFT_OK)
       status = score_ending(run, &mean);
     if (status == SMFT_OK && !isfinite(mean))

@@ -541,7 +541,8 @@ static const struct sized {
      offsetof(smft_run_report, facts_rolled_back)},
     {"smft_batch", sizeof(smft_batch), 0, use_batch, 0},
     {"smft_report", sizeof(smft_report), 1, use_batch_report, offsetof(smft_report, reason)},
-    {"smft_probe_options", sizeof(smft_probe_options), 0, use_probe, 0},
+    {"smft_probe_options", sizeof(smft_probe_options), 0, use_probe,
+     offsetof(smft_probe_options, flags)},
     {"smft_probe_report", sizeof(smft_probe_report), 1, use_probe_report, 0},
     {"smft_probe_item", sizeof(smft_probe_item), 1, use_probe_item, 0},
 };

@@ -302,16 +302,37 @@ static double ending_nll(const char *prompt, const char *ending) {
   return sum / (double)m;
 }
 
-/* Two endings of which another is the likelier when the space between prompt and ending counts as
- * theirs, or as the prompt's. */
-static int64_t find_pair_that_the_space_decides(const char *const *words, int64_t n,
-                                                const char *pair[2]) {
+static const char *const words[] = {"a",
+                                    "is",
+                                    "sings",
+                                    "was born",
+                                    "in a town",
+                                    "of old",
+                                    "x",
+                                    "zoo",
+                                    "quick brown foxes",
+                                    "1",
+                                    "22",
+                                    "1914",
+                                    "the",
+                                    "q",
+                                    "by",
+                                    "under the sea",
+                                    "e",
+                                    "o",
+                                    "no",
+                                    "yes"};
+
+/* Two endings of which another is the likelier when they begin with a space after "Paris", or stand
+ * without one after `prompt`. */
+static int find_pair_that_the_space_decides(const char *prompt, const char *pair[2]) {
+  const int64_t n = sizeof words / sizeof *words;
   double moved[32], left[32];
   char spaced[64];
   for (int64_t i = 0; i < n; i++) {
     snprintf(spaced, sizeof spaced, " %s", words[i]);
     moved[i] = ending_nll("Paris", spaced);
-    left[i] = ending_nll("Paris ", words[i]);
+    left[i] = ending_nll(prompt, words[i]);
   }
   for (int64_t i = 0; i < n; i++)
     for (int64_t j = 0; j < n; j++)
@@ -324,31 +345,31 @@ static int64_t find_pair_that_the_space_decides(const char *const *words, int64_
 }
 
 START_TEST(a_space_at_the_prompts_end_belongs_to_the_endings) {
-  static const char *const words[] = {"a",
-                                      "is",
-                                      "sings",
-                                      "was born",
-                                      "in a town",
-                                      "of old",
-                                      "x",
-                                      "zoo",
-                                      "quick brown foxes",
-                                      "1",
-                                      "22",
-                                      "1914",
-                                      "the",
-                                      "q",
-                                      "by",
-                                      "under the sea",
-                                      "e",
-                                      "o",
-                                      "no",
-                                      "yes"};
   const char *pair[2] = {NULL, NULL};
-  ck_assert(find_pair_that_the_space_decides(words, 20, pair));
+  ck_assert(find_pair_that_the_space_decides("Paris ", pair));
   ck_ok(smft_probe_add_choice(probe, "space", "Paris ", pair, 2, 0));
   ck_ok(smft_probe_baseline(probe, session, NULL, NULL));
   ck_assert(item(0).before == 1);
+}
+END_TEST
+
+/* As a wording's prompt and answer; an ending with its own space, and all in an exact probe, as
+ * they stand. */
+START_TEST(endings_are_joined_as_running_text) {
+  const char *pair[2] = {NULL, NULL};
+  char spaced[64];
+  ck_assert(find_pair_that_the_space_decides("Paris", pair));
+  snprintf(spaced, sizeof spaced, " %s", pair[0]);
+  smft_probe_options options = SMFT_PROBE_OPTIONS_INIT;
+  options.flags = _i ? SMFT_PROBE_EXACT : 0;
+  smft_probe_free(probe);
+  ck_ok(smft_probe_create(&probe, ctx, &options));
+  ck_ok(smft_probe_add_choice(probe, "joined", "Paris", pair, 2, 0));
+  ck_ok(smft_probe_add_choice(probe, "same", "Paris", (const char *[]){spaced, pair[0]}, 2, 0));
+  ck_ok(smft_probe_add_choice(probe, "same", "Paris", (const char *[]){pair[0], spaced}, 2, 0));
+  ck_ok(smft_probe_baseline(probe, session, NULL, NULL));
+  ck_assert(item(0).before == (_i ? 0 : 1));
+  ck_assert(item(1).before + item(2).before == (_i ? 1 : 2)); /* equals: the first wins */
 }
 END_TEST
 
@@ -464,6 +485,12 @@ START_TEST(bad_arguments) {
   options.lost_below = 0.8;
   ck_status(smft_probe_create(&none, ctx, &options), SMFT_E_INVALID); /* above gained_above */
   options.lost_below = NAN;
+  ck_status(smft_probe_create(&none, ctx, &options), SMFT_E_INVALID);
+  options.lost_below = 0;
+  options.flags = 2;
+  ck_status(smft_probe_create(&none, ctx, &options), SMFT_E_INVALID);
+  options.flags = 0;
+  options.reserved = 1;
   ck_status(smft_probe_create(&none, ctx, &options), SMFT_E_INVALID);
   ck_status(smft_probe_add_question(NULL, "a", "b", one, 1), SMFT_E_INVALID);
   ck_status(smft_probe_add_question(probe, NULL, "b", one, 1), SMFT_E_INVALID);
@@ -625,6 +652,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, long_texts_go_in_windows);
   tcase_add_test(tests, choices_take_the_likeliest_ending);
   tcase_add_test(tests, a_space_at_the_prompts_end_belongs_to_the_endings);
+  tcase_add_loop_test(tests, endings_are_joined_as_running_text, 0, 2);
   tcase_add_test(tests, baseline_comes_first);
   tcase_add_test(tests, cancelled_and_failed_measurements_keep_the_old_values);
   tcase_add_test(tests, an_item_that_cannot_be_measured_is_named);

@@ -203,7 +203,7 @@ class Batch(Sized):
 
 class ProbeOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("max_tokens", c_int32), ("stop", c_char_p), ("lost_below", c_double),
-                ("gained_above", c_double)]
+                ("gained_above", c_double), ("flags", c_uint32), ("reserved", c_int32)]
 
 
 class ProbeReport(Sized):
@@ -249,7 +249,7 @@ CONSTANTS: Dict[str, int] = {
     "GENERATE_CONTINUE": 1, "SESSION_CACHE_BF16": 1, "SESSION_PIN": 2,
     "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "RULE_RANDOM": 5, "SELECTOR_EMPTY": 1,
     "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
-    "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4, "WORDING_EXACT": 1,
+    "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4, "WORDING_EXACT": 1, "PROBE_EXACT": 1,
     "LEARNER_SAMPLE_DECIDES": 8, "LEARNER_KEEP_GIVEN_UP": 16,
     "REASON_NONE": 0, "REASON_NO_ROWS": 1, "REASON_NO_COUNTS": 2, "REASON_STEPS": 3, "REASON_TIME": 4, "REASON_NONFINITE": 5,
     "REASON_VETOED": 6, "REASON_SKIPPED": 7,

@@ -60,15 +60,16 @@ class Probe(Handle):
     """Questions, texts and choices, measured once as a baseline and again at any time.
 
     max_tokens, stop: of generated answers; 0 and None: 32 and a newline.  A question is lost when its F1 was >= gained_above and is
-    < lost_below now (0: 0.5 both).
+    < lost_below now (0: 0.5 both).  exact: a choice's prompt and endings are joined exactly as they
+    stand; else a space is put where running text has one, as for facts.
     """
 
     _free = "smft_probe_free"
 
     def __init__(self, max_tokens: int = 0, stop: Optional[Text] = None, lost_below: float = 0.0, gained_above: float = 0.0,
-                 context: Optional[Context] = None) -> None:
+                 context: Optional[Context] = None, exact: bool = False) -> None:
         options = _abi.ProbeOptions(max_tokens=max_tokens, stop=None if stop is None else c_text(stop, "stop"), lost_below=lost_below,
-                                    gained_above=gained_above)
+                                    gained_above=gained_above, flags=_abi.CONSTANTS["PROBE_EXACT"] if exact else 0)
         self._own(create("smft_probe_create", _abi.Probe, context_handle(context), ctypes.byref(options)))
 
     def add_question(self, id: Text, prompt: Text, answers: Iterable[Text]) -> None:

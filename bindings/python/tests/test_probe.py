@@ -72,6 +72,16 @@ class Probes(ModelTestCase):
                 call()
 
 
+    def test_endings_are_joined_as_running_text(self):
+        """Two equal endings: the first wins. So " a" and "a" are the same, but not in an exact probe."""
+        for exact, wins in ((False, 2), (True, 1)):
+            probe = smft.Probe(exact=exact)
+            probe.add_choice("one", "It is", [" a", "a"], 0)
+            probe.add_choice("two", "It is", ["a", " a"], 0)
+            probe.baseline(self.session)
+            self.assertEqual(sum(item.before for item in probe.items()), wins)
+
+
 class Scores(unittest.TestCase):
     def test_aliases(self):
         self.assertEqual(smft.score_answer(" The Montreal!\n", ["Ville-Marie", "montreal"]), (1.0, 1.0))
