@@ -4,7 +4,10 @@ Owns the status table of the package (a test compares it with smft.h) and `check
 """
 from __future__ import annotations
 
-from typing import Callable, Dict, Optional, Type
+from typing import TYPE_CHECKING, Callable, Dict, Optional, Type
+
+if TYPE_CHECKING:
+    from .learn import Report
 
 
 class Error(Exception):
@@ -86,6 +89,9 @@ class FactError(Error, ValueError):
 
 
 class NonFiniteError(Error, ArithmeticError):
+    """`report`, of a learner's step: which fact left the queue, given up and taken back."""
+
+    report: Optional[Report] = None
     status, name = -40, "E_NONFINITE"
     meaning = "a weight, loss or gradient is NaN or infinite; nothing was changed"
 

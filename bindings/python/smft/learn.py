@@ -15,7 +15,7 @@ from . import _abi, _arrays
 from ._handle import Callback, Handle, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, required
 from ._library import lib
 from .context import Context, context_handle
-from .errors import InvalidError, NoCountsWarning, check
+from .errors import InvalidError, NoCountsWarning, NonFiniteError, check
 from .model import Model
 from .patch import FACT_STATES, Patch
 
@@ -377,9 +377,15 @@ class Learner(Handle):
     # -- steps
 
     def step(self) -> Report:
-        """One update for the fact in hand.  An empty queue is a StateError."""
+        """One update for the fact in hand.  An empty queue is a StateError.  A fact whose numbers
+        are not finite is given up: a NonFiniteError, which has the report; the queue goes on."""
         raw = _abi.Report()
-        self._check(lib.smft_step(self._handle, ctypes.byref(raw)))
+        status = lib.smft_step(self._handle, ctypes.byref(raw))
+        try:
+            self._check(status)
+        except NonFiniteError as error:
+            error.report = self._report(raw)
+            raise
         return self._report(raw)
 
     def _asked(self, pointer: int) -> Tuple[Report]:

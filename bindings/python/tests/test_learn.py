@@ -1,8 +1,9 @@
 """selector, optimizer, learner: from Python, and the reference of an independent implementation."""
 import json
+import math
 import unittest
 
-from support import BOS, N_SLOTS, ModelTestCase, TestCase, distance, flat, numpy, shared, smft, write_model
+from support import BOS, N_SLOTS, VALUE_DIM, ModelTestCase, TestCase, distance, flat, numpy, shared, smft, write_model
 
 
 class Learning(ModelTestCase):
@@ -76,6 +77,24 @@ class Learning(ModelTestCase):
         self.assertEqual((report.fact_state, report.reason), ("gave up", "no counts"))
         with self.assertRaises(smft.InvalidError):
             self.learner(max_seconds=-1)
+
+    def test_what_is_not_finite_says_which_fact_it_was(self):
+        learner = self.learner(loss_below=-1)
+        for slot in range(N_SLOTS):
+            self.patch.set_row(0, slot, [3e38] * VALUE_DIM)
+        learner.push("wild", ("Who is it?", " me"))
+        learner.push("next", ("Who was it?", " you"))
+        with self.assertRaises(smft.NonFiniteError) as caught:
+            learner.step()
+        report = caught.exception.report
+        self.assertEqual((report.fact_id, report.fact_state, report.reason, report.pending),
+                         ("wild", "gave up", "not finite", 1))
+        self.assertEqual((report.facts_finished, report.facts_total, report.selected), (1, 2, []))
+        self.patch.clear()
+        self.assertEqual(learner.step().fact_id, "next")
+        with self.assertRaises(smft.NonFiniteError) as caught:
+            self.patch.set_row(0, 0, [math.nan] * VALUE_DIM)
+        self.assertIsNone(caught.exception.report)  # no step said it
 
     def test_given_up_is_taken_back(self):
         heard = []
