@@ -25,7 +25,7 @@ fi
 cd "${1:-$SMFT_SOURCE/lib}"
 find . -name '*.[ch]' -printf '%P\n' | sort | xargs grep -HnE '^ *# *include "' |
   sed -E 's/^([^:]+):[0-9]+: *# *include "([^"]+)".*/\1 \2/' |
-  awk -v floors='base data nn memory model learn measure store' '
+  awk -v floors='base data nn memory model learn graft measure store' '
     function circle(file, path,    n, i, next_files) {
       if (index(path, " " file " ")) { print "a circle of headers:" path file; exit bad = 1 }
       if (file in seen) return
