@@ -603,6 +603,34 @@ SMFT_API smft_status smft_memory_get_info(const smft_memory *memory, smft_memory
 SMFT_API smft_status smft_model_pool(const smft_model *model, int32_t pool, int64_t *n_slots,
                                      int64_t *value_dim);
 
+/* How a model is taught where the options of selector and learner are zero and the optimizer is
+ * NULL: as its config.json says ("memory": {"learn": {...}}, docs/formats.md), else as the library
+ * does by itself.  Values are those of the options of the same names. */
+typedef struct smft_learn_defaults {
+  uint32_t struct_size;
+  /* SMFT_DAMPING_* */
+  int32_t damping_by;
+  /* SMFT_RANK_* */
+  int32_t rank_by;
+  int32_t max_steps;
+  int32_t wordings_per_step;
+  /* not 0: a fact pushed with one wording is learnt through others made of it */
+  int32_t frames;
+  int64_t t;
+  double damping;
+  /* negative: none */
+  double max_df;
+  /* 0: the optimizer's rate instead */
+  double step_length;
+  double loss_below;
+} smft_learn_defaults;
+#define SMFT_LEARN_DEFAULTS_INIT                                                                   \
+  { sizeof(smft_learn_defaults), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+/* Fills *defaults; its struct_size must be set.  Any thread.  Errors: the general ones.  Since 0.1.
+ */
+SMFT_API smft_status smft_model_learn_defaults(const smft_model *model,
+                                               smft_learn_defaults *defaults);
+
 /* Tensors by position, from 0, in order of name: name (borrowed), dtype (SMFT_DTYPE_*), number of
  * elements.  Out-pointers may be NULL.  Any thread.  Errors: SMFT_E_NOT_FOUND past the end, which
  * is how to end a loop over all.  Since 0.1. */
@@ -975,25 +1003,44 @@ SMFT_API void smft_session_cancel(smft_session *session);
  * lies beside the model */
 #define SMFT_SELECTOR_EMPTY 1u
 
+/* What damping goes by, u of smft_selector_options.damping: the squared weights with which
+ * background reads a row, */
+#define SMFT_DAMPING_SQUARES 1
+/* or df / |B|, the share of background batches that read it at all */
+#define SMFT_DAMPING_DF 2
+/* What the rules take for c(i): the number of reads, */
+#define SMFT_RANK_COUNTS 1
+/* or the sum of the softmax weights of the reads */
+#define SMFT_RANK_WEIGHTS 2
+
 /* Which slots are selected, and how far their rows move. */
 typedef struct smft_selector_options {
   uint32_t struct_size;
   /* SMFT_RULE_*; 0: SMFT_RULE_TFIDF */
   int32_t rule;
   /* at most so many slots, over all pools: of a fact, or of a step where rows are chosen anew in
-   * each; 0: 350 */
+   * each; 0: the model's default (smft_model_learn_defaults), as for the numbers below: 350 where
+   * it says nothing */
   int64_t t;
   /* SMFT_SELECTOR_* */
   uint32_t flags;
   int32_t reserved;
   /* How far a selected row may move: its learning rate is multiplied by 1 / (1 + u / damping), u
    * how much a background batch reads it on average: the sum of the squared weights of its reads, a
-   * read of the mean squared weight being 1.  0: 0.0003; negative: no damping, as in [P].  Without
-   * background counts nothing is damped. */
+   * read of the mean squared weight being 1.  0: the model's default, else 0.0003; negative: no
+   * damping, as in [P].  Without background counts nothing is damped. */
   double damping;
+  /* rows that more than this share of the background batches read (df over max_df |B|) are never
+   * selected, whatever the rule: 0.005 spares what every chat reads.  At most 1; 0: the model's
+   * default, else none; negative: none */
+  double max_df;
+  /* SMFT_DAMPING_*; 0: the model's default, else SMFT_DAMPING_SQUARES */
+  int32_t damping_by;
+  /* SMFT_RANK_*; 0: the model's default, else SMFT_RANK_COUNTS */
+  int32_t rank_by;
 } smft_selector_options;
 #define SMFT_SELECTOR_OPTIONS_INIT                                                                 \
-  { sizeof(smft_selector_options), 0, 0, 0, 0, 0 }
+  { sizeof(smft_selector_options), 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* A selector for a model's slots.  Reads the model's background.safetensors when there is one (not
  * for models of smft_model_init).  Without any counts TF-IDF gives every slot the score 0: nothing
@@ -1116,19 +1163,27 @@ typedef struct smft_optimizer_options {
    * uses lr * min(1, s / warmup_steps); 0: no warm-up.  On slots patches the state, and with it the
    * count, begins anew with every fact unless SMFT_OPTIMIZER_KEEP_STATE is set. */
   int64_t warmup_steps;
+  /* SGD on slots patches: every step changes the selected rows together by so much, the Euclidean
+   * length over all pools of what is added to them, along their damped gradient, however long that
+   * is (warm-up scales it): for memories whose values are zero, from which no rate follows.  A step
+   * reports the rate that came of it; without a gradient there is none (rows_selected 0).  lr,
+   * pool_lr, momentum, weight_decay and clip_norm must be 0.  0: off */
+  double step_length;
 } smft_optimizer_options;
 #define SMFT_OPTIMIZER_OPTIONS_INIT                                                                \
-  { sizeof(smft_optimizer_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  { sizeof(smft_optimizer_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* An optimizer without state: its first step ties the state to a model and a kind of patch. options
  * may be NULL: SGD with the defaults.  Freed with smft_optimizer_free.  Errors: SMFT_E_INVALID for
- * an option out of range (rates, decays, eps and norms are finite and not negative).  Since 0.1. */
+ * an option out of range (rates, decays, eps, norms and lengths are finite and not negative), or
+ * beside step_length one that it excludes.  Since 0.1. */
 SMFT_API smft_status smft_optimizer_create(smft_optimizer **out, smft_ctx *ctx,
                                            const smft_optimizer_options *options);
 /* Gives an optimizer up; NULL is fine.  Learners that use it keep it alive.  Since 0.1. */
 SMFT_API void smft_optimizer_free(smft_optimizer *optimizer);
 /* Sets lr and pool_lr of the options for the steps to come, for schedules; 0 means what it means
- * there.  Errors: SMFT_E_INVALID for a negative or non-finite rate.  Since 0.1. */
+ * there.  Errors: SMFT_E_INVALID for a negative or non-finite rate, or one beside a step_length.
+ * Since 0.1. */
 SMFT_API smft_status smft_optimizer_set_lr(smft_optimizer *optimizer, double lr, double pool_lr);
 /* Parameter groups of full and LoRA patches: tensors (LoRA: factors, by PEFT's names, such as
  * "layers.0.self_attn.q_proj.lora_B") whose name contains `part` (1 to 63 bytes, copied) learn at
@@ -1185,13 +1240,15 @@ typedef struct smft_learner_options {
   uint32_t struct_size;
   /* SMFT_LEARNER_* */
   uint32_t flags;
-  /* updates for a fact before it is given up; 0: 200, or 100 with SMFT_LEARNER_SAMPLE_DECIDES */
+  /* updates for a fact before it is given up; 0: the model's default (smft_model_learn_defaults),
+   * as for the two below; where it says nothing 200, or 100 with SMFT_LEARNER_SAMPLE_DECIDES */
   int32_t max_steps;
-  /* drawn without repetition; 0: 4; negative: all.  On slots patches fewer, when fewer are left
-   * that a pass over all has found not to be learnt */
+  /* drawn without repetition; 0: the model's default, else 4; negative: all.  On slots patches
+   * fewer, when fewer are left that a pass over all has found not to be learnt */
   int32_t wordings_per_step;
-  /* a fact is done when the loss of each of its wordings, in nats a token, is under this; 0: 0.2,
-   * or 0.1 with SMFT_LEARNER_SAMPLE_DECIDES; negative: never (max_steps decides) */
+  /* a fact is done when the loss of each of its wordings, in nats a token, is under this; 0: the
+   * model's default, else 0.2, or 0.1 with SMFT_LEARNER_SAMPLE_DECIDES; negative: never (max_steps
+   * decides) */
   double loss_below;
   /* of the draws of wordings, which depend on it, the fact's id and the step */
   uint64_t seed;
@@ -1207,13 +1264,14 @@ typedef struct smft_learner_options {
 
 /* A learner with an empty queue.  patch decides what is trained.  selector: for slots patches; NULL
  * there is one with the defaults; it must be NULL for others.  optimizer NULL: SGD with the
- * defaults on slots patches; on full and LoRA patches AdamW with weight decay 0.1 (pools, too) and
- * clip_norm 1, as the paper's baselines.  options may be NULL.  Freed with smft_learner_free.  On
- * full and LoRA patches the gradient, 4 bytes for each number that is trained, is made here.  Where
- * TF-IDF has no background counts the log gets a warning, unless the selector gave it.  Errors:
- * SMFT_E_MISMATCH where patch or selector is of another model (by hash); those of
- * smft_selector_create where selector is NULL; SMFT_E_INVALID for a selector on another kind of
- * patch, or an option out of range.  Since 0.1. */
+ * defaults on slots patches, in steps of the model's step_length where it says one; on full and
+ * LoRA patches AdamW with weight decay 0.1 (pools, too) and clip_norm 1, as the paper's baselines.
+ * options may be NULL.  Freed with smft_learner_free.  On full and LoRA patches the gradient, 4
+ * bytes for each number that is trained, is made here.  Where TF-IDF has no background counts the
+ * log gets a warning, unless the selector gave it.  Errors: SMFT_E_MISMATCH where patch or selector
+ * is of another model (by hash); those of smft_selector_create where selector is NULL;
+ * SMFT_E_UNSUPPORTED for an optimizer with a step_length on a full or LoRA patch; SMFT_E_INVALID
+ * for a selector on another kind of patch, or an option out of range.  Since 0.1. */
 SMFT_API smft_status smft_learner_create(smft_learner **out, const smft_model *model,
                                          smft_patch *patch, smft_selector *selector,
                                          smft_optimizer *optimizer,
@@ -1389,7 +1447,9 @@ typedef struct smft_report {
  * bit-identical and the fact in hand, but for SMFT_E_NONFINITE: then it is given up, and the report
  * is filled all the same.  report may be NULL.  Errors: SMFT_E_STATE
  * where the queue is empty, or where the patch is changed meanwhile; SMFT_E_NONFINITE where
- * loss, gradient or a new value is NaN or infinite; SMFT_E_MISMATCH where the optimizer's state is
+ * loss, gradient or a new value is NaN or infinite; SMFT_E_UNSUPPORTED for SMFT_PATCH_SLOTS where
+ * the optimizer has neither rate nor length and the model's value rows, which the default goes by,
+ * are zero; SMFT_E_MISMATCH where the optimizer's state is
  * of another model, kind of patch or LoRA layout; SMFT_E_CANCELLED by smft_learner_cancel.  Since
  * 0.1. */
 SMFT_API smft_status smft_step(smft_learner *learner, smft_report *report);

@@ -4,24 +4,19 @@
  * since every draw of wordings brings others to the top.  Owns no rule: that is selector.c's. */
 #include "learn/choice.h"
 
-smft_status smft__choose(smft__choice *choice, const smft_selector *selector,
-                         const smft__counts *counts, int64_t serial) {
-  choice->serial = 0;
-  SMFT__TRY(smft__select(selector, counts, &choice->rows));
-  choice->serial = serial;
-  return SMFT_OK;
+smft_status smft__choose_of(const smft_selector *selector, smft__counts *counts,
+                            const smft__tape *tape, smft__selection *selection) {
+  if (selector->rank_by == SMFT_RANK_WEIGHTS)
+    SMFT__TRY(smft__weigh_reads(counts, selector->model, tape));
+  return smft__select(selector, counts, selection);
 }
 
-static int is_read(const smft__counts *counts, int64_t slot) {
-  int64_t low = 0, high = counts->n;
-  while (low < high) {
-    int64_t middle = low + (high - low) / 2;
-    if (counts->slots[middle] < slot)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low < counts->n && counts->slots[low] == slot;
+smft_status smft__choose(smft__choice *choice, const smft_selector *selector, smft__counts *counts,
+                         const smft__tape *tape, int64_t serial) {
+  choice->serial = 0;
+  SMFT__TRY(smft__choose_of(selector, counts, tape, &choice->rows));
+  choice->serial = serial;
+  return SMFT_OK;
 }
 
 smft_status smft__choice_read(const smft__choice *choice, const smft__counts *counts,
@@ -31,7 +26,7 @@ smft_status smft__choice_read(const smft__choice *choice, const smft__counts *co
   SMFT__TRY(smft__grow(selection->ctx, &selection->list, &selection->capacity, chosen->n,
                        sizeof *selection->list));
   for (int64_t i = 0; i < chosen->n; i++)
-    if (is_read(&counts[chosen->list[i].pool], chosen->list[i].slot))
+    if (smft__counts_find(&counts[chosen->list[i].pool], chosen->list[i].slot) >= 0)
       selection->list[selection->n++] = chosen->list[i];
   return SMFT_OK;
 }

@@ -110,3 +110,16 @@ smft_status smft__count_reads(smft__counts *counts, const smft_model *model,
     SMFT__TRY(smft__counts_finish(&counts[p]));
   return SMFT_OK;
 }
+
+smft_status smft__weigh_reads(smft__counts *counts, const smft_model *model,
+                              const smft__tape *tape) {
+  for (int32_t p = 0; p < model->config.n_pools; p++)
+    SMFT__TRY(smft__counts_weigh(&counts[p]));
+  for (int32_t m = 0; m < model->config.n_memories; m++) {
+    int64_t n = 0;
+    const int64_t *slots = smft__tape_slots(tape, m, &n);
+    const float *weights = smft__tape_weights(tape, m, &n);
+    smft__counts_add_weights(&counts[model->config.memories[m].pool], slots, weights, n);
+  }
+  return SMFT_OK;
+}

@@ -32,6 +32,9 @@ void smft__forward_note(smft__kept_layers *kept, const smft__tape *tape,
  * layers that share a pool. */
 smft_status smft__count_reads(smft__counts *counts, const smft_model *model,
                               const smft__tape *tape);
+/* Beside finished counts of that forward, the sum of the softmax weights of each slot's reads. */
+smft_status smft__weigh_reads(smft__counts *counts, const smft_model *model,
+                              const smft__tape *tape);
 /* room for those of so many tokens */
 smft_status smft__reserve_counts(smft__counts *counts, const smft_model *model, int64_t n_tokens);
 #endif

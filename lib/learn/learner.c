@@ -4,17 +4,13 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/loan.h"
+#include "learn/defaults.h"
 #include "learn/teach.h"
 #include "learn/verdict.h"
 #include <math.h>
 #include <stddef.h>
 
-/* Defaults (docs/method.md): many small steps, a few wordings each; 0.2 nats a token leaves the
- * answer at a probability of .8 a token. */
-#define DEFAULT_MAX_STEPS 200
-#define DEFAULT_WORDINGS 4
-#define DEFAULT_LOSS_BELOW 0.2
-/* with the rule of before, whose draws stand for all wordings */
+/* with the rule of before, whose draws stand for all wordings, unless the model says otherwise */
 #define SAMPLE_MAX_STEPS 100
 #define SAMPLE_LOSS_BELOW 0.1
 #define KNOWN_FLAGS                                                                                \
@@ -25,6 +21,17 @@
 #define SMALLEST_RUN_REPORT offsetof(smft_run_report, facts_rolled_back)
 
 /* ---- life ---------------------------------------------------------------- */
+
+static void fill_defaults(smft_learner_options *own, const smft_model *model) {
+  const smft__learn_defaults *said = &model->config.learn, usual = smft__defaults_of(model);
+  int sample = (own->flags & SMFT_LEARNER_SAMPLE_DECIDES) != 0;
+  double loss_below = sample && said->loss_below == 0 ? SAMPLE_LOSS_BELOW : usual.loss_below;
+  int32_t max_steps = sample && !said->max_steps ? SAMPLE_MAX_STEPS : usual.max_steps;
+  own->max_steps = own->max_steps ? own->max_steps : max_steps;
+  own->loss_below = own->loss_below == 0 ? loss_below : own->loss_below;
+  own->wordings_per_step =
+      own->wordings_per_step ? own->wordings_per_step : usual.wordings_per_step;
+}
 
 static smft_status read_options(smft_learner_options *own, const smft_learner_options *options) {
   if (options)
@@ -40,23 +47,21 @@ static smft_status read_options(smft_learner_options *own, const smft_learner_op
   SMFT__REQUIRE(own->max_seconds >= 0, /* false for NaN */
                 "smft_learner_options.max_seconds: expected a number of seconds, got %g",
                 own->max_seconds);
-  int sample = (own->flags & SMFT_LEARNER_SAMPLE_DECIDES) != 0;
-  double loss_below = sample ? SAMPLE_LOSS_BELOW : DEFAULT_LOSS_BELOW;
-  int32_t max_steps = sample ? SAMPLE_MAX_STEPS : DEFAULT_MAX_STEPS;
-  own->max_steps = own->max_steps ? own->max_steps : max_steps;
-  own->wordings_per_step = own->wordings_per_step ? own->wordings_per_step : DEFAULT_WORDINGS;
-  own->loss_below = own->loss_below == 0 ? loss_below : own->loss_below;
   return SMFT_OK;
 }
 
 static smft_status check_parts(const smft_model *model, const smft_patch *patch,
-                               const smft_selector *selector) {
+                               const smft_selector *selector, const smft_optimizer *optimizer) {
   if (strcmp(patch->model->hash, model->hash) != 0)
     return smft__fail(SMFT_E_MISMATCH,
                       "smft_learner_create: the patch is of another model (%s, the model is %s)",
                       patch->model->hash, model->hash);
   SMFT__REQUIRE(!selector || patch->kind == SMFT_PATCH_SLOTS,
                 "smft_learner_create: a selector is for slots patches only");
+  if (optimizer && optimizer->options.step_length > 0 && patch->kind != SMFT_PATCH_SLOTS)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      "smft_learner_create: steps of a length (smft_optimizer_options.step_length) "
+                      "are for slots patches only");
   if (selector && strcmp(selector->model->hash, model->hash) != 0)
     return smft__fail(SMFT_E_MISMATCH,
                       "smft_learner_create: the selector is of another model (%s, the model is %s)",
@@ -64,10 +69,12 @@ static smft_status check_parts(const smft_model *model, const smft_patch *patch,
   return SMFT_OK;
 }
 
-/* On full and LoRA patches: the paper's baselines. */
+/* On slots patches as the model says; on full and LoRA patches: the paper's baselines. */
 static smft_status default_optimizer(smft_learner *learner) {
   smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
-  if (learner->patch->kind != SMFT_PATCH_SLOTS) {
+  if (learner->patch->kind == SMFT_PATCH_SLOTS) {
+    options.step_length = smft__defaults_of(learner->model).step_length;
+  } else {
     options.kind = SMFT_OPTIMIZER_ADAMW;
     options.weight_decay = options.pool_weight_decay = 0.1;
     options.clip_norm = 1;
@@ -102,7 +109,8 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
   SMFT__REQUIRE(model && patch, "smft_learner_create: model or patch is NULL");
   smft_learner_options own = SMFT_LEARNER_OPTIONS_INIT;
   SMFT__TRY(read_options(&own, options));
-  SMFT__TRY(check_parts(model, patch, selector));
+  SMFT__TRY(check_parts(model, patch, selector, optimizer));
+  fill_defaults(&own, model);
   smft_learner *learner = smft__calloc_array(model->ctx, 1, sizeof *learner);
   if (!learner)
     return SMFT_E_NOMEM;

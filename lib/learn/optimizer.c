@@ -8,6 +8,23 @@
 
 static int known_number(double x) { return x >= 0 && isfinite(x); } /* false for NaN */
 
+/* What would make a step longer or shorter than it is to be, or does nothing beside it, is refused.
+ */
+static smft_status check_length(const smft_optimizer_options *o) {
+  SMFT__REQUIRE(known_number(o->step_length),
+                "smft_optimizer_options.step_length must be finite and not negative");
+  if (o->step_length == 0)
+    return SMFT_OK;
+  SMFT__REQUIRE(o->kind == SMFT_OPTIMIZER_SGD,
+                "smft_optimizer_options.step_length is for SMFT_OPTIMIZER_SGD");
+  SMFT__REQUIRE(o->lr == 0 && o->pool_lr == 0,
+                "smft_optimizer_options: lr and step_length: a step has a rate or a length");
+  SMFT__REQUIRE(o->momentum == 0 && o->weight_decay == 0 && o->clip_norm == 0,
+                "smft_optimizer_options.step_length: momentum, weight_decay and clip_norm must be "
+                "0: each would make the step another length, or do nothing");
+  return SMFT_OK;
+}
+
 static smft_status check_options(const smft_optimizer_options *o) {
   SMFT__REQUIRE(o->kind == SMFT_OPTIMIZER_SGD || o->kind == SMFT_OPTIMIZER_ADAMW,
                 "smft_optimizer_options.kind: expected SMFT_OPTIMIZER_SGD (1) or "
@@ -30,7 +47,7 @@ static smft_status check_options(const smft_optimizer_options *o) {
   SMFT__REQUIRE(o->warmup_steps >= 0,
                 "smft_optimizer_options.warmup_steps: expected a number of steps, got %lld",
                 (long long)o->warmup_steps);
-  return SMFT_OK;
+  return check_length(o);
 }
 
 smft_status smft_optimizer_create(smft_optimizer **out, smft_ctx *ctx,
@@ -107,6 +124,9 @@ smft_status smft_optimizer_set_lr(smft_optimizer *optimizer, double lr, double p
   SMFT__REQUIRE(optimizer, "smft_optimizer_set_lr: optimizer is NULL");
   SMFT__REQUIRE(known_number(lr) && known_number(pool_lr),
                 "smft_optimizer_set_lr: rates must be finite and not negative");
+  SMFT__REQUIRE(
+      optimizer->options.step_length == 0 || (lr == 0 && pool_lr == 0),
+      "smft_optimizer_set_lr: the optimizer's steps have a length (step_length), no rate");
   optimizer->options.lr = lr;
   optimizer->options.pool_lr = pool_lr;
   return SMFT_OK;

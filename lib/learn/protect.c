@@ -5,9 +5,6 @@
 #include "base/parallel.h"
 #include <stdlib.h>
 
-/* So many background sequences is a learnt wording worth: docs/method.md. */
-#define WORTH 10.0
-
 /* ---- life ---------------------------------------------------------------- */
 
 smft_status smft__protect_create(smft__protect *protect, const smft_model *model) {
@@ -108,8 +105,7 @@ double smft__protect_damping(const smft__protect *protect, const smft_selector *
   const smft__rows *square = &protect->square[pool];
   int64_t at = smft__rows_find(square, slot);
   double more = at < 0 ? 0 : (double)*smft__rows_at(square, at);
-  return smft__selector_damping(selector, pool, slot, WORTH * more,
-                                WORTH * (double)protect->n_wordings);
+  return smft__selector_damping(selector, pool, slot, more, (double)protect->n_wordings);
 }
 
 /* ---- a fact's record ----------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include "learn/rates.h"
 #include "memory/pool.h"
 #include "base/alloc.h"
+#include <float.h>
 #include <math.h>
 
 /* a pool: enough for a mean, read in milliseconds from a pool of any size */
@@ -56,4 +57,9 @@ double smft__default_lr(const smft_patch *patch, int32_t optimizer_kind, double 
 double smft__capped_lr(double loss, double gradient_norm, double cap) {
   double square = gradient_norm * gradient_norm;
   return square > 0 ? fmin(SGD_POLYAK * loss / square, cap) : cap;
+}
+
+double smft__length_lr(double length, double gradient_norm) {
+  double lr = gradient_norm > 0 ? length / gradient_norm : 0;
+  return lr <= (double)FLT_MAX ? lr : 0; /* rates are floats where they are applied */
 }

@@ -14,4 +14,7 @@ double smft__default_lr(const smft_patch *patch, int32_t optimizer_kind, double 
 /* SGD on slots: the Polyak step that would halve the loss again and again, loss / |gradient|^2, a
  * part of it, never over `cap`. */
 double smft__capped_lr(double loss, double gradient_norm, double cap);
+/* SGD on slots: the rate at which a step along a gradient of this norm has a length; 0 where the
+ * gradient is 0, or so small that its direction is lost. */
+double smft__length_lr(double length, double gradient_norm);
 #endif

@@ -4,11 +4,13 @@
 #include "learn/selector.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "learn/defaults.h"
 #include <math.h>
 #include <stddef.h>
 
-#define DEFAULT_T 350 /* docs/method.md, and: */
-#define DEFAULT_DAMPING 0.0003
+/* So many background sequences is a learnt wording worth, where damping goes by squares:
+ * docs/method.md. */
+#define WORTH 10.0
 
 void smft__selector_set(smft_selector *selector, smft__stats *stats) {
   smft__stats none = {0};
@@ -50,9 +52,28 @@ static smft_status check_options(const smft_selector_options *options) {
   SMFT__REQUIRE(options->t >= 0, "smft_selector_options.t: expected a number of slots, got %lld",
                 (long long)options->t);
   SMFT__REQUIRE(!isnan(options->damping), "smft_selector_options.damping is NaN");
+  SMFT__REQUIRE(options->max_df <= 1, /* false for NaN */
+                "smft_selector_options.max_df: expected a share of at most 1, got %g",
+                options->max_df);
+  SMFT__REQUIRE(options->damping_by >= 0 && options->damping_by <= SMFT_DAMPING_DF,
+                "smft_selector_options.damping_by: expected SMFT_DAMPING_* (1 or 2), got %d",
+                (int)options->damping_by);
+  SMFT__REQUIRE(options->rank_by >= 0 && options->rank_by <= SMFT_RANK_WEIGHTS,
+                "smft_selector_options.rank_by: expected SMFT_RANK_* (1 or 2), got %d",
+                (int)options->rank_by);
   SMFT__REQUIRE((options->flags & ~SMFT_SELECTOR_EMPTY) == 0,
                 "smft_selector_options.flags: unknown bits in 0x%x", (unsigned)options->flags);
   return SMFT_OK;
+}
+
+static void take_options(smft_selector *selector, const smft_selector_options *options) {
+  smft__learn_defaults usual = smft__defaults_of(selector->model);
+  selector->rule = options->rule ? options->rule : SMFT_RULE_TFIDF;
+  selector->t = options->t ? options->t : usual.t;
+  selector->damping = options->damping == 0 ? usual.damping : options->damping;
+  selector->max_df = options->max_df == 0 ? usual.max_df : options->max_df;
+  selector->damping_by = options->damping_by ? options->damping_by : usual.damping_by;
+  selector->rank_by = options->rank_by ? options->rank_by : usual.rank_by;
 }
 
 smft_status smft_selector_create(smft_selector **out, const smft_model *model,
@@ -77,9 +98,7 @@ smft_status smft_selector_create(smft_selector **out, const smft_model *model,
   selector->model = smft__model_retain(model);
   atomic_init(&selector->references, 1);
   atomic_init(&selector->warned, 0);
-  selector->rule = own.rule ? own.rule : SMFT_RULE_TFIDF;
-  selector->t = own.t ? own.t : DEFAULT_T;
-  selector->damping = own.damping == 0 ? DEFAULT_DAMPING : own.damping;
+  take_options(selector, &own);
   selector->total = smft__stats_total(&selector->stats, model);
   smft_status status = own.flags & SMFT_SELECTOR_EMPTY ? SMFT_OK : load_shipped(selector);
   if (status != SMFT_OK) {
@@ -149,23 +168,44 @@ smft_status smft_selector_load(smft_selector *selector, const char *path) {
 /* ---- how far a row may move ---------------------------------------------- */
 
 int smft__selector_damps(const smft_selector *selector) {
-  return selector->damping >= 0 && selector->mean_square > 0;
+  return selector->damping >= 0 &&
+         (selector->damping_by == SMFT_DAMPING_DF ? selector->stats.n_batches > 0
+                                                  : selector->mean_square > 0);
 }
 
 static int64_t slot_at(const smft_selector *selector, int32_t pool, int64_t slot) {
   return pool * smft__n_slots(selector->model) + slot;
 }
 
+static double df_of(const smft_selector *selector, int32_t pool, int64_t slot) {
+  return selector->stats.df ? (double)selector->stats.df[slot_at(selector, pool, slot)] : 0;
+}
+
 /* To change what a fact's tokens get out of the pool while changing what background gets as little
  * as possible in the squared sense, a row should move the less the more background reads it: the
  * gradient divided by (a ridge +) the sum of the squared weights with which background does.  In
  * units of an average read's squared weight: then the ridge does not depend on a model's top_k. */
+static double use_by_squares(const smft_selector *selector, int32_t pool, int64_t slot,
+                             double square, double n) {
+  square = (double)selector->stats.square[slot_at(selector, pool, slot)] + WORTH * square;
+  return square / selector->mean_square / ((double)selector->stats.n_batches + WORTH * n);
+}
+
+/* Or by the share of background sequences that read it at all.  A learnt wording's read of the mean
+ * squared weight counts as one of them (the record of a fact has squares, not wordings), out of as
+ * many as without: a long stream of facts does not wear the background's part away. */
+static double use_by_df(const smft_selector *selector, int32_t pool, int64_t slot, double square) {
+  double learnt = selector->mean_square > 0 ? square / selector->mean_square : 0;
+  return (df_of(selector, pool, slot) + learnt) / (double)selector->stats.n_batches;
+}
+
 double smft__selector_damping(const smft_selector *selector, int32_t pool, int64_t slot,
-                              double more_square, double more) {
+                              double square, double n) {
   if (!smft__selector_damps(selector))
     return 1;
-  double square = (double)selector->stats.square[slot_at(selector, pool, slot)] + more_square;
-  double use = square / selector->mean_square / ((double)selector->stats.n_batches + more);
+  double use = selector->damping_by == SMFT_DAMPING_DF
+                   ? use_by_df(selector, pool, slot, square)
+                   : use_by_squares(selector, pool, slot, square, n);
   return 1 / (1 + use / selector->damping);
 }
 
@@ -199,7 +239,7 @@ static uint64_t draw_of(const smft_selector *selector, const smft__counts *count
 
 static double score_of(const smft_selector *selector, int32_t pool, int64_t slot, double share,
                        uint64_t draw) {
-  double df = selector->stats.df ? (double)selector->stats.df[slot_at(selector, pool, slot)] : 0;
+  double df = df_of(selector, pool, slot);
   if (selector->rule == SMFT_RULE_TFIDF)
     return share * log(((double)selector->stats.n_batches + 1) / (df + 1));
   if (selector->rule == SMFT_RULE_KL)
@@ -263,12 +303,26 @@ static void sort_best_first(smft_selected *list, int64_t n) {
   }
 }
 
+/* Read by more of the background than any row may be that changes. */
+static int is_common(const smft_selector *selector, int32_t pool, int64_t slot) {
+  return selector->max_df >= 0 &&
+         df_of(selector, pool, slot) > selector->max_df * (double)selector->stats.n_batches;
+}
+
+/* A slot's part of all reads of the batch, all pools. */
+static double share_of(const smft_selector *selector, const smft__counts *counts, int64_t i,
+                       double all) {
+  return (selector->rank_by == SMFT_RANK_WEIGHTS ? counts->weights[i] : (double)counts->reads[i]) /
+         all;
+}
+
 smft_status smft__select(const smft_selector *selector, const smft__counts *counts,
                          smft__selection *selection) {
-  int64_t distinct = 0, reads = 0;
+  int64_t distinct = 0;
+  double all = 0;
   for (int32_t p = 0; p < selector->model->config.n_pools; p++) {
     distinct += counts[p].n;
-    reads += counts[p].total;
+    all += selector->rank_by == SMFT_RANK_WEIGHTS ? counts[p].weight : (double)counts[p].total;
   }
   uint64_t draw = draw_of(selector, counts);
   int64_t t = selector->rule == SMFT_RULE_ALL || selector->t > distinct ? distinct : selector->t;
@@ -277,10 +331,10 @@ smft_status smft__select(const smft_selector *selector, const smft__counts *coun
                        sizeof *selection->list));
   for (int32_t p = 0; p < selector->model->config.n_pools && t > 0; p++)
     for (int64_t i = 0; i < counts[p].n; i++) {
-      double score = score_of(selector, p, counts[p].slots[i],
-                              (double)counts[p].reads[i] / (double)reads, draw);
+      double score =
+          score_of(selector, p, counts[p].slots[i], share_of(selector, &counts[p], i, all), draw);
       smft_selected item = {counts[p].slots[i], score, p, 0};
-      if (score > 0)
+      if (score > 0 && !is_common(selector, p, counts[p].slots[i]))
         offer(selection, t, item);
     }
   sort_best_first(selection->list, selection->n);

@@ -11,18 +11,21 @@ struct smft_selector {
   smft_model *model;
   int32_t rule;
   int64_t t;
-  double damping;     /* negative: none */
-  smft__stats stats;  /* of background text */
-  double total;       /* smft__stats_total */
-  double mean_square; /* smft__stats_mean_square */
+  int32_t damping_by, rank_by; /* SMFT_DAMPING_*, SMFT_RANK_* */
+  double damping;              /* negative: none */
+  double max_df;               /* negative: none */
+  smft__stats stats;           /* of background text */
+  double total;                /* smft__stats_total */
+  double mean_square;          /* smft__stats_mean_square */
 };
 smft_selector *smft__selector_retain(smft_selector *selector);
 /* Says in the log, once a selector, that its rule has no counts to go by; nothing where it has. */
 void smft__selector_warn(smft_selector *selector, const char *caller);
-/* Damping: what a row's step is multiplied with, in (0, 1], when `more` batches that read it with
- * `more_square` are added to the background's; and whether that can be less than 1 at all. */
+/* Damping: what a row's step is multiplied with, in (0, 1], beside background also for `n` wordings
+ * of learnt facts, which read it with `square`, the sum of their squared weights; and whether that
+ * can be less than 1 at all. */
 double smft__selector_damping(const smft_selector *selector, int32_t pool, int64_t slot,
-                              double more_square, double more);
+                              double square, double n);
 int smft__selector_damps(const smft_selector *selector);
 
 typedef struct smft__selection { /* the rows of a step, best first */
@@ -33,7 +36,8 @@ typedef struct smft__selection { /* the rows of a step, best first */
 /* How many of a pool's rows in the selection are not in `rows` (NULL: none is) yet. */
 int64_t smft__selection_absent(const smft__selection *selection, const smft__rows *rows,
                                int32_t pool);
-/* counts (n_pools), finished.  O(distinct slots read), memory O(rows selected). */
+/* counts (n_pools), finished, and weighed where the selector ranks by weights.  O(distinct slots
+ * read), memory O(rows selected). */
 smft_status smft__select(const smft_selector *selector, const smft__counts *counts,
                          smft__selection *selection);
 

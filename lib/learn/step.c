@@ -20,13 +20,23 @@ static int is_below(smft_learner *learner, const smft__step *step) {
   return 1;
 }
 
+/* The optimizer's rate, or the default: 0 where the gradient is to decide. */
+static smft_status find_rate(const smft_learner *learner, double *lr) {
+  const smft_optimizer_options *o = &learner->optimizer->options;
+  *lr = o->lr;
+  if (o->lr > 0 || o->step_length > 0)
+    return SMFT_OK;
+  *lr = smft__default_lr(learner->patch, o->kind, learner->slots.row_square,
+                         learner->selector && smft__selector_damps(learner->selector));
+  return *lr > 0 ? SMFT_OK
+                 : smft__fail(SMFT_E_UNSUPPORTED,
+                              "step: the model's value rows are zero, which the default rate goes "
+                              "by: set smft_optimizer_options.step_length, or lr");
+}
+
 smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
   smft_report *report = step->report;
-  report->lr = learner->optimizer->options.lr;
-  if (report->lr == 0)
-    report->lr = smft__default_lr(learner->patch, learner->optimizer->options.kind,
-                                  learner->slots.row_square,
-                                  learner->selector && smft__selector_damps(learner->selector));
+  SMFT__TRY(find_rate(learner, &report->lr));
   report->tokens = step->batch.n_tokens;
   for (int64_t s = 0; s < step->batch.n_sequences; s++)
     for (int64_t i = step->batch.offsets[s] + 1; i < step->batch.offsets[s + 1]; i++)

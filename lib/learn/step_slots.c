@@ -69,23 +69,42 @@ static smft_status prepare_gradient(smft_learner *learner, const smft__selection
   return SMFT_OK;
 }
 
-/* damped_norm: each row times the root of its damping, so that its square is g . P g for the
- * dampings P. */
-static smft_status measure(smft_learner *learner, smft_report *report, double *damped_norm) {
-  double sum = 0, damped = 0;
+typedef struct norms { /* of the gradient g, the rows' dampings being P */
+  double root;         /* each row times the root of its damping: its square is g . P g */
+  double damped;       /* of P g: the length of the step at a rate of 1 */
+} norms;
+
+static smft_status measure(smft_learner *learner, smft_report *report, norms *n) {
+  double sum = 0, root = 0, damped = 0;
   for (int32_t p = 0; p < learner->model->config.n_pools; p++)
     for (int64_t i = 0; i < learner->slots.gradient[p].n; i++) {
       const smft__rows *gradient = &learner->slots.gradient[p];
       double square = smft__sum_squares(smft__rows_at(gradient, i), gradient->dim);
+      double damping =
+          smft__protect_damping(&learner->protect, learner->selector, p, gradient->slots[i]);
       sum += square;
-      damped += square *
-                smft__protect_damping(&learner->protect, learner->selector, p, gradient->slots[i]);
+      root += square * damping;
+      damped += square * damping * damping;
     }
   report->gradient_norm = sqrt(sum);
-  *damped_norm = sqrt(damped);
+  n->root = sqrt(root);
+  n->damped = sqrt(damped);
   if (!isfinite(report->gradient_norm))
     return smft__fail(SMFT_E_NONFINITE, "step: the gradient is not finite; nothing was changed");
   return SMFT_OK;
+}
+
+/* The rate of this step; 0: a step of a length has no direction to go in. */
+static double rate_of(const smft_learner *learner, const smft_report *report, const norms *n,
+                      int afresh) {
+  const smft_optimizer_options *o = &learner->optimizer->options;
+  double lr = report->lr;
+  if (o->step_length > 0)
+    lr = smft__length_lr(o->step_length, n->damped);
+  else if (o->lr == 0 && o->kind == SMFT_OPTIMIZER_SGD)
+    lr = smft__capped_lr(report->loss, n->root, lr);
+  return lr *
+         smft__optimizer_warmup(learner->optimizer, (afresh ? 0 : learner->optimizer->steps) + 1);
 }
 
 /* Memory for the moments that the commit writes. */
@@ -196,15 +215,16 @@ static smft_status update(smft_learner *learner, smft__step *step) {
   const smft_optimizer_options *o = &learner->optimizer->options;
   int afresh = step->starts_fact && !(o->flags & SMFT_OPTIMIZER_KEEP_STATE);
   smft__grads grads = {.rows = learner->slots.gradient_of};
-  double damped_norm = 0;
+  norms measured = {0};
   SMFT__TRY(prepare_gradient(learner, widest(learner, step)));
   SMFT__TRY(smft__network_backward(learner->tape, smft__patch_current(learner->patch), &grads,
                                    &learner->cancelled));
-  SMFT__TRY(measure(learner, step->report, &damped_norm));
-  if (o->lr == 0 && o->kind == SMFT_OPTIMIZER_SGD)
-    step->report->lr = smft__capped_lr(step->report->loss, damped_norm, step->report->lr);
-  step->report->lr *=
-      smft__optimizer_warmup(learner->optimizer, (afresh ? 0 : learner->optimizer->steps) + 1);
+  SMFT__TRY(measure(learner, step->report, &measured));
+  step->report->lr = rate_of(learner, step->report, &measured, afresh);
+  if (o->step_length > 0 && step->report->lr == 0) { /* no direction, no step */
+    learner->slots.selection.n = 0;
+    return SMFT_OK;
+  }
   SMFT__TRY(reserve(learner, widest(learner, step)));
   if (step->fact)
     SMFT__TRY(smft__undo_begin(learner, step->fact, widest(learner, step)));
@@ -221,9 +241,10 @@ static smft_status update(smft_learner *learner, smft__step *step) {
 static smft_status select_rows(smft_learner *learner, int64_t serial) {
   smft__slots_work *work = &learner->slots;
   if (!serial)
-    return smft__select(learner->selector, work->counts, &work->selection);
+    return smft__choose_of(learner->selector, work->counts, learner->tape, &work->selection);
   if (learner->choice.serial != serial) /* the batch holds every wording */
-    SMFT__TRY(smft__choose(&learner->choice, learner->selector, work->counts, serial));
+    SMFT__TRY(
+        smft__choose(&learner->choice, learner->selector, work->counts, learner->tape, serial));
   return smft__choice_read(&learner->choice, work->counts, &work->selection);
 }
 

@@ -24,7 +24,8 @@ static smft_status choose(smft_learner *learner, const smft__fact *fact) {
   SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact, NULL,
                                        &learner->cancelled));
   SMFT__TRY(smft__count_reads(learner->slots.counts, learner->model, learner->tape));
-  return smft__choose(&learner->choice, learner->selector, learner->slots.counts, fact->serial);
+  return smft__choose(&learner->choice, learner->selector, learner->slots.counts, learner->tape,
+                      fact->serial);
 }
 
 /* At the fact's first step for every one, so that no other allocates, whatever it draws. */

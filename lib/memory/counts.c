@@ -1,4 +1,4 @@
-/* counts: slots read and how often, as a sorted list.
+/* counts: slots read and how often, and with what weight, as a sorted list.
  * Owns the list and a buffer of reads that are not in it yet.  The buffer is sorted and merged when
  * it is full; it is never longer than a fixed size or twice the list, so memory follows the
  * distinct slots, not the reads and not the pool. */
@@ -16,6 +16,7 @@ void smft__counts_init(smft__counts *counts, smft_ctx *ctx) {
 void smft__counts_free(smft__counts *counts) {
   smft__free(counts->ctx, counts->slots);
   smft__free(counts->ctx, counts->reads);
+  smft__free(counts->ctx, counts->weights);
   smft__free(counts->ctx, counts->pending);
   smft__counts_init(counts, counts->ctx);
 }
@@ -149,3 +150,37 @@ smft_status smft__counts_add(smft__counts *counts, const int64_t *slots, int64_t
 }
 
 smft_status smft__counts_finish(smft__counts *counts) { return merge_pending(counts); }
+
+int64_t smft__counts_find(const smft__counts *counts, int64_t slot) {
+  int64_t low = 0, high = counts->n;
+  while (low < high) {
+    int64_t middle = low + (high - low) / 2;
+    if (counts->slots[middle] < slot)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < counts->n && counts->slots[low] == slot ? low : -1;
+}
+
+/* ---- weights: only some selectors ask for them ---------------------------- */
+
+smft_status smft__counts_weigh(smft__counts *counts) {
+  SMFT__TRY(smft__grow(counts->ctx, &counts->weights, &counts->weights_capacity, counts->capacity,
+                       sizeof *counts->weights));
+  counts->weight = 0;
+  for (int64_t i = 0; i < counts->n; i++)
+    counts->weights[i] = 0;
+  return SMFT_OK;
+}
+
+void smft__counts_add_weights(smft__counts *counts, const int64_t *slots, const float *weights,
+                              int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    int64_t at = smft__counts_find(counts, slots[i]);
+    if (at < 0) /* not one of the reads that were counted */
+      continue;
+    counts->weights[at] += (double)weights[i];
+    counts->weight += (double)weights[i];
+  }
+}

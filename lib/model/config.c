@@ -212,7 +212,7 @@ static smft_status check_memory_keys(json_t *memory) {
   static const char *const known[] = {"layers",     "pools",    "placement", "n_keys",
                                       "heads",      "top_k",    "key_dim",   "value_dim",
                                       "query_norm", "key_norm", "norm_eps",  "temperature",
-                                      "gate",       "bias"};
+                                      "gate",       "bias",     "learn"};
   const char *key;
   json_t *value;
   json_object_foreach(memory, key, value) {
@@ -350,6 +350,7 @@ static smft_status read_memory(smft__config *config, smft_ctx *ctx, const json_t
   SMFT__TRY(check_memory_keys(memory));
   SMFT__TRY(read_memory_shape(config, memory));
   SMFT__TRY(read_memory_rules(config, memory));
+  SMFT__TRY(smft__learn_defaults_read(&config->learn, memory));
   return read_places(config, ctx, memory);
 }
 

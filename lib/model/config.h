@@ -6,6 +6,7 @@
 
 #include "data/json.h"
 #include "memory/layer.h"
+#include "model/learn_defaults.h"
 #include "model/plan.h"
 struct smft__arch;
 
@@ -19,6 +20,7 @@ typedef struct smft__config {
   int32_t gguf; /* numbers lie as llama.cpp's converter writes them; set before the plan is made */
   int32_t n_memories, n_pools, placement;
   smft__memory_config memory; /* shared by all memory layers */
+  smft__learn_defaults learn; /* no part of the fingerprint: it changes no result of the model */
   /* the plan; arrays are allocated with ctx */
   smft__stack_plan stack;
   smft__block_plan *blocks;    /* (n_layers) */

@@ -131,6 +131,9 @@ static void null_models(void) {
   INVALID(smft_model_get_info, model, NULL);
   INVALID(smft_memory_get_info, NULL, &memory);
   INVALID(smft_memory_get_info, smft_model_memory(model, 0), NULL);
+  smft_learn_defaults defaults = SMFT_LEARN_DEFAULTS_INIT;
+  INVALID(smft_model_learn_defaults, NULL, &defaults);
+  INVALID(smft_model_learn_defaults, model, NULL);
   INVALID(smft_model_pool, NULL, 0, NULL, NULL);
   INVALID(smft_model_stop_ids, NULL, NULL, 0, &n_ids);
   INVALID(smft_model_stop_ids, model, NULL, 0, NULL);
@@ -395,6 +398,9 @@ static smft_status use_model_info(void *block) { return smft_model_get_info(mode
 static smft_status use_memory_info(void *block) {
   return smft_memory_get_info(smft_model_memory(model, 0), block);
 }
+static smft_status use_learn_defaults(void *block) {
+  return smft_model_learn_defaults(model, block);
+}
 static smft_status use_session(void *block) {
   smft_session *out = (smft_session *)block;
   smft_status status = smft_session_create(&out, model, patch, block);
@@ -517,6 +523,7 @@ static const struct sized {
      offsetof(smft_export_options, format)},
     {"smft_model_info", sizeof(smft_model_info), 1, use_model_info, 0},
     {"smft_memory_info", sizeof(smft_memory_info), 1, use_memory_info, 0},
+    {"smft_learn_defaults", sizeof(smft_learn_defaults), 1, use_learn_defaults, 0},
     {"smft_session_options", sizeof(smft_session_options), 0, use_session,
      offsetof(smft_session_options, flags)},
     {"smft_generate_options", sizeof(smft_generate_options), 0, use_generate,

@@ -89,6 +89,8 @@ static void open_parts(world *w) {
   smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
   smft_learner_options learning = SMFT_LEARNER_OPTIONS_INIT;
   smft_probe_options probing = SMFT_PROBE_OPTIONS_INIT;
+  smft_selector_options selecting = SMFT_SELECTOR_OPTIONS_INIT;
+  selecting.rank_by = SMFT_RANK_WEIGHTS; /* which has an allocation more */
   probing.max_tokens = 4;
   options.kind = SMFT_OPTIMIZER_ADAMW;
   options.flags = SMFT_OPTIMIZER_KEEP_STATE;
@@ -96,7 +98,7 @@ static void open_parts(world *w) {
   learning.max_steps = 3; /* the second is not the last: after that one failures are put off */
   ck_ok(smft_patch_load(&w->patch, w->model, test_file("taught.patch")));
   ck_ok(smft_session_create(&w->session, w->model, w->patch, NULL));
-  ck_ok(smft_selector_create(&w->selector, w->model, NULL));
+  ck_ok(smft_selector_create(&w->selector, w->model, &selecting));
   ck_ok(smft_optimizer_create(&w->optimizer, w->ctx, &options));
   ck_ok(smft_learner_create(&w->learner, w->model, w->patch, w->selector, w->optimizer, &learning));
   ck_ok(smft_probe_create(&w->probe, w->ctx, &probing));

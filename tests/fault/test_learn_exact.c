@@ -955,6 +955,7 @@ START_TEST(big_pool_takes_little_memory) {
     learning.wordings_per_step = -1;
     learning.flags = SMFT_LEARNER_ROWS_PER_STEP;
     options.kind = kind;
+    options.lr = 0.01; /* the values are zero: there is no default */
     ck_ok(smft_optimizer_create(&optimizer, ctx, &options));
     ck_ok(smft_learner_create(&learner, model, patch, selector, optimizer, &learning));
     push_ids_fact(learner);

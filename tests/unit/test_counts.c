@@ -58,6 +58,44 @@ START_TEST(counting) {
 }
 END_TEST
 
+START_TEST(weights_are_summed_by_slot) {
+  enum { SLOTS = 700, READS = 20000 };
+  static int64_t slots[READS];
+  static float weights[READS];
+  static double plain[SLOTS];
+  smft_ctx *ctx;
+  smft__counts counts;
+  smft__rng rng;
+  double all = 0;
+  ck_ok(smft_ctx_create(&ctx, NULL));
+  smft__counts_init(&counts, ctx);
+  smft__rng_seed(&rng, 9);
+  for (int i = 0; i < READS; i++) {
+    slots[i] = 3 * smft__rng_below(&rng, SLOTS / 3); /* gaps between them */
+    weights[i] = (float)smft__rng_uniform(&rng);
+    plain[slots[i]] += (double)weights[i];
+    all += (double)weights[i];
+  }
+  ck_ok(smft__counts_add(&counts, slots, READS));
+  ck_ok(smft__counts_finish(&counts));
+  for (int round = 0; round < 2; round++) { /* the second starts from nothing again */
+    ck_ok(smft__counts_weigh(&counts));
+    smft__counts_add_weights(&counts, slots, weights, READS / 2);
+    smft__counts_add_weights(&counts, slots + READS / 2, weights + READS / 2, READS / 2);
+    smft__counts_add_weights(&counts, (int64_t[]){1}, weights, 1); /* never counted: nowhere */
+    ck_assert_double_eq(counts.weight, all);
+    for (int64_t slot = 0; slot < SLOTS; slot++) {
+      int64_t at = smft__counts_find(&counts, slot);
+      ck_assert_int_eq(at >= 0, plain[slot] > 0);
+      ck_assert(at < 0 || (counts.slots[at] == slot && counts.weights[at] >= plain[slot] &&
+                           counts.weights[at] <= plain[slot]));
+    }
+  }
+  smft__counts_free(&counts);
+  smft_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(reserved_counts_allocate_nothing) {
   enum { SLOTS = 5000, PIECE = 3000 };
   failing state = {0};
@@ -135,6 +173,7 @@ Suite *make_suite(void) {
   tcase_add_test(cases, memory_follows_distinct_slots);
   tcase_add_test(cases, failure_loses_nothing);
   tcase_add_test(cases, reserved_counts_allocate_nothing);
+  tcase_add_test(cases, weights_are_summed_by_slot);
   suite_add_tcase(suite, cases);
   return suite;
 }

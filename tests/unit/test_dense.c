@@ -135,18 +135,18 @@ END_TEST
 /* kind, flags, 0, lr, momentum, decay, 0, 0, 0, clip, pool lr, pool clip, pool decay, warm-up */
 static const smft_optimizer_options rules[] = {
     {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 1e-2, 0, 0.1, 0, 0, 0, 0.1, 3e-2,
-     0, 0, 3},
+     0, 0, 3, 0},
     {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 1e-2, 0, 0.1, 0, 0, 0, 0.1, 0,
-     0.01, 0.1, 0},
+     0.01, 0.1, 0, 0},
     {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, SMFT_OPTIMIZER_LAZY_POOLS, 0, 1e-2, 0, 0,
-     0, 0, 0, 0, 0, 0, 0.1, 0},
+     0, 0, 0, 0, 0, 0, 0.1, 0, 0},
     {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0, 0.01, 0, 0, 0, 0.1, 0, 0, 0,
-     0},
+     0, 0},
     {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0.9, 0.01, 0, 0, 0, 0, 0, 0, 0,
-     2},
+     2, 0},
     {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0.9, 0, 0, 0, 0, 0, 0, 0, 0.01,
-     0},
-    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0, 0.01,
+     0, 0},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0, 0.01, 0,
      0},
 };
 #define N_RULES (int)(sizeof rules / sizeof *rules)

@@ -43,10 +43,10 @@ static void by_the_book(const smft_optimizer_options *o, double g, int64_t step,
 
 START_TEST(steps_follow_the_formulas) {
   static const smft_optimizer_options all[] = {
-      {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-      {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.8, 0.05, 0, 0, 0, 0, 0, 0, 0, 0},
-      {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-      {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0}};
+      {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+      {sizeof all[0], SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.8, 0.05, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+      {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+      {sizeof all[0], SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0, 0, 0}};
   enum { N = 37 };
   float w[N], m[N] = {0}, v[N] = {0}, g[N];
   double wanted[N][3];
@@ -272,10 +272,12 @@ static void finish(run *r) {
 }
 
 static const smft_optimizer_options checkpointed[] = {
-    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.9, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+     0},
+    {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_SGD, 0, 0, 0.3, 0.9, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+     0},
     {sizeof(smft_optimizer_options), SMFT_OPTIMIZER_ADAMW, 0, 0, 0.01, 0, 0.1, 0, 0, 0, 0, 0, 0, 0,
-     0}};
+     0, 0}};
 
 /* Three steps, saved, loaded, and two more: bit for bit what five in a row give. */
 START_TEST(a_checkpoint_goes_on_bit_for_bit) {

@@ -68,6 +68,31 @@ START_TEST(damping_follows_its_formula) {
 }
 END_TEST
 
+/* By df instead: a learnt wording's read of the mean squared weight counts as a sequence. */
+START_TEST(damping_by_df_follows_its_formula) {
+  double damping = 0.5, learnt = 3;
+  open_learner(damping, 0, 1);
+  smft_selector *selector = learner->selector;
+  smft__rows *square = &learner->protect.square[0];
+  selector->damping_by = SMFT_DAMPING_DF;
+  ck_assert(smft__selector_damps(selector));
+  ck_ok(smft__rows_reserve(square, 1));
+  *smft__rows_at(square, smft__rows_add(square, 7)) = (float)(learnt * selector->mean_square);
+  learner->protect.n_wordings = 100; /* of no account here */
+  int64_t read = 0;
+  for (int64_t slot = 0; slot < 256; slot++) {
+    double df = (double)selector->stats.df[slot] + (slot == 7 ? learnt : 0);
+    ck_assert_double_eq_tol(smft__protect_damping(&learner->protect, selector, 0, slot),
+                            1 / (1 + df / (damping * 2)), 1e-7);
+    read += df > 0;
+  }
+  ck_assert(read > 20 && read < 256);
+  selector->damping = -1;
+  ck_assert(!smft__selector_damps(selector));
+  close_all();
+}
+END_TEST
+
 START_TEST(without_background_nothing_is_damped) {
   open_learner(0.5, 0, 0);
   tiny_push(learner, "first", " one");
@@ -76,8 +101,12 @@ START_TEST(without_background_nothing_is_damped) {
   ck_assert_int_eq(smft_learner_pending(learner), 0);
   follow();
   ck_assert_int_eq(learner->protect.n_wordings, 0);
-  for (int64_t slot = 0; slot < 256; slot++)
-    ck_assert(smft__protect_damping(&learner->protect, learner->selector, 0, slot) == 1);
+  for (int by = SMFT_DAMPING_SQUARES; by <= SMFT_DAMPING_DF; by++) {
+    learner->selector->damping_by = by;
+    ck_assert(!smft__selector_damps(learner->selector));
+    for (int64_t slot = 0; slot < 256; slot++)
+      ck_assert(smft__protect_damping(&learner->protect, learner->selector, 0, slot) == 1);
+  }
   close_all();
 }
 END_TEST
@@ -142,6 +171,7 @@ Suite *make_suite(void) {
   TCase *cases = tcase_create("protect");
   suite_add_tcase(suite, cases);
   tcase_add_loop_test(cases, damping_follows_its_formula, 0, 4);
+  tcase_add_test(cases, damping_by_df_follows_its_formula);
   tcase_add_test(cases, without_background_nothing_is_damped);
   tcase_add_test(cases, learnt_facts_count_as_background);
   tcase_add_loop_test(cases, which_facts_are_protected, 0, 3);

@@ -54,6 +54,9 @@ static smft_selector *make_fake(fake *f, int32_t rule, int64_t t, int64_t n_batc
   return selector;
 }
 
+/* A weight for each read of a slot, in other proportions than the reads. */
+static float weight_of(int p, int64_t slot) { return 0.1f + (float)((slot * 11 + p) % 7); }
+
 static double naive_score(const fake *f, int32_t rule, int64_t n_batches, int p, int64_t slot) {
   double reads = 0, total = 0;
   for (int q = 0; q < 2; q++)
@@ -104,6 +107,59 @@ START_TEST(rules_rank_as_their_formulas) {
     ck_assert_int_eq(selection.list[i].slot, wanted[i].slot);
     ck_assert(fabs(selection.list[i].score - wanted[i].score) <= 1e-12);
   }
+  smft__free(ctx, selection.list);
+  smft__counts_free(&f.counts[0]);
+  smft__counts_free(&f.counts[1]);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+/* By weights instead of counts, and without what is common: every rule. */
+START_TEST(weights_and_common_rows) {
+  int32_t rule = 1 + _i % 4;
+  double max_df = _i / 4 ? 0.5 : -1;
+  fake f;
+  open_model();
+  smft_selector *selector = make_fake(&f, rule, 100000, 6);
+  selector->rank_by = SMFT_RANK_WEIGHTS;
+  selector->max_df = max_df;
+  smft__selection selection = {ctx, NULL, 0, 0};
+  double all = 0;
+  for (int p = 0; p < 2; p++) {
+    ck_ok(smft__counts_weigh(&f.counts[p]));
+    for (int64_t slot = 0; slot < 256; slot++)
+      for (int64_t r = 0; r < reads_of(p, slot); r++) {
+        float weight = weight_of(p, slot);
+        smft__counts_add_weights(&f.counts[p], &slot, &weight, 1);
+        all += (double)weight;
+      }
+  }
+  ck_ok(smft__select(selector, f.counts, &selection));
+  int64_t n = 0, common = 0;
+  for (int p = 0; p < 2; p++)
+    for (int64_t slot = 0; slot < 256; slot++) {
+      double share = (double)weight_of(p, slot) * (double)reads_of(p, slot) / all, total = 0;
+      double df = (double)f.df[p][slot];
+      for (int q = 0; q < 2; q++)
+        for (int64_t s = 0; s < 256; s++)
+          total += (double)f.df[q][s] + 1;
+      double wanted = rule == SMFT_RULE_TFIDF ? share * log(7 / (df + 1))
+                      : rule == SMFT_RULE_KL
+                          ? (share > 0 ? share * log(share / ((df + 1) / total)) : 0)
+                          : share;
+      int64_t i = 0;
+      while (i < selection.n && (selection.list[i].pool != p || selection.list[i].slot != slot))
+        i++;
+      int is_common = max_df > 0 && df > 3;
+      ck_assert_int_eq(i<selection.n, wanted> 0 && !is_common);
+      ck_assert(i == selection.n || fabs(selection.list[i].score - wanted) <= 1e-9);
+      n += i < selection.n;
+      common += wanted > 0 && is_common;
+    }
+  ck_assert(n == selection.n && n > 10 && (max_df < 0 || common > 10));
+  for (int64_t i = 1; i < n; i++)
+    ck_assert(selection.list[i - 1].score >= selection.list[i].score);
   smft__free(ctx, selection.list);
   smft__counts_free(&f.counts[0]);
   smft__counts_free(&f.counts[1]);
@@ -731,8 +787,20 @@ START_TEST(bad_arguments) {
   options.rule = SMFT_RULE_RANDOM + 1;
   ck_status(smft_selector_create(&selector, model, &options), SMFT_E_INVALID);
   options.rule = 0;
-  options.t = -1;
-  ck_status(smft_selector_create(&selector, model, &options), SMFT_E_INVALID);
+#define REFUSED(field, value)                                                                      \
+  {                                                                                                \
+    smft_selector_options bad = options;                                                           \
+    bad.field = value;                                                                             \
+    ck_status(smft_selector_create(&selector, model, &bad), SMFT_E_INVALID);                       \
+  }
+  REFUSED(t, -1);
+  REFUSED(damping, NAN);
+  REFUSED(max_df, NAN);
+  REFUSED(max_df, 1.01);
+  REFUSED(damping_by, SMFT_DAMPING_DF + 1);
+  REFUSED(damping_by, -1);
+  REFUSED(rank_by, SMFT_RANK_WEIGHTS + 1);
+  REFUSED(rank_by, -1);
   options.struct_size = 3;
   ck_status(smft_selector_create(&selector, model, &options), SMFT_E_STRUCT_SIZE);
   ck_ok(smft_selector_create(&selector, model, NULL));
@@ -755,6 +823,7 @@ Suite *make_suite(void) {
   Suite *suite = suite_create("selector");
   TCase *cases = tcase_create("selector");
   tcase_add_loop_test(cases, rules_rank_as_their_formulas, 0, 16);
+  tcase_add_loop_test(cases, weights_and_common_rows, 0, 8);
   tcase_add_test(cases, without_counts_tfidf_selects_nothing);
   tcase_add_test(cases, random_draws_among_the_slots_read);
   tcase_add_loop_test(cases, text_and_ids_count_alike, 0, 3);

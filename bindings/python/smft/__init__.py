@@ -21,7 +21,7 @@ from .errors import (BufferTooSmallError, CancelledError, ContextError, Encoding
                      StructSizeError, TokenError, UnsupportedError)
 from .chat import ChatTemplate
 from .learn import Learner, Optimizer, Report, RunReport, Selector, Wording
-from .model import Inspection, MemoryInfo, Model, ModelInfo, Tensor, Tokenizer, inspect
+from .model import Inspection, LearnDefaults, MemoryInfo, Model, ModelInfo, Tensor, Tokenizer, inspect
 from .patch import Fact, LoraOptions, Patch
 from .probe import Probe, ProbeItem, ProbeReport, score_answer
 from .session import Nll, Session
@@ -31,7 +31,8 @@ __version__: str = _lib.smft_version_string().decode("ascii")
 
 __all__ = [
     "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "Fact", "FactError", "FileError", "FormatError",
-    "Inspection", "InternalError", "InvalidError", "Learner", "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoCountsWarning",
+    "Inspection", "InternalError", "InvalidError", "LearnDefaults", "Learner",
+    "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoCountsWarning",
     "NoMemoryError", "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
     "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "default_context",
     "inspect", "score_answer",

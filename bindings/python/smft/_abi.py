@@ -107,6 +107,12 @@ class MemoryInfo(Sized):
                 ("n_slots", c_int64)]
 
 
+class LearnDefaults(Sized):
+    _fields_ = [("struct_size", c_uint32), ("damping_by", c_int32), ("rank_by", c_int32), ("max_steps", c_int32),
+                ("wordings_per_step", c_int32), ("frames", c_int32), ("t", c_int64), ("damping", c_double),
+                ("max_df", c_double), ("step_length", c_double), ("loss_below", c_double)]
+
+
 class LoraOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("rank", c_int32), ("alpha", c_double), ("targets", c_uint32), ("flags", c_uint32),
                 ("seed", c_uint64)]
@@ -145,7 +151,7 @@ class ChatInfo(Sized):
 
 class SelectorOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("rule", c_int32), ("t", c_int64), ("flags", c_uint32), ("reserved", c_int32),
-                ("damping", c_double)]
+                ("damping", c_double), ("max_df", c_double), ("damping_by", c_int32), ("rank_by", c_int32)]
 
 
 class Background(Sized):
@@ -159,7 +165,7 @@ class OptimizerOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("kind", c_int32), ("flags", c_uint32), ("reserved", c_int32), ("lr", c_double),
                 ("momentum", c_double), ("weight_decay", c_double), ("beta1", c_double), ("beta2", c_double), ("eps", c_double),
                 ("clip_norm", c_double), ("pool_lr", c_double), ("pool_clip_norm", c_double), ("pool_weight_decay", c_double),
-                ("warmup_steps", c_int64)]
+                ("warmup_steps", c_int64), ("step_length", c_double)]
 
 
 class LearnerOptions(Sized):
@@ -223,7 +229,8 @@ class ProbeItem(Sized):
 #: C name of every struct with fields -> its mirror here.
 STRUCTS: Dict[str, type] = {
     "smft_ctx_options": CtxOptions, "smft_load_options": LoadOptions, "smft_export_options": ExportOptions,
-    "smft_model_info": ModelInfo, "smft_model_inspection": ModelInspection, "smft_memory_info": MemoryInfo, "smft_lora_options": LoraOptions,
+    "smft_model_info": ModelInfo, "smft_model_inspection": ModelInspection, "smft_memory_info": MemoryInfo,
+    "smft_learn_defaults": LearnDefaults, "smft_lora_options": LoraOptions,
     "smft_fact_info": FactInfo, "smft_fact_row": FactRow,
     "smft_session_options": SessionOptions, "smft_generate_options": GenerateOptions, "smft_selector_options": SelectorOptions,
     "smft_message": Message, "smft_chat_options": ChatOptions, "smft_chat_info": ChatInfo,
@@ -248,6 +255,7 @@ CONSTANTS: Dict[str, int] = {
     "FINISH_TIME": 6,
     "GENERATE_CONTINUE": 1, "SESSION_CACHE_BF16": 1, "SESSION_PIN": 2,
     "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "RULE_RANDOM": 5, "SELECTOR_EMPTY": 1,
+    "DAMPING_SQUARES": 1, "DAMPING_DF": 2, "RANK_COUNTS": 1, "RANK_WEIGHTS": 2,
     "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
     "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4, "WORDING_EXACT": 1, "PROBE_EXACT": 1,
     "LEARNER_SAMPLE_DECIDES": 8, "LEARNER_KEEP_GIVEN_UP": 16,
@@ -295,6 +303,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_model_memory": (_P(Memory), [_MODEL, c_int32]),
     "smft_memory_get_info": (_S, [_P(Memory), _P(MemoryInfo)]),
     "smft_model_pool": (_S, [_MODEL, c_int32, _LONGS, _LONGS]),
+    "smft_model_learn_defaults": (_S, [_MODEL, _P(LearnDefaults)]),
     "smft_model_tensor": (_S, [_MODEL, c_int64, _P(c_char_p), _IDS, _LONGS]),
     "smft_model_tensor_values": (_S, [_MODEL, _PATCH, c_int64, _FLOATS, c_int64]),
     "smft_patch_create": (_S, [_P(_PATCH), _MODEL, c_int32]),

@@ -16,7 +16,7 @@ from ._handle import Callback, Handle, Path, Progress, Text, c_path, c_text, cre
 from ._library import lib
 from .context import Context, context_handle
 from .errors import InvalidError, NoCountsWarning, NonFiniteError, check
-from .model import Model
+from .model import DAMPINGS, RANKS, Model
 from .patch import FACT_STATES, Patch
 
 RULES = {"tfidf": _abi.CONSTANTS["RULE_TFIDF"], "kl": _abi.CONSTANTS["RULE_KL"], "tf": _abi.CONSTANTS["RULE_TF"],
@@ -48,18 +48,25 @@ class Selector(Handle):
         selector.count_background(texts=["Emma is a novel by Jane Austen.", ...])   # text like what is to be kept
     damping: how far a selected row may move: its rate is multiplied by 1 / (1 + u / damping), u how much a background batch reads it on
     average (the sum of its reads' squared weights, in units of the mean); None: the library's default, 0 or False: no damping, as in the
-    paper.  Without counts nothing is damped.
+    paper.  Without counts nothing is damped.  damping_by: "squares", as above, or "df": u is the share of background batches that read it.
+    max_df: rows that more than this share of the background batches read are never selected; None: the library's default, 0: any may be.
+    rank_by: what a rule takes for the reads of a slot: their number ("counts") or the sum of their softmax weights ("weights").
+    What is not given is the model's default (model.learn_defaults).
     """
 
     _free = "smft_selector_free"
 
-    def __init__(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False, damping: Optional[float] = None) -> None:
-        self._make(model, rule, t, empty, damping)
+    def __init__(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False, damping: Optional[float] = None,
+                 max_df: Optional[float] = None, damping_by: Optional[str] = None, rank_by: Optional[str] = None) -> None:
+        self._make(model, rule, t, empty, damping, max_df, damping_by, rank_by)
         if not empty:
             self._warn_without_counts("this model brings no background counts")
 
-    def _make(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False, damping: Optional[float] = None) -> None:
-        options = _abi.SelectorOptions(rule=_choose(RULES, rule, "rule"), t=t, damping=_damping(damping),
+    def _make(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False, damping: Optional[float] = None,
+              max_df: Optional[float] = None, damping_by: Optional[str] = None, rank_by: Optional[str] = None) -> None:
+        options = _abi.SelectorOptions(rule=_choose(RULES, rule, "rule"), t=t, damping=_or_none(damping), max_df=_or_none(max_df),
+                                       damping_by=0 if damping_by is None else _choose(DAMPINGS, damping_by, "damping_by"),
+                                       rank_by=0 if rank_by is None else _choose(RANKS, rank_by, "rank_by"),
                                        flags=_abi.CONSTANTS["SELECTOR_EMPTY"] if empty else 0)
         self._own(create("smft_selector_create", _abi.Selector, required(model, Model, "model"), ctypes.byref(options)))
         self.model, self._rule, self._warned = model, rule, False
@@ -157,7 +164,7 @@ class Selector(Handle):
         check(lib.smft_selector_load(self._handle, c_path(path)))
 
 
-def _damping(given: Optional[float]) -> float:
+def _or_none(given: Optional[float]) -> float:
     """As C has it: 0 is the library's default, a negative number none."""
     return 0.0 if given is None or given is True else given or -1.0
 
@@ -172,6 +179,8 @@ class Optimizer(Handle):
     warmup_steps: the rate rises linearly over the first so many updates (of a fact, on patches of slots without keep_state).
     For full patches: pool_lr, pool_clip_norm and pool_weight_decay of the pools' values (0: lr; clipped with the rest; none);
     lazy_pools: rows that a batch did not read keep values and moments, as PyTorch's SparseAdam does it.
+    step_length ("sgd", patches of slots): every step changes its rows together by so much, a Euclidean length, along their damped gradient;
+    without lr, momentum, weight_decay and clip_norm.
     """
 
     _free = "smft_optimizer_free"
@@ -179,13 +188,13 @@ class Optimizer(Handle):
     def __init__(self, kind: str = "sgd", lr: float = 0.0, momentum: float = 0.0, weight_decay: float = 0.0, beta1: float = 0.0,
                  beta2: float = 0.0, eps: float = 0.0, clip_norm: float = 0.0, pool_lr: float = 0.0, pool_clip_norm: float = 0.0,
                  pool_weight_decay: float = 0.0, keep_state: bool = False, lazy_pools: bool = False,
-                 warmup_steps: int = 0, context: Optional[Context] = None) -> None:
+                 warmup_steps: int = 0, step_length: float = 0.0, context: Optional[Context] = None) -> None:
         flags = _abi.CONSTANTS["OPTIMIZER_KEEP_STATE"] if keep_state else 0
         flags |= _abi.CONSTANTS["OPTIMIZER_LAZY_POOLS"] if lazy_pools else 0
         options = _abi.OptimizerOptions(kind=_choose(OPTIMIZERS, kind, "kind"), lr=lr, momentum=momentum, weight_decay=weight_decay,
                                         beta1=beta1, beta2=beta2, eps=eps, clip_norm=clip_norm, pool_lr=pool_lr,
                                         pool_clip_norm=pool_clip_norm, pool_weight_decay=pool_weight_decay, warmup_steps=warmup_steps,
-                                        flags=flags)
+                                        step_length=step_length, flags=flags)
         self._own(create("smft_optimizer_create", _abi.Optimizer, context_handle(context), ctypes.byref(options)))
 
     def set_lr(self, lr: float, pool_lr: float = 0.0) -> None:

@@ -14,6 +14,8 @@ from .context import Context, context_handle
 from .errors import BufferTooSmallError, InvalidError, NotFoundError, check
 
 DTYPES = {None: 0, "f32": _abi.CONSTANTS["DTYPE_F32"], "f16": _abi.CONSTANTS["DTYPE_F16"], "bf16": _abi.CONSTANTS["DTYPE_BF16"]}
+DAMPINGS = {"squares": _abi.CONSTANTS["DAMPING_SQUARES"], "df": _abi.CONSTANTS["DAMPING_DF"]}
+RANKS = {"counts": _abi.CONSTANTS["RANK_COUNTS"], "weights": _abi.CONSTANTS["RANK_WEIGHTS"]}
 QUANTS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k")  # of GGUF files: read; q8_0 alone is written
 FORMATS = {"huggingface": _abi.CONSTANTS["FORMAT_HUGGING_FACE"], "gguf": _abi.CONSTANTS["FORMAT_GGUF"]}
 DTYPE_NAMES = {number: name for name, number in DTYPES.items() if name}
@@ -55,6 +57,22 @@ class MemoryInfo:
     key_dim: int
     value_dim: int
     n_slots: int
+
+
+@dataclass(frozen=True)
+class LearnDefaults:
+    """What a selector and a learner do where they are told nothing, and a learner of slots without an optimizer."""
+
+    t: int
+    max_df: Optional[float]  # None: any row may change
+    damping: float  # negative: none
+    damping_by: str  # "squares" or "df"
+    rank_by: str  # "counts" or "weights"
+    step_length: Optional[float]  # None: the optimizer's rate instead
+    loss_below: float
+    max_steps: int
+    wordings_per_step: int  # negative: all
+    frames: bool  # a fact pushed with one wording is learnt through others made of it
 
 
 @dataclass(frozen=True)
@@ -263,6 +281,19 @@ class Model(Handle):
             fields[name] = None if fields[name] < 0 else fields[name]
         fields["tied"] = bool(fields["tied"])
         return ModelInfo(**fields)
+
+    @property
+    def learn_defaults(self) -> LearnDefaults:
+        """From the model's config.json ("memory": {"learn": {...}}), else the library's own."""
+        raw = _abi.LearnDefaults()
+        check(lib.smft_model_learn_defaults(self._handle, ctypes.byref(raw)))
+        fields = {name: getattr(raw, name) for name in LearnDefaults.__dataclass_fields__}
+        fields["max_df"] = raw.max_df if raw.max_df >= 0 else None
+        fields["step_length"] = raw.step_length or None
+        fields["damping_by"] = {number: name for name, number in DAMPINGS.items()}[raw.damping_by]
+        fields["rank_by"] = {number: name for name, number in RANKS.items()}[raw.rank_by]
+        fields["frames"] = bool(raw.frames)
+        return LearnDefaults(**fields)
 
     @property
     def stop_ids(self) -> List[int]:

@@ -286,6 +286,31 @@ class Learning(ModelTestCase):
         with self.assertRaises(TypeError):
             smft.Selector(self.model, damping="none")
 
+    def test_steps_of_a_length_and_both_restraints(self):
+        """All rows together move by the length; by df, a row that twice as many sequences read moves the less; common rows stay."""
+        base = smft.Patch(self.model)
+        for max_df, rank_by in ((None, None), (0.5, "weights")):
+            patch = smft.Patch(self.model)
+            selector = self.background(rule="all", damping=0.5, damping_by="df", max_df=max_df, rank_by=rank_by)
+            learner = smft.Learner(self.model, patch, selector, smft.Optimizer("sgd", step_length=3), max_steps=1,
+                                   loss_below=-1, keep_given_up=True, wordings_per_step=None)
+            learner.push("emma", [("Who wrote Emma?", " Jane")])
+            report = learner.step()
+            square = sum((after - before) ** 2 for pool, slot, _ in report.selected
+                         for after, before in zip(patch.row(pool, slot), base.row(pool, slot)))
+            self.assertAlmostEqual(square ** 0.5, 3, places=4)
+            self.assertGreater(report.lr, 0)
+            df = [int(selector.df(pool)[slot]) for pool, slot, _ in report.selected]
+            self.assertEqual(max(df), 1 if max_df else 2)
+        for wrong in (dict(max_df=1.5), dict(damping_by="reads"), dict(rank_by="df")):
+            with self.assertRaises(smft.InvalidError):
+                smft.Selector(self.model, **wrong)
+        for wrong in (dict(lr=1), dict(momentum=0.5), dict(kind="adamw"), dict(step_length=-1)):
+            with self.assertRaises(smft.InvalidError):
+                smft.Optimizer(**{"step_length": 3, **wrong})
+        with self.assertRaises(smft.UnsupportedError):
+            smft.Learner(self.model, smft.Patch(self.model, "lora"), None, smft.Optimizer(step_length=3))
+
     def test_random_rows(self):
         draws = [self.first_step_rows(rule="random", t=4), self.first_step_rows(rule="all")]
         self.assertEqual(len(draws[0]), 4)

@@ -72,6 +72,12 @@ class Gguf(TestCase):
 
 
 class Models(ModelTestCase):
+    def test_learn_defaults(self):
+        said = self.model.learn_defaults
+        self.assertEqual((said.t, said.max_df, said.damping, said.damping_by), (350, None, 0.0003, "squares"))
+        self.assertEqual((said.rank_by, said.step_length, said.loss_below), ("counts", None, 0.2))
+        self.assertEqual((said.max_steps, said.wordings_per_step, said.frames), (200, 4, False))
+
     def test_info(self):
         info = self.model.info
         self.assertEqual((info.n_layers, info.hidden_size, info.vocab_size, info.context_length), (2, 32, VOCAB, CONTEXT))
