@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""runs: the comparison on a real model: which runs there are, and running them.  A run is a method,
+its setting, the facts that are taught and in how many wordings; its row of real.csv is written when
+it ends, and a sweep that was stopped goes on with what is missing.
+
+    SMFT_SHARED=DIR runs.py [PLAN ...] [--model FILE] [--work DIR] [--results FILE] [--quick]
+                            [--list] [--threads N] [--most N]
+
+Plans: rows, steps, restraint, blocks, background (one factor at a time, on the facts that choose
+settings), dense (the baselines on them), report, many, stream (on the facts of the report).
+Without $SMFT_SHARED nothing is run, and that is said (exit code 77).
+"""
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, Optional
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+sys.path.insert(0, os.path.join(ROOT, "bindings", "python"))
+
+import smft  # noqa: E402
+from answers import Asker, Base  # noqa: E402
+from backgrounds import Backgrounds  # noqa: E402
+from facts import Draws, Fact, Missing, draw, shared  # noqa: E402
+from methods import Taught, make  # noqa: E402
+from probes import COLUMNS, QUICK, Probes, Sizes, number  # noqa: E402
+from wordings import Wordings  # noqa: E402
+
+START = {"method": "slots", "background": "own", "blocks": [3, 6], "t": 64, "step_length": 30,
+         "wordings_per_step": 4, "loss_below": 0.1, "max_steps": 60, "damping": 0.001,
+         "damping_by": "df", "max_df": 0.005, "rank_by": "weights"}
+DENSE = {"background": "own", "wordings_per_step": 4, "loss_below": 0.1, "max_steps": 40}
+OWN = ("run", "plan", "method", "facts", "n", "wordings", "setting")
+TOOK = ("learnt", "wordings_learnt", "steps", "seconds", "cpu", "kilobytes", "peak_mb")
+
+
+@dataclass(frozen=True)
+class Run:
+    plan: str
+    facts: str  # "choose", "report1", ...
+    wordings: str  # "one" or "many"
+    setting: dict[str, Any]
+    n: int = 0  # the first so many; 0: all
+
+    @property
+    def id(self) -> str:
+        text = json.dumps([self.facts, self.wordings, self.n, self.setting], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def describe(self) -> str:
+        """What is not as in START or DENSE."""
+        usual = START if self.setting["method"] == "slots" else DENSE
+        other = [f"{k} {v}" for k, v in self.setting.items() if usual.get(k) != v and k != "method"]
+        return ", ".join(other) or "start"
+
+
+# ---- the plan -----------------------------------------------------------------------------------
+
+
+def slots(plan: str, facts: str = "choose", wordings: str = "one", n: int = 0, **other: Any) -> Run:
+    return Run(plan, facts, wordings, {**START, **other}, n)
+
+
+def dense(method: str, facts: str = "choose", wordings: str = "one", **other: Any) -> Run:
+    return Run("dense", facts, wordings, {"method": method, **DENSE, **other})
+
+
+def trials() -> list[Run]:
+    runs = [slots("rows")]
+    runs += [slots("restraint", damping_by="squares", damping=0.0003),
+             slots("steps", step_length=60), slots("restraint", rank_by="counts"),
+             slots("restraint", max_df=0)]
+    runs += [slots("rows", t=t) for t in (16, 32, 128, 200)]
+    runs += [slots("steps", step_length=length) for length in (15, 45)]
+    runs += [slots("steps", wordings_per_step=n) for n in (3, 6)]
+    runs += [slots("blocks", blocks=blocks) for blocks in ([3], [2, 4, 7])]
+    runs += [slots("steps", loss_below=below) for below in (0.05, 0.2)]
+    runs += [slots("background", background="wiki")]
+    return runs
+
+
+def baselines() -> list[Run]:
+    runs = []
+    for replay in (8, 0):
+        runs += [dense("lora", rank=8, targets=["q", "v"], lr=lr, replay=replay)
+                 for lr in (3e-4, 1e-4)]
+        runs += [dense("ffn", blocks=[3, 6], lr=lr, replay=replay) for lr in (1e-4, 3e-5)]
+        runs += [dense("lora", rank=32, targets="all", lr=lr, replay=replay) for lr in (1e-4, 3e-5)]
+        runs += [dense("full", lr=lr, replay=replay) for lr in (1e-5, 3e-6)]
+    return runs
+
+
+def reports(chosen: dict[str, Any]) -> list[Run]:
+    draws = [f"report{i}" for i in (1, 2, 3)]
+    return [slots("report", one, **chosen) for one in draws] + [
+        slots("many", one, "many", **chosen) for one in draws]
+
+
+CHOSEN: dict[str, Any] = {}
+
+
+def plan() -> list[Run]:
+    return trials() + reports(CHOSEN) + baselines()
+
+
+# ---- a run --------------------------------------------------------------------------------------
+
+
+class World:
+    """The model, what it knows, what it is to be taught."""
+
+    def __init__(self, path: str, work: str, threads: int, sizes: Sizes) -> None:
+        os.makedirs(work, exist_ok=True)
+        self.context = smft.Context(n_threads=threads)
+        self.model = smft.Model(path, context=self.context)
+        self.base = Base(Asker(self.model), os.path.join(work, "answers.jsonl"))
+        self.words = Wordings(self.model)
+        self.backgrounds = Backgrounds(self.model, path, work)
+        self.probes = Probes(self.base.asker, self.base, self.words, sizes)
+        draws: Draws = draw(lambda fact: self.base.is_right(fact.question, fact.accepted))
+        self.facts = {"choose": draws.choose,
+                      **{f"report{i + 1}": facts for i, facts in enumerate(draws.report)}}
+        for one in (near for facts in self.facts.values() for fact in facts
+                    for near in (*fact.same_relation, *fact.same_subject)):
+            self.base.ids(one.question)
+
+    def run(self, run: Run, most: int = 0) -> dict[str, str]:
+        facts = self.facts[run.facts][:run.n or None][:most or None]
+        self.context.reset_peak()
+        method = make(self.model, self.backgrounds, self.probes.counted_chats(), run.setting)
+        took = [self.teach(method, fact, run.wordings) for fact in facts]
+        half = "choose" if run.facts == "choose" else "report"
+        after = self.probes.measure(Asker(method.model, method.patch), facts, half)
+        row = dict(zip(OWN, (run.id, run.plan, run.setting["method"], run.facts, len(facts),
+                             run.wordings, run.describe())))
+        row.update(summary(took, method.n_bytes(), self.context.memory()[1]))
+        row.update({name: number(after[name]) for name in COLUMNS})
+        return row
+
+    def teach(self, method: Any, fact: Fact, wordings: str) -> Taught:
+        took = method.teach(fact.id, self.words.of(fact, wordings))
+        print(f"  {fact.subject}: {'done' if took.done else 'gave up'}, {took.steps} steps, "
+              f"{took.seconds:.1f} s, {took.cpu:.1f} s of a core", flush=True)
+        return took
+
+
+def summary(took: list[Taught], n_bytes: int, peak: int) -> dict[str, str]:
+    n = len(took)
+    mean = {"learnt": sum(one.done for one in took) / n,
+            "wordings_learnt": sum(one.learnt for one in took) / sum(one.wordings for one in took),
+            "steps": sum(one.steps for one in took) / n,
+            "seconds": sum(one.seconds for one in took) / n,
+            "cpu": sum(one.cpu for one in took) / n,
+            "kilobytes": n_bytes / 1000 / n, "peak_mb": peak / 1e6}
+    return {name: number(mean[name]) for name in TOOK}
+
+
+# ---- results ------------------------------------------------------------------------------------
+
+
+def read(path: str) -> list[dict[str, str]]:
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def keep(path: str, row: dict[str, str]) -> None:
+    rows = [*read(path), row]
+    with open(path + ".part", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*OWN, *TOOK, *COLUMNS], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(path + ".part", path)
+
+
+def model_path(given: Optional[str]) -> str:
+    if given:
+        return given
+    get = os.path.join(ROOT, "examples", "models", "get.sh")
+    return subprocess.run([get], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plans", nargs="*")
+    parser.add_argument("--model")
+    parser.add_argument("--work", default=os.path.join(ROOT, "build", "forgetting", "real"))
+    parser.add_argument("--results", default=os.path.join(os.path.dirname(HERE), "results",
+                                                          "real.csv"))
+    parser.add_argument("--quick", action="store_true", help="two facts, few probes: a trial")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--most", type=int, default=0, help="facts of each run")
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = arguments()
+    runs = [run for run in plan() if not given.plans or run.plan in given.plans]
+    done = {row["run"] for row in read(given.results)}
+    runs = [run for run in dict((run.id, run) for run in runs).values() if run.id not in done]
+    print(f"{len(done)} rows are there, {len(runs)} runs to do", flush=True)
+    if given.list:
+        print("\n".join(f"{run.id} {run.plan} {run.setting['method']} {run.facts} {run.wordings}: "
+                        f"{run.describe()}" for run in runs))
+        return 0
+    try:
+        shared("qa", "popqa_test.json")
+    except Missing as missing:
+        print(f"SKIPPED: {missing}")
+        return 77
+    world = World(model_path(given.model), given.work, given.threads,
+                  QUICK if given.quick else Sizes())
+    for run in runs:
+        print(f"{time.strftime('%H:%M')} {run.plan} {run.setting['method']} {run.facts}: "
+              f"{run.describe()}", flush=True)
+        row = world.run(run, 2 if given.quick else given.most)
+        if not given.quick and not given.most:
+            keep(given.results, row)
+        print("  " + ", ".join(f"{k} {v}" for k, v in row.items() if k not in OWN), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
