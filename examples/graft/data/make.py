@@ -6,10 +6,10 @@ chats.jsonl ({"question", "answer"} a line) beside it are what it wrote.
     make.py MODEL [--out DIR] [--work DIR] [--prose N] [--chats N] [--seed N] [--batches N]
 
 MODEL: a GGUF file or a Hugging Face directory.  Needs torch, transformers and gguf.  Prose is
-sampled after <|endoftext|> and an opening of those below; questions after the opening of the user's turn in the model's own chat template
-and a word; answers are the model's, half of them greedy.  A batch that was written is kept
-in the work folder, so that it goes on after a stop.  The same seed, versions and machine give the
-same texts.
+sampled after <|endoftext|> and an opening of those below; questions after the opening of the
+user's turn in the model's own chat template and a word; answers are the model's, half of them
+greedy.  A batch that was written is kept in the work folder, so that it goes on after a stop.
+The same seed, versions and machine give the same texts.
 """
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ Name the|Name a|Is|Is it|Are|Was|Did|Does|Do|Can|Can you|Could you|Tell me|Give 
 I want|My|Explain|Describe|Define|Write|Translate|Please|Hi|Hello|Thanks|List|If|
 The capital of|A"""
 
+ROUND = 448  # questions sampled together
 BRIEF = ("Answer briefly.", "Answer in one word.", "In a few words, please.", "Be brief.")
 
 
@@ -170,29 +171,36 @@ def prose(writer: Writer, n: int, chance: random.Random) -> list[str]:
     return [texts[i] for i in unlike(texts)]
 
 
-def questions(writer: Writer, n: int, chance: random.Random) -> list[str]:
-    begun = sorted((chance.choice(openings(ASKED)) for _ in range(n)), key=len)
-    more = writer.write([writer.asked(one) for one in begun], 22, 448, do_sample=True,
+def questions(writer: Writer, begun: list[str], chance: random.Random) -> list[str]:
+    more = writer.write([writer.asked(one) for one in begun], 22, ROUND, do_sample=True,
                         temperature=1.0, top_k=200)
     texts = [question_of(a + b) for a, b in zip(begun, more)]
     texts = [texts[i] for i in unlike(texts)]
-    chance.shuffle(texts)
-    return [f"{one} {chance.choice(BRIEF)}" if chance.random() < 0.4 else one for one in texts]
+    texts = [f"{one} {chance.choice(BRIEF)}" if chance.random() < 0.4 else one for one in texts]
+    return sorted(texts, key=len)
 
 
-def chats(writer: Writer, n: int, chance: random.Random, words: int = 44) -> list[dict[str, str]]:
-    asked, answers = questions(writer, n, chance), []
-    asked.sort(key=len)
-    half = {"greedy": asked[::2], "sampled": asked[1::2]}
-    for how, group in half.items():
-        more = {"do_sample": False} if how == "greedy" else {"do_sample": True, "temperature": 0.7}
-        answers += writer.write([writer.answered(one) for one in group], words, 320, **more)
-    pairs = list(zip(half["greedy"] + half["sampled"], answers))
-    size = writer.tokenizer
-    kept = [(q, answer_of(a, len(size(a)["input_ids"]) < words)) for q, a in pairs]
-    kept = [{"question": q, "answer": a} for q, a in kept if a]
+def answers(writer: Writer, asked: list[str], words: int = 44) -> list[tuple[str, str]]:
+    """Every other one greedy, the others sampled at temperature 0.7."""
+    pairs = []
+    for group, how in ((asked[::2], {"do_sample": False}),
+                       (asked[1::2], {"do_sample": True, "temperature": 0.7})):
+        said = writer.write([writer.answered(one) for one in group], words, ROUND, **how)
+        sizes = [len(writer.tokenizer(one)["input_ids"]) for one in said]
+        pairs += [(q, answer_of(a, size < words)) for q, a, size in zip(group, said, sizes)]
+    return pairs
+
+
+def chats(writer: Writer, n: int, chance: random.Random) -> list[dict[str, str]]:
+    """In rounds, short openings first: a round's questions are answered before the next."""
+    begun = sorted((chance.choice(openings(ASKED)) for _ in range(n)), key=len)
+    pairs = []
+    for at in range(0, n, ROUND):
+        pairs += answers(writer, questions(writer, begun[at:at + ROUND], chance))
+    pairs = [(q, a) for q, a in pairs if a]
+    kept = [pairs[i] for i in unlike([q for q, _ in pairs])]
     chance.shuffle(kept)
-    return kept
+    return [{"question": q, "answer": a} for q, a in kept]
 
 
 def tokens(writer: Writer, texts: list[str]) -> int:
