@@ -402,7 +402,9 @@ typedef struct smft_load_options {
  *     model.safetensors.index.json) and, if there, tokenizer.json;
  *   a GGUF file (versions 2 and 3, little-endian; the element types of SMFT_DTYPE_*), which has its
  *     config and tokenizer inside; of a model in several files (NAME-00001-of-00003.gguf) any one;
- *   a directory without config.json that holds one such file, or the files of one such model.
+ *   a directory without config.json that holds one such file, or the files of one such model;
+ *   a directory with a memory that was grafted onto one of these (docs/formats.md): config.json
+ *     that says which ("base") and memory.safetensors.  What is no memory is the base's.
  * options may be NULL.  Freed with smft_model_free.  Weights stay mapped: the files must not be
  * truncated while the model lives (use SMFT_LOAD_COPY if they may be).  A model without a tokenizer
  * works with token ids only.  Tensors have Hugging Face's names, whatever the format.  The same
@@ -500,15 +502,18 @@ typedef struct smft_export_options {
  * file is replaced whole or not at all.  What a GGUF has in another order is written in Hugging
  * Face's; a GGUF's tokenizer is not written to a directory: load it from the GGUF
  * (smft_tokenizer_load). Changed rows are put in place, adapters multiplied out. Background counts
- * are not written: they are those of another model then.  options may be NULL. With
- * SMFT_FORMAT_GGUF path is one file, for llama.cpp: a model that came from a GGUF keeps its keys,
- * the others get those that llama.cpp's converter would write (docs/formats.md). Errors: those of
+ * are not written: they are those of another model then.  A grafted model becomes one directory
+ * without a base; where rows were learnt, its pools of zeros are written whole.  options may be
+ * NULL.  With SMFT_FORMAT_GGUF path is one file, for llama.cpp: a model that came from a GGUF
+ * keeps its keys, the others get those that llama.cpp's converter would write (docs/formats.md).
+ * Errors: those of
  * writing (and of reading tokenizer.json); SMFT_E_STATE where the patch is changed meanwhile;
  * SMFT_E_CANCELLED by progress, with the old weights still there; SMFT_E_INVALID for a patch that
  * was made with another model handle, another dtype or format, or a directory where a GGUF is to
  * be; SMFT_E_UNSUPPORTED, by name, for what a GGUF cannot have: memory layers, families, windows or
- * tokenizers that llama.cpp does not know, and for a GGUF's rotary factors where config.json cannot
- * say them; SMFT_E_NONFINITE for numbers that have no place in Q8_0. Since 0.1. */
+ * tokenizers that llama.cpp does not know, for a GGUF's rotary factors where config.json cannot say
+ * them, and for a pool of zeros that would be more than 256 MiB; SMFT_E_NONFINITE for numbers that
+ * have no place in Q8_0. Since 0.1. */
 SMFT_API smft_status smft_model_export(const smft_model *model, smft_patch *patch, const char *path,
                                        const smft_export_options *options);
 
@@ -559,6 +564,9 @@ SMFT_API smft_status smft_model_stop_ids(const smft_model *model, int32_t *ids, 
  * sampled).
  * Patches and background counts carry it.  "" for NULL.  Borrowed.  Any thread.  Since 0.1. */
 SMFT_API const char *smft_model_hash(const smft_model *model);
+/* The path, as it was opened, of the model into which a grafted model's memory was put; NULL for a
+ * model that is not grafted, and for NULL.  Borrowed.  Any thread.  Since 0.1. */
+SMFT_API const char *smft_model_base(const smft_model *model);
 /* The model's tokenizer; NULL if its directory has no tokenizer.json, or for NULL.  Borrowed: not
  * to be freed.  Any thread.  Since 0.1. */
 SMFT_API const smft_tokenizer *smft_model_tokenizer(const smft_model *model);
@@ -659,7 +667,8 @@ SMFT_API smft_status smft_model_tensor_values(const smft_model *model, smft_patc
  * SMFT_PATCH_LORA: with smft_patch_create_lora's defaults.  SMFT_PATCH_FULL takes 4 bytes for each
  * of the model's parameters at once, whatever their element type; a slots patch grows with the rows
  * that change.  Freed with smft_patch_free.  Errors: SMFT_E_UNSUPPORTED for SMFT_PATCH_SLOTS on a
- * model without memory layers; SMFT_E_INVALID for an unknown kind.  Since 0.1. */
+ * model without memory layers and for SMFT_PATCH_FULL on a grafted model (load its base);
+ * SMFT_E_INVALID for an unknown kind.  Since 0.1. */
 SMFT_API smft_status smft_patch_create(smft_patch **out, const smft_model *model, int32_t kind);
 
 /* The matrices of each block that get an adapter, W + scale * B A.  A block whose FFN is replaced
@@ -715,7 +724,8 @@ SMFT_API smft_status smft_patch_get_lora(const smft_patch *patch, smft_lora_opti
 /* A full patch with the weights that model + patch have (any kind): changed rows put in place,
  * adapters multiplied out.  The patch itself stays as it is; the new one is freed with
  * smft_patch_free.  Errors: SMFT_E_STATE where the patch is changed meanwhile; SMFT_E_NONFINITE
- * where the product of an adapter's factors is too large for f32.  Since 0.1. */
+ * where the product of an adapter's factors is too large for f32; SMFT_E_UNSUPPORTED where a pool
+ * of zeros that stand nowhere ("values": "zero") would take more than 256 MiB.  Since 0.1. */
 SMFT_API smft_status smft_patch_merge(smft_patch **out, smft_patch *patch);
 /* A snapshot: a patch of the same kind and content, which goes its own way from then on.  A slots
  * patch costs nothing to copy: the two share all rows that neither has changed since.  Freed with

@@ -44,7 +44,7 @@ void smft__tensor_to_f32(const smft__tensor *tensor, int64_t begin, int64_t n, f
   const smft__dtype *type = smft__dtype_traits(tensor->dtype);
   if (n <= 0)
     return;
-  if (type->to_f32)
+  if (tensor->data && type->to_f32)
     range_to_f32(type, tensor->data, begin, n, out);
   else
     memset(out, 0, (size_t)n * sizeof *out);

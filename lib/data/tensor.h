@@ -7,7 +7,7 @@
 #define SMFT__MAX_DIMS 8
 
 typedef struct smft__tensor {
-  const void *data; /* NULL: absent */
+  const void *data; /* NULL: absent; of a pool of values: zeros that stand nowhere */
   int64_t shape[SMFT__MAX_DIMS];
   int32_t n_dims;
   int32_t dtype;
@@ -16,7 +16,8 @@ typedef struct smft__tensor {
 /* elements; checked when the view was made */
 int64_t smft__tensor_count(const smft__tensor *tensor);
 int64_t smft__tensor_bytes(const smft__tensor *tensor);
-/* out (n) = elements [begin, begin + n) of a tensor of weights, as f32. */
+/* out (n) = elements [begin, begin + n) of a tensor of weights, as f32; zeros where data is NULL.
+ */
 void smft__tensor_to_f32(const smft__tensor *tensor, int64_t begin, int64_t n, float *out);
 /* out (all elements) of a tensor of weights, as f32; SMFT_E_NONFINITE names it when one of them is
  * not finite. */

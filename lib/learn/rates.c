@@ -30,7 +30,7 @@ double smft__mean_row_square(const smft_model *model) {
   for (int32_t p = 0; p < model->config.n_pools; p++) {
     const smft__tensor *values = &model->tensors[smft__pool_tensor(&model->config, p)];
     int64_t n = values->shape[0], step = n > SAMPLED_ROWS ? n / SAMPLED_ROWS : 1;
-    for (int64_t row = 0; row < n; row += step, rows++)
+    for (int64_t row = 0; values->data && row < n; row += step, rows++)
       for (int64_t at = 0; at < dim; at += 256) {
         int64_t length = dim - at < 256 ? dim - at : 256;
         smft__tensor_to_f32(values, row * dim + at, length, piece);

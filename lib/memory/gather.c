@@ -20,6 +20,29 @@ typedef struct gather_work {
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* ---- tokens -> rows where most rows are zeros ---------------------------- */
+
+/* The reads of a block of tokens, one by one: of a pool of zeros few have a row.  The same bits as
+ * if the zeros were there. */
+static void add_found(const gather_work *work, int64_t begin, int64_t end) {
+  int64_t dim = work->pool->value_dim, n = work->reads->n_reads;
+  for (int64_t read = begin; read < end; read++) {
+    const float *row = smft__snapshot_find(work->pool->rows, work->reads->slots[read]);
+    if (row)
+      work->kernels->add(SMFT__F32, work->sum + read / n * dim, row, work->reads->weights[read],
+                         dim);
+  }
+}
+
+static void dot_found(const gather_work *work, int64_t begin, int64_t end) {
+  int64_t dim = work->pool->value_dim, n = work->reads->n_reads;
+  for (int64_t read = begin; read < end; read++) {
+    const float *row = smft__snapshot_find(work->pool->rows, work->reads->slots[read]);
+    const float *d_sum = work->d_sum + read / n * dim;
+    work->d_weights[read] = row ? work->kernels->dot(SMFT__F32, row, d_sum, dim) : 0;
+  }
+}
+
 /* ---- tokens -> rows: forward and the weights' gradient ------------------- */
 
 typedef struct group { /* up to four reads of one token */
@@ -71,11 +94,17 @@ static void dot_group(const gather_work *work, const group *now, const group *ne
 }
 
 static void each_group(const gather_work *work, int64_t block,
-                       void (*use)(const gather_work *, const group *, const group *)) {
+                       void (*use)(const gather_work *, const group *, const group *),
+                       void (*use_found)(const gather_work *, int64_t, int64_t)) {
+  int64_t begin = block * TOKENS * work->reads->n_reads;
   int64_t end = smaller((block + 1) * TOKENS, work->reads->n_tokens) * work->reads->n_reads;
   group groups[2];
   int now = 0;
-  find_group(work, block * TOKENS * work->reads->n_reads, end, &groups[0]);
+  if (smft__pool_is_zeros(work->pool)) {
+    use_found(work, begin, end);
+    return;
+  }
+  find_group(work, begin, end, &groups[0]);
   while (groups[now].n > 0) {
     find_group(work, groups[now].read + groups[now].n, end, &groups[1 - now]);
     use(work, &groups[now], &groups[1 - now]);
@@ -89,7 +118,7 @@ static void forward_block(void *arg, int64_t block, int32_t lane) {
   int64_t dim = work->pool->value_dim;
   (void)lane;
   memset(work->sum + begin * dim, 0, (size_t)((end - begin) * dim) * sizeof *work->sum);
-  each_group(work, block, add_group);
+  each_group(work, block, add_group, add_found);
 }
 
 void smft__gather_forward(smft_ctx *ctx, const smft__pool *pool, const smft__reads *reads,
@@ -103,7 +132,7 @@ void smft__gather_forward(smft_ctx *ctx, const smft__pool *pool, const smft__rea
 
 static void weights_block(void *arg, int64_t block, int32_t lane) {
   (void)lane;
-  each_group(arg, block, dot_group);
+  each_group(arg, block, dot_group, dot_found);
 }
 
 void smft__gather_backward_weights(smft_ctx *ctx, const smft__pool *pool, const smft__reads *reads,

@@ -178,8 +178,11 @@ void smft__memory_values(smft_ctx *ctx, const smft__memory_view *view, const flo
                          tape->gate);
     smft__swiglu_forward(ctx, tape->gate, tape->sum, n_tokens * config->value_dim, tape->gated);
   }
-  smft__linear_forward(ctx, &view->at[SMFT__M_OUT], &view->at[SMFT__M_OUT_BIAS], tape->gated,
-                       n_tokens, out);
+  if (config->identity)
+    memcpy(out, tape->gated, (size_t)(n_tokens * config->value_dim) * sizeof *out);
+  else
+    smft__linear_forward(ctx, &view->at[SMFT__M_OUT], &view->at[SMFT__M_OUT_BIAS], tape->gated,
+                         n_tokens, out);
 }
 
 void smft__memory_forward(smft_ctx *ctx, const smft__memory_view *view, const float *x,
@@ -201,15 +204,28 @@ static void linear_gradients(smft_ctx *ctx, const float *x, const float *dy, int
     smft__vector()->add_scaled(db, dy + t * out, 1.0f, out);
 }
 
+/* From d_out to the gradient of what W2 reads, in d_sum, and W2's own. */
+static void backward_projection(smft_ctx *ctx, const smft__memory_view *view, int64_t n_tokens,
+                                smft__memory_tape *tape, const float *d_out,
+                                const smft__memory_grads *grads) {
+  const smft__memory_config *config = &view->config;
+  int64_t hidden = config->hidden, dim = config->value_dim;
+  if (config->identity) {
+    memcpy(tape->d_sum, d_out, (size_t)(n_tokens * dim) * sizeof *d_out);
+    return;
+  }
+  smft__linear_backward_input(ctx, &view->at[SMFT__M_OUT], d_out, n_tokens, tape->d_sum, 0);
+  linear_gradients(ctx, tape->gated, d_out, n_tokens, dim, hidden, grads->at[SMFT__M_OUT],
+                   grads->at[SMFT__M_OUT_BIAS]);
+}
+
 /* From d_out to the gradient of the sum of values: out projection and gate. */
 static void backward_output(smft_ctx *ctx, const smft__memory_view *view, const float *x,
                             int64_t n_tokens, smft__memory_tape *tape, const float *d_out,
                             float *dx, const smft__memory_grads *grads) {
   const smft__memory_config *config = &view->config;
   int64_t hidden = config->hidden, dim = config->value_dim;
-  smft__linear_backward_input(ctx, &view->at[SMFT__M_OUT], d_out, n_tokens, tape->d_sum, 0);
-  linear_gradients(ctx, tape->gated, d_out, n_tokens, dim, hidden, grads->at[SMFT__M_OUT],
-                   grads->at[SMFT__M_OUT_BIAS]);
+  backward_projection(ctx, view, n_tokens, tape, d_out, grads);
   if (!config->gate)
     return;
   smft__swiglu_backward(ctx, tape->gate, tape->sum, tape->d_sum, n_tokens * dim, tape->d_gate,

@@ -12,6 +12,7 @@ typedef struct smft__memory_config {
   int32_t query_norm, key_norm;
   int32_t gate, bias; /* gate 0: out = W2 y */
   float norm_eps, temperature;
+  int32_t identity; /* there is no W2: out = y, or y * silu(gate), and value_dim is hidden */
 } smft__memory_config;
 
 typedef struct smft__memory_view { /* as a model and its patch have it */

@@ -72,7 +72,7 @@ void smft__block_lookup(const smft__batch_shape *shape, const smft__block_view *
                         const smft__block_tape *t) {
   smft__block_attention_forward(shape, w, t);
   smft__block_branch_norm(shape, w, t);
-  if (w->plan->memory >= 0)
+  if (smft__block_remembers(shape, w))
     smft__memory_lookup(shape->ctx, &w->memory, t->hidden, shape->n_tokens, t->memory);
 }
 

@@ -16,6 +16,8 @@ typedef struct smft__batch_shape { /* what all blocks of one pass share */
   float *scratch; /* attention's */
   /* the adapters': (T, rank), with grads (T, 2 rank); NULL where the patch has none */
   float *adapted;
+  /* 1: nobody asks what a memory reads, so that one which gives zeros need not run */
+  int32_t plain;
 } smft__batch_shape;
 
 /* activations of one block; T = n_tokens, d = hidden, Q = heads * head_dim, KV = kv heads *
@@ -87,6 +89,8 @@ void smft__block_attention_backward(const smft__batch_shape *shape, const smft__
                                     const smft__block_tape *tape,
                                     const smft__block_scratch *scratch, const smft__block_grads *g,
                                     int32_t depth, float *dx);
+/* block_ffn.c: whether a memory is run: 0: it would add zeros, and nobody asks what it reads. */
+int smft__block_remembers(const smft__batch_shape *shape, const smft__block_view *view);
 /* block_ffn.c: from tape->middle to its norm in tape->hidden; from there (and from what the
  * memory's look-up left) through FFN, memory or both to out, without the residual; and the gradient
  * of the block's output in dx becomes that of middle, unless depth is SMFT__BACK_BRANCH. */

@@ -74,6 +74,12 @@ static void ffn_backward(const smft__batch_shape *shape, const smft__block_view 
 
 /* ---- memory -------------------------------------------------------------- */
 
+int smft__block_remembers(const smft__batch_shape *shape, const smft__block_view *w) {
+  if (w->plan->memory < 0)
+    return 0;
+  return !(shape->plain && has_ffn(w) && smft__pool_is_empty(&w->memory.pool));
+}
+
 /* The memory's slots and weights are on its tape.  Adds to out in `beside`, writes it in `replace`.
  */
 static void memory_values(const smft__batch_shape *shape, const smft__block_view *w,
@@ -112,7 +118,7 @@ void smft__block_branch_forward(const smft__batch_shape *shape, const smft__bloc
                                 const smft__block_tape *t, float *out) {
   if (has_ffn(w))
     ffn_forward(shape, w, t, out);
-  if (w->plan->memory >= 0)
+  if (smft__block_remembers(shape, w))
     memory_values(shape, w, t, out);
 }
 

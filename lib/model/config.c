@@ -212,7 +212,8 @@ static smft_status check_memory_keys(json_t *memory) {
   static const char *const known[] = {"layers",     "pools",    "placement", "n_keys",
                                       "heads",      "top_k",    "key_dim",   "value_dim",
                                       "query_norm", "key_norm", "norm_eps",  "temperature",
-                                      "gate",       "bias",     "learn"};
+                                      "gate",       "bias",     "out",       "values",
+                                      "learn"};
   const char *key;
   json_t *value;
   json_object_foreach(memory, key, value) {
@@ -261,6 +262,22 @@ static smft_status read_memory_shape(smft__config *config, const json_t *memory)
   return SMFT_OK;
 }
 
+/* How far the layer is a plain sum of rows, and whether those are on disk. */
+static smft_status read_plainness(smft__config *config, const json_t *memory) {
+  static const char *const outs[] = {"linear", "identity", NULL};
+  static const char *const values[] = {"stored", "zero", NULL};
+  const smft__memory_config *m = &config->memory;
+  SMFT__TRY(read_choice(memory, "out", outs, "linear", &config->memory.identity));
+  SMFT__TRY(read_choice(memory, "values", values, "stored", &config->zero_values));
+  if (m->identity && m->value_dim != m->hidden)
+    return smft__fail(SMFT_E_FORMAT,
+                      WHAT
+                      ": \"memory\": \"out\": \"identity\" wants a \"value_dim\" of the hidden "
+                      "size %d, got %d",
+                      m->hidden, m->value_dim);
+  return SMFT_OK;
+}
+
 static smft_status read_memory_rules(smft__config *config, const json_t *memory) {
   /* order of SMFT__NORM_* */
   static const char *const norms[] = {"none", "layernorm", "rmsnorm", "l2", NULL};
@@ -276,7 +293,8 @@ static smft_status read_memory_rules(smft__config *config, const json_t *memory)
   rules->norm_eps = (float)eps;
   rules->temperature = (float)temperature;
   SMFT__TRY(smft__json_bool(memory, "gate", 1, &rules->gate, WHAT));
-  return smft__json_bool(memory, "bias", 0, &rules->bias, WHAT);
+  SMFT__TRY(smft__json_bool(memory, "bias", 0, &rules->bias, WHAT));
+  return read_plainness(config, memory);
 }
 
 static int compare_places(const void *a, const void *b) {
@@ -341,8 +359,7 @@ static smft_status read_places(smft__config *config, smft_ctx *ctx, const json_t
   return check_pools(config);
 }
 
-static smft_status read_memory(smft__config *config, smft_ctx *ctx, const json_t *root) {
-  json_t *memory = json_object_get(root, "memory");
+static smft_status read_memory(smft__config *config, smft_ctx *ctx, json_t *memory) {
   if (!memory || json_is_null(memory))
     return SMFT_OK;
   if (!json_is_object(memory))
@@ -392,7 +409,7 @@ static smft_status read_config(smft__config *config, smft_ctx *ctx, const json_t
   SMFT__TRY(find_arch(config, root));
   SMFT__TRY(smft__unused_keys(config->arch, ctx, root));
   SMFT__TRY(config->arch->plan(config, ctx, root));
-  SMFT__TRY(read_memory(config, ctx, root));
+  SMFT__TRY(read_memory(config, ctx, json_object_get(root, "memory")));
   SMFT__TRY(plan_memories(config, ctx));
   return keep_text(config, ctx, root);
 }
@@ -432,6 +449,34 @@ smft_status smft__config_translated(smft__config *config, smft_ctx *ctx, const c
   config->gguf = 1;
   SMFT__TRY(smft__json_parse(&root, text, (int64_t)strlen(text), "config.json"));
   return take_config(config, ctx, root, path);
+}
+
+/* ---- a memory put into a config ------------------------------------------ */
+
+/* The text with "memory" in it, as a file that has both would be. */
+static smft_status say_memory(smft__config *config, smft_ctx *ctx, json_t *memory) {
+  json_t *root = NULL;
+  char *before = config->json;
+  SMFT__TRY(smft__json_parse(&root, before, (int64_t)strlen(before), WHAT));
+  smft_status status = json_object_set(root, "memory", memory) == 0
+                           ? keep_text(config, ctx, root)
+                           : smft__fail(SMFT_E_NOMEM, WHAT ": no memory for its \"memory\"");
+  if (status == SMFT_OK)
+    smft__free(ctx, before);
+  json_decref(root);
+  return status;
+}
+
+smft_status smft__config_graft(smft__config *config, smft_ctx *ctx, json_t *memory) {
+  smft__free(ctx, config->pools); /* of none */
+  config->pools = NULL;
+  SMFT__TRY(read_memory(config, ctx, memory));
+  if (config->placement != SMFT_PLACEMENT_BESIDE)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      WHAT ": \"memory\": \"placement\": a memory that is grafted stands "
+                           "\"beside\" the FFN, got \"replace\"");
+  SMFT__TRY(plan_memories(config, ctx));
+  return say_memory(config, ctx, memory);
 }
 
 void smft__config_free(smft__config *config, smft_ctx *ctx) {

@@ -21,6 +21,7 @@ typedef struct smft__config {
   int32_t n_memories, n_pools, placement;
   smft__memory_config memory; /* shared by all memory layers */
   smft__learn_defaults learn; /* no part of the fingerprint: it changes no result of the model */
+  int32_t zero_values;        /* pools are zeros where no patch changed a row; no tensor has them */
   /* the plan; arrays are allocated with ctx */
   smft__stack_plan stack;
   smft__block_plan *blocks;    /* (n_layers) */
@@ -61,5 +62,7 @@ smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *d
 /* The same from the text that a GGUF file's keys were translated into; `path` for messages. */
 smft_status smft__config_translated(smft__config *config, smft_ctx *ctx, const char *text,
                                     const char *path);
+/* Puts a memory object (config.json's) into the config of a model without one: a grafted model. */
+smft_status smft__config_graft(smft__config *config, smft_ctx *ctx, json_t *memory);
 void smft__config_free(smft__config *config, smft_ctx *ctx);
 #endif

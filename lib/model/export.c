@@ -42,7 +42,17 @@ static int has_factors(const json_t *root) {
   return json_is_string(type) && strcmp(json_string_value(type), "factors") == 0;
 }
 
-static smft_status export_config(const smft_model *model, const char *directory, int32_t dtype) {
+/* Pools of zeros are written whole, or, if nothing was learnt, not at all. */
+static smft_status say_values(json_t *root, int whole) {
+  json_t *memory = json_object_get(root, "memory");
+  return whole && memory && json_object_get(memory, "values") &&
+                 json_object_del(memory, "values") != 0
+             ? smft__fail(SMFT_E_NOMEM, "config.json: no memory for its \"values\"")
+             : SMFT_OK;
+}
+
+static smft_status export_config(const smft_model *model, const char *directory, int32_t dtype,
+                                 int whole) {
   json_t *root = NULL;
   SMFT__TRY(smft__json_parse(&root, model->config.json, (int64_t)strlen(model->config.json),
                              "config.json"));
@@ -55,6 +65,8 @@ static smft_status export_config(const smft_model *model, const char *directory,
   else if (json_object_set_new(root, "torch_dtype", json_string(torch_name(dtype))) != 0)
     status = smft__fail(SMFT_E_NOMEM, "config.json: no memory for its torch_dtype");
   if (status == SMFT_OK)
+    status = say_values(root, whole);
+  if (status == SMFT_OK)
     status = smft__json_put(&text, root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
   json_decref(root);
   if (status == SMFT_OK)
@@ -66,7 +78,7 @@ static smft_status export_config(const smft_model *model, const char *directory,
 static smft_status copy_file(const smft_model *model, const char *directory, const char *name) {
   smft__file file = {0};
   char *path = NULL;
-  SMFT__TRY(smft__path_find(&path, model->ctx, model->path, name));
+  SMFT__TRY(smft__path_find(&path, model->ctx, smft__model_texts(model), name));
   if (!path)
     return SMFT_OK;
   smft_status status = smft__file_open(&file, model->ctx, path, 0);
@@ -133,35 +145,36 @@ static smft_status copy_rows(export_set *set, const smft_model *model, int32_t i
 /* Most tensors are written from where they are. */
 static smft_status add_tensor(export_set *set, const smft_model *model,
                               const smft__version *version, int32_t i, int32_t dtype) {
-  smft__save_tensor *save = &set->tensors[i];
+  smft__save_tensor *save = &set->tensors[set->n++];
   save->name = model->names[i];
   save->tensor = smft__weight(model, version, i);
   save->dtype = dtype;
   int merged = smft__patch_changes(model, version, i) && !version->full;
-  if (merged || smft__order_offset(model, i) != 0)
+  if (merged || smft__order_offset(model, i) != 0 || !save->tensor.data)
     return copy_values(set, model, version, i);
   save->dtype = written_as(dtype, save->tensor.dtype);
   return smft__order_is_other(model, i) ? copy_rows(set, model, i) : SMFT_OK;
 }
 
 static smft_status make_set(export_set *set, const smft_model *model, const smft__version *version,
-                            int32_t dtype) {
+                            int32_t dtype, int whole) {
   set->ctx = model->ctx;
-  set->n = model->n_tensors;
-  set->tensors = smft__calloc_array(set->ctx, set->n, sizeof *set->tensors);
-  set->copies = smft__calloc_array(set->ctx, set->n, sizeof *set->copies);
+  set->tensors = smft__calloc_array(set->ctx, model->n_tensors, sizeof *set->tensors);
+  set->copies = smft__calloc_array(set->ctx, model->n_tensors, sizeof *set->copies);
   if (!set->tensors || !set->copies)
     return SMFT_E_NOMEM;
   for (int32_t i = 0; i < model->n_tensors; i++)
-    SMFT__TRY(add_tensor(set, model, version, i, dtype));
+    if (whole || smft__weight(model, version, i).data)
+      SMFT__TRY(add_tensor(set, model, version, i, dtype));
   return SMFT_OK;
 }
 
 static smft_status export_weights(const smft_model *model, const smft__version *version,
-                                  const char *directory, const smft_export_options *options) {
+                                  const char *directory, const smft_export_options *options,
+                                  int whole) {
   static const char *const keys[] = {"format"}, *const values[] = {"pt"};
   export_set set = {0};
-  smft_status status = make_set(&set, model, version, options->dtype);
+  smft_status status = make_set(&set, model, version, options->dtype, whole);
   char *path = smft__path_join(model->ctx, directory, "model.safetensors");
   if (status == SMFT_OK && !path)
     status = SMFT_E_NOMEM;
@@ -175,15 +188,26 @@ static smft_status export_weights(const smft_model *model, const smft__version *
   return status;
 }
 
+/* Of pools of zeros: whether something was learnt that must be written with them. */
+static int zeros_changed(const smft_model *model, const smft__version *version) {
+  int changed = 0;
+  for (int32_t pool = 0; pool < model->config.n_pools; pool++)
+    changed |= smft__patch_changes(model, version, smft__pool_tensor(&model->config, pool));
+  return changed && model->config.zero_values;
+}
+
 /* Weights last: until they are there, the directory does not look finished. */
 static smft_status export_all(const smft_model *model, const smft__version *version,
                               const char *directory, const smft_export_options *options) {
   int32_t own = smft__model_dtype(model, version), dtype = written_as(options->dtype, own);
   dtype = dtype ? dtype : own;
+  int whole = zeros_changed(model, version);
+  if (whole)
+    SMFT__TRY(smft__zeros_fit(model, directory));
   SMFT__TRY(smft__make_directory(directory));
-  SMFT__TRY(export_config(model, directory, dtype));
+  SMFT__TRY(export_config(model, directory, dtype, whole));
   SMFT__TRY(copy_text_files(model, directory));
-  return export_weights(model, version, directory, options);
+  return export_weights(model, version, directory, options, whole);
 }
 
 static smft_status check_options(const smft_export_options *own) {

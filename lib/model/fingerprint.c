@@ -50,10 +50,21 @@ static smft_status plan_text(const smft__config *c, smft__buffer *text) {
   return ropes_text(c, text);
 }
 
+static smft_status memory_text(const smft__config *c, smft__buffer *text) {
+  char memory_eps[40], temperature[40];
+  const smft__memory_config *m = &c->memory;
+  if (m->identity || c->zero_values) /* as they came later */
+    SMFT__TRY(smft__buffer_printf(text, "out %d values %d\n", m->identity, c->zero_values));
+  return smft__buffer_printf(text, "%d %d %d %d %d %d %d %d %d %d %s %s\n", c->placement, m->n_keys,
+                             m->heads, m->top_k, m->key_dim, m->value_dim, m->query_norm,
+                             m->key_norm, m->gate, m->bias,
+                             smft__format_double((double)m->norm_eps, memory_eps),
+                             smft__format_double((double)m->temperature, temperature));
+}
+
 /* Only what changes results; not the file's spelling, token names or training notes. */
 static smft_status config_text(const smft__config *c, smft__buffer *text) {
-  char eps[40], theta[40], memory_eps[40], temperature[40];
-  const smft__memory_config *m = &c->memory;
+  char eps[40], theta[40];
   SMFT__TRY(smft__buffer_printf(text, "%s %d %d %d %d %d %d %d %d %s %s\n", c->arch->model_type,
                                 c->n_layers, c->hidden, c->n_heads, c->n_kv_heads, c->head_dim,
                                 c->ffn, c->vocab, c->tied,
@@ -63,13 +74,7 @@ static smft_status config_text(const smft__config *c, smft__buffer *text) {
     SMFT__TRY(
         smft__buffer_printf(text, "memory %d %d\n", c->memories[i].layer, c->memories[i].pool));
   SMFT__TRY(plan_text(c, text));
-  if (!c->n_memories)
-    return SMFT_OK;
-  return smft__buffer_printf(text, "%d %d %d %d %d %d %d %d %d %d %s %s\n", c->placement, m->n_keys,
-                             m->heads, m->top_k, m->key_dim, m->value_dim, m->query_norm,
-                             m->key_norm, m->gate, m->bias,
-                             smft__format_double((double)m->norm_eps, memory_eps),
-                             smft__format_double((double)m->temperature, temperature));
+  return c->n_memories ? memory_text(c, text) : SMFT_OK;
 }
 
 static void add_u64(smft__sha256 *hash, uint64_t value) {
@@ -122,7 +127,8 @@ static void add_tensor(smft__sha256 *hash, const char *name, const smft__tensor 
   add_u64(hash, (uint64_t)tensor->n_dims);
   for (int32_t i = 0; i < tensor->n_dims; i++)
     add_u64(hash, (uint64_t)tensor->shape[i]);
-  add_content(hash, tensor);
+  if (tensor->data) /* of zeros that stand nowhere the config says all */
+    add_content(hash, tensor);
 }
 
 smft_status smft__weights_fingerprint(smft_model *model) {

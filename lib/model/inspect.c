@@ -8,6 +8,7 @@
 #include "data/gguf_source.h"
 #include "data/json.h"
 #include "model/arch.h"
+#include "model/grafted.h"
 #include "model/model.h"
 
 static void copy_text(char *to, size_t size, const char *text, int64_t length) {
@@ -22,9 +23,8 @@ static void copy_text(char *to, size_t size, const char *text, int64_t length) {
 
 /* ---- the tensors --------------------------------------------------------- */
 
-/* The type that most weights have, and what all of them are. */
-static void count_tensors(smft_model_inspection *out, const smft__source *source) {
-  int64_t of_type[SMFT__N_DTYPES] = {0};
+static void add_tensors(smft_model_inspection *out, const smft__source *source,
+                        int64_t of_type[SMFT__N_DTYPES]) {
   for (int64_t i = 0; i < source->n; i++) {
     const smft__tensor *tensor = &source->tensors[i];
     int64_t n = smft__tensor_count(tensor);
@@ -32,10 +32,17 @@ static void count_tensors(smft_model_inspection *out, const smft__source *source
     out->weight_bytes += smft__tensor_bytes(tensor);
     of_type[tensor->dtype] += n;
   }
+}
+
+/* The type that most weights have, and what all of them are. */
+static void count_tensors(smft_model_inspection *out, const smft_model *model) {
+  int64_t of_type[SMFT__N_DTYPES] = {0};
+  add_tensors(out, &model->source, of_type);
+  add_tensors(out, &model->graft, of_type);
   for (int32_t i = 1; i < SMFT__N_DTYPES; i++)
     if (of_type[i] > of_type[out->dtype])
       out->dtype = i;
-  const char *name = source->n ? smft__dtype_name(out->dtype) : "";
+  const char *name = model->source.n ? smft__dtype_name(out->dtype) : "";
   copy_text(out->quantization, sizeof out->quantization, name, (int64_t)strlen(name));
 }
 
@@ -53,7 +60,7 @@ static void from_model(smft_model_inspection *out, const smft_model *model) {
     out->context_length = c->context;
     out->cache_bytes = 2 * (int64_t)sizeof(float) * c->n_layers * smft__kv_width(c);
   }
-  count_tensors(out, &model->source);
+  count_tensors(out, model);
 }
 
 /* ---- what a header says of a model that is not read here ----------------- */
@@ -119,7 +126,7 @@ static smft_status read_config(smft_model_inspection *out, smft_ctx *ctx, const 
 }
 
 /* A directory with config.json is Hugging Face's. */
-static smft_status look(smft_model_inspection *out, smft_ctx *ctx, const char *path) {
+static smft_status look_at(smft_model_inspection *out, smft_ctx *ctx, const char *path) {
   char *config = smft__path_join(ctx, path, "config.json"), *found = NULL;
   smft_status status = config ? SMFT_OK : SMFT_E_NOMEM;
   int plain = config && smft__file_exists(config);
@@ -134,6 +141,18 @@ static smft_status look(smft_model_inspection *out, smft_ctx *ctx, const char *p
   }
   smft__free(ctx, config);
   smft__free(ctx, found);
+  return status;
+}
+
+/* A grafted model is what its base is. */
+static smft_status look(smft_model_inspection *out, smft_ctx *ctx, const char *path) {
+  smft__grafted graft = {0};
+  smft_status status = smft__grafted_read(&graft, ctx, path);
+  if (status == SMFT_OK)
+    status = look_at(out, ctx, graft.root ? graft.path : path);
+  else
+    out->format = SMFT_FORMAT_HUGGING_FACE;
+  smft__grafted_free(&graft, ctx);
   return status;
 }
 

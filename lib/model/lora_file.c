@@ -121,7 +121,7 @@ static json_t *make_config(const smft__lora *lora, const smft_model *model) {
   } all[] = {
       {"alpha_pattern", json_object()},
       {"auto_mapping", json_null()},
-      {"base_model_name_or_path", text_or_null(model->path)},
+      {"base_model_name_or_path", text_or_null(smft__model_texts(model))},
       {"bias", json_string("none")},
       {"fan_in_fan_out", json_false()},
       {"inference_mode", json_true()},

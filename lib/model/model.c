@@ -6,6 +6,7 @@
 #include "base/loan.h"
 #include "data/gguf_source.h"
 #include "data/safetensors.h"
+#include "model/grafted.h"
 #include "model/stops.h"
 #include "model/weights.h"
 #include "nn/gemm.h"
@@ -24,7 +25,9 @@ static void destroy(smft_model *model) {
   smft__free(ctx, model->origin);
   smft__free(ctx, model->owned);
   smft__free(ctx, model->path);
+  smft__free(ctx, model->base_path);
   smft__source_close(&model->source);
+  smft__source_close(&model->graft);
   smft__config_free(&model->config, ctx);
   smft__free(ctx, model);
   smft__loans_free(ctx); /* of its sizes */
@@ -90,17 +93,13 @@ static smft_status begin(smft_model **out, smft_ctx *ctx, const char *path) {
   return smft__gemm_reserve(ctx);
 }
 
-static smft_status bind_file(smft_model *model) {
-  smft_status status = smft__weights_bind(model);
-  return status == SMFT_OK ? status : smft__fail_within(status, "%s", model->path);
-}
-
 void smft__pools_expect(const smft_model *model, int how) {
+  const smft__source *source = model->base_path ? &model->graft : &model->source;
   for (int32_t pool = 0; pool < model->config.n_pools; pool++) {
     const smft__tensor *values = &model->tensors[smft__pool_tensor(&model->config, pool)];
-    int64_t size = smft__tensor_bytes(values);
-    for (int32_t i = 0; size >= LARGE_POOL && i < model->source.n_files; i++)
-      smft__file_expect(&model->source.files[i], values->data, size, how);
+    int64_t size = values->data ? smft__tensor_bytes(values) : 0;
+    for (int32_t i = 0; size >= LARGE_POOL && i < source->n_files; i++)
+      smft__file_expect(&source->files[i], values->data, size, how);
   }
 }
 
@@ -148,17 +147,126 @@ static smft_status open_source(smft_model *model, const smft_load_options *optio
 static smft_status bind_tensors(smft_model *model) {
   SMFT__TRY(make_handles(model));
   SMFT__TRY(smft__weights_list(model));
-  return bind_file(model);
+  smft_status status = smft__weights_bind(model);
+  return status == SMFT_OK ? status : smft__fail_within(status, "%s", model->path);
 }
 
-static smft_status bind_weights(smft_model *model) {
+/* What is made of an open source: its tensors bound, with HASHED its fingerprint, with TALKS its
+ * tokenizer. */
+enum { LOOKED_AT = 0, HASHED = 1, TALKS = 2, LOADED = HASHED | TALKS };
+
+static smft_status make_of(smft_model *model, int what) {
   SMFT__TRY(bind_tensors(model));
-  SMFT__TRY(smft__weights_fingerprint(model));
+  if (what & HASHED)
+    SMFT__TRY(smft__weights_fingerprint(model));
   smft__pools_expect(model, SMFT__READ_ROWS);
-  return SMFT_OK;
+  return what & TALKS ? open_tokenizer(model) : SMFT_OK;
+}
+
+/* ---- a memory in a model that stands elsewhere --------------------------- */
+
+static smft_status check_no_memory(const smft_model *base) {
+  if (base->config.n_memories == 0)
+    return SMFT_OK;
+  return smft__fail(SMFT_E_UNSUPPORTED,
+                    "%s: it has a memory of its own (%d layers): another one cannot be grafted "
+                    "onto it",
+                    base->path, base->config.n_memories);
+}
+
+static smft_status check_hash(const smft_model *base, const char *hash) {
+  if (strcmp(base->hash, hash) == 0)
+    return SMFT_OK;
+  return smft__fail(SMFT_E_MISMATCH,
+                    "%s: not the model that the memory was grafted onto: its hash is %.16s..., "
+                    "expected %.16s...",
+                    base->path, base->hash, hash);
+}
+
+/* A base is a model as it was downloaded, so that no chain of grafts has to be followed. */
+static smft_status open_base(smft_model **out, smft_ctx *ctx, const smft__grafted *graft,
+                             const smft_load_options *options, int what) {
+  smft__grafted further = {0};
+  SMFT__TRY(begin(out, ctx, graft->path));
+  SMFT__TRY(smft__grafted_read(&further, ctx, graft->path));
+  int chain = further.root != NULL;
+  smft__grafted_free(&further, ctx);
+  if (chain)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      "%s: it is grafted itself: a memory is grafted onto a plain model",
+                      graft->path);
+  SMFT__TRY(open_source(*out, options));
+  SMFT__TRY(check_no_memory(*out));
+  SMFT__TRY(make_of(*out, what | HASHED));
+  return check_hash(*out, graft->hash);
+}
+
+/* Moves what the base is into the model that has the memory. */
+static void take_base(smft_model *model, smft_model *base) {
+  model->config = base->config;
+  model->source = base->source; /* of a GGUF: with the path that stays with it */
+  model->base_path = base->path;
+  model->tokenizer = base->tokenizer;
+  memset(&base->config, 0, sizeof base->config);
+  memset(&base->source, 0, sizeof base->source);
+  base->path = NULL;
+  base->tokenizer = NULL;
+}
+
+static smft_status add_memory(smft_model *model, const smft__grafted *graft, int copy) {
+  char *path = smft__path_join(model->ctx, model->path, SMFT__GRAFTED_WEIGHTS);
+  smft_status status =
+      path ? smft__config_graft(&model->config, model->ctx, graft->memory) : SMFT_E_NOMEM;
+  if (status != SMFT_OK)
+    smft__fail_within(status, "%s", model->path);
+  else
+    status = smft__safetensors_open(&model->graft, model->ctx, path, copy);
+  smft__free(model->ctx, path);
+  return status;
+}
+
+static smft_status open_grafted(smft_model *model, const smft__grafted *graft,
+                                const smft_load_options *options, int what) {
+  smft_model *base = NULL;
+  smft_status status = open_base(&base, model->ctx, graft, options, what);
+  if (status == SMFT_OK)
+    take_base(model, base);
+  else
+    smft__fail_within(status, "%s: its base", model->path);
+  smft_model_free(base);
+  SMFT__TRY(status);
+  SMFT__TRY(add_memory(model, graft, (options->flags & SMFT_LOAD_COPY) != 0));
+  return make_of(model, what & HASHED);
+}
+
+/* ---- loading ------------------------------------------------------------- */
+
+static smft_status open_any(smft_model *model, const smft_load_options *options, int what) {
+  smft__grafted graft = {0};
+  SMFT__TRY(smft__grafted_read(&graft, model->ctx, model->path));
+  if (!graft.root) {
+    SMFT__TRY(open_source(model, options));
+    return make_of(model, what);
+  }
+  smft_status status = open_grafted(model, &graft, options, what);
+  smft__grafted_free(&graft, model->ctx);
+  return status;
+}
+
+static smft_status check_startable(const smft_model *model) {
+  smft__grafted graft = {0};
+  SMFT__TRY(smft__grafted_read(&graft, model->ctx, model->path));
+  int grafted = graft.root != NULL;
+  smft__grafted_free(&graft, model->ctx);
+  return grafted ? smft__fail(SMFT_E_UNSUPPORTED,
+                              "%s: a grafted model has its base's weights: it cannot start from "
+                              "random ones",
+                              model->path)
+                 : SMFT_OK;
 }
 
 static smft_status start_weights(smft_model *model, uint64_t seed) {
+  SMFT__TRY(check_startable(model));
   SMFT__TRY(smft__config_load(&model->config, model->ctx, model->path));
   SMFT__TRY(make_handles(model));
   SMFT__TRY(smft__weights_list(model));
@@ -193,9 +301,7 @@ smft_status smft_model_load(smft_model **out, smft_ctx *ctx, const char *path,
   SMFT__REQUIRE(ctx && path, "smft_model_load: ctx or path is NULL");
   SMFT__TRY(read_options(&own, options));
   SMFT__TRY_GOTO(done, begin(&model, ctx, path));
-  SMFT__TRY_GOTO(done, open_source(model, &own));
-  SMFT__TRY_GOTO(done, bind_weights(model));
-  SMFT__TRY_GOTO(done, open_tokenizer(model));
+  SMFT__TRY_GOTO(done, open_any(model, &own, LOADED));
 done:
   return finish(out, model, status);
 }
@@ -205,8 +311,7 @@ smft_status smft__model_open(smft_model **out, smft_ctx *ctx, const char *path) 
   smft_model *model = NULL;
   smft_status status = SMFT_OK;
   SMFT__TRY_GOTO(done, begin(&model, ctx, path));
-  SMFT__TRY_GOTO(done, open_source(model, &options));
-  SMFT__TRY_GOTO(done, bind_tensors(model));
+  SMFT__TRY_GOTO(done, open_any(model, &options, LOOKED_AT));
 done:
   return finish(out, model, status);
 }
@@ -225,8 +330,7 @@ smft_status smft_model_load_buffer(smft_model **out, smft_ctx *ctx, const void *
   SMFT__TRY_GOTO(done, smft__gguf_open_buffer(&model->source, ctx, data, size,
                                               (own.flags & SMFT_LOAD_COPY) != 0));
   SMFT__TRY_GOTO(done, translate(model));
-  SMFT__TRY_GOTO(done, bind_weights(model));
-  SMFT__TRY_GOTO(done, open_tokenizer(model));
+  SMFT__TRY_GOTO(done, make_of(model, LOADED));
 done:
   return finish(out, model, status);
 }
@@ -275,6 +379,8 @@ smft_status smft_model_get_info(const smft_model *model, smft_model_info *info) 
 }
 
 const char *smft_model_hash(const smft_model *model) { return model ? model->hash : ""; }
+
+const char *smft_model_base(const smft_model *model) { return model ? model->base_path : NULL; }
 
 const smft_tokenizer *smft_model_tokenizer(const smft_model *model) {
   return model ? model->tokenizer : NULL;

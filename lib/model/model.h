@@ -20,8 +20,12 @@ struct smft_model {
   atomic_int references;
   smft__config config;
   smft__source source; /* owns the mapping; empty for smft_model_init */
-  void *owned;         /* weights of smft_model_init, or NULL */
-  int32_t n_tensors;   /* sorted by name; only those the model uses */
+  /* A grafted model (grafted.h): everything but the memory is of the model at base_path, which
+   * `source` maps; `graft` has the memory's tensors.  NULL, and empty: the model is not grafted. */
+  char *base_path;
+  smft__source graft;
+  void *owned;       /* weights of smft_model_init, or NULL */
+  int32_t n_tensors; /* sorted by name; only those the model uses */
   char **names;
   smft__tensor *tensors;
   smft__origin *origin; /* (n_tensors) */
@@ -31,6 +35,10 @@ struct smft_model {
   char hash[65];
 };
 smft_model *smft__model_retain(const smft_model *model);
+/* Where its texts are: tokenizer, chat template, generation_config.json. */
+static inline const char *smft__model_texts(const smft_model *model) {
+  return model->base_path ? model->base_path : model->path;
+}
 /* A model whose tensors are bound, without its fingerprint and its tokenizer: to be looked at. */
 smft_status smft__model_open(smft_model **out, smft_ctx *ctx, const char *path);
 /* Large mapped pools: how they are read from now on (SMFT__READ_*; a loaded model's: in rows).  A

@@ -12,8 +12,8 @@
 enum { END, V, D, Q, KV, HD, F, HK, H, N, HALF, DV, SLOTS, TWO, ONE };
 
 /* clang-format off */
-enum { IF_ALWAYS, IF_UNTIED, IF_FFN, IF_GATE, IF_BIAS, IF_GATE_BIAS, IF_Q_SCALE, IF_Q_SHIFT,
-       IF_K_SCALE, IF_K_SHIFT, IF_BESIDE };
+enum { IF_ALWAYS, IF_UNTIED, IF_FFN, IF_GATE, IF_BIAS, IF_GATE_BIAS, IF_OUT, IF_OUT_BIAS,
+       IF_Q_SCALE, IF_Q_SHIFT, IF_K_SCALE, IF_K_SHIFT, IF_BESIDE };
 enum { START_ZERO, START_ONE, START_NORM, START_ALPHA, START_NORMAL_02, START_FAN_IN, START_FAN_OUT,
        START_RESIDUAL, START_XAVIER, START_UNIFORM };
 /* clang-format on */
@@ -65,6 +65,10 @@ int smft__param_is_there(const smft__config *c, int32_t line, int32_t i) {
     return m->bias;
   case IF_GATE_BIAS:
     return m->gate && m->bias;
+  case IF_OUT:
+    return !m->identity;
+  case IF_OUT_BIAS:
+    return m->bias && !m->identity;
   case IF_Q_SCALE:
     return scales(m->query_norm);
   case IF_Q_SHIFT:

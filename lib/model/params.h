@@ -41,8 +41,8 @@ struct smft__config;
   X(M_QUERY_BIAS,      "m_query_bias", (),                ZERO,    BIAS,      M_QUERY,      0)     \
   X(M_GATE,            "m_gate",       (DV, D),           FAN_OUT, GATE,      NONE,         0)     \
   X(M_GATE_BIAS,       "m_gate_bias",  (),                ZERO,    GATE_BIAS, M_GATE,       0)     \
-  X(M_OUT,             "m_out",        (D, DV),           FAN_OUT, ALWAYS,    NONE,         0)     \
-  X(M_OUT_BIAS,        "m_out_bias",   (),                ZERO,    BIAS,      M_OUT,        0)     \
+  X(M_OUT,             "m_out",        (D, DV),           FAN_OUT, OUT,       NONE,         0)     \
+  X(M_OUT_BIAS,        "m_out_bias",   (),                ZERO,    OUT_BIAS,  M_OUT,        0)     \
   X(M_KEYS,            "m_keys",       (H, TWO, N, HALF), UNIFORM, ALWAYS,    NONE,         0)     \
   X(M_QUERY_NORM,      "q_norm",       (HALF),            ONE,     Q_SCALE,   NONE,         0)     \
   X(M_QUERY_NORM_BIAS, "q_norm_bias",  (),                ZERO,    Q_SHIFT,   M_QUERY_NORM, 0)     \

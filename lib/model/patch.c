@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/view.h"
 
 /* ---- readers and a writer ------------------------------------------------ */
 
@@ -124,6 +125,7 @@ static void place_full(float **pointers, smft__arena *arena, const smft_model *m
 static smft_status make_full(smft_patch *patch) {
   const smft_model *model = patch->model;
   smft__arena arena = {0};
+  SMFT__TRY(smft__zeros_fit(model, "a full patch"));
   place_full(NULL, &arena, model);
   if (arena.used < 0)
     return smft__fail(SMFT_E_NOMEM, "smft_patch_create: the size of all weights overflows");
@@ -203,6 +205,11 @@ smft_status smft_patch_create(smft_patch **out, const smft_model *model, int32_t
     return smft_patch_create_lora(out, model, NULL);
   SMFT__REQUIRE(kind == SMFT_PATCH_SLOTS || kind == SMFT_PATCH_FULL,
                 "smft_patch_create: unknown kind %d", kind);
+  if (kind == SMFT_PATCH_FULL && model->base_path)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      "smft_patch_create: a grafted model is trained by its rows or by LoRA; for a "
+                      "full patch load its base: %s",
+                      model->base_path);
   SMFT__TRY(smft__patch_make(out, model, kind));
   if (kind == SMFT_PATCH_FULL)
     copy_base(*out);

@@ -233,7 +233,7 @@ static smft_status check_header(const smft__source *file, const smft_model *mode
 static smft_status load(smft_patch **patch, const smft_model *model, const smft__source *file) {
   int32_t kind = 0;
   SMFT__TRY(check_header(file, model, &kind));
-  SMFT__TRY(smft_patch_create(patch, model, kind));
+  SMFT__TRY(smft__patch_make(patch, model, kind));
   return kind == SMFT_PATCH_SLOTS ? load_slots(*patch, file) : load_full(*patch, file);
 }
 

@@ -270,7 +270,8 @@ static smft_status run_chunk(smft_session *s, int64_t n) {
   smft__segment segment = {.n_past = s->cached, .n_q = n};
   smft__pass pass = {s->model,
                      s->version,
-                     {s->model->ctx, c, s->positions, &segment, NULL, 1, n, s->scratch, s->adapted},
+                     {s->model->ctx, c, s->positions, &segment, NULL, 1, n, s->scratch, s->adapted,
+                      1},
                      s->tapes,
                      s->x,
                      &s->cancel};

@@ -204,18 +204,23 @@ static smft_status check_tied(const smft_model *model, int64_t at) {
                     model->source.names[at], model->names[head]);
 }
 
-smft_status smft__unused_tensors(const smft_model *model) {
-  const smft__source *source = &model->source;
+static smft_status check_source(const smft_model *model, const smft__source *source) {
   int64_t first = -1, n = 0;
   for (int64_t i = 0; i < source->n; i++) {
     const char *name = source->names[i];
     if (source->used[i] || listed(meaningless, name) || listed(model->config.arch->ignored, name))
       continue;
-    if (left_out(model, name, SMFT__N_MODEL_PARAMS) >= 0) { /* the head, tied */
+    if (source == &model->source &&
+        left_out(model, name, SMFT__N_MODEL_PARAMS) >= 0) { /* the head, tied */
       SMFT__TRY(check_tied(model, i));
       continue;
     }
     first = n++ == 0 ? i : first;
   }
   return n == 0 ? SMFT_OK : fail_tensor(model, source->names[first], n - 1);
+}
+
+smft_status smft__unused_tensors(const smft_model *model) {
+  SMFT__TRY(check_source(model, &model->source));
+  return check_source(model, &model->graft);
 }

@@ -7,6 +7,10 @@
 
 #include "model/order.h"
 
+/* bytes of a pool of zeros that is made real; a larger one would be a waste that nobody asked for
+ */
+#define MOST_ZEROS ((int64_t)256 << 20)
+
 /* ---- single tensors ------------------------------------------------------ */
 
 smft__tensor smft__weight(const smft_model *model, const smft__version *version, int32_t index) {
@@ -89,6 +93,19 @@ static const smft__snapshot *rows_of(const smft_model *model, const smft__versio
 int smft__patch_changes(const smft_model *model, const smft__version *version, int32_t index) {
   return (version && version->full) || smft__snapshot_count(rows_of(model, version, index)) > 0 ||
          smft__patch_adapter(version, index);
+}
+
+smft_status smft__zeros_fit(const smft_model *model, const char *what) {
+  for (int32_t pool = 0; pool < model->config.n_pools; pool++) {
+    const smft__tensor *values = &model->tensors[smft__pool_tensor(&model->config, pool)];
+    int64_t bytes = smft__tensor_bytes(values);
+    if (!values->data && bytes > MOST_ZEROS)
+      return smft__fail(SMFT_E_UNSUPPORTED,
+                        "%s: pool %d would be %lld bytes, nearly all of them zeros (at most %lld "
+                        "are written): what was learnt is in the patch",
+                        what, pool, (long long)bytes, (long long)MOST_ZEROS);
+  }
+  return SMFT_OK;
 }
 
 /* Into values (n_slots, dim). */

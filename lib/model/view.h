@@ -19,6 +19,9 @@ smft_status smft__patch_values(const smft_model *model, const smft__version *ver
                                int32_t tensor, float *values);
 /* 1: the patch may change this tensor */
 int smft__patch_changes(const smft_model *model, const smft__version *version, int32_t tensor);
+/* SMFT_E_UNSUPPORTED, naming pool and bytes, where a pool of zeros that stand nowhere is too large
+ * to be written, or copied, whole; `what` wants that. */
+smft_status smft__zeros_fit(const smft_model *model, const char *what);
 /* SMFT__F32, F16 or BF16: the element type of the embedding, which is taken for the model's. */
 int32_t smft__model_dtype(const smft_model *model, const smft__version *version);
 

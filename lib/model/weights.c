@@ -136,18 +136,58 @@ static smft_status check_found(const char *name, int32_t line, const smft__tenso
                     name, expected, got);
 }
 
+/* The number of elements, which no file bounds. */
+static smft_status count_of(const smft_model *model, int32_t i, int64_t *n) {
+  const smft__tensor *tensor = &model->tensors[i];
+  *n = sizeof(float);
+  for (int32_t d = 0; d < tensor->n_dims; d++)
+    if (!smft__mul_i64(*n, tensor->shape[d], n))
+      return smft__fail(SMFT_E_NOMEM, "tensor %s: its size overflows", model->names[i]);
+  *n /= (int64_t)sizeof(float);
+  return SMFT_OK;
+}
+
+/* Zeros that stand nowhere. */
+static int is_implied(const smft_model *model, int32_t i) {
+  return model->config.zero_values && smft__params[model->origin[i].line].scope == SMFT__OF_POOL;
+}
+
+static smft_status bind_zeros(smft_model *model, int32_t i, const smft__source *source) {
+  int64_t n = 0;
+  if (smft__source_find(source, model->names[i]) >= 0)
+    return smft__fail(SMFT_E_UNSUPPORTED,
+                      "tensor %s is not used: config.json says \"values\": \"zero\"",
+                      model->names[i]);
+  model->tensors[i].dtype = SMFT__F32;
+  return count_of(model, i, &n);
+}
+
+static smft_status bind_one(smft_model *model, int32_t i, smft__source *source) {
+  int64_t at = smft__source_find(source, model->names[i]);
+  if (at < 0)
+    return smft__fail(SMFT_E_MISMATCH, "tensor %s is missing: config.json asks for it",
+                      model->names[i]);
+  SMFT__TRY(check_found(model->names[i], model->origin[i].line, &model->tensors[i],
+                        &source->tensors[at]));
+  model->tensors[i] = source->tensors[at];
+  source->used[at] = 1;
+  return SMFT_OK;
+}
+
+/* A grafted model's memory stands in a file of its own. */
+static smft__source *source_of(smft_model *model, int32_t i) {
+  int32_t scope = smft__params[model->origin[i].line].scope;
+  int of_memory = scope == SMFT__OF_MEMORY || scope == SMFT__OF_POOL;
+  return model->base_path && of_memory ? &model->graft : &model->source;
+}
+
 smft_status smft__weights_bind(smft_model *model) {
   SMFT__TRY(smft__source_unused(&model->source));
-  for (int32_t i = 0; i < model->n_tensors; i++) {
-    int64_t at = smft__source_find(&model->source, model->names[i]);
-    if (at < 0)
-      return smft__fail(SMFT_E_MISMATCH, "tensor %s is missing: config.json asks for it",
-                        model->names[i]);
-    SMFT__TRY(check_found(model->names[i], model->origin[i].line, &model->tensors[i],
-                          &model->source.tensors[at]));
-    model->tensors[i] = model->source.tensors[at];
-    model->source.used[at] = 1;
-  }
+  if (model->base_path)
+    SMFT__TRY(smft__source_unused(&model->graft));
+  for (int32_t i = 0; i < model->n_tensors; i++)
+    SMFT__TRY(is_implied(model, i) ? bind_zeros(model, i, source_of(model, i))
+                                   : bind_one(model, i, source_of(model, i)));
   return smft__unused_tensors(model);
 }
 
@@ -168,21 +208,13 @@ static void fill(float *values, int64_t n, const char *name, smft__start start, 
   }
 }
 
-static smft_status count_of(const smft_model *model, int32_t i, int64_t *n) {
-  const smft__tensor *tensor = &model->tensors[i];
-  *n = 1;
-  for (int32_t d = 0; d < tensor->n_dims; d++)
-    if (!smft__mul_i64(*n, tensor->shape[d], n))
-      return smft__fail(SMFT_E_NOMEM, "tensor %s: its size overflows", model->names[i]);
-  return SMFT_OK;
-}
-
 static smft_status place(smft_model *model, smft__arena *arena) {
   for (int32_t i = 0; i < model->n_tensors; i++) {
     int64_t n = 0;
     SMFT__TRY(count_of(model, i, &n));
-    model->tensors[i].data = smft__arena_take(arena, n, sizeof(float));
     model->tensors[i].dtype = SMFT__F32;
+    if (!is_implied(model, i))
+      model->tensors[i].data = smft__arena_take(arena, n, sizeof(float));
   }
   return arena->used < 0 ? smft__fail(SMFT_E_NOMEM, "the size of all weights overflows") : SMFT_OK;
 }
@@ -196,7 +228,8 @@ smft_status smft__weights_init(smft_model *model, uint64_t seed) {
   arena = (smft__arena){model->owned, 0, arena.used};
   SMFT__TRY(place(model, &arena));
   for (int32_t i = 0; i < model->n_tensors; i++)
-    fill((float *)(uintptr_t)model->tensors[i].data, smft__tensor_count(&model->tensors[i]),
-         model->names[i], smft__param_start(&model->config, model->origin[i].line), seed);
+    fill((float *)(uintptr_t)model->tensors[i].data,
+         is_implied(model, i) ? 0 : smft__tensor_count(&model->tensors[i]), model->names[i],
+         smft__param_start(&model->config, model->origin[i].line), seed);
   return SMFT_OK;
 }

@@ -327,6 +327,7 @@ static void harmless(void) {
   ck_assert_int_eq(HARMLESS(smft_ctx_n_threads, NULL), 0);
   ck_assert_int_eq(HARMLESS(smft_tokenizer_vocab_size, NULL), 0);
   ck_assert_str_eq(HARMLESS(smft_model_hash, NULL), "");
+  ck_assert_ptr_null(HARMLESS(smft_model_base, NULL));
   ck_assert_ptr_null(HARMLESS(smft_model_tokenizer, NULL));
   ck_assert_ptr_null(HARMLESS(smft_model_memory, NULL, 0));
   ck_assert_int_eq(HARMLESS(smft_patch_kind, NULL), 0);

@@ -93,8 +93,15 @@ static void make(layer *b, int32_t d, int32_t n, int32_t threads, const char *di
   options.n_threads = threads;
   if (smft_ctx_create(&b->ctx, &options) != SMFT_OK)
     bench_fail("no context");
-  w->config = (smft__memory_config){n, HEADS, TOP_K, d / 2, d, d, SMFT__NORM_NONE, SMFT__NORM_NONE,
-                                    1, 0,     1e-5f, 1.0f};
+  w->config = (smft__memory_config){.n_keys = n,
+                                    .heads = HEADS,
+                                    .top_k = TOP_K,
+                                    .key_dim = d / 2,
+                                    .value_dim = d,
+                                    .hidden = d,
+                                    .gate = 1,
+                                    .norm_eps = 1e-5f,
+                                    .temperature = 1.0f};
   w->at[SMFT__M_QUERY] = smft__tensor_f32(noise(width * d, 0.05f, 1), width, d);
   w->at[SMFT__M_GATE] = smft__tensor_f32(noise((int64_t)d * d, 0.05f, 2), d, d);
   w->at[SMFT__M_OUT] = smft__tensor_f32(noise((int64_t)d * d, 0.05f, 3), d, d);

@@ -156,10 +156,19 @@ static smft__memory_view example_weights(int example) {
   smft__tensor config = find(example, "config");
   ck_assert_ptr_nonnull(config.data);
   smft__tensor_to_f32(&config, 0, 12, numbers);
-  w.config = (smft__memory_config){(int32_t)numbers[0], (int32_t)numbers[1], (int32_t)numbers[2],
-                                   (int32_t)numbers[3], (int32_t)numbers[4], (int32_t)numbers[5],
-                                   (int32_t)numbers[6], (int32_t)numbers[7], (int32_t)numbers[8],
-                                   (int32_t)numbers[9], numbers[10],         numbers[11]};
+  w.config = (smft__memory_config){(int32_t)numbers[0],
+                                   (int32_t)numbers[1],
+                                   (int32_t)numbers[2],
+                                   (int32_t)numbers[3],
+                                   (int32_t)numbers[4],
+                                   (int32_t)numbers[5],
+                                   (int32_t)numbers[6],
+                                   (int32_t)numbers[7],
+                                   (int32_t)numbers[8],
+                                   (int32_t)numbers[9],
+                                   numbers[10],
+                                   numbers[11],
+                                   0};
   w.at[SMFT__M_QUERY] = find(example, "query_w");
   w.at[SMFT__M_QUERY_BIAS] = find(example, "query_b");
   w.at[SMFT__M_GATE] = find(example, "gate_w");

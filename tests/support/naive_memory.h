@@ -47,8 +47,8 @@ static inline void naive_sizes(naive_memory *m) {
                         c->bias ? hdk : 0,
                         c->gate ? dv * d : 0,
                         c->gate && c->bias ? dv : 0,
-                        d * dv,
-                        c->bias ? d : 0,
+                        c->identity ? 0 : d * dv,
+                        c->bias && !c->identity ? d : 0,
                         hdk * c->n_keys,
                         q == SMFT__NORM_LAYERNORM || q == SMFT__NORM_RMSNORM ? half : 0,
                         q == SMFT__NORM_LAYERNORM ? half : 0,
@@ -184,7 +184,10 @@ static inline void naive_forward(naive_memory *m, int select) {
       for (int64_t i = 0; i < dv; i++)
         sum[i] *= gate[i] / (1.0 + exp(-gate[i]));
     }
-    naive_linear(m->p[P_OUT_W], m->p[P_OUT_B], sum, dv, d, m->out + t * d);
+    if (c->identity)
+      memcpy(m->out + t * d, sum, (size_t)d * sizeof *sum);
+    else
+      naive_linear(m->p[P_OUT_W], m->p[P_OUT_B], sum, dv, d, m->out + t * d);
   }
   free(keys);
   free(q);
@@ -256,15 +259,17 @@ static inline float **naive_grad(smft__memory_grads *g, int i) {
 /* The settings that the tests go through. */
 static inline smft__memory_config naive_config(int i) {
   smft__memory_config configs[] = {
-      /* n, H, k, dk, dv, d, query norm, key norm, gate, bias, eps, temperature */
-      {8, 2, 4, 12, 20, 24, SMFT__NORM_LAYERNORM, SMFT__NORM_NONE, 1, 1, 1e-5f, 1.0f},
-      {9, 3, 5, 40, 33, 17, SMFT__NORM_RMSNORM, SMFT__NORM_RMSNORM, 1, 0, 1e-6f, 1.0f},
-      {16, 1, 7, 32, 16, 32, SMFT__NORM_L2, SMFT__NORM_L2, 0, 1, 1e-4f, 3.5f},
-      {5, 4, 5, 16, 8, 16, SMFT__NORM_NONE, SMFT__NORM_NONE, 0, 0, 1e-5f, 0.5f},
-      {8, 2, 3, 20, 20, 24, SMFT__NORM_NONE, SMFT__NORM_LAYERNORM, 1, 1, 1e-5f, 1.0f},
-      {1, 2, 1, 8, 12, 10, SMFT__NORM_LAYERNORM, SMFT__NORM_L2, 1, 1, 1e-5f, 1.0f},
+      /* n, H, k, dk, dv, d, query norm, key norm, gate, bias, eps, temperature, identity */
+      {8, 2, 4, 12, 20, 24, SMFT__NORM_LAYERNORM, SMFT__NORM_NONE, 1, 1, 1e-5f, 1.0f, 0},
+      {9, 3, 5, 40, 33, 17, SMFT__NORM_RMSNORM, SMFT__NORM_RMSNORM, 1, 0, 1e-6f, 1.0f, 0},
+      {16, 1, 7, 32, 16, 32, SMFT__NORM_L2, SMFT__NORM_L2, 0, 1, 1e-4f, 3.5f, 0},
+      {5, 4, 5, 16, 8, 16, SMFT__NORM_NONE, SMFT__NORM_NONE, 0, 0, 1e-5f, 0.5f, 0},
+      {8, 2, 3, 20, 20, 24, SMFT__NORM_NONE, SMFT__NORM_LAYERNORM, 1, 1, 1e-5f, 1.0f, 0},
+      {1, 2, 1, 8, 12, 10, SMFT__NORM_LAYERNORM, SMFT__NORM_L2, 1, 1, 1e-5f, 1.0f, 0},
+      {8, 2, 3, 12, 24, 24, SMFT__NORM_LAYERNORM, SMFT__NORM_NONE, 1, 1, 1e-5f, 1.0f, 1},
+      {9, 3, 4, 16, 17, 17, SMFT__NORM_NONE, SMFT__NORM_NONE, 0, 1, 1e-5f, 1.0f, 1},
   };
   return configs[i];
 }
-enum { NAIVE_CONFIGS = 6 };
+enum { NAIVE_CONFIGS = 8 };
 #endif

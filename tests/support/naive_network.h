@@ -178,8 +178,11 @@ static inline void add_memory(const naive *net, int32_t memory, const double *h,
          m->value_dim, m->hidden, gate);
   for (int64_t i = 0; i < m->value_dim; i++)
     y[i] *= silu(gate[i]);
-  linear(at(net, a->at[SMFT__M_OUT].tensor), at(net, a->at[SMFT__M_OUT_BIAS].tensor), y, m->hidden,
-         m->value_dim, out);
+  if (m->identity)
+    memcpy(out, y, (size_t)m->hidden * sizeof *out);
+  else
+    linear(at(net, a->at[SMFT__M_OUT].tensor), at(net, a->at[SMFT__M_OUT_BIAS].tensor), y,
+           m->hidden, m->value_dim, out);
   for (int64_t i = 0; i < m->hidden; i++)
     x[i] +=
         out[i] * (a->at[SMFT__M_ALPHA].tensor < 0 ? 1 : at(net, a->at[SMFT__M_ALPHA].tensor)[0]);

@@ -19,6 +19,7 @@ typedef struct fixture {
   const char *query_norm, *key_norm;
   int gate, bias;
   const char *family; /* keys of config.json in place of tiny.h's "model_type"; NULL: that */
+  const char *more;   /* keys of the memory; NULL: none */
 } fixture;
 
 #define QWEN3 "\"model_type\": \"qwen3\", \"head_dim\": 10"
@@ -27,6 +28,8 @@ typedef struct fixture {
   "\"layer_types\": [\"full_attention\", \"sliding_attention\", \"sliding_attention\"], "          \
   "\"query_pre_attn_scalar\": 7, \"rope_local_base_freq\": 20"
 
+#define IDENTITY ", \"out\": \"identity\""
+
 /* A new family, and a new line, comes with a fixture here. */
 static const fixture fixtures[] = {
     {.golden = "tests/golden/network_replace"},
@@ -34,20 +37,22 @@ static const fixture fixtures[] = {
     {.golden = "tests/golden/network_qwen2"},
     {.golden = "tests/golden/network_qwen2_window"},
     {.golden = "tests/golden/network_mistral"},
-    {NULL, {6, 20, 0, 0}, "layernorm", "none", 1, 1, NULL},
-    {NULL, {7, 24, 1, 0}, "none", "rmsnorm", 1, 0, NULL},
-    {NULL, {5, 32, 0, 1}, "rmsnorm", "l2", 0, 1, NULL},
-    {NULL, {6, 20, 1, 1}, "l2", "layernorm", 1, 1, NULL},
-    {NULL, {7, 16, 0, 2}, "layernorm", "rmsnorm", 1, 0, NULL},
-    {NULL, {5, 20, 1, 2}, "rmsnorm", "layernorm", 0, 0, NULL},
+    {NULL, {6, 20, 0, 0}, "layernorm", "none", 1, 1, NULL, NULL},
+    {NULL, {7, 24, 1, 0}, "none", "rmsnorm", 1, 0, NULL, NULL},
+    {NULL, {5, 32, 0, 1}, "rmsnorm", "l2", 0, 1, NULL, NULL},
+    {NULL, {6, 20, 1, 1}, "l2", "layernorm", 1, 1, NULL, NULL},
+    {NULL, {7, 16, 0, 2}, "layernorm", "rmsnorm", 1, 0, NULL, NULL},
+    {NULL, {5, 20, 1, 2}, "rmsnorm", "layernorm", 0, 0, NULL, NULL},
     {.golden = "tests/golden/network_qwen3"},
     {.golden = "tests/golden/network_gemma3"},
-    {NULL, {7, 24, 0, 1}, "none", "rmsnorm", 1, 0, QWEN3},
-    {NULL, {6, 20, 0, 1}, "layernorm", "none", 1, 1, GEMMA3},
-    {NULL, {7, 24, 1, 2}, "rmsnorm", "layernorm", 0, 0, GEMMA3},
+    {NULL, {7, 24, 0, 1}, "none", "rmsnorm", 1, 0, QWEN3, NULL},
+    {NULL, {6, 20, 0, 1}, "layernorm", "none", 1, 1, GEMMA3, NULL},
+    {NULL, {7, 24, 1, 2}, "rmsnorm", "layernorm", 0, 0, GEMMA3, NULL},
     {.golden = "tests/golden/network_llama3"},
     {.golden = "tests/golden/network_yarn"},
     {.golden = "tests/golden/network_smollm3"},
+    {NULL, {6, 32, 1, 1}, "rmsnorm", "none", 0, 1, NULL, IDENTITY},
+    {NULL, {5, 32, 0, 0}, "layernorm", "l2", 1, 1, QWEN3, IDENTITY},
 };
 enum { N_FIXTURES = sizeof fixtures / sizeof *fixtures };
 
@@ -75,9 +80,10 @@ static void write_tiny(const fixture *f) {
   ck_assert_ptr_nonnull(rest);
   int n =
       snprintf(text, sizeof text,
-               "{%s%s\"query_norm\": \"%s\", \"key_norm\": \"%s\", \"gate\": %s, \"bias\": %s}}",
+               "{%s%s\"query_norm\": \"%s\", \"key_norm\": \"%s\", \"gate\": %s, \"bias\": %s%s}}",
                f->family ? f->family : "\"model_type\": \"llama\"", rest + strlen("\"llama\""),
-               f->query_norm, f->key_norm, f->gate ? "true" : "false", f->bias ? "true" : "false");
+               f->query_norm, f->key_norm, f->gate ? "true" : "false", f->bias ? "true" : "false",
+               f->more ? f->more : "");
   test_write("tiny/config.json", text, (size_t)n);
   free(whole);
 }

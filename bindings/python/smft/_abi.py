@@ -299,6 +299,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_model_get_info": (_S, [_MODEL, _P(ModelInfo)]),
     "smft_model_stop_ids": (_S, [_MODEL, _IDS, c_int64, _LONGS]),
     "smft_model_hash": (c_char_p, [_MODEL]),
+    "smft_model_base": (c_char_p, [_MODEL]),
     "smft_model_tokenizer": (_TOK, [_MODEL]),
     "smft_model_memory": (_P(Memory), [_MODEL, c_int32]),
     "smft_memory_get_info": (_S, [_P(Memory), _P(MemoryInfo)]),

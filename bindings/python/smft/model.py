@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes import POINTER, c_float, c_int32, c_int64
 from dataclasses import dataclass
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
@@ -308,6 +309,12 @@ class Model(Handle):
     def hash(self) -> str:
         """Fingerprint (64 hex digits); patches and background counts carry it."""
         return lib.smft_model_hash(self._handle).decode("ascii")
+
+    @property
+    def base(self) -> Optional[str]:
+        """Path of the model that a grafted model's memory was put into; None: it is not grafted."""
+        path = lib.smft_model_base(self._handle)
+        return os.fsdecode(path) if path else None
 
     @property
     def tokenizer(self) -> Optional[Tokenizer]:
