@@ -57,7 +57,8 @@
  *              SMFT_*_INIT macro or set every other field to zero (smft_background has one field
  *              for which the macro sets something else).  Zero means "the default" everywhere
  *              unless said otherwise.  Structs only ever grow at the end.  Reports get as many
- *              bytes as the caller's struct has.  Fields named `reserved` are 0.
+ *              bytes as the caller's struct has.  Fields named `reserved` are 0; options where
+ *              they are not are SMFT_E_INVALID.
  *   Arrays     Row-major.  Shapes are written (rows, columns).  Where a function fills an array of
  *              the caller's, a capacity of 0 asks only for the number of elements, and the array
  *              may be NULL then; a capacity that is too small is SMFT_E_BUFFER, with the number

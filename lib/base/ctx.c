@@ -40,6 +40,7 @@ static int32_t usable_processors(void) {
 
 static smft_status resolve_options(smft_ctx_options *own, const smft_ctx_options *given) {
   SMFT__TRY(smft__options_read(own, given, sizeof *own, sizeof *own, "smft_ctx_options"));
+  SMFT__TRY(smft__reserved_check(own->reserved, "smft_ctx_options"));
   SMFT__REQUIRE(own->n_threads >= 0 && own->n_threads <= THREADS_MOST,
                 "smft_ctx_create: n_threads is %d; expected 0 to %d", own->n_threads, THREADS_MOST);
   SMFT__REQUIRE(!(own->flags & ~SMFT_CTX_AMX), "smft_ctx_create: flags 0x%x has unknown bits",

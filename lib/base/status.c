@@ -127,6 +127,11 @@ smft_status smft__options_read(void *own, const void *given, size_t known, size_
   return SMFT_OK;
 }
 
+smft_status smft__reserved_check(int64_t reserved, const char *name) {
+  SMFT__REQUIRE(reserved == 0, "%s.reserved must be 0, got %lld", name, (long long)reserved);
+  return SMFT_OK;
+}
+
 smft_status smft__report_check(const void *given, size_t smallest, const char *name) {
   size_t size = 0;
   return given ? read_size(given, smallest, name, &size) : SMFT_OK;

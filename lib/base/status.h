@@ -39,6 +39,8 @@ smft_status smft__fail_within(smft_status code, const char *format, ...)
  * the defaults stay. */
 smft_status smft__options_read(void *own, const void *given, size_t known, size_t smallest,
                                const char *name);
+/* An options struct's field `reserved`, which a later version may give a meaning. */
+smft_status smft__reserved_check(int64_t reserved, const char *name);
 /* Writes a report back: only as many bytes as the caller's struct has; the caller's struct_size
  * stays. */
 smft_status smft__report_write(void *given, const void *own, size_t known, size_t smallest,

@@ -272,6 +272,7 @@ static smft_status put_ids(maker *make, const int32_t *ids, int64_t n, int learn
 }
 
 static smft_status put_ids_wording(maker *make, const smft_ids_wording *w) {
+  SMFT__TRY(smft__reserved_check(w->reserved, "smft_ids_wording"));
   if (w->n_answer == 0)
     return smft__fail(SMFT_E_FACT, "fact \"%s\", wording %lld: its answer is empty", make->fact->id,
                       number_of(make));

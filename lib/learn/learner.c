@@ -367,6 +367,7 @@ smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *bat
   SMFT__TRY(check_idle(learner, "smft_learner_step_batch"));
   SMFT__TRY(smft__report_check(report, SMALLEST_REPORT, "smft_report"));
   SMFT__TRY(smft__options_read(&given, batch, sizeof given, sizeof given, "smft_batch"));
+  SMFT__TRY(smft__reserved_check(given.reserved, "smft_batch"));
   double begin = smft__now();
   atomic_store(&learner->cancelled, 0);
   smft__step step = {.loss_below = -INFINITY, .mean_decides = 1, .report = &own};

@@ -26,6 +26,7 @@ static smft_status check_length(const smft_optimizer_options *o) {
 }
 
 static smft_status check_options(const smft_optimizer_options *o) {
+  SMFT__TRY(smft__reserved_check(o->reserved, "smft_optimizer_options"));
   SMFT__REQUIRE(o->kind == SMFT_OPTIMIZER_SGD || o->kind == SMFT_OPTIMIZER_ADAMW,
                 "smft_optimizer_options.kind: expected SMFT_OPTIMIZER_SGD (1) or "
                 "SMFT_OPTIMIZER_ADAMW (2), got %d",

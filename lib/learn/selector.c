@@ -46,6 +46,7 @@ void smft__selector_warn(smft_selector *selector, const char *caller) {
 }
 
 static smft_status check_options(const smft_selector_options *options) {
+  SMFT__TRY(smft__reserved_check(options->reserved, "smft_selector_options"));
   SMFT__REQUIRE(options->rule >= 0 && options->rule <= SMFT_RULE_RANDOM,
                 "smft_selector_options.rule: expected SMFT_RULE_* (1 to 5), got %d",
                 (int)options->rule);

@@ -15,8 +15,7 @@ static smft_status resolve_options(smft_probe_options *own, const smft_probe_opt
     SMFT__TRY(smft__options_read(own, given, sizeof *own, SMALLEST_OPTIONS, "smft_probe_options"));
   SMFT__REQUIRE((own->flags & ~SMFT_PROBE_EXACT) == 0,
                 "smft_probe_options.flags: unknown bits in 0x%x", (unsigned)own->flags);
-  SMFT__REQUIRE(own->reserved == 0, "smft_probe_options.reserved must be 0, got %d",
-                (int)own->reserved);
+  SMFT__TRY(smft__reserved_check(own->reserved, "smft_probe_options"));
   SMFT__REQUIRE(own->max_tokens >= 0, "smft_probe_options.max_tokens must not be negative, got %d",
                 own->max_tokens);
   if (own->max_tokens == 0)

@@ -214,8 +214,7 @@ static smft_status check_options(const smft_export_options *own) {
   int gguf = own->format == SMFT_FORMAT_GGUF;
   SMFT__REQUIRE(gguf || own->format == SMFT_FORMAT_HUGGING_FACE || own->format == 0,
                 "smft_export_options: format must be SMFT_FORMAT_*, got %d", own->format);
-  SMFT__REQUIRE(own->reserved == 0, "smft_export_options: reserved must be 0, got %d",
-                own->reserved);
+  SMFT__TRY(smft__reserved_check(own->reserved, "smft_export_options"));
   SMFT__REQUIRE((own->dtype >= 0 && own->dtype <= SMFT_DTYPE_BF16) ||
                     (gguf && own->dtype == SMFT_DTYPE_Q8_0),
                 "smft_export_options: dtype must be SMFT_DTYPE_F32, F16%s, got %d",

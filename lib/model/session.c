@@ -120,6 +120,7 @@ smft_status smft_session_create(smft_session **out, const smft_model *model, smf
   SMFT__REQUIRE(model, "smft_session_create: model is NULL");
   SMFT__TRY(smft__options_read(&own, options, sizeof own, offsetof(smft_session_options, flags),
                                "smft_session_options"));
+  SMFT__TRY(smft__reserved_check(own.reserved, "smft_session_options"));
   SMFT__REQUIRE(!(own.flags & ~(SMFT_SESSION_CACHE_BF16 | SMFT_SESSION_PIN)),
                 "smft_session_options: unknown flags 0x%x", (unsigned)own.flags);
   if (patch && patch->model != model)

@@ -402,6 +402,11 @@ static smft_status use_memory_info(void *block) {
 static smft_status use_learn_defaults(void *block) {
   return smft_model_learn_defaults(model, block);
 }
+static smft_status use_chat(void *block) {
+  smft_message message = {"user", "Who?"};
+  int64_t n = 0;
+  return smft_tokenizer_chat(smft_model_tokenizer(model), &message, 1, block, NULL, 0, &n);
+}
 static smft_status use_session(void *block) {
   smft_session *out = (smft_session *)block;
   smft_status status = smft_session_create(&out, model, patch, block);
@@ -627,6 +632,45 @@ START_TEST(sizes_of_a_later_version) {
 }
 END_TEST
 
+static const struct kept_free {
+  const char *name;
+  size_t size, reserved; /* where the field is */
+  smft_status (*use)(void *block);
+} kept_free[] = {
+    {"smft_ctx_options", sizeof(smft_ctx_options), offsetof(smft_ctx_options, reserved), use_ctx},
+    {"smft_chat_options", sizeof(smft_chat_options), offsetof(smft_chat_options, reserved),
+     use_chat},
+    {"smft_export_options", sizeof(smft_export_options), offsetof(smft_export_options, reserved),
+     use_export},
+    {"smft_session_options", sizeof(smft_session_options), offsetof(smft_session_options, reserved),
+     use_session},
+    {"smft_selector_options", sizeof(smft_selector_options),
+     offsetof(smft_selector_options, reserved), use_selector},
+    {"smft_optimizer_options", sizeof(smft_optimizer_options),
+     offsetof(smft_optimizer_options, reserved), use_optimizer},
+    {"smft_ids_wording", sizeof(smft_ids_wording), offsetof(smft_ids_wording, reserved),
+     use_ids_wording},
+    {"smft_batch", sizeof(smft_batch), offsetof(smft_batch, reserved), use_batch},
+    {"smft_probe_options", sizeof(smft_probe_options), offsetof(smft_probe_options, reserved),
+     use_probe},
+};
+
+/* What a later version may give a meaning is refused by this one. */
+START_TEST(reserved_fields_are_zero) {
+  const struct kept_free *s = &kept_free[_i];
+  uint32_t size = (uint32_t)s->size, one = 1;
+  unsigned char *block = calloc(1, s->size);
+  ck_assert_ptr_nonnull(block);
+  memcpy(block, &size, sizeof size);
+  memcpy(block + s->reserved, &one, sizeof one);
+  ck_status(s->use(block), SMFT_E_INVALID);
+  ck_assert_msg(strstr(smft_error_message(), s->name) && strstr(smft_error_message(), "reserved"),
+                "not named: %s", smft_error_message());
+  ck_assert_int_eq(changed_rows(), 0);
+  free(block);
+}
+END_TEST
+
 /* ---- values outside their range ------------------------------------------ */
 
 START_TEST(numbers_out_of_range) {
@@ -679,6 +723,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(tests, sizes_that_no_version_had, 0, n);
   tcase_add_loop_test(tests, sizes_of_the_first_version, 0, n);
   tcase_add_loop_test(tests, sizes_of_a_later_version, 0, n);
+  tcase_add_loop_test(tests, reserved_fields_are_zero, 0, sizeof kept_free / sizeof *kept_free);
   tcase_add_test(tests, numbers_out_of_range);
   suite_add_tcase(suite, tests);
   return suite;

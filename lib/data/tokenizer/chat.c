@@ -59,6 +59,7 @@ static smft_status begin(smft__conversation *talk, const smft_tokenizer *tokeniz
   smft_chat_options own = SMFT_CHAT_OPTIONS_INIT;
   const uint32_t known = SMFT_CHAT_OPEN_ANSWER | SMFT_CHAT_PARSE | SMFT_CHAT_NO_THINKING;
   SMFT__TRY(smft__options_read(&own, options, sizeof own, sizeof own, "smft_chat_options"));
+  SMFT__TRY(smft__reserved_check(own.reserved, "smft_chat_options"));
   SMFT__REQUIRE(!(own.flags & ~known), "smft_chat_options: unknown flags 0x%x", own.flags);
   SMFT__TRY(check_messages(messages, n));
   talk->date = own.date ? own.date : smft__today();
