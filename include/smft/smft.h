@@ -1127,6 +1127,125 @@ SMFT_API smft_status smft_selector_load(smft_selector *selector, const char *pat
 SMFT_API smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32_t *df,
                                       int64_t n_slots, int64_t *n_batches);
 
+/* ---- graft: a memory for a model that has none (docs/graft.md) ------------ */
+
+/* Flags of smft_graft_options: one value pool for all memory layers (0: each has its own); */
+#define SMFT_GRAFT_SHARED_POOL 1u
+/* the learner takes a fact's one wording as it is (0: it makes further ones by rule) */
+#define SMFT_GRAFT_NO_FRAMES 2u
+
+/* Kinds of sub-keys: the centres of what the texts look up, by k-means; */
+#define SMFT_GRAFT_KMEANS 1
+/* random directions, the control */
+#define SMFT_GRAFT_RANDOM 2
+
+/* What a graft is made of.  Where nothing is said, zero is the default that was measured. */
+typedef struct smft_graft_options {
+  uint32_t struct_size;
+  /* SMFT_GRAFT_* */
+  uint32_t flags;
+  /* (n_sources) what is to be kept: prose, and chats in the model's own template, with answers.
+   * Their progress is not called */
+  const smft_background *const *sources;
+  /* at least 1 */
+  int64_t n_sources;
+  /* of sources that do not say it; 0: 96, or the model's context if that is less */
+  int64_t tokens_per_sequence;
+  /* (n_layers) the blocks that get a memory, from 0, ascending; NULL: those at a tenth and a fifth
+   * of the depth */
+  const int32_t *layers;
+  int32_t n_layers;
+  /* sub-keys of each half; 0: 1,024, so a pool has 1,048,576 slots */
+  int32_t n_keys;
+  /* 0: 4 */
+  int32_t heads;
+  /* slots that a head reads; 0: 4 */
+  int32_t top_k;
+  /* numbers of a head's query, both halves, even, at most rank; 0: 64, or rank if that is less */
+  int32_t key_dim;
+  /* directions of the whitened state, at most the model's width; 0: 256, or the width if that is
+   * less */
+  int32_t rank;
+  /* SMFT_GRAFT_KMEANS (0: the same) or SMFT_GRAFT_RANDOM */
+  int32_t keys;
+  /* of k-means; 0: 10 */
+  int32_t rounds;
+  /* of tokens, for k-means; 0: 40,000; all tokens where there are fewer, which must be n_keys */
+  int64_t samples;
+  /* scores are multiplied with it; above 0; 0: 1 */
+  double temperature;
+  /* of samples, rotations and where k-means starts; any */
+  uint64_t seed;
+  /* states are kept in so much memory, else a second pass counts; 0: 1 GiB; below 0: none is */
+  int64_t keep_bytes;
+  /* What a learner, a selector and an optimizer of the grafted model take where their options say
+   * nothing.  Rows of a step; 0: 64; */
+  int64_t t;
+  /* smft_selector_options.max_df; 0: .005; below 0: none */
+  double max_df;
+  /* smft_selector_options.damping; 0: .001; below 0: none */
+  double damping;
+  /* SMFT_DAMPING_*; 0: SMFT_DAMPING_DF */
+  int32_t damping_by;
+  /* SMFT_RANK_*; 0: SMFT_RANK_WEIGHTS */
+  int32_t rank_by;
+  /* smft_optimizer_options.step_length; 0: 12.3 times the mean length of the states that the lowest
+   * memory layer reads; below 0: none */
+  double step_length;
+  /* smft_learner_options.loss_below, max_steps, wordings_per_step; 0: .1, the library's, 4 */
+  double loss_below;
+  int64_t max_steps;
+  int64_t wordings_per_step;
+  /* stages "texts" (sources), "states" (tokens), "keys" (rounds), "counts" (tokens); may be NULL */
+  smft_progress_fn progress;
+  /* passed to progress */
+  void *progress_user;
+} smft_graft_options;
+#define SMFT_GRAFT_OPTIONS_INIT                                                                    \
+  {                                                                                                \
+    sizeof(smft_graft_options), 0, NULL, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  \
+        0, 0, 0, 0, 0, 0, NULL, NULL                                                               \
+  }
+
+/* What a graft came to. */
+typedef struct smft_graft_report {
+  uint32_t struct_size;
+  /* memory layers */
+  int32_t n_layers;
+  /* of all sources */
+  int64_t n_sequences;
+  int64_t n_tokens;
+  /* of which k-means made the sub-keys */
+  int64_t n_samples;
+  /* mean length of the states that the lowest memory layer reads */
+  double state_length;
+  /* as it was written */
+  double step_length;
+  /* share of all slots that no text reads, from 0 to 1: where few are left, no slot is a new fact's
+   * own */
+  double unread;
+  /* by the clock on the wall */
+  double seconds;
+} smft_graft_report;
+#define SMFT_GRAFT_REPORT_INIT                                                                     \
+  { sizeof(smft_graft_report), 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Gives a model a memory, without training: makes the directory `path`, which smft_model_load
+ * takes, and whose model answers as this one does, bit for bit, until a patch teaches it something.
+ * It holds config.json, which says where the model lies (relative to the directory where it is
+ * beside or below it, else absolute) and what its hash is, memory.safetensors, and the counts of
+ * the sources, background.safetensors; a few megabytes: the model stays where it is and is not
+ * copied.  docs/graft.md says what is computed.  The same texts, options and seed give the same
+ * bytes.  path must not exist, or be an empty directory, or hold a graft, which is replaced.
+ * Nothing is left of it on failure.  report may be NULL.  Errors: those of reading and writing;
+ * SMFT_E_UNSUPPORTED for a model with memory, or one that was not loaded from a file, or texts
+ * where it has no tokenizer; SMFT_E_ENCODING, SMFT_E_TOKEN and SMFT_E_CONTEXT as
+ * smft_selector_count_background; SMFT_E_STATE where path holds something else;
+ * SMFT_E_NONFINITE where a state is NaN or infinite; SMFT_E_CANCELLED by progress; SMFT_E_INVALID
+ * for no sources, an option out of range, or fewer tokens than n_keys or rank.  Since 0.1. */
+SMFT_API smft_status smft_graft(const smft_model *model, const char *path,
+                                const smft_graft_options *options, smft_graft_report *report);
+
 /* ---- optimizer ----------------------------------------------------------- */
 
 /* Kinds of optimizers: gradient descent, with momentum if asked for; */

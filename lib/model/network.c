@@ -218,6 +218,21 @@ smft_status smft__network_keep(smft__tape *tape, const smft__sequences *batch, s
   return SMFT_OK;
 }
 
+smft_status smft__network_states(smft__tape *tape, const smft__sequences *batch,
+                                 const int32_t *layers, int32_t n, smft__state_fn each,
+                                 void *user) {
+  SMFT__TRY(check_batch(tape->model, NULL, batch));
+  SMFT__TRY(begin(tape, NULL, batch, SMFT__KEEP_NOTHING, 0));
+  smft__pass pass = pass_of(tape, NULL, NULL);
+  smft__stack_embed(&pass, tape->ids);
+  for (int32_t i = 0; i < n; i++) {
+    SMFT__TRY(smft__stack_run(&pass, i ? layers[i - 1] : 0, layers[i] + 1,
+                              i ? SMFT__RESUME : SMFT__WHOLE, SMFT__LOOKUP));
+    SMFT__TRY(each(user, i, tape->blocks[layers[i]].hidden));
+  }
+  return SMFT_OK;
+}
+
 /* ---- backward ------------------------------------------------------------ */
 
 smft_status smft__network_backward(smft__tape *tape, const smft__version *version,

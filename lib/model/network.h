@@ -22,6 +22,13 @@ typedef struct smft__sequences { /* sequences one after another, none padded */
 smft_status smft__network_forward(smft__tape *tape, const smft__version *version,
                                   const smft__sequences *batch, int keep, double *loss,
                                   const atomic_int *cancel);
+/* The states that the FFN reads in blocks `layers` (n, ascending): each gets h (T, d) of the
+ * which-th, borrowed, as soon as it is there; what is not SMFT_OK ends the pass.  No block above
+ * the highest runs, and of that one nothing after the state. */
+typedef smft_status (*smft__state_fn)(void *user, int32_t which, const float *h);
+smft_status smft__network_states(smft__tape *tape, const smft__sequences *batch,
+                                 const int32_t *layers, int32_t n, smft__state_fn each, void *user);
+
 /* ---- kept lower layers: repeated passes over the same sequences ---------- */
 /* A slots patch changes values of memory pools and nothing else.  So whatever it holds, and however
  * it changes between two passes, the blocks below the lowest memory layer give the same tokens the

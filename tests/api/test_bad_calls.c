@@ -217,11 +217,15 @@ static void null_selectors_and_optimizers(void) {
   smft_selector *out = NULL;
   smft_optimizer *made = NULL;
   smft_background background = SMFT_BACKGROUND_INIT;
+  smft_graft_options graft = SMFT_GRAFT_OPTIONS_INIT;
   int64_t n;
   INVALID(smft_selector_create, NULL, model, NULL);
   INVALID(smft_selector_create, &out, NULL, NULL);
   INVALID(smft_selector_count_background, NULL, &background);
   INVALID(smft_selector_count_background, selector, NULL);
+  INVALID(smft_graft, NULL, "x", &graft, NULL);
+  INVALID(smft_graft, model, NULL, &graft, NULL);
+  INVALID(smft_graft, model, "x", NULL, NULL);
   INVALID(smft_selector_save, NULL, "x");
   INVALID(smft_selector_save, selector, NULL);
   INVALID(smft_selector_load, NULL, "x");
@@ -438,6 +442,30 @@ static smft_status use_background(void *block) {
   b->n_sequences = 1;
   return smft_selector_count_background(selector, b);
 }
+static smft_status use_graft(smft_graft_options *options, smft_graft_report *report) {
+  smft_background source = SMFT_BACKGROUND_INIT;
+  const smft_background *sources[] = {&source};
+  int32_t ids[40];
+  const int64_t length = 40;
+  for (int32_t i = 0; i < 40; i++)
+    ids[i] = i;
+  source.ids = ids;
+  source.lengths = &length;
+  source.n_sequences = 1;
+  options->sources = sources;
+  options->n_sources = 1;
+  options->n_keys = 4;
+  options->rank = options->key_dim = 4;
+  smft_model *plain = tiny_plain(ctx, "plain", 3, 3);
+  smft_status status = smft_graft(plain, test_file("graft"), options, report);
+  smft_model_free(plain);
+  return status;
+}
+static smft_status use_graft_options(void *block) { return use_graft(block, NULL); }
+static smft_status use_graft_report(void *block) {
+  smft_graft_options options = SMFT_GRAFT_OPTIONS_INIT;
+  return use_graft(&options, block);
+}
 static smft_status use_optimizer(void *block) {
   smft_optimizer *out = (smft_optimizer *)block;
   smft_status status = smft_optimizer_create(&out, ctx, block);
@@ -540,6 +568,8 @@ static const struct sized {
      offsetof(smft_selector_options, damping)},
     {"smft_background", sizeof(smft_background), 0, use_background,
      offsetof(smft_background, texts)},
+    {"smft_graft_options", sizeof(smft_graft_options), 0, use_graft_options, 0},
+    {"smft_graft_report", sizeof(smft_graft_report), 1, use_graft_report, 0},
     {"smft_optimizer_options", sizeof(smft_optimizer_options), 0, use_optimizer,
      offsetof(smft_optimizer_options, warmup_steps)},
     {"smft_lora_options", sizeof(smft_lora_options), 0, use_lora, 0},

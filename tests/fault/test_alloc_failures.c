@@ -27,9 +27,11 @@ typedef struct world {
   smft_optimizer *optimizer;
   smft_learner *learner;
   smft_probe *probe;
+  smft_model *plain;
   long long first_spared, spared; /* allocations that failed and were not missed: which, how many */
 } world;
 
+enum { SPARE = 1, CHANGES = 2, LORA = 4, PLAIN = 8 }; /* see call */
 static const char *const answers[] = {"x", "yy"};
 
 static smft_ctx *plain_ctx(void) {
@@ -72,8 +74,10 @@ static void make_files(void) {
   ck_ok(smft_patch_save(taught, test_file("taught.patch"), 0));
   smft_patch_free(taught);
   smft_model_free(model);
+  smft_model_free(tiny_plain(ctx, "plain", 3, 3));
   smft_ctx_free(ctx);
   make_gguf_files();
+  mkdir(test_file("into"), 0700);
   test_write("facts.jsonl", facts, sizeof facts - 1);
   test_write("items.jsonl", items, sizeof items - 1);
   test_write("text.txt", "one line\nand another line of text\n\nthe last", 43);
@@ -121,7 +125,7 @@ static void open_lora(world *w) {
 }
 
 /* Something is learnt already, one fact is half learnt and another waits. */
-static void open_world(world *w, int32_t n_threads, int with_lora) {
+static void open_world(world *w, int32_t n_threads, int flags) {
   memset(w, 0, sizeof *w);
   w->ctx = failing_ctx(&w->state, n_threads);
   ck_ok(smft_model_load(&w->model, w->ctx, test_file("m"), NULL));
@@ -129,13 +133,16 @@ static void open_world(world *w, int32_t n_threads, int with_lora) {
   tiny_push(w->learner, "first", "one");
   tiny_push(w->learner, "second", "two");
   ck_ok(smft_step(w->learner, NULL));
-  if (with_lora)
+  if (flags & LORA)
     open_lora(w);
+  if (flags & PLAIN)
+    ck_ok(smft_model_load(&w->plain, w->ctx, test_file("plain"), NULL));
   add_items(w->probe);
   ck_ok(smft_probe_baseline(w->probe, w->session, NULL, NULL));
 }
 
 static void close_world(world *w) {
+  smft_model_free(w->plain);
   smft_model_free(w->model); /* parents first: they live as long as their children */
   smft_patch_free(w->patch);
   smft_selector_free(w->selector);
@@ -462,6 +469,22 @@ static smft_status do_count_ids(world *w) {
   background.n_sequences = 2;
   return smft_selector_count_background(w->selector, &background);
 }
+static smft_status do_graft(world *w) {
+  static const char *const texts[] = {"one text", "another\none", "and a longer one to look up"};
+  smft_background text = SMFT_BACKGROUND_INIT;
+  const smft_background *sources[] = {&text};
+  smft_graft_options options = SMFT_GRAFT_OPTIONS_INIT;
+  text.texts = texts;
+  text.n_texts = 3;
+  options.sources = sources;
+  options.n_sources = 1;
+  options.n_keys = 5;
+  options.rank = options.key_dim = 8;
+  options.rounds = 2;
+  smft_status status = smft_graft(w->plain, test_file("into/graft"), &options, NULL);
+  ck_assert_int_eq(test_count_files(test_file("into")), access(test_file("into/graft"), F_OK) == 0);
+  return status;
+}
 static smft_status do_selector_save(world *w) {
   return smft_selector_save(w->selector, test_file("other.counts"));
 }
@@ -525,10 +548,9 @@ static smft_status do_score(world *w) {
   return smft_score_answer("The answer is x", answers, 2, &match, &f1);
 }
 
-enum { SPARE = 1, CHANGES = 2, LORA = 4 };
 /* SPARE: does without some of its allocations (PCRE2's compiler to machine code; the interpreter
  * gives the same matches). CHANGES: the world is another one afterwards.  LORA: there is a LoRA
- * patch in it, too. */
+ * patch in it, too; PLAIN: a model without memory. */
 typedef struct call {
   const char *name;
   smft_status (*run)(world *w);
@@ -585,6 +607,7 @@ static const call calls[] = {
     {"count text", do_count_text, 3, CHANGES},
     {"count texts", do_count_texts, 3, CHANGES},
     {"count ids", do_count_ids, 3, CHANGES},
+    {"graft", do_graft, 60, PLAIN | SPARE},
     {"selector save", do_selector_save, 2, 0},
     {"selector load", do_selector_load, 3, CHANGES},
     {"optimizer save", do_optimizer_save, 2, 0},
@@ -650,7 +673,7 @@ static int run_failing(const call *c, world *w, long long k) {
 static long long unchanged(const call *c, int32_t n_threads) {
   world w;
   long long k = 1;
-  open_world(&w, n_threads, c->flags & LORA);
+  open_world(&w, n_threads, c->flags);
   picture before = take_picture(&w);
   while (run_failing(c, &w, k))
     k++;
@@ -681,7 +704,7 @@ static void write_lora_state(world *w) {
 /* What the world is before and after the call when nothing fails. */
 static void undisturbed(const call *c, int32_t n_threads, picture *before, picture *after) {
   world w;
-  open_world(&w, n_threads, c->flags & LORA);
+  open_world(&w, n_threads, c->flags);
   ck_ok(smft_patch_save(w.patch, test_file("world.patch"), 0)); /* for those that load */
   ck_ok(smft_optimizer_save(w.optimizer, test_file("world.optimizer")));
   if (w.lora) {
@@ -699,7 +722,7 @@ static void undisturbed(const call *c, int32_t n_threads, picture *before, pictu
 static int fails_at(const call *c, long long k, int32_t n_threads, const picture *before,
                     const picture *wanted) {
   world w;
-  open_world(&w, n_threads, c->flags & LORA);
+  open_world(&w, n_threads, c->flags);
   int reached = run_failing(c, &w, k);
   if (reached) {
     picture after = take_picture(&w);

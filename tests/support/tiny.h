@@ -97,6 +97,28 @@ static inline smft_model *tiny_model(smft_ctx *ctx, const char *name, tiny shape
   return tiny_model_of(ctx, name, shape, NULL, seed);
 }
 
+/* Without a memory, on disk, loaded from there: what a graft is made of.  Context 64, d 32. */
+static inline smft_model *tiny_plain(smft_ctx *ctx, const char *name, int n_layers, uint64_t seed) {
+  char path[600], text[1024];
+  smft_model *made = NULL, *model = NULL;
+  int n = snprintf(text, sizeof text,
+                   "{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": %d, "
+                   "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, "
+                   "\"intermediate_size\": 48, \"vocab_size\": %d, \"rms_norm_eps\": 1e-5, "
+                   "\"max_position_embeddings\": 64, \"tie_word_embeddings\": true, "
+                   "\"bos_token_id\": 0}",
+                   n_layers, TINY_VOCAB);
+  mkdir(test_file(name), 0700);
+  snprintf(path, sizeof path, "%s/config.json", name);
+  test_write(path, text, (size_t)n);
+  tiny_tokenizer(name);
+  ck_ok(smft_model_init(&made, ctx, test_file(name), seed));
+  ck_ok(smft_model_export(made, NULL, test_file(name), NULL));
+  smft_model_free(made);
+  ck_ok(smft_model_load(&model, ctx, test_file(name), NULL));
+  return model;
+}
+
 static inline int32_t tiny_id(char c) { return c == ' ' ? 1 : c == '\n' ? 2 : c - 33 + 3; }
 
 /* Counts 24 sequences of 12 tokens, the same every time. */

@@ -161,6 +161,21 @@ class Background(Sized):
                 ("texts", POINTER(c_char_p)), ("n_texts", c_int64)]
 
 
+class GraftOptions(Sized):
+    _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("sources", POINTER(POINTER(Background))), ("n_sources", c_int64),
+                ("tokens_per_sequence", c_int64), ("layers", POINTER(c_int32)), ("n_layers", c_int32), ("n_keys", c_int32),
+                ("heads", c_int32), ("top_k", c_int32), ("key_dim", c_int32), ("rank", c_int32), ("keys", c_int32), ("rounds", c_int32),
+                ("samples", c_int64), ("temperature", c_double), ("seed", c_uint64), ("keep_bytes", c_int64), ("t", c_int64),
+                ("max_df", c_double), ("damping", c_double), ("damping_by", c_int32), ("rank_by", c_int32), ("step_length", c_double),
+                ("loss_below", c_double), ("max_steps", c_int64), ("wordings_per_step", c_int64), ("progress", ProgressFn),
+                ("progress_user", c_void_p)]
+
+
+class GraftReport(Sized):
+    _fields_ = [("struct_size", c_uint32), ("n_layers", c_int32), ("n_sequences", c_int64), ("n_tokens", c_int64), ("n_samples", c_int64),
+                ("state_length", c_double), ("step_length", c_double), ("unread", c_double), ("seconds", c_double)]
+
+
 class OptimizerOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("kind", c_int32), ("flags", c_uint32), ("reserved", c_int32), ("lr", c_double),
                 ("momentum", c_double), ("weight_decay", c_double), ("beta1", c_double), ("beta2", c_double), ("eps", c_double),
@@ -235,7 +250,7 @@ STRUCTS: Dict[str, type] = {
     "smft_session_options": SessionOptions, "smft_generate_options": GenerateOptions, "smft_selector_options": SelectorOptions,
     "smft_message": Message, "smft_chat_options": ChatOptions, "smft_chat_info": ChatInfo,
     "smft_background": Background, "smft_optimizer_options": OptimizerOptions, "smft_learner_options": LearnerOptions,
-    "smft_wording": Wording,
+    "smft_wording": Wording, "smft_graft_options": GraftOptions, "smft_graft_report": GraftReport,
     "smft_ids_wording": IdsWording, "smft_report": Report, "smft_selected": Selected, "smft_run_report": RunReport,
     "smft_batch": Batch, "smft_probe_options": ProbeOptions, "smft_probe_report": ProbeReport, "smft_probe_item": ProbeItem,
 }
@@ -256,6 +271,7 @@ CONSTANTS: Dict[str, int] = {
     "GENERATE_CONTINUE": 1, "SESSION_CACHE_BF16": 1, "SESSION_PIN": 2,
     "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "RULE_RANDOM": 5, "SELECTOR_EMPTY": 1,
     "DAMPING_SQUARES": 1, "DAMPING_DF": 2, "RANK_COUNTS": 1, "RANK_WEIGHTS": 2,
+    "GRAFT_SHARED_POOL": 1, "GRAFT_NO_FRAMES": 2, "GRAFT_KMEANS": 1, "GRAFT_RANDOM": 2,
     "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
     "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4, "WORDING_EXACT": 1, "PROBE_EXACT": 1,
     "LEARNER_SAMPLE_DECIDES": 8, "LEARNER_KEEP_GIVEN_UP": 16,
@@ -343,6 +359,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_selector_create": (_S, [_P(_SELECTOR), _MODEL, _P(SelectorOptions)]),
     "smft_selector_free": (None, [_SELECTOR]),
     "smft_selector_count_background": (_S, [_SELECTOR, _P(Background)]),
+    "smft_graft": (_S, [_MODEL, c_char_p, _P(GraftOptions), _P(GraftReport)]),
     "smft_selector_save": (_S, [_SELECTOR, c_char_p]),
     "smft_selector_load": (_S, [_SELECTOR, c_char_p]),
     "smft_selector_df": (_S, [_SELECTOR, c_int32, _P(c_uint32), c_int64, _LONGS]),

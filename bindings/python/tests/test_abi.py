@@ -37,7 +37,8 @@ KINDS = {ctypes.c_int32: "i32", ctypes.c_uint32: "u32", ctypes.c_int64: "i64", c
          ctypes.c_double: "f64", ctypes.c_char_p: "text", ctypes.POINTER(ctypes.c_int32): "i32*",
          ctypes.POINTER(ctypes.c_int64): "i64*", ctypes.POINTER(ctypes.c_float): "f32*", ctypes.POINTER(ctypes.c_char_p): "texts", ctypes.c_void_p: "void*",
          _abi.ProgressFn: "progress", _abi.LogFn: "log", _abi.AllocFn: "alloc", _abi.ReallocFn: "realloc", _abi.FreeFn: "free",
-         _abi.ParallelForFn: "parallel", _abi.TokenFn: "token", _abi.FactFn: "fact"}
+         _abi.ParallelForFn: "parallel", _abi.TokenFn: "token", _abi.FactFn: "fact",
+         ctypes.POINTER(ctypes.POINTER(_abi.Background)): "sources"}
 
 
 def kind_of(field):
@@ -46,7 +47,7 @@ def kind_of(field):
 
 
 GENERIC = """#define KIND(x) _Generic((x), int32_t: "i32", uint32_t: "u32", int64_t: "i64", uint64_t: "u64", float: "f32", double: "f64", \\
-  const char *: "text", char *: "chars", const char *const *: "texts", const int32_t *: "i32*", const int64_t *: "i64*", const float *: "f32*", void *: "void*", \\
+  const char *: "text", char *: "chars", const char *const *: "texts", const smft_background *const *: "sources", const int32_t *: "i32*", const int64_t *: "i64*", const float *: "f32*", void *: "void*", \\
   smft_progress_fn: "progress", smft_log_fn: "log", smft_alloc_fn: "alloc", smft_realloc_fn: "realloc", smft_free_fn: "free", \\
   smft_parallel_for_fn: "parallel", smft_token_fn: "token", smft_fact_fn: "fact")
 """
