@@ -20,6 +20,7 @@ from .errors import (BufferTooSmallError, CancelledError, ContextError, Encoding
                      InternalError, InvalidError, MismatchError, NoCountsWarning, NoMemoryError, NonFiniteError, NotFoundError, StateError,
                      StructSizeError, TokenError, UnsupportedError)
 from .chat import ChatTemplate
+from .grafting import GraftReport, graft
 from .learn import Learner, Optimizer, Report, RunReport, Selector, Wording
 from .model import Inspection, LearnDefaults, MemoryInfo, Model, ModelInfo, Tensor, Tokenizer, inspect
 from .patch import Fact, LoraOptions, Patch
@@ -30,10 +31,10 @@ from .session import Nll, Session
 __version__: str = _lib.smft_version_string().decode("ascii")
 
 __all__ = [
-    "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "Fact", "FactError", "FileError", "FormatError",
+    "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "Fact", "FactError", "FileError", "FormatError", "GraftReport",
     "Inspection", "InternalError", "InvalidError", "LearnDefaults", "Learner",
     "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoCountsWarning",
     "NoMemoryError", "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
     "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "default_context",
-    "inspect", "score_answer",
+    "graft", "inspect", "score_answer",
 ]
