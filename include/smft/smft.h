@@ -160,6 +160,8 @@ typedef struct smft_selector smft_selector;
 typedef struct smft_optimizer smft_optimizer;
 /* a queue of facts and a training workspace that writes one patch */
 typedef struct smft_learner smft_learner;
+/* the wordings of one fact, made by rule */
+typedef struct smft_wordings smft_wordings;
 /* what must not be forgotten, and its baseline */
 typedef struct smft_probe smft_probe;
 
@@ -1356,6 +1358,15 @@ SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_m
  * its rows, and the optimizer's state of them, become what they were when the fact began, bit for
  * bit; full and LoRA patches keep it in any case. */
 #define SMFT_LEARNER_KEEP_GIVEN_UP 16u
+/* A fact that is pushed with one wording, by smft_learner_push or smft_learner_push_file, is learnt
+ * in the wordings that are made of it by rule, as smft_wordings_from_qa and
+ * smft_wordings_from_statement make them.  A prompt that is no question is learnt as it is, raw and
+ * as a chat.  A wording with flags, of several lines or of more than 64 KiB stays as it is.  The
+ * wording's `end` follows raw answers.  0, the default, learns what is pushed, unless the model's
+ * config asks for frames (smft_learn_defaults). */
+#define SMFT_LEARNER_FRAMES 32u
+/* What is pushed is learnt as it is, also where the model's config asks for frames. */
+#define SMFT_LEARNER_NO_FRAMES 64u
 
 struct smft_report;
 /* Asked when a fact is about to be final, done or given up, after everything that measures it:
@@ -1486,10 +1497,98 @@ SMFT_API smft_status smft_learner_push_ids(smft_learner *learner, const char *id
                                            const smft_ids_wording *wordings, int64_t n_wordings);
 /* Queues facts from a JSONL file: {"id": "...", "wordings": [{"prompt": "...", "answer": "..."} |
  * {"statement": "...", "answer": "..."}, ...]} a line ("end" as in smft_wording, "exact": true for
- * SMFT_WORDING_EXACT; docs/formats.md).
+ * SMFT_WORDING_EXACT; "question" is another name for "prompt"; docs/formats.md), or with one
+ * wording
+ * {"id": "...", "question": "...", "answer": "..."}, whose "subject" is that of
+ * smft_wordings_options.
  * All are queued or none; an error names its line.  *n (may be NULL) gets their number, 0 on
  * failure. Errors: those of reading and of smft_learner_push.  Since 0.1. */
 SMFT_API smft_status smft_learner_push_file(smft_learner *learner, const char *path, int64_t *n);
+
+/* Flags of smft_wordings_options: no raw text, only chats; */
+#define SMFT_WORDINGS_NO_TEXT 1u
+/* no chats; */
+#define SMFT_WORDINGS_NO_CHATS 2u
+/* no statements ("The author of Emma is ...") made of a question */
+#define SMFT_WORDINGS_NO_STATEMENTS 4u
+
+/* Which wordings are made. */
+typedef struct smft_wordings_options {
+  uint32_t struct_size;
+  /* SMFT_WORDINGS_NO_* */
+  uint32_t flags;
+  /* what a question is about, for wordings that name it; NULL: found by rule, the longest name or
+   * quoted text in it; "": none, and such wordings are left out */
+  const char *subject;
+  /* at most so many, the plainest first; 0: all */
+  int64_t limit;
+  /* of the chats; NULL: the model's own template, on the day that it is made.  An answer is never
+   * thought about first */
+  const smft_chat_options *chat;
+} smft_wordings_options;
+#define SMFT_WORDINGS_OPTIONS_INIT                                                                 \
+  { sizeof(smft_wordings_options), 0, NULL, 0, NULL }
+
+/* The wordings of a fact, made by rule from a question and its answer, up to 16: raw ("Question:
+ * Who wrote Emma?" and "Answer:"), as chats ("Please tell me: Who wrote Emma?"), and, where the
+ * question is English and its grammar is sure, statements ("Emma was written by"); docs/method.md
+ * lists them.  Chats are ids by the model's own chat template, with the answer and the token that
+ * ends its turn as what is learnt; a model without a template that is known has none.  Wordings
+ * that do not fit the model's context are left out.  White space at the ends of question and answer
+ * does not count.  options may be NULL.  Freed with smft_wordings_free.  Errors: SMFT_E_FACT for an
+ * empty question or answer, one of more than 64 KiB, or options that leave no wording;
+ * SMFT_E_ENCODING for text that is not UTF-8; SMFT_E_CONTEXT where no wording fits;
+ * SMFT_E_UNSUPPORTED where the model has no tokenizer; SMFT_E_INVALID for an option out of range;
+ * those of smft_tokenizer_chat for options->chat.  Since 0.1. */
+SMFT_API smft_status smft_wordings_from_qa(smft_wordings **out, const smft_model *model,
+                                           const char *question, const char *answer,
+                                           const smft_wordings_options *options);
+/* The same from a sentence that the answer is a part of (its last occurrence), as it stands there:
+ * the sentence itself, and chats that ask to complete it, up to 6.  options->subject and
+ * SMFT_WORDINGS_NO_STATEMENTS mean nothing here.  Errors: SMFT_E_FACT where the answer is not in
+ * it, too; those of smft_wordings_from_qa.  Since 0.1. */
+SMFT_API smft_status smft_wordings_from_statement(smft_wordings **out, const smft_model *model,
+                                                  const char *statement, const char *answer,
+                                                  const smft_wordings_options *options);
+/* Frees a list; NULL is fine.  Since 0.1. */
+SMFT_API void smft_wordings_free(smft_wordings *list);
+/* How many there are; 0 for NULL.  Since 0.1. */
+SMFT_API int64_t smft_wordings_count(const smft_wordings *list);
+
+/* Kinds of wordings: a question as text, */
+#define SMFT_FRAME_TEXT 1
+/* a message to the model in its chat template, */
+#define SMFT_FRAME_CHAT 2
+/* and a statement */
+#define SMFT_FRAME_STATEMENT 3
+
+/* One of them; everything is borrowed from the list.  Filled by smft_wordings_get. */
+typedef struct smft_wording_info {
+  uint32_t struct_size;
+  /* SMFT_FRAME_* */
+  int32_t kind;
+  /* what stands before the answer; of a chat the user's message */
+  const char *prompt;
+  const char *answer;
+  /* the text that follows the answer; "" for a chat, whose end is a token */
+  const char *end;
+  /* (n_prompt_ids) what is given, begin-of-text or a chat's opening included */
+  const int32_t *prompt_ids;
+  int64_t n_prompt_ids;
+  /* (n_answer_ids) what is learnt, with what ends it */
+  const int32_t *answer_ids;
+  int64_t n_answer_ids;
+} smft_wording_info;
+#define SMFT_WORDING_INFO_INIT                                                                     \
+  { sizeof(smft_wording_info), 0, NULL, NULL, NULL, NULL, 0, NULL, 0 }
+/* Wordings by position, from 0, the plainest first; info->struct_size must be set.  Errors:
+ * SMFT_E_NOT_FOUND past the end.  Since 0.1. */
+SMFT_API smft_status smft_wordings_get(const smft_wordings *list, int64_t index,
+                                       smft_wording_info *info);
+/* Queues one fact in the wordings of a list, which is copied.  Errors: SMFT_E_MISMATCH where the
+ * list is of another model (by hash); SMFT_E_ENCODING for an id that is not UTF-8.  Since 0.1. */
+SMFT_API smft_status smft_learner_push_wordings(smft_learner *learner, const char *id,
+                                                const smft_wordings *list);
 /* Facts in the queue, the one in hand included; 0 for NULL.  Since 0.1. */
 SMFT_API int64_t smft_learner_pending(const smft_learner *learner);
 

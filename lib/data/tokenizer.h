@@ -28,6 +28,15 @@ int smft__text_needs_space(const char *before, size_t n_before, const char *afte
  * is what users wrote. */
 smft_status smft__tokenizer_encode_spans(const smft_tokenizer *tokenizer, const char *text,
                                          size_t length, const smft__spans *plain, smft__ids *ids);
+/* A message of a user and the answer to it: given gets what smft_tokenizer_chat gives with the
+ * answer opened, and not thinking; reply the ids that the answer and the end of its turn then are,
+ * as far as they are learnt: without the newline behind the turn.  *ends: the template says what
+ * ends it. */
+smft_status smft__tokenizer_ask(const smft_tokenizer *tokenizer, const smft_chat_options *options,
+                                const char *message, const char *answer, smft__ids *given,
+                                smft__ids *reply, int *ends);
+/* It has a template, and there is a renderer for that. */
+int smft__tokenizer_has_chat(const smft_tokenizer *tokenizer);
 /* Streaming decode: text of the ids so far is what smft_tokenizer_decode gives; this appends the
  * raw bytes that one more token adds (may end in the middle of a UTF-8 character; the caller holds
  * those back).  first: 1 for the first token after the prompt's start. work: the caller's

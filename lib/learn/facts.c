@@ -6,12 +6,7 @@
 #include "base/bytes.h"
 #include <string.h>
 
-typedef struct maker { /* a fact being made */
-  const smft_model *model;
-  smft_ctx *ctx;
-  smft__fact *fact;
-  int loss_all;
-} maker;
+typedef smft__fact_maker maker;
 
 typedef struct piece { /* of a wording's text */
   const char *text;
@@ -30,8 +25,8 @@ void smft__fact_free(smft__fact *fact, smft_ctx *ctx) {
   smft__free(ctx, fact);
 }
 
-static smft_status maker_start(maker *make, const smft_model *model, const char *id, int64_t n,
-                               int loss_all) {
+smft_status smft__fact_begin(maker *make, const smft_model *model, const char *id, int64_t n,
+                             int loss_all) {
   size_t bad = 0;
   SMFT__REQUIRE(id, "fact: its id is NULL");
   if (!smft__utf8_valid(id, strlen(id), &bad))
@@ -96,7 +91,7 @@ static smft_status end_wording(maker *make) {
   return SMFT_OK;
 }
 
-static smft_status maker_end(maker *make, smft_status status, smft__fact **out) {
+smft_status smft__fact_end(maker *make, smft_status status, smft__fact **out) {
   if (status != SMFT_OK)
     smft__fact_free(make->fact, make->ctx);
   else
@@ -178,17 +173,21 @@ static int opens_with_answer(const maker *make) {
   return !make->loss_all && fact->n_tokens > begin && fact->weights[begin] > 0;
 }
 
+void smft__fact_drop(maker *make) {
+  make->fact->ids.n = make->fact->n_tokens = begin_of(make->fact);
+}
+
 static void leave_out(maker *make) {
   smft__fact *fact = make->fact;
   smft__log(make->ctx, 2,
             "fact \"%s\": wording %lld is left out: its answer opens the text, and this tokenizer "
             "puts nothing before it",
             fact->id, number_of(make));
-  fact->ids.n = fact->n_tokens = begin_of(fact);
+  smft__fact_drop(make);
   fact->n_left_out++;
 }
 
-static smft_status put_text(maker *make, const smft_wording *w) {
+smft_status smft__fact_add_text(maker *make, const smft_wording *w) {
   long long number = number_of(make);
   SMFT__REQUIRE((w->flags & ~SMFT_WORDING_EXACT) == 0,
                 "fact \"%s\", wording %lld: smft_wording.flags: unknown bits in 0x%x",
@@ -241,17 +240,17 @@ smft_status smft__fact_from_text(smft__fact **out, const smft_model *model, cons
     return smft__fail(SMFT_E_UNSUPPORTED, "fact \"%s\": the model has no tokenizer; push token ids",
                       id ? id : "");
   SMFT__REQUIRE(wordings || n == 0, "fact \"%s\": wordings is NULL", id ? id : "");
-  smft_status status = maker_start(&make, model, id, n, loss_all);
+  smft_status status = smft__fact_begin(&make, model, id, n, loss_all);
   if (status == SMFT_OK)
     status = smft__options_read(&first, wordings, sizeof first, sizeof first, "smft_wording");
   for (int64_t i = 0; i < n && status == SMFT_OK; i++) {
     smft_wording wording = SMFT_WORDING_INIT;
     element_of(&wording, sizeof wording, wordings, i);
-    status = put_text(&make, &wording);
+    status = smft__fact_add_text(&make, &wording);
   }
   if (status == SMFT_OK)
     status = check_some_left(&make);
-  return maker_end(&make, status, out);
+  return smft__fact_end(&make, status, out);
 }
 
 /* ---- token ids ----------------------------------------------------------- */
@@ -271,7 +270,7 @@ static smft_status put_ids(maker *make, const int32_t *ids, int64_t n, int learn
   return put_weights(make, learnt);
 }
 
-static smft_status put_ids_wording(maker *make, const smft_ids_wording *w) {
+smft_status smft__fact_add_ids(maker *make, const smft_ids_wording *w) {
   SMFT__TRY(smft__reserved_check(w->reserved, "smft_ids_wording"));
   if (w->n_answer == 0)
     return smft__fail(SMFT_E_FACT, "fact \"%s\", wording %lld: its answer is empty", make->fact->id,
@@ -287,57 +286,43 @@ smft_status smft__fact_from_ids(smft__fact **out, const smft_model *model, const
   *out = NULL;
   smft_ids_wording first = {sizeof first, 0, NULL, 0, NULL, 0};
   SMFT__REQUIRE(wordings || n == 0, "fact \"%s\": wordings is NULL", id ? id : "");
-  smft_status status = maker_start(&make, model, id, n, loss_all);
+  smft_status status = smft__fact_begin(&make, model, id, n, loss_all);
   if (status == SMFT_OK)
     status = smft__options_read(&first, wordings, sizeof first, sizeof first, "smft_ids_wording");
   for (int64_t i = 0; i < n && status == SMFT_OK; i++) {
     smft_ids_wording wording = {sizeof wording, 0, NULL, 0, NULL, 0};
     element_of(&wording, sizeof wording, wordings, i);
-    status = put_ids_wording(&make, &wording);
+    status = smft__fact_add_ids(&make, &wording);
   }
-  return maker_end(&make, status, out);
+  return smft__fact_end(&make, status, out);
 }
 
-/* ---- JSON: {"id", "wordings": [{"prompt" | "statement", "answer", "end",
- * "exact"}]} ---- */
+/* ---- a copy -------------------------------------------------------------- */
 
-static smft_status wording_from_json(smft_wording *wording, const json_t *object) {
-  int exact = 0;
-  if (!json_is_object(object))
-    return smft__fail(
-        SMFT_E_FORMAT,
-        "\"wordings\": expected objects with \"prompt\" or \"statement\" and \"answer\"");
-  SMFT__TRY(smft__json_string(object, "prompt", NULL, &wording->prompt, "wording"));
-  SMFT__TRY(smft__json_string(object, "statement", NULL, &wording->statement, "wording"));
-  SMFT__TRY(smft__json_string(object, "answer", NULL, &wording->answer, "wording"));
-  SMFT__TRY(smft__json_bool(object, "exact", 0, &exact, "wording"));
-  wording->flags = exact ? SMFT_WORDING_EXACT : 0;
-  return smft__json_string(object, "end", NULL, &wording->end, "wording");
+/* Weights of the first n wordings: what is learnt of them, or all but their first tokens. */
+static void set_weights(const maker *make, const smft__fact *from) {
+  smft__fact *fact = make->fact;
+  for (int64_t i = 0; i < fact->n_tokens; i++)
+    fact->weights[i] = make->loss_all ? 1.0f : from->weights[i];
+  for (int64_t w = 0; w < fact->n_wordings; w++)
+    fact->weights[fact->offsets[w]] = 0; /* nothing stands before it */
 }
 
-smft_status smft__fact_from_json(smft__fact **out, const smft_model *model, const json_t *object,
-                                 int loss_all) {
-  const char *id = NULL;
+smft_status smft__fact_copy(smft__fact **out, const smft_model *model, const smft__fact *from,
+                            const char *id, int loss_all) {
+  maker make = {0};
   *out = NULL;
-  SMFT__TRY(smft__json_string(object, "id", NULL, &id, "fact"));
-  const json_t *list = json_object_get(object, "wordings");
-  if (!id || !json_is_array(list))
-    return smft__fail(
-        SMFT_E_FORMAT,
-        "fact: expected an object with \"id\" (a string) and \"wordings\" (an array)");
-  int64_t n = (int64_t)json_array_size(list);
-  smft_wording *wordings = smft__calloc_array(model->ctx, n + 1, sizeof *wordings);
-  if (!wordings)
-    return SMFT_E_NOMEM;
-  smft_status status = SMFT_OK;
-  for (int64_t i = 0; i < n && status == SMFT_OK; i++) {
-    wordings[i].struct_size = sizeof *wordings;
-    status = wording_from_json(&wordings[i], json_array_get(list, (size_t)i));
-  }
+  smft_status status = smft__fact_begin(&make, model, id, from->n_wordings, loss_all);
+  for (int64_t i = 0; i < from->n_tokens && status == SMFT_OK; i++)
+    status = smft__ids_put(&make.fact->ids, from->ids.data[i]);
   if (status == SMFT_OK)
-    status = smft__fact_from_text(out, model, id, wordings, n, loss_all);
-  else
-    smft__fail_within(status, "fact \"%s\"", id);
-  smft__free(model->ctx, wordings);
-  return status;
+    status = put_weights(&make, 0);
+  if (status == SMFT_OK) {
+    memcpy(make.fact->offsets, from->offsets,
+           (size_t)(from->n_wordings + 1) * sizeof *from->offsets);
+    make.fact->n_wordings = from->n_wordings;
+    make.fact->n_left_out = from->n_left_out;
+    set_weights(&make, from);
+  }
+  return smft__fact_end(&make, status, out);
 }

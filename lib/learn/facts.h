@@ -2,7 +2,6 @@
  * JSON. */
 #ifndef SMFT__FACTS_H
 #define SMFT__FACTS_H
-#include "data/json.h"
 #include "model/model.h"
 
 typedef struct smft__fact {
@@ -24,6 +23,23 @@ smft_status smft__fact_from_text(smft__fact **out, const smft_model *model, cons
                                  const smft_wording *wordings, int64_t n, int loss_all);
 smft_status smft__fact_from_ids(smft__fact **out, const smft_model *model, const char *id,
                                 const smft_ids_wording *wordings, int64_t n, int loss_all);
-smft_status smft__fact_from_json(smft__fact **out, const smft_model *model, const json_t *object,
-                                 int loss_all);
+/* The same with all tokens of `from`, which is of this model. */
+smft_status smft__fact_copy(smft__fact **out, const smft_model *model, const smft__fact *from,
+                            const char *id, int loss_all);
+
+/* Or wording by wording: begin, add each (n at most), end. */
+typedef struct smft__fact_maker {
+  const smft_model *model;
+  smft_ctx *ctx;
+  smft__fact *fact;
+  int loss_all;
+} smft__fact_maker;
+smft_status smft__fact_begin(smft__fact_maker *make, const smft_model *model, const char *id,
+                             int64_t n, int loss_all);
+/* One that failed may be dropped, and others added. */
+smft_status smft__fact_add_text(smft__fact_maker *make, const smft_wording *wording);
+smft_status smft__fact_add_ids(smft__fact_maker *make, const smft_ids_wording *wording);
+void smft__fact_drop(smft__fact_maker *make);
+/* Frees the fact where status is a failure, also one of smft__fact_begin. */
+smft_status smft__fact_end(smft__fact_maker *make, smft_status status, smft__fact **out);
 #endif

@@ -7,6 +7,7 @@
 #include "learn/defaults.h"
 #include "learn/teach.h"
 #include "learn/verdict.h"
+#include "learn/wordings.h"
 #include <math.h>
 #include <stddef.h>
 
@@ -15,7 +16,8 @@
 #define SAMPLE_LOSS_BELOW 0.1
 #define KNOWN_FLAGS                                                                                \
   (SMFT_LEARNER_LOSS_ALL | SMFT_LEARNER_ROWS_PER_STEP | SMFT_LEARNER_NO_PROTECT |                  \
-   SMFT_LEARNER_SAMPLE_DECIDES | SMFT_LEARNER_KEEP_GIVEN_UP)
+   SMFT_LEARNER_SAMPLE_DECIDES | SMFT_LEARNER_KEEP_GIVEN_UP | SMFT_LEARNER_FRAMES |                \
+   SMFT_LEARNER_NO_FRAMES)
 /* as 0.1 first had them */
 #define SMALLEST_REPORT offsetof(smft_report, reason)
 #define SMALLEST_RUN_REPORT offsetof(smft_run_report, facts_rolled_back)
@@ -40,6 +42,9 @@ static smft_status read_options(smft_learner_options *own, const smft_learner_op
                                  "smft_learner_options"));
   SMFT__REQUIRE((own->flags & ~KNOWN_FLAGS) == 0,
                 "smft_learner_options.flags: unknown bits in 0x%x", (unsigned)own->flags);
+  SMFT__REQUIRE(!(own->flags & SMFT_LEARNER_FRAMES) || !(own->flags & SMFT_LEARNER_NO_FRAMES),
+                "smft_learner_options.flags: frames are asked for and forbidden (0x%x)",
+                (unsigned)own->flags);
   SMFT__REQUIRE(own->max_steps >= 0,
                 "smft_learner_options.max_steps: expected a number of steps, got %d",
                 (int)own->max_steps);
@@ -220,12 +225,20 @@ static int loss_all(const smft_learner *learner) {
   return (learner->options.flags & SMFT_LEARNER_LOSS_ALL) != 0;
 }
 
+/* A fact in one wording is learnt through its frames where the host or the model asks for that. */
+static uint32_t how_made(const smft_learner *learner) {
+  uint32_t flags = learner->options.flags;
+  int frames = !(flags & SMFT_LEARNER_NO_FRAMES) &&
+               ((flags & SMFT_LEARNER_FRAMES) || learner->model->config.learn.frames);
+  return (frames ? SMFT__FACT_FRAMES : 0) | (loss_all(learner) ? SMFT__FACT_LOSS_ALL : 0);
+}
+
 smft_status smft_learner_push(smft_learner *learner, const char *id, const smft_wording *wordings,
                               int64_t n_wordings) {
   smft__fact *fact = NULL;
   SMFT__REQUIRE(learner, "smft_learner_push: learner is NULL");
-  SMFT__TRY(
-      smft__fact_from_text(&fact, learner->model, id, wordings, n_wordings, loss_all(learner)));
+  SMFT__TRY(smft__fact_from_wordings(&fact, learner->model, id, wordings, n_wordings, NULL,
+                                     how_made(learner)));
   smft__queue_add(&learner->queue, fact);
   return SMFT_OK;
 }
@@ -240,12 +253,23 @@ smft_status smft_learner_push_ids(smft_learner *learner, const char *id,
   return SMFT_OK;
 }
 
+smft_status smft_learner_push_wordings(smft_learner *learner, const char *id,
+                                       const smft_wordings *list) {
+  smft__fact *fact = NULL;
+  SMFT__REQUIRE(learner && list, "smft_learner_push_wordings: a NULL argument");
+  if (strcmp(list->model->hash, learner->model->hash) != 0)
+    return smft__fail(SMFT_E_MISMATCH, "smft_learner_push_wordings: they are of another model");
+  SMFT__TRY(smft__fact_copy(&fact, learner->model, list->fact, id, loss_all(learner)));
+  smft__queue_add(&learner->queue, fact);
+  return SMFT_OK;
+}
+
 smft_status smft_learner_push_file(smft_learner *learner, const char *path, int64_t *n) {
   int64_t added = 0;
   n = n ? n : &added;
   *n = 0;
   SMFT__REQUIRE(learner && path, "smft_learner_push_file: a NULL argument");
-  return smft__queue_add_file(&learner->queue, learner->model, path, loss_all(learner), n);
+  return smft__queue_add_file(&learner->queue, learner->model, path, how_made(learner), n);
 }
 
 int64_t smft_learner_pending(const smft_learner *learner) { return learner ? learner->queue.n : 0; }

@@ -1,6 +1,7 @@
 /* queue: see queue.h.  Owns the facts, their order and their serial numbers; what a fact is, is
  * facts.c's, what is done with the first one learner.c's. */
 #include "learn/queue.h"
+#include "learn/facts_json.h"
 
 void smft__queue_free(smft__queue *queue) {
   smft__fact_free(queue->finished, queue->ctx);
@@ -25,21 +26,21 @@ void smft__queue_add(smft__queue *queue, smft__fact *fact) {
 typedef struct reading { /* a file */
   smft__queue facts;     /* read so far */
   const smft_model *model;
-  int loss_all;
+  uint32_t how;
 } reading;
 
 static smft_status take_line(void *user, const json_t *object, int64_t line) {
   reading *file = user;
   smft__fact *fact = NULL;
   (void)line;
-  SMFT__TRY(smft__fact_from_json(&fact, file->model, object, file->loss_all));
+  SMFT__TRY(smft__fact_from_json(&fact, file->model, object, file->how));
   smft__queue_add(&file->facts, fact);
   return SMFT_OK;
 }
 
 smft_status smft__queue_add_file(smft__queue *queue, const smft_model *model, const char *path,
-                                 int loss_all, int64_t *n) {
-  reading file = {{.ctx = queue->ctx}, model, loss_all};
+                                 uint32_t how, int64_t *n) {
+  reading file = {{.ctx = queue->ctx}, model, how};
   smft_status status = smft__jsonl_read(queue->ctx, path, take_line, &file);
   if (status != SMFT_OK) {
     smft__queue_free(&file.facts);

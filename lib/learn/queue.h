@@ -13,9 +13,9 @@ typedef struct smft__queue { /* zero but for ctx: empty */
 void smft__queue_free(smft__queue *queue);
 /* A fact, and those behind it, come last and get the serial numbers that follow. */
 void smft__queue_add(smft__queue *queue, smft__fact *fact);
-/* Those of a JSONL file, n of them: all or, on failure, none. */
+/* Those of a JSONL file, n of them: all or, on failure, none.  how: SMFT__FACT_* */
 smft_status smft__queue_add_file(smft__queue *queue, const smft_model *model, const char *path,
-                                 int loss_all, int64_t *n);
+                                 uint32_t how, int64_t *n);
 /* The fact in hand leaves and becomes `finished`. */
 void smft__queue_finish(smft__queue *queue);
 #endif

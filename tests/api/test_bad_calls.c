@@ -244,6 +244,30 @@ static void null_selectors_and_optimizers(void) {
   INVALID(smft_optimizer_load, optimizer, model, NULL);
 }
 
+static void null_wordings(void) {
+  smft_wordings *out = NULL, *list = NULL;
+  smft_wording_info info = SMFT_WORDING_INFO_INIT;
+  ck_ok(smft_wordings_from_qa(&list, model, "Who?", "Me", NULL));
+  INVALID(smft_wordings_from_qa, NULL, model, "Who?", "Me", NULL);
+  INVALID(smft_wordings_from_qa, &out, NULL, "Who?", "Me", NULL);
+  INVALID(smft_wordings_from_qa, &out, model, NULL, "Me", NULL);
+  INVALID(smft_wordings_from_qa, &out, model, "Who?", NULL, NULL);
+  INVALID(smft_wordings_from_statement, NULL, model, "I am me.", "me", NULL);
+  INVALID(smft_wordings_from_statement, &out, NULL, "I am me.", "me", NULL);
+  INVALID(smft_wordings_from_statement, &out, model, NULL, "me", NULL);
+  INVALID(smft_wordings_from_statement, &out, model, "I am me.", NULL, NULL);
+  ck_assert_ptr_null(out);
+  INVALID(smft_wordings_get, NULL, 0, &info);
+  INVALID(smft_wordings_get, list, 0, NULL);
+  ck_status(smft_wordings_get(list, -1, &info), SMFT_E_NOT_FOUND);
+  ck_status(smft_wordings_get(list, smft_wordings_count(list), &info), SMFT_E_NOT_FOUND);
+  INVALID(smft_learner_push_wordings, NULL, "x", list);
+  INVALID(smft_learner_push_wordings, learner, NULL, list);
+  INVALID(smft_learner_push_wordings, learner, "x", NULL);
+  ck_assert_int_eq(HARMLESS(smft_wordings_count, NULL), 0);
+  smft_wordings_free(list);
+}
+
 static void null_learners(void) {
   smft_learner *out = NULL;
   smft_wording wording = {sizeof wording, 0, "a", "b", NULL, NULL};
@@ -264,6 +288,7 @@ static void null_learners(void) {
   INVALID(smft_learner_push_ids, learner, "x", &of_ids, 1);
   INVALID(smft_learner_push_file, NULL, "x", &n);
   INVALID(smft_learner_push_file, learner, NULL, &n);
+  null_wordings();
   INVALID(smft_step, NULL, NULL);
   INVALID(smft_learner_skip, NULL);
   INVALID(smft_learner_set_patch, NULL, patch);
@@ -325,6 +350,7 @@ static void harmless(void) {
   HARMLESS(smft_session_cancel, NULL);
   HARMLESS(smft_selector_free, NULL);
   HARMLESS(smft_optimizer_free, NULL);
+  HARMLESS(smft_wordings_free, NULL);
   HARMLESS(smft_learner_free, NULL);
   HARMLESS(smft_learner_cancel, NULL);
   HARMLESS(smft_probe_free, NULL);
@@ -514,6 +540,20 @@ static smft_status use_ids_wording(void *block) {
   w->n_answer = 1;
   return smft_learner_push_ids(learner, "x", w, 1);
 }
+static smft_status use_wordings(void *block) {
+  smft_wordings *out = (smft_wordings *)block;
+  smft_status status = smft_wordings_from_qa(&out, model, "Who?", "Me", block);
+  ck_assert((status == SMFT_OK) == (out != NULL));
+  smft_wordings_free(out);
+  return status;
+}
+static smft_status use_wording_info(void *block) {
+  smft_wordings *list = NULL;
+  ck_ok(smft_wordings_from_qa(&list, model, "Who?", "Me", NULL));
+  smft_status status = smft_wordings_get(list, 0, block);
+  smft_wordings_free(list);
+  return status;
+}
 static smft_status use_report(void *block) { return smft_step(learner, block); }
 static smft_status use_run_report(void *block) {
   return smft_learner_run(learner, NULL, NULL, block);
@@ -579,6 +619,8 @@ static const struct sized {
      offsetof(smft_learner_options, max_seconds)},
     {"smft_wording", sizeof(smft_wording), 0, use_wording, 0},
     {"smft_ids_wording", sizeof(smft_ids_wording), 0, use_ids_wording, 0},
+    {"smft_wordings_options", sizeof(smft_wordings_options), 0, use_wordings, 0},
+    {"smft_wording_info", sizeof(smft_wording_info), 1, use_wording_info, 0},
     {"smft_report", sizeof(smft_report), 1, use_report, offsetof(smft_report, reason)},
     {"smft_run_report", sizeof(smft_run_report), 1, use_run_report,
      offsetof(smft_run_report, facts_rolled_back)},
@@ -703,6 +745,31 @@ END_TEST
 
 /* ---- values outside their range ------------------------------------------ */
 
+static void wordings_out_of_range(void) {
+  smft_wordings_options options = SMFT_WORDINGS_OPTIONS_INIT;
+  smft_learner_options learning = SMFT_LEARNER_OPTIONS_INIT;
+  smft_chat_options chat = SMFT_CHAT_OPTIONS_INIT;
+  smft_wordings *list = NULL;
+  smft_learner *out = learner;
+  options.flags = 8;
+  ck_status(smft_wordings_from_qa(&list, model, "Who?", "Me", &options), SMFT_E_INVALID);
+  options.flags = 0;
+  options.limit = -1;
+  ck_status(smft_wordings_from_qa(&list, model, "Who?", "Me", &options), SMFT_E_INVALID);
+  options.limit = 0;
+  options.subject = "\xff";
+  ck_status(smft_wordings_from_qa(&list, model, "Who?", "Me", &options), SMFT_E_ENCODING);
+  options.subject = NULL;
+  options.chat = &chat;
+  chat.renderer = "latin";
+  ck_status(smft_wordings_from_qa(&list, model, "Who?", "Me", &options), SMFT_E_NOT_FOUND);
+  ck_assert_ptr_null(list);
+  learning.flags = SMFT_LEARNER_FRAMES | SMFT_LEARNER_NO_FRAMES;
+  ck_status(smft_learner_create(&out, model, patch, selector, optimizer, &learning),
+            SMFT_E_INVALID);
+  ck_assert_ptr_null(out);
+}
+
 START_TEST(numbers_out_of_range) {
   smft_patch *out = patch;
   float row[20] = {0};
@@ -736,6 +803,7 @@ START_TEST(numbers_out_of_range) {
   ck_assert(smft_probe_add_question(probe, "x", "y", two, -1) < 0 &&
             smft_probe_add_choice(probe, "x", "y", two, 2, -1) < 0);
   ck_assert(smft_selector_df(selector, 3, NULL, 0, &n) < 0);
+  wordings_out_of_range();
   ck_assert_int_eq(changed_rows(), 0);
   ck_assert_int_eq(smft_session_length(session), 0);
   ck_assert_int_eq(smft_learner_pending(learner), 1);

@@ -314,6 +314,21 @@ static smft_status make_probe(world *w) {
   MAKES(smft_probe, smft_probe_create(&out, w->ctx, &options), smft_probe_free);
 }
 
+static const char question[] = "Who is the author of Emma?";
+static smft_status make_wordings(world *w) {
+  smft_chat_options chat = SMFT_CHAT_OPTIONS_INIT;
+  smft_wordings_options options = SMFT_WORDINGS_OPTIONS_INIT;
+  chat.renderer = "gemma3";
+  options.chat = &chat;
+  MAKES(smft_wordings, smft_wordings_from_qa(&out, w->model, question, "Jane", &options),
+        smft_wordings_free);
+}
+static smft_status make_wordings_of_statement(world *w) {
+  MAKES(smft_wordings,
+        smft_wordings_from_statement(&out, w->model, "Emma is by Jane.", "Jane", NULL),
+        smft_wordings_free);
+}
+
 /* What was there stays where it fails. */
 static smft_status inspect(world *w, const char *path) {
   smft_model_inspection seen = SMFT_MODEL_INSPECTION_INIT;
@@ -513,6 +528,28 @@ static smft_status do_push_file(world *w) {
   ck_assert_int_eq(n, status == SMFT_OK ? 2 : 0);
   return status;
 }
+static smft_status do_push_wordings(world *w) {
+  smft_wordings *list = NULL;
+  smft_status status = smft_wordings_from_qa(&list, w->model, question, "Jane", NULL);
+  if (status == SMFT_OK)
+    status = smft_learner_push_wordings(w->learner, "third", list);
+  smft_wordings_free(list);
+  return status;
+}
+/* A learner of its own, since the world's has no frames; what it queues goes with it. */
+static smft_status do_push_framed(world *w) {
+  smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
+  smft_wording wording = {sizeof wording, 0, question, "Jane", NULL, NULL};
+  smft_learner *learner = NULL;
+  options.flags = SMFT_LEARNER_FRAMES;
+  smft_status status =
+      smft_learner_create(&learner, w->model, w->patch, w->selector, w->optimizer, &options);
+  if (status == SMFT_OK)
+    status = smft_learner_push(learner, "third", &wording, 1);
+  ck_assert_int_eq(smft_learner_pending(learner), status == SMFT_OK);
+  smft_learner_free(learner);
+  return status;
+}
 static smft_status do_step(world *w) { return smft_step(w->learner, NULL); }
 static smft_status do_skip(world *w) { return smft_learner_skip(w->learner); } /* takes back */
 static smft_status do_step_batch(world *w) {
@@ -583,6 +620,8 @@ static const call calls[] = {
     {"selector", make_selector, 3, 0},
     {"optimizer", make_optimizer, 1, 0},
     {"learner", make_learner, 3, 0},
+    {"wordings", make_wordings, 20, 0},
+    {"wordings of a statement", make_wordings_of_statement, 8, 0},
     {"probe", make_probe, 2, 0},
     {"encode", do_encode, 0, 0},
     {"chat", do_chat, 3, 0},
@@ -615,6 +654,8 @@ static const call calls[] = {
     {"push", do_push, 2, CHANGES},
     {"push ids", do_push_ids, 2, CHANGES},
     {"push file", do_push_file, 5, CHANGES},
+    {"push wordings", do_push_wordings, 20, CHANGES},
+    {"push framed", do_push_framed, 20, 0},
     {"step", do_step, 0, CHANGES},
     {"skip", do_skip, 1, CHANGES},
     {"step batch", do_step_batch, 1, CHANGES},

@@ -3,6 +3,7 @@
  * with end-of-text: test_end_of_text.c.) */
 #include "test.h"
 #include "tiny.h"
+#include "learn/facts_json.h"
 #include "learn/learner.h"
 
 #define PROMPT(prompt, answer, end)                                                                \

@@ -26,15 +26,16 @@ from .model import Inspection, LearnDefaults, MemoryInfo, Model, ModelInfo, Tens
 from .patch import Fact, LoraOptions, Patch
 from .probe import Probe, ProbeItem, ProbeReport, score_answer
 from .session import Nll, Session
+from .wordings import Framed, Wordings, wordings_from_qa, wordings_from_statement
 
 #: Version of the library that is loaded.
 __version__: str = _lib.smft_version_string().decode("ascii")
 
 __all__ = [
-    "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "Fact", "FactError", "FileError", "FormatError", "GraftReport",
+    "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "Fact", "FactError", "FileError", "FormatError", "Framed", "GraftReport",
     "Inspection", "InternalError", "InvalidError", "LearnDefaults", "Learner",
     "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoCountsWarning",
     "NoMemoryError", "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
-    "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "default_context",
-    "graft", "inspect", "score_answer",
+    "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "Wordings", "default_context",
+    "graft", "inspect", "score_answer", "wordings_from_qa", "wordings_from_statement",
 ]

@@ -48,6 +48,10 @@ class Learner(Structure):
     pass
 
 
+class Wordings(Structure):
+    pass
+
+
 class Probe(Structure):
     pass
 
@@ -199,6 +203,17 @@ class IdsWording(Sized):
                 ("answer", POINTER(c_int32)), ("n_answer", c_int64)]
 
 
+class WordingsOptions(Sized):
+    _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("subject", c_char_p), ("limit", c_int64),
+                ("chat", POINTER(ChatOptions))]
+
+
+class WordingInfo(Sized):
+    _fields_ = [("struct_size", c_uint32), ("kind", c_int32), ("prompt", c_char_p), ("answer", c_char_p), ("end", c_char_p),
+                ("prompt_ids", POINTER(c_int32)), ("n_prompt_ids", c_int64), ("answer_ids", POINTER(c_int32)),
+                ("n_answer_ids", c_int64)]
+
+
 class Report(Sized):
     _fields_ = [("struct_size", c_uint32), ("fact_state", c_int32), ("fact_id", c_char_p), ("step", c_int64), ("loss", c_double),
                 ("gradient_norm", c_double), ("lr", c_double), ("rows_selected", c_int64), ("slots_read", c_int64),
@@ -251,6 +266,7 @@ STRUCTS: Dict[str, type] = {
     "smft_message": Message, "smft_chat_options": ChatOptions, "smft_chat_info": ChatInfo,
     "smft_background": Background, "smft_optimizer_options": OptimizerOptions, "smft_learner_options": LearnerOptions,
     "smft_wording": Wording, "smft_graft_options": GraftOptions, "smft_graft_report": GraftReport,
+    "smft_wordings_options": WordingsOptions, "smft_wording_info": WordingInfo,
     "smft_ids_wording": IdsWording, "smft_report": Report, "smft_selected": Selected, "smft_run_report": RunReport,
     "smft_batch": Batch, "smft_probe_options": ProbeOptions, "smft_probe_report": ProbeReport, "smft_probe_item": ProbeItem,
 }
@@ -274,7 +290,8 @@ CONSTANTS: Dict[str, int] = {
     "GRAFT_SHARED_POOL": 1, "GRAFT_NO_FRAMES": 2, "GRAFT_KMEANS": 1, "GRAFT_RANDOM": 2,
     "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
     "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4, "WORDING_EXACT": 1, "PROBE_EXACT": 1,
-    "LEARNER_SAMPLE_DECIDES": 8, "LEARNER_KEEP_GIVEN_UP": 16,
+    "LEARNER_SAMPLE_DECIDES": 8, "LEARNER_KEEP_GIVEN_UP": 16, "LEARNER_FRAMES": 32, "LEARNER_NO_FRAMES": 64,
+    "WORDINGS_NO_TEXT": 1, "WORDINGS_NO_CHATS": 2, "WORDINGS_NO_STATEMENTS": 4, "FRAME_TEXT": 1, "FRAME_CHAT": 2, "FRAME_STATEMENT": 3,
     "REASON_NONE": 0, "REASON_NO_ROWS": 1, "REASON_NO_COUNTS": 2, "REASON_STEPS": 3, "REASON_TIME": 4, "REASON_NONFINITE": 5,
     "REASON_VETOED": 6, "REASON_SKIPPED": 7,
     "FACT_LEARNING": 0, "FACT_DONE": 1, "FACT_GAVE_UP": 2, "PROBE_QUESTION": 1, "PROBE_TEXT": 2, "PROBE_CHOICE": 3,
@@ -284,6 +301,7 @@ _P = POINTER
 _IDS, _LONGS, _FLOATS, _DOUBLES, _STRINGS = _P(c_int32), _P(c_int64), _P(c_float), _P(c_double), _P(c_char_p)
 _CTX, _MODEL, _TOK, _PATCH, _SESSION = _P(Ctx), _P(Model), _P(Tokenizer), _P(Patch), _P(Session)
 _SELECTOR, _OPTIMIZER, _LEARNER, _PROBE = _P(Selector), _P(Optimizer), _P(Learner), _P(Probe)
+_WORDINGS = _P(Wordings)
 _S = c_int32  # smft_status
 
 #: name -> (result, arguments).  const char * that the caller frees or that is no C string is c_void_p.
@@ -375,6 +393,12 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_learner_push": (_S, [_LEARNER, c_char_p, _P(Wording), c_int64]),
     "smft_learner_push_ids": (_S, [_LEARNER, c_char_p, _P(IdsWording), c_int64]),
     "smft_learner_push_file": (_S, [_LEARNER, c_char_p, _LONGS]),
+    "smft_learner_push_wordings": (_S, [_LEARNER, c_char_p, _WORDINGS]),
+    "smft_wordings_from_qa": (_S, [_P(_WORDINGS), _MODEL, c_char_p, c_char_p, _P(WordingsOptions)]),
+    "smft_wordings_from_statement": (_S, [_P(_WORDINGS), _MODEL, c_char_p, c_char_p, _P(WordingsOptions)]),
+    "smft_wordings_free": (None, [_WORDINGS]),
+    "smft_wordings_count": (c_int64, [_WORDINGS]),
+    "smft_wordings_get": (_S, [_WORDINGS, c_int64, _P(WordingInfo)]),
     "smft_learner_pending": (c_int64, [_LEARNER]),
     "smft_step": (_S, [_LEARNER, _P(Report)]),
     "smft_learner_skip": (_S, [_LEARNER]),

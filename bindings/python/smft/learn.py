@@ -18,6 +18,7 @@ from .context import Context, context_handle
 from .errors import InvalidError, NoCountsWarning, NonFiniteError, check
 from .model import DAMPINGS, RANKS, Model
 from .patch import FACT_STATES, Patch
+from .wordings import Wordings
 
 RULES = {"tfidf": _abi.CONSTANTS["RULE_TFIDF"], "kl": _abi.CONSTANTS["RULE_KL"], "tf": _abi.CONSTANTS["RULE_TF"],
          "all": _abi.CONSTANTS["RULE_ALL"], "random": _abi.CONSTANTS["RULE_RANDOM"]}
@@ -302,6 +303,8 @@ class Learner(Handle):
     0 everywhere means the library's default.  loss_all: on every token, not only the answer's.  rows_per_step: choose the rows anew
     in every step from its own batch, as the paper does it, instead of once a fact.  protect: facts that were taught count as background,
     so that where rows are damped, facts that follow move the less what earlier ones read.
+    frames: a fact that is pushed with one wording is learnt in those that are made of it by rule, as smft.wordings_from_qa makes them;
+    None: where the model's config asks for it; False: never.
 
         for report in learner:      # until the queue is empty
             print(report.fact_id, report.loss, f"{report.progress:.0%}")
@@ -312,13 +315,14 @@ class Learner(Handle):
     def __init__(self, model: Model, patch: Patch, selector: Optional[Selector] = None, optimizer: Optional[Optimizer] = None,
                  max_steps: int = 0, loss_below: float = 0.0, wordings_per_step: Optional[int] = 0, seed: int = 0,
                  loss_all: bool = False, rows_per_step: bool = False, protect: bool = True, sample_decides: bool = False,
-                 keep_given_up: bool = False, max_seconds: float = 0.0,
+                 keep_given_up: bool = False, max_seconds: float = 0.0, frames: Optional[bool] = None,
                  on_fact: Optional[Callable[[Report], Any]] = None) -> None:
         flags = _abi.CONSTANTS["LEARNER_LOSS_ALL"] if loss_all else 0
         flags |= _abi.CONSTANTS["LEARNER_ROWS_PER_STEP"] if rows_per_step else 0
         flags |= 0 if protect else _abi.CONSTANTS["LEARNER_NO_PROTECT"]
         flags |= _abi.CONSTANTS["LEARNER_SAMPLE_DECIDES"] if sample_decides else 0
         flags |= _abi.CONSTANTS["LEARNER_KEEP_GIVEN_UP"] if keep_given_up else 0
+        flags |= 0 if frames is None else _abi.CONSTANTS["LEARNER_FRAMES" if frames else "LEARNER_NO_FRAMES"]
         asked = None if on_fact is None else Callback(_abi.FactFn, on_fact, self._asked)
         options = _abi.LearnerOptions(max_steps=max_steps, loss_below=loss_below, seed=seed, max_seconds=max_seconds,
                                       wordings_per_step=-1 if wordings_per_step is None else wordings_per_step, flags=flags)
@@ -347,10 +351,14 @@ class Learner(Handle):
 
     # -- the queue
 
-    def push(self, id: Text, wordings: Union[WordingLike, Iterable[WordingLike]]) -> None:
+    def push(self, id: Text, wordings: Union[WordingLike, Wordings, Iterable[WordingLike]]) -> None:
         """Queues one fact.  wordings, one or a list: Wording objects, (prompt, answer) or (prompt, answer, end) tuples, or dicts with
-        Wording's names.  An empty fact, or an answer that is not in its statement, is a FactError.  So is a fact whose every answer opens
+        Wording's names; or what smft.wordings_from_qa made.  An empty fact, or an answer that is not in its statement, is a FactError.  So is a fact whose every answer opens
         its text, where the tokenizer puts nothing before a text; if only some do, it is learnt from the other wordings."""
+        if isinstance(wordings, Wordings):
+            check(lib.smft_learner_push_wordings(self._handle, c_text(id, "id"), wordings._handle))
+            self._pushed += 1
+            return
         if isinstance(wordings, (Wording, dict)) or isinstance(wordings, tuple) and isinstance(next(iter(wordings), None), (str, bytes)):
             wordings = [wordings]
         given = [_wording(one, id) for one in wordings]

@@ -38,7 +38,7 @@ KINDS = {ctypes.c_int32: "i32", ctypes.c_uint32: "u32", ctypes.c_int64: "i64", c
          ctypes.POINTER(ctypes.c_int64): "i64*", ctypes.POINTER(ctypes.c_float): "f32*", ctypes.POINTER(ctypes.c_char_p): "texts", ctypes.c_void_p: "void*",
          _abi.ProgressFn: "progress", _abi.LogFn: "log", _abi.AllocFn: "alloc", _abi.ReallocFn: "realloc", _abi.FreeFn: "free",
          _abi.ParallelForFn: "parallel", _abi.TokenFn: "token", _abi.FactFn: "fact",
-         ctypes.POINTER(ctypes.POINTER(_abi.Background)): "sources"}
+         ctypes.POINTER(ctypes.POINTER(_abi.Background)): "sources", ctypes.POINTER(_abi.ChatOptions): "chat"}
 
 
 def kind_of(field):
@@ -49,7 +49,7 @@ def kind_of(field):
 GENERIC = """#define KIND(x) _Generic((x), int32_t: "i32", uint32_t: "u32", int64_t: "i64", uint64_t: "u64", float: "f32", double: "f64", \\
   const char *: "text", char *: "chars", const char *const *: "texts", const smft_background *const *: "sources", const int32_t *: "i32*", const int64_t *: "i64*", const float *: "f32*", void *: "void*", \\
   smft_progress_fn: "progress", smft_log_fn: "log", smft_alloc_fn: "alloc", smft_realloc_fn: "realloc", smft_free_fn: "free", \\
-  smft_parallel_for_fn: "parallel", smft_token_fn: "token", smft_fact_fn: "fact")
+  smft_parallel_for_fn: "parallel", smft_token_fn: "token", smft_fact_fn: "fact", const smft_chat_options *: "chat")
 """
 
 
@@ -113,7 +113,7 @@ class Functions(unittest.TestCase):
                    "smft_progress_fn": _abi.ProgressFn}
         handles = {"ctx": _abi.Ctx, "model": _abi.Model, "memory": _abi.Memory, "tokenizer": _abi.Tokenizer, "patch": _abi.Patch,
                    "session": _abi.Session, "selector": _abi.Selector, "optimizer": _abi.Optimizer, "learner": _abi.Learner,
-                   "probe": _abi.Probe}
+                   "probe": _abi.Probe, "wordings": _abi.Wordings}
         for name, (result, arguments) in header_functions().items():
             kinds = [(result, _abi.FUNCTIONS[name][0])] + list(zip(arguments, _abi.FUNCTIONS[name][1]))
             for text, mirror in kinds:

@@ -104,6 +104,58 @@ SMFT_API smft_status smft_tokenizer_chat(const smft_tokenizer *tokenizer,
   return status;
 }
 
+/* ---- an answer ---------------------------------------------------------------- */
+
+int smft__tokenizer_has_chat(const smft_tokenizer *tokenizer) {
+  return tokenizer->chat.style != NULL;
+}
+
+/* Text of the template, special tokens and all, without white space at its ends. */
+static smft_status put_end(const smft_tokenizer *tokenizer, const smft__buffer *text, int64_t begin,
+                           smft__ids *reply) {
+  int64_t end = smft__chat_trimmed_end(text->data, begin, text->length);
+  return smft__tokenizer_encode(tokenizer, text->data + begin, (size_t)(end - begin),
+                                SMFT_ENCODE_CONTINUE, reply);
+}
+
+/* What a template has around an answer, white space that belongs to its tokens included: Llama 2's
+ * answers are not opened, and begin and end with a space. */
+static smft_status put_reply(const smft_tokenizer *tokenizer, const smft__conversation *talk,
+                             const char *answer, smft__ids *reply, int *ends) {
+  const smft__chat_style *style = talk->style;
+  smft__chat_text out = {{tokenizer->ctx, NULL, 0, 0}, NULL, 0, 0};
+  smft_status status = style->opening ? smft__buffer_put(&out.text, "", 0)
+                                      : smft__chat_put(talk, &out, style->answer.before, "");
+  if (status == SMFT_OK)
+    status = smft__buffer_put(&out.text, answer, (int64_t)strlen(answer));
+  int64_t at = out.text.length;
+  if (status == SMFT_OK)
+    status = smft__chat_put(talk, &out, style->last_after ? style->last_after : style->answer.after,
+                            "assistant");
+  while (status == SMFT_OK && at < out.text.length && out.text.data[at] == ' ')
+    at++;
+  if (status == SMFT_OK)
+    status = smft__tokenizer_encode(tokenizer, out.text.data, (size_t)at,
+                                    SMFT_ENCODE_CONTINUE | SMFT_ENCODE_NO_PARSE, reply);
+  int64_t before = reply->n;
+  if (status == SMFT_OK)
+    status = put_end(tokenizer, &out.text, at, reply);
+  *ends = reply->n > before;
+  smft__chat_text_free(&out);
+  return status;
+}
+
+smft_status smft__tokenizer_ask(const smft_tokenizer *tokenizer, const smft_chat_options *options,
+                                const char *message, const char *answer, smft__ids *given,
+                                smft__ids *reply, int *ends) {
+  smft__conversation talk = {0};
+  const smft_message asked = {"user", message};
+  SMFT__TRY(begin(&talk, tokenizer, &asked, 1, options));
+  talk.flags |= SMFT_CHAT_OPEN_ANSWER | SMFT_CHAT_NO_THINKING;
+  SMFT__TRY(encode(tokenizer, &talk, given));
+  return put_reply(tokenizer, &talk, answer, reply, ends);
+}
+
 SMFT_API smft_status smft_tokenizer_chat_info(const smft_tokenizer *tokenizer,
                                               smft_chat_info *info) {
   smft_chat_info own = SMFT_CHAT_INFO_INIT;
