@@ -129,9 +129,6 @@ class World:
         draws: Draws = draw(lambda fact: self.base.is_right(fact.question, fact.accepted))
         self.facts = {"choose": draws.choose,
                       **{f"report{i + 1}": facts for i, facts in enumerate(draws.report)}}
-        for one in (near for facts in self.facts.values() for fact in facts
-                    for near in (*fact.same_relation, *fact.same_subject)):
-            self.base.ids(one.question)
 
     def run(self, run: Run, most: int = 0) -> dict[str, str]:
         facts = self.facts[run.facts][:run.n or None][:most or None]
