@@ -7,7 +7,8 @@ it ends, and a sweep that was stopped goes on with what is missing.
                             [--list] [--threads N] [--most N]
 
 Plans: rows, steps, restraint, blocks, background (one factor at a time, on the facts that choose
-settings), dense (the baselines on them), report, many, stream (on the facts of the report).
+settings), dense (the baselines on them), report and many (the facts of the report, from one
+question and from nineteen wordings), stream (all ninety of them in sequence).
 Without $SMFT_SHARED nothing is run, and that is said (exit code 77).
 """
 from __future__ import annotations
@@ -101,11 +102,12 @@ def baselines() -> list[Run]:
 
 def reports(chosen: dict[str, Any]) -> list[Run]:
     draws = [f"report{i}" for i in (1, 2, 3)]
-    return [slots("report", one, **chosen) for one in draws] + [
-        slots("many", one, "many", **chosen) for one in draws]
+    one_question = [slots("report", one, **chosen) for one in draws]
+    many = [slots("many", one, "many", **chosen) for one in draws]
+    return one_question + many + [slots("stream", "stream", **chosen)]
 
 
-CHOSEN: dict[str, Any] = {}
+CHOSEN: dict[str, Any] = {}  # what of START the trials changed
 
 
 def plan() -> list[Run]:
@@ -128,7 +130,8 @@ class World:
         self.probes = Probes(self.base.asker, self.base, self.words, sizes)
         draws: Draws = draw(lambda fact: self.base.is_right(fact.question, fact.accepted))
         self.facts = {"choose": draws.choose,
-                      **{f"report{i + 1}": facts for i, facts in enumerate(draws.report)}}
+                      **{f"report{i + 1}": facts for i, facts in enumerate(draws.report)},
+                      "stream": [fact for facts in draws.report for fact in facts]}
 
     def run(self, run: Run, most: int = 0) -> dict[str, str]:
         facts = self.facts[run.facts][:run.n or None][:most or None]
