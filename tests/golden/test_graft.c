@@ -211,6 +211,75 @@ START_TEST(counts_are_those_of_the_grid) {
 }
 END_TEST
 
+/* ---- every family -------------------------------------------------------- */
+
+static void last_logits(const smft_model *model, float logits[128]) {
+  static const int32_t ids[] = {1, 5, 9, 31, 4, 7, 8, 2};
+  smft_session *session = NULL;
+  ck_ok(smft_session_create(&session, model, NULL, NULL));
+  ck_ok(smft_session_feed(session, ids, 8, SMFT_LOGITS_LAST, logits, 128));
+  smft_session_free(session);
+}
+
+/* A graft of it is it, to the last bit, and its counts are those of a pass over the graft. */
+static void graft_family(const char *fixture) {
+  static const int32_t ids[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+  static const int64_t lengths[] = {20, 12};
+  float before[128] = {0}, after[128] = {0};
+  smft_model *base, *grafted;
+  smft_selector *shipped, *counted;
+  smft_background source = SMFT_BACKGROUND_INIT;
+  const smft_background *sources[] = {&source};
+  smft_graft_options options = SMFT_GRAFT_OPTIONS_INIT;
+  smft_selector_options empty = SMFT_SELECTOR_OPTIONS_INIT;
+  empty.flags = SMFT_SELECTOR_EMPTY;
+  source.ids = ids;
+  source.lengths = lengths;
+  source.n_sequences = 2;
+  source.tokens_per_sequence = 8;
+  options.sources = sources;
+  options.n_sources = 1;
+  options.n_keys = 8;
+  options.rank = 8;
+  ck_ok(smft_model_load(&base, ctx, test_source(fixture), NULL));
+  smft_status status = smft_graft(base, test_file("family"), &options, NULL);
+  ck_assert_msg(status == SMFT_OK, "%s: %s", fixture, smft_error_message());
+  ck_ok(smft_model_load(&grafted, ctx, test_file("family"), NULL));
+  last_logits(base, before);
+  last_logits(grafted, after);
+  ck_assert_msg(memcmp(before, after, sizeof before) == 0, "%s: other logits", fixture);
+  ck_ok(smft_selector_create(&shipped, grafted, NULL));
+  ck_ok(smft_selector_create(&counted, grafted, &empty));
+  ck_ok(smft_selector_count_background(counted, &source));
+  ck_assert_int_eq(shipped->stats.n_batches, 5);
+  ck_assert_msg(memcmp(shipped->stats.square, counted->stats.square,
+                       (size_t)smft__all_slots(grafted) * sizeof(float)) == 0,
+                "%s: other counts", fixture);
+  smft_selector_free(shipped);
+  smft_selector_free(counted);
+  smft_model_free(grafted);
+  smft_model_free(base);
+}
+
+START_TEST(every_family_takes_one) {
+  static const char *const fixtures[] = {"network_llama3",   "network_linear",
+                                         "network_yarn",     "network_mistral",
+                                         "network_qwen2",    "network_qwen2_window",
+                                         "network_qwen3",    "network_smollm3",
+                                         "network_gemma3",   "gguf_gemma3.gguf",
+                                         "gguf_llama3.gguf", "gguf_qwen2.gguf",
+                                         "gguf_smollm3.gguf"};
+  ck_ok(smft_ctx_create(&ctx, NULL));
+  for (size_t i = 0; i < sizeof fixtures / sizeof *fixtures; i++) {
+    char path[200];
+    snprintf(path, sizeof path, "tests/golden/%s", fixtures[i]);
+    graft_family(path);
+  }
+  smft_ctx_free(ctx);
+}
+END_TEST
+
 Suite *make_suite(void) {
   Suite *suite = suite_create("graft");
   TCase *tests = tcase_create("graft");
@@ -219,6 +288,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, config_says_the_step);
   tcase_add_test(tests, centres_are_those_of_numpy);
   tcase_add_test(tests, counts_are_those_of_the_grid);
+  tcase_add_test(tests, every_family_takes_one);
   suite_add_tcase(suite, tests);
   return suite;
 }
