@@ -1236,7 +1236,7 @@ typedef struct smft_graft_report {
  * takes, and whose model answers as this one does, bit for bit, until a patch teaches it something.
  * It holds config.json, which says where the model lies (relative to the directory where it is
  * beside or below it, else absolute) and what its hash is, memory.safetensors, and the counts of
- * the sources, background.safetensors; a few megabytes: the model stays where it is and is not
+ * the sources, background.safetensors; some megabytes: the model stays where it is and is not
  * copied.  docs/graft.md says what is computed.  The same texts, options and seed give the same
  * bytes.  path must not exist, or be an empty directory, or hold a graft, which is replaced.
  * Nothing is left of it on failure.  report may be NULL.  Errors: those of reading and writing;
