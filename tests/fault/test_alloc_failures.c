@@ -6,7 +6,7 @@
 #include "test.h"
 #include "failing.h"
 #include "model_gguf.h"
-#include "tiny.h"
+#include "grafted.h"
 
 #include "base/loan.h"
 
@@ -75,6 +75,9 @@ static void make_files(void) {
   smft_patch_free(taught);
   smft_model_free(model);
   smft_model_free(tiny_plain(ctx, "plain", 3, 3));
+  smft_ctx_free(ctx);
+  ctx = plain_ctx();
+  grafted_write(ctx, "grafted", test_source("tests/golden/network_llama3"), 0, "");
   smft_ctx_free(ctx);
   make_gguf_files();
   mkdir(test_file("into"), 0700);
@@ -242,6 +245,9 @@ static smft_status make_new_model(world *w) {
 static smft_status make_gguf_model(world *w) {
   MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("g.gguf"), NULL), smft_model_free);
 }
+static smft_status make_grafted_model(world *w) {
+  MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("grafted"), NULL), smft_model_free);
+}
 static smft_status make_model_of_parts(world *w) {
   MAKES(smft_model, smft_model_load(&out, w->ctx, test_file("g-00002-of-00002.gguf"), NULL),
         smft_model_free);
@@ -338,6 +344,7 @@ static smft_status inspect(world *w, const char *path) {
 }
 static smft_status do_inspect(world *w) { return inspect(w, test_file("m")); }
 static smft_status do_inspect_gguf(world *w) { return inspect(w, test_file("g.gguf")); }
+static smft_status do_inspect_grafted(world *w) { return inspect(w, test_file("grafted")); }
 static smft_status do_inspect_parts(world *w) {
   return inspect(w, test_file("g-00001-of-00002.gguf"));
 }
@@ -599,11 +606,13 @@ static const call calls[] = {
     {"load, copied", make_copied_model, 20, SPARE},
     {"init", make_new_model, 20, SPARE},
     {"load gguf", make_gguf_model, 20, SPARE},
+    {"load grafted", make_grafted_model, 40, SPARE},
     {"load gguf in parts", make_model_of_parts, 20, SPARE},
     {"load bytes", make_model_of_bytes, 20, SPARE},
     {"load bytes, copied", make_copy_of_bytes, 20, SPARE},
     {"inspect", do_inspect, 10, 0},
     {"inspect gguf", do_inspect_gguf, 20, 0},
+    {"inspect grafted", do_inspect_grafted, 20, SPARE},
     {"inspect gguf in parts", do_inspect_parts, 20, 0},
     {"tokenizer", make_tokenizer, 10, SPARE},
     {"patch", make_patch, 1, 0},

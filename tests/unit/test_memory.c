@@ -286,6 +286,40 @@ START_TEST(element_types) {
 }
 END_TEST
 
+/* Rows of a base that is zeros which stand nowhere: the bits of the same rows over zeros that are
+ * there; and of no rows at all. */
+START_TEST(zeros_that_stand_nowhere) {
+  for (int config = 0; config < NAIVE_CONFIGS; config++)
+    for (int64_t step = 2; step <= 1000000; step *= 1000) {
+      naive_memory m;
+      results there, nowhere;
+      naive_make(&m, naive_config(config), TOKENS, 12);
+      smft_ctx *ctx = naive_ctx(1);
+      int64_t dim = m.config.value_dim, n = m.n[P_VALUES] / dim;
+      smft__snapshot *patch = smft__snapshot_edit(ctx, dim, NULL, n);
+      for (int64_t slot = 1; slot < n; slot += step)
+        memcpy(smft__snapshot_put(patch, slot), m.f[P_VALUES] + slot * dim,
+               (size_t)dim * sizeof(float));
+      memset(m.f[P_VALUES], 0, (size_t)m.n[P_VALUES] * sizeof(float));
+      run_all(&there, &m, 2, patch);
+      float *values = m.f[P_VALUES];
+      m.f[P_VALUES] = NULL;
+      run_all(&nowhere, &m, 2, patch);
+      m.f[P_VALUES] = values;
+      ck_assert_mem_eq(there.out, nowhere.out, (size_t)m.n[P_X] * sizeof(float));
+      ck_assert_mem_eq(there.dx, nowhere.dx, (size_t)m.n[P_X] * sizeof(float));
+      for (int i = 0; i < P_COUNT; i++)
+        ck_assert_msg(!memcmp(there.grads[i], nowhere.grads[i], (size_t)m.n[i] * sizeof(float)),
+                      "config %d parameter %d", config, i);
+      free_results(&there);
+      free_results(&nowhere);
+      smft__snapshot_release(patch);
+      smft_ctx_free(ctx);
+      naive_free(&m);
+    }
+}
+END_TEST
+
 /* A token that is not a number reads valid slots and gives NaN; its neighbours are as they were. */
 START_TEST(not_a_number) {
   naive_memory m;
@@ -331,6 +365,7 @@ Suite *make_suite(void) {
   tcase_add_test(cases, only_rows);
   tcase_add_test(cases, patched_rows);
   tcase_add_test(cases, element_types);
+  tcase_add_test(cases, zeros_that_stand_nowhere);
   tcase_add_test(cases, not_a_number);
   tcase_add_test(cases, memory_does_not_follow_the_pool);
   suite_add_tcase(suite, cases);

@@ -76,6 +76,26 @@ static void check_groups(const table *t) {
   }
 }
 
+/* Without data, all rows are zeros. */
+START_TEST(zeros) {
+  smft__pool pool = {.n_slots = ROWS, .value_dim = 5};
+  float row[5] = {1, 2, 3, 4, 5}, y[5] = {1, 2, 3, 4, 5};
+  int32_t dtype = 0;
+  pool.base = smft__tensor_f32(NULL, ROWS, 5);
+  ck_assert(smft__pool_is_zeros(&pool) && smft__pool_is_empty(&pool));
+  ck_assert_ptr_null(smft__pool_row(&pool, 3, &dtype));
+  ck_assert_int_eq(dtype, SMFT__F32);
+  smft__pool_prefetch(&pool, 3);
+  smft__pool_accumulate(&pool, 3, 2.0f, y);
+  ck_assert_mem_eq(row, y, sizeof row);
+  float dot = smft__pool_dot(&pool, 3, y);
+  smft__pool_read(&pool, 3, row);
+  ck_assert(dot >= 0 && dot <= 0);
+  for (int i = 0; i < 5; i++)
+    ck_assert(row[i] >= 0 && row[i] <= 0);
+}
+END_TEST
+
 START_TEST(element_types) {
   static const int32_t dtypes[] = {SMFT__F32, SMFT__F16, SMFT__BF16};
   int best = smft__cpu_limit(SMFT__CPU_TILES);
@@ -121,6 +141,7 @@ END_TEST
 Suite *make_suite(void) {
   Suite *suite = suite_create("pool");
   TCase *cases = tcase_create("pool");
+  tcase_add_test(cases, zeros);
   tcase_add_test(cases, element_types);
   tcase_add_test(cases, patched);
   suite_add_tcase(suite, cases);

@@ -4,6 +4,7 @@ import gc
 import json
 import math
 import mmap
+import struct
 import unittest
 
 from support import (BOS, CONTEXT, EOS, N_SLOTS, SOURCE, VALUE_DIM, VOCAB, ModelTestCase, TestCase, distance, flat, needs_numpy, numpy, shared,
@@ -71,6 +72,26 @@ class Gguf(TestCase):
             smft.inspect(self.directory / "nowhere")
 
 
+def write_grafted(directory, path, base):
+    """A memory of 16 slots in the base's second block, its keys and queries small numbers."""
+    hidden, header, data = base.info.hidden_size, {}, array.array("f")
+    shapes = {"query.weight": [8, hidden], "query.bias": [8], "keys": [1, 2, 4, 4], "alpha": [1]}
+    for name, shape in shapes.items():
+        first = 4 * len(data)
+        data.extend(((7 * i) % 5 - 2) / 4 or 1.0 for i in range(math.prod(shape)))
+        header["model.layers.1.memory." + name] = {"dtype": "F32", "shape": shape,
+                                                   "data_offsets": [first, 4 * len(data)]}
+    text = json.dumps(header).encode()
+    directory.mkdir()
+    weights = struct.pack("<Q", len(text)) + text + data.tobytes()
+    (directory / "memory.safetensors").write_bytes(weights)
+    memory = {"layers": [1], "pools": [0], "placement": "beside", "n_keys": 4, "heads": 1,
+              "top_k": 2, "key_dim": 8, "value_dim": hidden, "gate": False, "bias": True,
+              "out": "identity", "values": "zero"}
+    config = {"base": {"path": str(path), "hash": base.hash}, "memory": memory}
+    (directory / "config.json").write_text(json.dumps(config))
+
+
 class Models(ModelTestCase):
     def test_learn_defaults(self):
         said = self.model.learn_defaults
@@ -102,6 +123,23 @@ class Models(ModelTestCase):
         self.assertEqual(list(changed[:3 * VALUE_DIM]), list(values[:3 * VALUE_DIM]))
         with self.assertRaises(smft.NotFoundError):
             self.model.tensor("nothing")
+
+    def test_grafted(self):
+        path = SOURCE / "tests" / "golden" / "network_llama3"
+        base = smft.Model(path)
+        write_grafted(self.directory / "grafted", path, base)
+        model = smft.Model(self.directory / "grafted")
+        self.assertEqual((model.base, base.base), (str(path), None))
+        self.assertEqual([m.layer for m in model.memories], [1])
+        ids = list(range(1, 20))
+        wanted = flat(smft.Session(base).logits(ids))
+        patch = smft.Patch(model)
+        self.assertEqual(flat(smft.Session(model, patch).logits(ids)), wanted)
+        for slot in range(16):
+            patch.set_row(0, slot, [0.5] * base.info.hidden_size)
+        self.assertNotEqual(flat(smft.Session(model, patch).logits(ids)), wanted)
+        with self.assertRaises(smft.UnsupportedError):
+            smft.Patch(model, kind="full")
 
     def test_seed(self):
         self.assertEqual(smft.Model.init(self.directory, seed=7).hash, self.model.hash)
