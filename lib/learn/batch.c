@@ -11,6 +11,7 @@ void smft__batch_free(smft__batch_room *room) {
   smft__free(room->ctx, room->weights);
   smft__free(room->ctx, room->offsets);
   smft__free(room->ctx, room->begins);
+  smft__free(room->ctx, room->past);
   smft__free(room->ctx, room->order);
 }
 
@@ -21,6 +22,7 @@ static smft_status reserve(smft__batch_room *room, int64_t n_tokens, int64_t n_s
       smft__grow(ctx, &room->weights, &room->weights_capacity, n_tokens, sizeof *room->weights));
   SMFT__TRY(
       smft__grow(ctx, &room->begins, &room->begins_capacity, n_sequences, sizeof *room->begins));
+  SMFT__TRY(smft__grow(ctx, &room->past, &room->past_capacity, n_sequences, sizeof *room->past));
   return smft__grow(ctx, &room->offsets, &room->offsets_capacity, n_sequences + 1,
                     sizeof *room->offsets);
 }
@@ -75,17 +77,14 @@ static void take_first(int64_t *order, int64_t n, const double *losses, double b
       swap(order, front++, i);
 }
 
-smft_status smft__batch_draw(smft__batch_room *room, const smft__fact *fact, int64_t n,
-                             uint64_t seed, const double *losses, double below,
-                             smft__sequences *batch) {
-  SMFT__TRY(shuffle(room, fact, n, losses ? fact->n_wordings : n, seed));
-  if (losses && n < fact->n_wordings)
-    take_first(room->order, fact->n_wordings, losses, below);
+smft_status smft__batch_take(smft__batch_room *room, const smft__fact *fact, const int64_t *order,
+                             int64_t n, const int64_t *past, smft__sequences *batch) {
   SMFT__TRY(reserve(room, fact->n_tokens, n));
   int64_t at = room->offsets[0] = 0;
   for (int64_t s = 0; s < n; s++) {
-    int64_t begin = fact->offsets[room->order[s]];
-    int64_t length = fact->offsets[room->order[s] + 1] - begin;
+    int64_t w = order ? order[s] : s;
+    room->past[s] = past ? past[w] : 0;
+    int64_t begin = fact->offsets[w] + room->past[s], length = fact->offsets[w + 1] - begin;
     memcpy(room->ids + at, fact->ids.data + begin, (size_t)length * sizeof *room->ids);
     memcpy(room->weights + at, fact->weights + begin, (size_t)length * sizeof *room->weights);
     room->offsets[s + 1] = at += length;
@@ -93,6 +92,15 @@ smft_status smft__batch_draw(smft__batch_room *room, const smft__fact *fact, int
   }
   *batch = (smft__sequences){room->ids, room->offsets, n, at, room->weights};
   return SMFT_OK;
+}
+
+smft_status smft__batch_draw(smft__batch_room *room, const smft__fact *fact, int64_t n,
+                             uint64_t seed, const double *losses, double below, const int64_t *past,
+                             smft__sequences *batch) {
+  SMFT__TRY(shuffle(room, fact, n, losses ? fact->n_wordings : n, seed));
+  if (losses && n < fact->n_wordings)
+    take_first(room->order, fact->n_wordings, losses, below);
+  return smft__batch_take(room, fact, room->order, n, past, batch);
 }
 
 /* ---- of a host ----------------------------------------------------------- */

@@ -9,9 +9,11 @@ typedef struct smft__batch_room { /* buffers that a batch is built in; zero but 
   int32_t *ids;     /* (n_tokens) */
   float *weights;   /* (n_tokens) */
   int64_t *offsets; /* (n_sequences + 1) */
-  int64_t *begins;  /* (n_sequences): where a drawn wording begins among its fact's tokens */
+  int64_t *begins;  /* (n_sequences): where what there is of a wording begins in its fact */
+  int64_t *past;    /* (n_sequences): how many of its tokens come before that */
   int64_t *order;   /* (wordings): drawing without repetition */
-  int64_t ids_capacity, weights_capacity, offsets_capacity, begins_capacity, order_capacity;
+  int64_t ids_capacity, weights_capacity, offsets_capacity, begins_capacity, past_capacity;
+  int64_t order_capacity;
 } smft__batch_room;
 void smft__batch_free(smft__batch_room *room);
 /* How many of the fact's wordings a step draws; per_step negative: all. */
@@ -20,10 +22,13 @@ int64_t smft__batch_n_drawn(const smft__fact *fact, int64_t per_step);
 void smft__batch_largest(const smft__fact *fact, int64_t n, int64_t *tokens, int64_t *supervised);
 /* Draws n of the fact's wordings; `order` and `begins` say which.  The batch is in the room.
  * losses (n_wordings): those that are not below `below` are drawn before others; NULL: all alike.
- */
+ * past (n_wordings): so many tokens of each are left out; NULL: none. */
 smft_status smft__batch_draw(smft__batch_room *room, const smft__fact *fact, int64_t n,
-                             uint64_t seed, const double *losses, double below,
+                             uint64_t seed, const double *losses, double below, const int64_t *past,
                              smft__sequences *batch);
+/* Those of `order` (n), or (NULL) the first n. */
+smft_status smft__batch_take(smft__batch_room *room, const smft__fact *fact, const int64_t *order,
+                             int64_t n, const int64_t *past, smft__sequences *batch);
 /* Checks what a host gave.  Offsets and weights are in the room, ids stay the host's. */
 smft_status smft__batch_read(smft__batch_room *room, const smft_model *model,
                              const smft_batch *given, smft__sequences *batch);

@@ -60,16 +60,25 @@ smft_status smft__check_reserve(smft_learner *learner, const smft__fact *fact) {
                             fact->n_wordings, supervised, SMFT__KEEP_NOTHING);
 }
 
-smft_status smft__check_all(smft_learner *learner, const smft__fact *fact, smft_report *report,
-                            int *passed) {
-  double begin = smft__now(), loss = 0;
-  SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact, &loss,
-                                       &learner->cancelled));
-  smft__check_note(&learner->check, learner->tape, NULL, fact->n_wordings);
+smft_status smft__check_rest(smft_learner *learner, const smft__fact *fact, int64_t n,
+                             smft_report *report, int *passed) {
+  double begin = smft__now();
+  const int64_t *order = n > 0 ? learner->batch.order + n : NULL;
+  int all = 0;
+  SMFT__TRY(smft__opening_check(&learner->opening, &learner->batch, &learner->kept, learner->tape,
+                                learner->patch, fact, order, fact->n_wordings - n, &all,
+                                &learner->cancelled));
+  smft__check_note(&learner->check, learner->tape, all ? NULL : order,
+                   fact->n_wordings - (all ? 0 : n));
   *passed = smft__check_n_below(&learner->check, learner->options.loss_below) == fact->n_wordings;
   if (!*passed)
     learner->check.failed_at = fact->steps;
-  report->check_tokens += fact->n_tokens;
+  report->check_tokens += learner->tape->n_tokens;
   report->check_seconds += smft__now() - begin;
   return SMFT_OK;
+}
+
+smft_status smft__check_all(smft_learner *learner, const smft__fact *fact, smft_report *report,
+                            int *passed) {
+  return smft__check_rest(learner, fact, 0, report, passed);
 }

@@ -31,6 +31,10 @@ void smft__check_report(const smft__check *check, const smft__fact *fact, double
  * else and adds its cost to the report; passed: every wording is below. */
 smft_status smft__check_all(smft_learner *learner, const smft__fact *fact, smft_report *report,
                             int *passed);
+/* The same where the first n of the last draw were measured on these weights just now: behind an
+ * opening the others alone. */
+smft_status smft__check_rest(smft_learner *learner, const smft__fact *fact, int64_t n,
+                             smft_report *report, int *passed);
 /* Room for it, so that it allocates nothing. */
 smft_status smft__check_reserve(smft_learner *learner, const smft__fact *fact);
 #endif

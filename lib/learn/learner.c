@@ -124,8 +124,9 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
   learner->patch = smft__patch_retain(patch);
   learner->options = own;
   learner->queue.ctx = learner->batch.ctx = learner->check.ctx = learner->choice.rows.ctx =
-      learner->ctx;
+      learner->opening.ctx = learner->ctx;
   smft__kept_init(&learner->kept.layers, model);
+  smft__lead_init(&learner->opening.lead, model);
   smft_status status = take_parts(learner, selector, optimizer);
   if (status != SMFT_OK) {
     smft_learner_free(learner);
@@ -146,6 +147,7 @@ void smft_learner_free(smft_learner *learner) {
   smft__check_free(&learner->check);
   smft__free(ctx, learner->choice.rows.list);
   smft__kept_free(&learner->kept.layers);
+  smft__opening_free(&learner->opening);
   smft__protect_free(&learner->protect);
   smft__undo_free(learner);
   smft__slots_work_free(learner);
@@ -215,7 +217,7 @@ smft_status smft_learner_set_patch(smft_learner *learner, smft_patch *patch) {
   smft__patch_retain(patch);
   smft_patch_free(learner->patch);
   learner->patch = patch;
-  learner->choice.serial = learner->check.serial = 0;
+  learner->choice.serial = learner->check.serial = learner->opening.serial = 0;
   return SMFT_OK;
 }
 

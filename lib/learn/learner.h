@@ -5,6 +5,7 @@
 #include "learn/check.h"
 #include "learn/choice.h"
 #include "learn/forward.h"
+#include "learn/opening.h"
 #include "learn/optimizer.h"
 #include "learn/protect.h"
 #include "learn/queue.h"
@@ -26,6 +27,7 @@ struct smft_learner {
   smft__tape *tape;
   smft__choice choice; /* this and what follows: slots patches */
   smft__kept_layers kept;
+  smft__opening opening;
   smft__protect protect;
   smft__undo undo;
   smft__slots_work slots;

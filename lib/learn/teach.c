@@ -28,6 +28,20 @@ static smft_status choose(smft_learner *learner, const smft__fact *fact) {
                       fact->serial);
 }
 
+/* Where rows that all the world reads never change, what opens several wordings alike (a chat
+ * template) need not run with each of them. */
+static int may_share(const smft_learner *learner, const smft__step *step) {
+  return step->serial && learner->selector->max_df >= 0;
+}
+
+static smft_status share(smft_learner *learner, const smft__fact *fact) {
+  SMFT__TRY(smft__opening_find(&learner->opening, fact));
+  if (learner->choice.serial != fact->serial) /* chosen in this step: from the next one on */
+    return SMFT_OK;
+  return smft__opening_make(&learner->opening, &learner->choice, &learner->kept, learner->tape,
+                            learner->patch, fact, &learner->cancelled);
+}
+
 /* At the fact's first step for every one, so that no other allocates, whatever it draws. */
 static smft_status reserve_passes(smft_learner *learner, const smft__fact *fact, int64_t n) {
   int64_t tokens, supervised;
@@ -49,6 +63,8 @@ static smft_status prepare(smft_learner *learner, const smft__fact *fact, int64_
   }
   if (step->serial && n < fact->n_wordings) /* else the step's own batch tells */
     SMFT__TRY(choose(learner, fact));
+  if (may_share(learner, step))
+    SMFT__TRY(share(learner, fact));
   return fact->steps == 0 ? reserve_passes(learner, fact, n) : SMFT_OK;
 }
 
@@ -68,10 +84,14 @@ static int64_t n_to_draw(const smft_learner *learner, const smft__fact *fact, in
 static smft_status take_round(smft_learner *learner, const smft__fact *fact, int64_t n,
                               smft__step *step) {
   smft__check *check = &learner->check;
+  const smft__opening *opening = &learner->opening;
+  int shares = may_share(learner, step) && opening->serial == fact->serial && opening->made_of > 0;
   double below = learner->options.loss_below;
   SMFT__TRY(smft__batch_draw(&learner->batch, fact, n, learner->options.seed,
-                             check->failed_at >= 0 ? check->losses : NULL, below, &step->batch));
+                             check->failed_at >= 0 ? check->losses : NULL, below,
+                             shares ? opening->past : NULL, &step->batch));
   step->begins = learner->selector ? learner->batch.begins : NULL;
+  step->past = shares ? learner->batch.past : NULL;
   /* a check that failed on these weights is not to be doubted for a rounding error */
   step->loss_below = check->failed_at == fact->steps ? -INFINITY : below;
   SMFT__TRY(smft__take_step(learner, step));
@@ -88,7 +108,7 @@ static smft_status decide(smft_learner *learner, const smft__fact *fact, int64_t
   if (*learnt || (check->failed_at >= 0 &&
                   smft__check_n_below(check, learner->options.loss_below) < fact->n_wordings))
     return SMFT_OK;
-  return smft__check_all(learner, fact, report, learnt);
+  return smft__check_rest(learner, fact, n, report, learnt);
 }
 
 /* A round that changed nothing, and that another follows, was a check. */

@@ -31,6 +31,7 @@ static void place_raw(smft__block_tape *tape, smft__arena *arena, const smft__co
 
 void smft__block_tape_place(smft__block_tape *tape, smft__arena *arena, const smft__config *c,
                             int64_t n_tokens, int backward) {
+  tape->past_k = tape->past_v = NULL;
   tape->inv_rms1 = backward ? smft__arena_floats(arena, n_tokens, 1) : NULL;
   tape->inv_rms2 = backward ? smft__arena_floats(arena, n_tokens, 1) : NULL;
   tape->log_sum = backward ? smft__arena_floats(arena, n_tokens, c->n_heads) : NULL;

@@ -7,15 +7,18 @@
 #include "nn/rope.h"
 
 /* Segment s owns rows [row, row + n_q) of q; its keys and values begin n_past rows before the new
- * ones. */
+ * ones, or the past stands by itself. */
 static void point_segments(const smft__batch_shape *shape, const smft__block_tape *t) {
   const smft__config *c = shape->config;
   int64_t row = 0;
   for (int64_t s = 0; s < shape->n_segments; s++) {
     smft__segment *segment = &shape->segments[s];
     segment->q = t->q + row * smft__q_width(c);
-    segment->k = t->k + (row - segment->n_past) * smft__kv_width(c);
-    segment->v = t->v + (row - segment->n_past) * smft__kv_width(c);
+    int64_t before = t->past_k ? 0 : segment->n_past;
+    segment->k = t->k + (row - before) * smft__kv_width(c);
+    segment->v = t->v + (row - before) * smft__kv_width(c);
+    segment->past_k = t->past_k;
+    segment->past_v = t->past_v;
     segment->kv_dtype = SMFT__F32;
     segment->out = t->attention + row * smft__q_width(c);
     segment->log_sum = t->log_sum ? t->log_sum + row * c->n_heads : NULL;

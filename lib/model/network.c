@@ -143,6 +143,22 @@ void smft__network_losses(const smft__tape *tape, double *losses) {
   }
 }
 
+static int64_t past_of(const smft__kept_batch *kept, int64_t s) {
+  return kept->lead ? kept->past[s] : 0;
+}
+
+static smft_status check_past(const smft_model *model, const smft__sequences *batch,
+                              const smft__kept_batch *kept, int64_t s) {
+  int64_t past = past_of(kept, s), length = batch->offsets[s + 1] - batch->offsets[s];
+  SMFT__REQUIRE(past == 0 || past == kept->lead->n_tokens,
+                "sequence %lld: %lld tokens before it, of %lld that are shared", (long long)s,
+                (long long)past, (long long)kept->lead->n_tokens);
+  if (past + length > model->config.context)
+    return smft__fail(SMFT_E_CONTEXT, "sequence %lld has %lld tokens, the context is %d",
+                      (long long)s, (long long)(past + length), model->config.context);
+  return SMFT_OK;
+}
+
 /* Where each sequence's tokens are among those that are kept. */
 static smft_status check_kept(const smft_model *model, const smft__version *version,
                               const smft__sequences *batch, const smft__kept_batch *kept,
@@ -155,6 +171,7 @@ static smft_status check_kept(const smft_model *model, const smft__version *vers
     SMFT__REQUIRE(begin >= 0 && end <= kept->layers->n_tokens,
                   "sequence %lld: tokens %lld to %lld of %lld that are kept", (long long)s,
                   (long long)begin, (long long)end, (long long)kept->layers->n_tokens);
+    SMFT__TRY(check_past(model, batch, kept, s));
   }
   return SMFT_OK;
 }
@@ -164,6 +181,19 @@ static void fetch(smft__tape *tape, const smft__sequences *batch, const smft__ke
   for (int64_t s = 0; s < batch->n_sequences; s++)
     smft__kept_fetch(kept->layers, kept->begins[s], batch->offsets[s + 1] - batch->offsets[s],
                      lowest->middle, lowest->memory, batch->offsets[s]);
+}
+
+/* Tokens with a past stand behind it. */
+static void put_behind(smft__tape *tape, const smft__sequences *batch,
+                       const smft__kept_batch *kept) {
+  if (!kept->lead)
+    return;
+  smft__lead_point(kept->lead, tape->blocks);
+  for (int64_t s = 0; s < batch->n_sequences; s++) {
+    tape->segments[s].n_past = kept->past[s];
+    for (int64_t i = batch->offsets[s]; i < batch->offsets[s + 1]; i++)
+      tape->positions[i] += (int32_t)kept->past[s];
+  }
 }
 
 smft_status smft__network_forward_kept(smft__tape *tape, const smft__version *version,
@@ -180,9 +210,10 @@ smft_status smft__network_forward_kept(smft__tape *tape, const smft__version *ve
     SMFT__TRY(count_supervised(batch, &m, &sum));
   SMFT__TRY(begin(tape, version, batch, keep, m));
   smft__pass pass = pass_of(tape, version, cancel);
-  if (kept)
+  if (kept) {
     fetch(tape, batch, kept);
-  else
+    put_behind(tape, batch, kept);
+  } else
     smft__stack_embed(&pass, tape->ids);
   SMFT__TRY(smft__stack_run(&pass, kept ? model->config.memories[0].layer : 0,
                             blocks_needed(model, with_head), kept ? SMFT__RESUME : SMFT__WHOLE,
@@ -230,6 +261,24 @@ smft_status smft__network_states(smft__tape *tape, const smft__sequences *batch,
                               i ? SMFT__RESUME : SMFT__WHOLE, SMFT__LOOKUP));
     SMFT__TRY(each(user, i, tape->blocks[layers[i]].hidden));
   }
+  return SMFT_OK;
+}
+
+smft_status smft__network_share(smft__tape *tape, const smft__version *version,
+                                const smft__sequences *one, const smft__kept_batch *kept,
+                                smft__lead *lead, const atomic_int *cancel) {
+  const smft_model *model = tape->model;
+  SMFT__TRY(check_batch(model, version, one));
+  SMFT__REQUIRE(one->n_sequences == 1 && !kept->lead, "what is shared is one sequence");
+  SMFT__TRY(check_kept(model, version, one, kept, SMFT__KEEP_VALUES));
+  SMFT__TRY(smft__lead_reserve(lead, one->n_tokens));
+  SMFT__TRY(begin(tape, version, one, SMFT__KEEP_VALUES, 0)); /* whose blocks have k of their own */
+  smft__pass pass = pass_of(tape, version, cancel);
+  fetch(tape, one, kept);
+  SMFT__TRY(smft__stack_run(&pass, model->config.memories[0].layer, model->config.n_layers,
+                            SMFT__RESUME, SMFT__WHOLE));
+  smft__lead_store(lead, tape->blocks, one->n_tokens);
+  tape->ready = tape->spent = 1;
   return SMFT_OK;
 }
 

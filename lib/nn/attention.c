@@ -69,8 +69,29 @@ static int64_t q_at(const attention_work *work, const attention_tile *tile) {
   return (tile->query * work->n_heads + tile->head) * work->head_dim;
 }
 
-static int64_t k_at(const attention_work *work, const attention_tile *tile) {
-  return (tile->key * work->n_kv_heads + tile->kv_head) * work->head_dim;
+/* Where the tile's first key stands in keys that begin with number `first`. */
+static int64_t k_at(const attention_work *work, const attention_tile *tile, int64_t first) {
+  return ((tile->key - first) * work->n_kv_heads + tile->kv_head) * work->head_dim;
+}
+
+/* The tile's keys (or values): `own` begins with the first new one where the past stands elsewhere.
+ */
+static const void *keys_of(const attention_work *work, const smft__segment *segment,
+                           const attention_tile *tile, const void *past, const void *own) {
+  int32_t dtype = segment->kv_dtype ? segment->kv_dtype : SMFT__F32;
+  if (!past)
+    return smft__element(own, dtype, k_at(work, tile, 0));
+  return tile->key < segment->n_past ? smft__element(past, dtype, k_at(work, tile, 0))
+                                     : smft__element(own, dtype, k_at(work, tile, segment->n_past));
+}
+
+/* Keys from tile->key on, to the last of n_keys, that are in one place; at most KEYS. */
+static int64_t keys_together(const smft__segment *segment, const attention_tile *tile,
+                             int64_t n_keys) {
+  int64_t end = segment->past_k && tile->key < segment->n_past
+                    ? smft__least(segment->n_past, n_keys)
+                    : n_keys;
+  return smft__least(KEYS, end - tile->key);
 }
 
 /* out (n, n_keys) = rows (n, head_dim) of a head, times the tile's keys or values transposed */
@@ -82,7 +103,7 @@ static void times_keys(const attention_work *work, const attention_tile *tile, c
                           .a = rows + q_at(work, tile),
                           .lda = work->n_heads * work->head_dim,
                           .trans_b = 1,
-                          .b = smft__element(keys, dtype, k_at(work, tile)),
+                          .b = keys,
                           .ldb = work->n_kv_heads * work->head_dim,
                           .b_dtype = dtype,
                           .c = out,
@@ -99,7 +120,7 @@ static void times_values(const attention_work *work, const attention_tile *tile,
                           .k = tile->n_keys,
                           .a = weights,
                           .lda = KEYS,
-                          .b = smft__element(values, dtype, k_at(work, tile)),
+                          .b = values,
                           .ldb = work->n_kv_heads * work->head_dim,
                           .b_dtype = dtype,
                           .accumulate = accumulate,
@@ -121,7 +142,7 @@ static void add_transposed(const attention_work *work, const attention_tile *til
                           .ldb = work->n_heads * work->head_dim,
                           .b_dtype = SMFT__F32,
                           .accumulate = 1,
-                          .c = d_values + k_at(work, tile),
+                          .c = d_values,
                           .ldc = work->n_kv_heads * work->head_dim};
   smft__gemm_serial(work->ctx, &args);
 }
@@ -165,11 +186,13 @@ static void forward_tiles(const attention_work *work, const smft__segment *segme
     most[i] = -INFINITY;
     sum[i] = 0;
   }
-  for (tile->key = tile->first; tile->key < n_keys; tile->key += KEYS) {
-    tile->n_keys = smft__least(KEYS, n_keys - tile->key);
-    times_keys(work, tile, segment->q, segment->k, dtype, scratch);
+  for (tile->key = tile->first; tile->key < n_keys; tile->key += tile->n_keys) {
+    const void *k = keys_of(work, segment, tile, segment->past_k, segment->k);
+    const void *v = keys_of(work, segment, tile, segment->past_v, segment->v);
+    tile->n_keys = keys_together(segment, tile, n_keys);
+    times_keys(work, tile, segment->q, k, dtype, scratch);
     weigh(work, segment, tile, scratch, most, sum);
-    times_values(work, tile, scratch, segment->v, dtype, segment->out, tile->key > tile->first);
+    times_values(work, tile, scratch, v, dtype, segment->out, tile->key > tile->first);
   }
   for (int64_t i = 0; i < tile->n; i++) {
     float *out = segment->out + q_at(work, tile) + i * row_step;
@@ -257,20 +280,26 @@ static void weights_back(const attention_work *work, const smft__segment *segmen
 
 static void backward_tiles(const attention_work *work, const smft__segment *segment,
                            const smft__segment_grad *grad, attention_tile *tile, float *scratch) {
-  int64_t n_keys = tile->query + tile->n, row_step = work->n_heads * work->head_dim;
+  int64_t n_keys = segment->n_past + tile->query + tile->n;
+  int64_t row_step = work->n_heads * work->head_dim;
   float *d = scratch + QUERIES * KEYS, *mean = d + QUERIES * KEYS;
   for (int64_t i = 0; i < tile->n; i++) {
     int64_t at = q_at(work, tile) + i * row_step;
     mean[i] = smft__vector()->dot(grad->d_out + at, segment->out + at, work->head_dim);
   }
-  for (tile->key = tile->first; tile->key < n_keys; tile->key += KEYS) {
-    tile->n_keys = smft__least(KEYS, n_keys - tile->key);
-    times_keys(work, tile, segment->q, segment->k, SMFT__F32, scratch);
-    times_keys(work, tile, grad->d_out, segment->v, SMFT__F32, d);
+  for (tile->key = tile->first; tile->key < n_keys; tile->key += tile->n_keys) {
+    const void *k = keys_of(work, segment, tile, segment->past_k, segment->k);
+    const void *v = keys_of(work, segment, tile, segment->past_v, segment->v);
+    tile->n_keys = keys_together(segment, tile, n_keys);
+    times_keys(work, tile, segment->q, k, SMFT__F32, scratch);
+    times_keys(work, tile, grad->d_out, v, SMFT__F32, d);
     weights_back(work, segment, tile, mean, scratch, d);
-    add_transposed(work, tile, scratch, grad->d_out, grad->dv);
-    add_transposed(work, tile, d, segment->q, grad->dk);
-    times_values(work, tile, d, segment->k, SMFT__F32, grad->dq, tile->key > tile->first);
+    if (tile->key >= segment->n_past) {
+      int64_t at = k_at(work, tile, segment->n_past);
+      add_transposed(work, tile, scratch, grad->d_out, grad->dv + at);
+      add_transposed(work, tile, d, segment->q, grad->dk + at);
+    }
+    times_values(work, tile, d, k, SMFT__F32, grad->dq, tile->key > tile->first);
   }
 }
 

@@ -1,7 +1,8 @@
 /* attention: causal grouped-query attention over segments.  A segment is one sequence: n_q new
  * query rows whose keys and values are rows [0, n_past + n_q) of k and v; query i sees keys [0,
- * n_past + i], of these the last `window`.  Blocked over keys with a running maximum (no (T, T)
- * matrix is stored), blocks that nobody sees left out: backward recomputes from the row's log-sum.
+ * n_past + i], of these the last `window`.  The n_past may stand elsewhere, shared by segments.
+ * Blocked over keys with a running maximum (no (T, T) matrix is stored), blocks that nobody sees
+ * left out: backward recomputes from the row's log-sum.
  */
 #ifndef SMFT__ATTENTION_H
 #define SMFT__ATTENTION_H
@@ -13,17 +14,21 @@ typedef struct smft__attention_shape {
 } smft__attention_shape;
 typedef struct smft__segment {
   const float *q; /* (n_q, n_heads, head_dim) */
-  const void *k;  /* (n_past + n_q, n_kv_heads, head_dim) of kv_dtype */
+  const void *k;  /* (n_past + n_q, n_kv_heads, head_dim) of kv_dtype; (n_q, ...) with past_k */
   const void *v;  /* the same */
   float *out;     /* (n_q, n_heads, head_dim) */
   /* (n_q, n_heads): log of the softmax's denominator plus maximum, for backward; NULL: not kept */
   float *log_sum;
   int64_t n_past, n_q;
   int32_t kv_dtype; /* SMFT__F32 or SMFT__BF16; 0: F32, which backward wants */
+  /* (n_past, n_kv_heads, head_dim) of kv_dtype; NULL: they stand before the new ones */
+  const void *past_k, *past_v;
 } smft__segment;
-typedef struct smft__segment_grad { /* only for n_past == 0 */
+/* Of the n_q new rows: keys and values of the past get no gradient.  With n_past > 0 they must
+ * stand in past_k and past_v. */
+typedef struct smft__segment_grad {
   const float *d_out;
-  float *dq, *dk, *dv; /* overwritten (dq) and overwritten (dk, dv) */
+  float *dq, *dk, *dv; /* overwritten */
 } smft__segment_grad;
 /* scratch: smft__attention_scratch() floats, given by the caller. */
 int64_t smft__attention_scratch(const smft_ctx *ctx, int32_t n_heads, int32_t n_kv_heads,

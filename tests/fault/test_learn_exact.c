@@ -496,7 +496,7 @@ static void draw_those_below(const world *w) {
     worst = l->check.losses[i] > l->check.losses[worst] ? i : worst;
   l->options.loss_below = l->check.losses[worst];
   for (l->options.seed = 0; drawn; l->options.seed += drawn > 0) {
-    ck_ok(smft__batch_draw(&l->batch, l->queue.first, 2, l->options.seed, NULL, 0, &batch));
+    ck_ok(smft__batch_draw(&l->batch, l->queue.first, 2, l->options.seed, NULL, 0, NULL, &batch));
     drawn = l->batch.order[0] == worst || l->batch.order[1] == worst;
   }
   l->check.serial = 0; /* nothing of this is known to it */

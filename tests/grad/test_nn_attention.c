@@ -70,7 +70,7 @@ static double naive(const void *arg) {
 }
 
 static smft__segment segment_of(const problem *p) {
-  return (smft__segment){p->q, p->k, p->v, p->out, p->log_sum, p->n_past, p->n_q, 0};
+  return (smft__segment){p->q, p->k, p->v, p->out, p->log_sum, p->n_past, p->n_q, 0, NULL, NULL};
 }
 
 static smft__attention_shape shape_of(const problem *p) {
@@ -165,6 +165,53 @@ START_TEST(test_forward_bf16) {
     nn_close(p.out, p.wide_out, q_size(&p), 2e-6, "out");
     free(scratch), free(k), free(v);
     drop(&p);
+  }
+  smft_ctx_free(ctx);
+}
+END_TEST
+
+/* The past in a place of its own, shared: as one array, forward and (of the new rows) backward.  Of
+ * backward the reference is a pass over all rows whose first n_past have no gradient. */
+START_TEST(test_shared_past) {
+  static const int64_t cases[][6] = {{7, 11, 4, 2, 6, 0},   {1, 1, 2, 1, 4, 0},
+                                     {70, 65, 2, 1, 8, 0},  {300, 70, 2, 2, 12, 0},
+                                     {256, 5, 2, 1, 8, 0},  {40, 30, 2, 1, 8, 20},
+                                     {300, 70, 2, 1, 8, 90}};
+  smft_ctx *ctx = nn_context(2);
+  smft__rng rng;
+  smft__rng_seed(&rng, 11);
+  for (size_t s = 0; s < sizeof cases / sizeof *cases; s++) {
+    int64_t whole_shape[6];
+    memcpy(whole_shape, cases[s], sizeof whole_shape);
+    whole_shape[0] = 0;
+    whole_shape[1] += cases[s][0];
+    problem p = of_shape(cases[s]), whole = of_shape(whole_shape);
+    make(&p, &rng);
+    make(&whole, &rng);
+    int64_t past_q = p.n_past * p.heads * p.dim, past_k = p.n_past * p.kv_heads * p.dim;
+    int64_t own_k = k_size(&p) - past_k;
+    memcpy(whole.q + past_q, p.q, (size_t)q_size(&p) * sizeof(float));
+    memcpy(whole.k, p.k, (size_t)k_size(&p) * sizeof(float));
+    memcpy(whole.v, p.v, (size_t)k_size(&p) * sizeof(float));
+    memset(whole.d_out, 0, (size_t)past_q * sizeof(float));
+    memcpy(whole.d_out + past_q, p.d_out, (size_t)q_size(&p) * sizeof(float));
+    forward(ctx, &whole);
+    backward(ctx, &whole);
+    smft__segment segment = segment_of(&p);
+    segment.k = p.k + past_k, segment.v = p.v + past_k;
+    segment.past_k = p.k, segment.past_v = p.v;
+    smft__segment_grad grad = {p.d_out, p.dq, p.dk, p.dv};
+    float *scratch = scratch_for(ctx, &p, p.n_past + p.n_q);
+    smft__attention_shape shape = shape_of(&p);
+    smft__attention_forward(ctx, &shape, &segment, 1, scratch);
+    smft__attention_backward(ctx, &shape, &segment, &grad, 1, scratch);
+    ck_assert(test_distance(p.out, whole.out + past_q, q_size(&p)) < 2e-6);
+    ck_assert(test_distance(p.dq, whole.dq + past_q, q_size(&p)) < 5e-6);
+    ck_assert(test_distance(p.dk, whole.dk + past_k, own_k) < 5e-6);
+    ck_assert(test_distance(p.dv, whole.dv + past_k, own_k) < 5e-6);
+    free(scratch);
+    drop(&p);
+    drop(&whole);
   }
   smft_ctx_free(ctx);
 }
@@ -311,6 +358,7 @@ END_TEST
 Suite *make_suite(void) {
   Suite *suite = suite_create("nn_attention");
   TCase *tests = tcase_create("attention");
+  tcase_add_test(tests, test_shared_past);
   tcase_add_loop_test(tests, test_forward, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
   tcase_add_loop_test(tests, test_forward_bf16, SMFT__CPU_PORTABLE, SMFT__CPU_AVX512 + 1);
   tcase_add_test(tests, test_backward);

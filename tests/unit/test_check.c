@@ -160,7 +160,7 @@ static void draw(int above, int64_t n) {
   for (uint64_t seed = 0; seed < 64; seed++) {
     smft__sequences batch;
     int drawn_high = 0, seen[8] = {0};
-    ck_ok(smft__batch_draw(&learner->batch, fact, n, seed, losses, 0.5, &batch));
+    ck_ok(smft__batch_draw(&learner->batch, fact, n, seed, losses, 0.5, NULL, &batch));
     for (int64_t s = 0; s < n; s++) {
       int64_t w = learner->batch.order[s];
       ck_assert_int_eq(seen[w]++, 0);
