@@ -101,6 +101,23 @@ class Right(unittest.TestCase):
         self.assertFalse(answers.is_right("anything", ["", " "]))
 
 
+class FakeBase:
+    @staticmethod
+    def is_right(question, accepted):
+        return question in accepted
+
+
+class Known(unittest.TestCase):
+    def test_what_the_background_asks_is_not_among_the_never_counted(self):
+        asked = [facts.Asked(str(i), (str(i),) if i % 3 else ()) for i in range(40)]
+        told = {str(i) for i in range(0, 40, 2)}
+        counted, never = answers.known(FakeBase, asked, 5, 40, told)
+        self.assertEqual((len(counted), len(never)), (5, 5))
+        self.assertFalse(told & {one.question for one in never})
+        self.assertFalse(set(counted) & set(never))
+        self.assertTrue(all(one.accepted for one in counted + never))
+
+
 class FakeTokenizer:
     """Letters are tokens, but for "  ", which is one where it can be."""
 

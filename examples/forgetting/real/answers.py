@@ -71,13 +71,16 @@ class Base:
         return is_right(self.text(question), accepted)
 
 
-def known(base: Base, candidates: Iterable[Any], n: int, most: int) -> tuple[list[Any], list[Any]]:
+def known(base: Base, candidates: Iterable[Any], n: int, most: int,
+          told: set[str]) -> tuple[list[Any], list[Any]]:
     """What the base answers rightly, of at most so many candidates: n that are to be counted as
-    background, n that no count sees, in turn."""
-    right: list[Any] = []
+    background, n that no count sees.  What the background asks already (told) is counted."""
+    counted: list[Any] = []
+    never: list[Any] = []
     for i, one in enumerate(candidates):
-        if len(right) >= 2 * n or i >= most:
+        if i >= most or len(counted) == len(never) == n:
             break
-        if base.is_right(one.question, one.accepted):
-            right.append(one)
-    return right[::2], right[1::2]
+        side = counted if one.question in told or len(counted) < len(never) else never
+        if len(side) < n and base.is_right(one.question, one.accepted):
+            side.append(one)
+    return counted, never

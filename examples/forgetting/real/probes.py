@@ -9,6 +9,7 @@ from typing import Any, Iterable, Optional
 import numpy
 import smft
 from answers import Asker, Base, is_right, known
+from backgrounds import own_chats
 from facts import Asked, Fact, candidates, glosses, nq_questions, prose
 from wordings import Wordings
 
@@ -76,7 +77,8 @@ class Probes:
 
     def __init__(self, asker: Asker, base: Base, words: Wordings, sizes: Sizes) -> None:
         self.base, self.words = base, words
-        self.counted, self.never = known(base, candidates(), sizes.known, sizes.candidates)
+        told = {question for question, _ in own_chats()}
+        self.counted, self.never = known(base, candidates(), sizes.known, sizes.candidates, told)
         self.texts = Texts(asker, base, sizes)
 
     def counted_chats(self) -> list[list[int]]:

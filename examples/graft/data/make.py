@@ -3,13 +3,15 @@
 download.  Owns what is asked for and what is thrown away; prose.txt (a text a line) and
 chats.jsonl ({"question", "answer"} a line) beside it are what it wrote.
 
-    make.py MODEL [--out DIR] [--work DIR] [--prose N] [--chats N] [--seed N] [--batches N]
+    make.py MODEL [--out DIR] [--work DIR] [--prose N] [--chats N] [--plain N] [--seed N]
+            [--batches N]
 
 MODEL: a GGUF file or a Hugging Face directory.  Needs torch, transformers and gguf.  Prose is
 sampled after <|endoftext|> and an opening of those below; questions after the opening of the
 user's turn in the model's own chat template and a word; answers are the model's, half of them
-greedy.  A batch that was written is kept in the work folder, so that it goes on after a stop.
-The same seed, versions and machine give the same texts.
+greedy; plain questions are those of asked.json, answered greedily.  A batch that was written is
+kept in the work folder, so that it goes on after a stop.  The same seed, versions and machine give
+the same texts.
 """
 from __future__ import annotations
 
@@ -23,6 +25,8 @@ import time
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import asked
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -180,20 +184,32 @@ def questions(writer: Writer, begun: list[str], chance: random.Random) -> list[s
     return sorted(texts, key=len)
 
 
-def answers(writer: Writer, asked: list[str], words: int = 44) -> list[tuple[str, str]]:
+def answers(writer: Writer, questions: list[str], words: int = 44) -> list[tuple[str, str]]:
     """Every other one greedy, the others sampled at temperature 0.7."""
     pairs = []
-    for group, how in ((asked[::2], {"do_sample": False}),
-                       (asked[1::2], {"do_sample": True, "temperature": 0.7})):
+    for group, how in ((questions[::2], {"do_sample": False}),
+                       (questions[1::2], {"do_sample": True, "temperature": 0.7})):
         said = writer.write([writer.answered(one) for one in group], words, ROUND, **how)
         sizes = [len(writer.tokenizer(one)["input_ids"]) for one in said]
         pairs += [(q, answer_of(a, size < words)) for q, a, size in zip(group, said, sizes)]
     return pairs
 
 
+def plain_chats(writer: Writer, n: int, seed: int, words: int = 26) -> list[dict[str, str]]:
+    """Short questions of asked.json with greedy answers: a sentence or so."""
+    wanted, kept = asked.questions(seed, n), []
+    said = writer.write([writer.answered(one) for one in wanted], words, 200, do_sample=False)
+    for question, text in zip(wanted, said):
+        answer = answer_of(text, len(writer.tokenizer(text)["input_ids"]) < words)
+        if answer:
+            kept.append({"question": question, "answer": answer})
+    return kept
+
+
 def chats(writer: Writer, n: int, chance: random.Random) -> list[dict[str, str]]:
-    """In rounds, short openings first: a round's questions are answered before the next."""
-    begun = sorted((chance.choice(openings(ASKED)) for _ in range(n)), key=len)
+    """In rounds: a round's questions are answered before the next.  Of twice as many openings the
+    shorter half is taken, which leaves more to the model."""
+    begun = sorted((chance.choice(openings(ASKED)) for _ in range(2 * n)), key=len)[:n]
     pairs = []
     for at in range(0, n, ROUND):
         pairs += answers(writer, questions(writer, begun[at:at + ROUND], chance))
@@ -208,7 +224,9 @@ def tokens(writer: Writer, texts: list[str]) -> int:
 
 
 def write_chats(writer: Writer, given: argparse.Namespace) -> None:
-    said = chats(writer, given.chats, random.Random(given.seed))
+    chance = random.Random(given.seed)
+    said = chats(writer, given.chats, chance) + plain_chats(writer, given.plain, given.seed)
+    chance.shuffle(said)
     with open(os.path.join(given.out, "chats.jsonl"), "w", encoding="utf-8") as file:
         file.writelines(json.dumps(one, ensure_ascii=False) + "\n" for one in said)
     whole = [writer.answered(one["question"]) + one["answer"] for one in said]
@@ -228,8 +246,9 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--out", default=HERE)
     parser.add_argument("--work", default=os.path.join(HERE, "work"), help="batches that are done")
-    parser.add_argument("--prose", type=int, default=576, help="texts to sample")
-    parser.add_argument("--chats", type=int, default=896, help="questions to sample")
+    parser.add_argument("--prose", type=int, default=384, help="texts to sample")
+    parser.add_argument("--chats", type=int, default=448, help="questions to sample")
+    parser.add_argument("--plain", type=int, default=1600, help="questions of asked.json")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batches", type=int, default=-1, help="stop after so many (exit code 3)")
     parser.add_argument("--threads", type=int, default=2)
