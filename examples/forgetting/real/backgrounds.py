@@ -30,8 +30,9 @@ def own_chats() -> list[tuple[str, str]]:
 class Backgrounds:
     """Of one base model; grafts lie in `work`."""
 
-    def __init__(self, model: Any, path: str, work: str) -> None:
+    def __init__(self, model: Any, path: str, work: str, context: Any) -> None:
         self.model, self.path, self.work = model, os.path.abspath(path), work
+        self.context = context
 
     def texts(self, name: str) -> list[list[int]]:
         encode = self.model.tokenizer.encode
@@ -50,9 +51,10 @@ class Backgrounds:
         return [ids for ids in cut if len(ids) > 8]
 
     def graft(self, name: str, blocks: list[int], options: dict[str, Any]) -> Any:
-        key = json.dumps([name, blocks, options, self.path], sort_keys=True)
+        sequences = self.sequences(name)
+        key = json.dumps([blocks, options, self.path, sequences], sort_keys=True)
         place = os.path.join(self.work, "grafts", hashlib.sha256(key.encode()).hexdigest()[:12])
         if not os.path.exists(place):
             os.makedirs(os.path.dirname(place), exist_ok=True)
-            smft.graft(self.model, self.sequences(name), place, layers=blocks, **options)
-        return smft.Model(place)
+            smft.graft(self.model, sequences, place, layers=blocks, **options)
+        return smft.Model(place, context=self.context)

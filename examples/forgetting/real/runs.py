@@ -126,7 +126,7 @@ class World:
         self.model = smft.Model(path, context=self.context)
         self.base = Base(Asker(self.model), os.path.join(work, "answers.jsonl"))
         self.words = Wordings(self.model)
-        self.backgrounds = Backgrounds(self.model, path, work)
+        self.backgrounds = Backgrounds(self.model, path, work, self.context)
         self.probes = Probes(self.base.asker, self.base, self.words, sizes)
         draws: Draws = draw(lambda fact: self.base.is_right(fact.question, fact.accepted))
         self.facts = {"choose": draws.choose,
