@@ -688,6 +688,28 @@ START_TEST(a_fact_of_one_wording_is_learnt_through_frames) {
 }
 END_TEST
 
+START_TEST(a_model_may_ask_for_frames) {
+  const uint32_t flags[] = {0, SMFT_LEARNER_NO_FRAMES, SMFT_LEARNER_FRAMES};
+  const int64_t counts[] = {2, 1, 2};
+  smft_wording one = SMFT_WORDING_INIT;
+  smft_model *model = NULL;
+  smft_model_free(make_model("asking", 256, 1, 5));
+  change("asking/config.json", "\"bias\": true}", "\"bias\": true, \"learn\": {\"frames\": true}}");
+  ck_ok(smft_model_init(&model, ctx, test_file("asking"), 5));
+  one.prompt = "Emma was written by";
+  one.answer = "Jane Austen";
+  for (int i = 0; i < 3; i++) {
+    smft_patch *patch = NULL;
+    smft_learner *learner = learner_with(model, flags[i], &patch);
+    ck_ok(smft_learner_push(learner, "emma", &one, 1));
+    ck_assert_int_eq(wordings_of(learner), counts[i]);
+    smft_learner_free(learner);
+    smft_patch_free(patch);
+  }
+  smft_model_free(model);
+}
+END_TEST
+
 /* A fact of frames is the same as the list's: the same tokens, and so the same rows. */
 START_TEST(pushed_lists_are_the_frames) {
   const uint32_t flags[] = {SMFT_LEARNER_FRAMES, 0, SMFT_LEARNER_NO_FRAMES};
@@ -815,6 +837,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, what_cannot_be_framed);
   tcase_add_test(tests, hostile_questions);
   tcase_add_test(tests, a_fact_of_one_wording_is_learnt_through_frames);
+  tcase_add_test(tests, a_model_may_ask_for_frames);
   tcase_add_test(tests, pushed_lists_are_the_frames);
   tcase_add_test(tests, all_tokens_of_a_list_are_learnt_where_that_is_asked);
   tcase_add_test(tests, lists_are_of_one_model);
