@@ -429,7 +429,8 @@ SMFT_API smft_status smft_model_load_buffer(smft_model **out, smft_ctx *ctx, con
 #define SMFT_FORMAT_HUGGING_FACE 1
 #define SMFT_FORMAT_GGUF 2
 
-/* What a model on disk is.  Filled by smft_model_inspect; what is not known is 0 or "". */
+/* What a model on disk is; of a grafted one: what its base is, with the memory's tensors counted.
+ * Filled by smft_model_inspect; what is not known is 0 or "". */
 typedef struct smft_model_inspection {
   uint32_t struct_size;
   /* SMFT_FORMAT_* */
