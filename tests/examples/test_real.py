@@ -155,6 +155,35 @@ class Numbers(unittest.TestCase):
         self.assertEqual(methods.lora_numbers(model, setting), 2 * 3 * ((8 + 8) + (8 + 4)))
 
 
+    def test_what_slots_keep(self):
+        path = os.path.join(SOURCE, "examples", "atlas", "model")
+        if not os.path.exists(os.path.join(path, "config.json")):
+            self.skipTest("no model of atlas")
+        model = methods.smft.Model(path)
+        slots = methods.Slots(model, [[1, 2, 3]], {"t": 5, "max_steps": 2}, 1)
+        self.assertEqual(slots.n_bytes(), 0)
+        slots.patch.set_row(0, 7, [0.0] * model.pool(0)[1])
+        self.assertEqual(slots.n_bytes(), 4 * model.pool(0)[1])
+        ids = list(model.tokenizer.encode("Who is it? Me"))
+        took = slots.teach("one", [(ids[:-1], ids[-1:]), (ids[:-1], ids[-1:])])
+        self.assertEqual((took.steps, took.wordings), (2, 2))
+
+
+    def test_a_baseline_learns_with_replay(self):
+        path = os.path.join(SOURCE, "examples", "atlas", "model")
+        if not os.path.exists(os.path.join(path, "config.json")):
+            self.skipTest("no model of atlas")
+        model = methods.smft.Model(path)
+        pairs = [([1, 20, 21], [30]), ([1, 22, 21], [30, 31]), ([1, 25], [30])]
+        setting = {**runs.DENSE, "method": "lora", "rank": 4, "targets": ["q", "v"], "lr": 1e-2,
+                   "replay": 2, "max_steps": 8}
+        dense = methods.Dense(model, [[1, 40, 41, 42], [1, 43, 44], [1, 50]], setting, 1)
+        before = dense.losses(pairs)
+        took = dense.teach("one", pairs)
+        self.assertLess(sum(dense.losses(pairs)), sum(before))
+        self.assertEqual((took.steps, took.wordings), (8, 3))
+
+
 class Rows(Files):
     def test_a_row_is_kept_and_its_run_is_not_planned_again(self):
         path = os.path.join(self.folder.name, "real.csv")

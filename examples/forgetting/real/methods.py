@@ -52,7 +52,7 @@ class Slots:
 
     def n_bytes(self) -> int:
         pools = range(self.model.info.n_pools)
-        return sum(4 * self.model.pool(pool)[1] * len(self.patch.changed_slots(pool))
+        return sum(4 * self.model.pool(pool)[1] * len(self.patch.slots(pool))
                    for pool in pools)
 
 
