@@ -27,8 +27,8 @@ typedef struct lessons {
 } lessons;
 
 /* Facts and documents are cut in two sets once and for all: settings are chosen on "select" and
- * reported on "report".  The seed decides which n of the set, in which order.  0 on success;
- * otherwise a message is on stderr. */
+ * reported on "report", which has no fact that the library's defaults were chosen on.  The seed
+ * decides which n of the set, in which order.  0 on success; otherwise a message is on stderr. */
 int lessons_facts(lessons *out, const char *data, const char *set, int64_t n, uint64_t seed);
 int lessons_documents(lessons *out, const char *data, const char *path, const char *set, int64_t n,
                       uint64_t seed);

@@ -14,9 +14,9 @@
 
 typedef struct plan {
   settings how;
-  const char *task, *set, *model, *data, *documents, *out;
+  const char *task, *set, *model, *data, *documents, *out, *save_counts;
   int64_t n, known, texts, checkpoints;
-  int32_t threads, header;
+  int32_t threads, header, whole;
 } plan;
 
 /* ---- rows ---------------------------------------------------------------- */
@@ -27,7 +27,8 @@ static const char columns[] =
     "learning,learning_exact,learning_trained,known_f1,known_f1_before,forgetting_percent,memory_"
     "forgetting_percent,other_forgetting_percent,"
     "choices,choices_before,nll,nll_before,kl,known_f1_pool_zeroed,steps,seconds,rows_changed,"
-    "bytes_changed,peak_mb";
+    "bytes_changed,peak_mb,"
+    "replay,knows,pool_lr,known,half_forgetting_percent,rest_forgetting_percent";
 
 static void number(FILE *out, const char *format, double x) {
   fputc(',', out);
@@ -39,7 +40,7 @@ static void number(FILE *out, const char *format, double x) {
 static void write_settings(FILE *out, const plan *p) {
   const settings *s = &p->how;
   int sparse = strcmp(s->method, "sparse") == 0, lora = strcmp(s->method, "lora") == 0;
-  fprintf(out, "%s,%s,%s,%llu", p->task, s->method, p->set, (unsigned long long)s->seed);
+  fprintf(out, "%s,%s,%s,%llu", p->task, settings_name(s), p->set, (unsigned long long)s->seed);
   number(out, "%g", s->lr);
   number(out, "%.0f", (double)s->max_steps);
   number(out, "%g", s->loss_below);
@@ -59,6 +60,16 @@ typedef struct checkpoint {
   int64_t bytes; /* -1: not measured here */
 } checkpoint;
 
+/* What the method knew of what is to be kept, and what it lost of it and of the rest. */
+static void write_known(FILE *out, const plan *p, const checkpoint *c) {
+  number(out, "%.0f", strcmp(p->how.method, "sparse") == 0 ? NAN : (double)p->how.replay);
+  fprintf(out, ",%s", settings_knows(&p->how));
+  number(out, "%g", p->how.pool_lr > 0 ? p->how.pool_lr : NAN);
+  number(out, "%.0f", (double)c->kept.n_known);
+  number(out, "%.3f", c->kept.half_lost);
+  number(out, "%.3f", c->kept.rest_lost);
+}
+
 static void write_row(FILE *out, const plan *p, const method *m, const smft_model *model,
                       const checkpoint *c) {
   const smft_probe_report *r = &c->kept.probe;
@@ -67,9 +78,9 @@ static void write_row(FILE *out, const plan *p, const method *m, const smft_mode
   number(out, "%.5f", c->asked.n ? c->asked.f1 : NAN);
   number(out, "%.5f", c->asked.n ? c->asked.exact : NAN);
   number(out, "%.5f", c->trained.n ? c->trained.f1 : NAN);
-  number(out, "%.5f", r->f1);
-  number(out, "%.5f", r->f1_before);
-  number(out, "%.3f", 100 * (r->f1_before - r->f1) / r->f1_before);
+  number(out, "%.5f", c->kept.f1);
+  number(out, "%.5f", c->kept.f1_before);
+  number(out, "%.3f", 100 * (c->kept.f1_before - c->kept.f1) / c->kept.f1_before);
   number(out, "%.3f", c->kept.memory_lost);
   number(out, "%.3f", c->kept.other_lost);
   number(out, "%.5f", r->accuracy);
@@ -82,6 +93,7 @@ static void write_row(FILE *out, const plan *p, const method *m, const smft_mode
           (long long)method_rows(m, model));
   number(out, "%.0f", c->bytes >= 0 ? (double)c->bytes : NAN);
   number(out, "%.1f", c->peak_mb);
+  write_known(out, p, c);
   fputc('\n', out);
   fflush(out);
 }
@@ -106,15 +118,15 @@ static void measure(stream *s, int64_t done) {
   snprintf(scratch, sizeof scratch, "/tmp/forgetting.%ld", (long)getpid());
   c.asked = ask_lessons(s->session, &s->lessons, done, 0);
   c.trained = ask_lessons(s->session, &s->lessons, done, 1);
-  yardstick_measure(&s->yard, s->session, &c.kept);
+  yardstick_measure(&s->yard, s->session, s->plan->whole && done == s->plan->n, &c.kept);
   c.peak_mb = (double)s->peak / 1e6;
   if (done == s->plan->n)
     c.bytes = method_bytes(&s->method, scratch);
   write_row(s->out, s->plan, &s->method, s->model, &c);
   fprintf(stderr, "%s %lld/%lld: learning %.3f, forgetting %.2f%%, %lld steps, %.1f s\n",
-          s->plan->how.method, (long long)done, (long long)s->plan->n, c.asked.f1,
-          100 * (c.kept.probe.f1_before - c.kept.probe.f1) / c.kept.probe.f1_before,
-          (long long)s->method.steps, s->method.seconds);
+          settings_name(&s->plan->how), (long long)done, (long long)s->plan->n, c.asked.f1,
+          100 * (c.kept.f1_before - c.kept.f1) / c.kept.f1_before, (long long)s->method.steps,
+          s->method.seconds);
 }
 
 static void teach_one(stream *s, int64_t i) {
@@ -148,7 +160,7 @@ static void open_stream(stream *s, const plan *p) {
     exit(1);
   check(smft_ctx_create(&s->ctx, &options), "context");
   check(smft_model_load(&s->model, s->ctx, p->model, NULL), "model");
-  yardstick_make(&s->yard, s->model, p->data, p->known, p->texts, p->how.seed);
+  yardstick_make(&s->yard, s->model, p->data, p->known, p->texts, p->how.seed, p->whole);
   method_make(&s->method, s->ctx, s->model, &p->how);
   check(smft_session_create(&s->session, s->model, s->method.patch, NULL), "session");
 }
@@ -165,7 +177,7 @@ static void close_stream(stream *s) {
 /* ---- command line -------------------------------------------------------- */
 
 static const char usage[] =
-    "usage: forgetting-run --method full|lora|sparse [options]\n"
+    "usage: forgetting-run --method full|lora|values|sparse [options]\n"
     "Teaches a model a stream of facts or documents with one method and one setting, and writes "
     "what it learnt and forgot as CSV rows.\n"
     "  --task facts|documents  what is taught (facts)\n"
@@ -176,6 +188,7 @@ static const char usage[] =
     "  --model DIR --data DIR  the model and its facts (atlas)\n"
     "  --documents FILE        (examples/forgetting/data/documents.jsonl)\n"
     "  --known N --texts N     known facts and lines of text that are measured (500, 200)\n"
+    "  --whole                 at the end all known facts, not only N of them\n"
     "  --checkpoints N         measure so many times along the stream (10)\n"
     "  --out FILE              rows go there, whole or not at all (standard output)\n"
     "  --header                print the columns' names and stop\n"
@@ -185,9 +198,16 @@ static const char usage[] =
     "  --loss-all              loss on every token, not only on answers\n"
     "  --sample-decides        done when a step's own wordings are below, whatever the others are\n"
     "  --keep-given-up         what was learnt of a fact that is given up stays\n"
+    "  full, lora, values (of the pool, all else frozen):\n"
+    "  --replay N              so many sequences of the background in each step (0)\n"
+    "  --background KIND       which: all, half or prose (all): sentences of the known facts or of "
+    "one half of them, and prose; only prose\n"
+    "  --lazy-pools            rows that a step does not read keep still\n"
     "  lora:   --rank N --alpha X --rank-stabilized\n"
-    "  sparse: --rule tfidf|kl|tf|all|random --t N --rows fact|step --background FILE|none "
-    "--damping X --no-protect\n"
+    "  sparse: --rule tfidf|kl|tf|all|random --t N --rows fact|step --damping X --no-protect\n"
+    "  --background KIND|FILE  count these sequences, a text file, or take counts.safetensors, or "
+    "none (the model's own counts)\n"
+    "  --save-counts FILE      write those counts and stop\n"
     "  --threads N             (1)\n";
 
 static void parse(plan *p, int argc, char **argv) {
@@ -228,7 +248,11 @@ static void parse(plan *p, int argc, char **argv) {
     UNPROTECTED,
     THREADS,
     SAMPLE,
-    KEEP
+    KEEP,
+    LAZY,
+    REPLAY,
+    SAVE_COUNTS,
+    WHOLE
   };
   static const struct option options[] = {{"method", 1, 0, METHOD},
                                           {"task", 1, 0, TASK},
@@ -266,6 +290,10 @@ static void parse(plan *p, int argc, char **argv) {
                                           {"no-protect", 0, 0, UNPROTECTED},
                                           {"sample-decides", 0, 0, SAMPLE},
                                           {"keep-given-up", 0, 0, KEEP},
+                                          {"lazy-pools", 0, 0, LAZY},
+                                          {"replay", 1, 0, REPLAY},
+                                          {"save-counts", 1, 0, SAVE_COUNTS},
+                                          {"whole", 0, 0, WHOLE},
                                           {"threads", 1, 0, THREADS},
                                           {"help", 0, 0, 'h'},
                                           {0, 0, 0, 0}};
@@ -380,6 +408,18 @@ static void parse(plan *p, int argc, char **argv) {
     case KEEP:
       s->keep_given_up = 1;
       break;
+    case LAZY:
+      s->lazy_pools = 1;
+      break;
+    case REPLAY:
+      s->replay = atoi(optarg);
+      break;
+    case WHOLE:
+      p->whole = 1;
+      break;
+    case SAVE_COUNTS:
+      p->save_counts = optarg;
+      break;
     case THREADS:
       p->threads = atoi(optarg);
       break;
@@ -400,11 +440,28 @@ static void parse(plan *p, int argc, char **argv) {
 static int check_plan(const plan *p) {
   if (strcmp(p->task, "facts") != 0 && strcmp(p->task, "documents") != 0)
     fprintf(stderr, "--task: facts or documents, not \"%s\"\n", p->task);
+  else if (p->save_counts && strcmp(p->how.method, "sparse") != 0)
+    fputs("--save-counts: only with --method sparse\n", stderr);
   else if (strcmp(p->set, "select") != 0 && strcmp(p->set, "report") != 0)
     fprintf(stderr, "--set: select or report, not \"%s\"\n", p->set);
   else
     return settings_check(&p->how);
   return -1;
+}
+
+static void save_counts(const plan *p) {
+  smft_ctx *ctx = NULL;
+  smft_model *model = NULL;
+  method m;
+  smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
+  options.n_threads = p->threads;
+  check(smft_ctx_create(&ctx, &options), "context");
+  check(smft_model_load(&model, ctx, p->model, NULL), "model");
+  method_make(&m, ctx, model, &p->how);
+  method_save_counts(&m, p->save_counts);
+  method_free(&m);
+  smft_model_free(model);
+  smft_ctx_free(ctx);
 }
 
 /* Rows go to FILE.part, which becomes FILE when the run is over. */
@@ -442,8 +499,13 @@ int main(int argc, char **argv) {
     return puts(columns) < 0;
   if (!*p.how.optimizer)
     p.how.optimizer = strcmp(p.how.method, "sparse") == 0 ? "sgd" : "adamw";
+  p.how.data = p.data;
   if (check_plan(&p) != 0)
     return 2;
+  if (p.save_counts) {
+    save_counts(&p);
+    return 0;
+  }
   open_stream(&s, &p);
   if (p.out) {
     write_to(&s, p.out);

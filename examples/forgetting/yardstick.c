@@ -1,5 +1,6 @@
 /* yardstick: see yardstick.h. */
 #include "yardstick.h"
+#include "background.h"
 #include "classroom.h"
 #include "program.h"
 #include <math.h>
@@ -45,6 +46,15 @@ static void add_choice(smft_probe *probe, const atlas_facts *known, const atlas_
     free(made[i]);
 }
 
+static void note_half(yardstick *y, const int64_t *order, int64_t n) {
+  char *in_half = need(calloc((size_t)n + 1, 1));
+  y->in_half = need(calloc((size_t)n + 1, 1));
+  background_half(in_half, n);
+  for (int64_t i = 0; i < n; i++)
+    y->in_half[i] = in_half[order[i]];
+  free(in_half);
+}
+
 /* The questions, and a choice for every second of the same facts. */
 static void add_known(yardstick *y, const atlas_facts *known, const atlas_wordings *wordings,
                       int64_t n, uint64_t seed) {
@@ -62,6 +72,11 @@ static void add_known(yardstick *y, const atlas_facts *known, const atlas_wordin
     add_choice(y->probe, known, fact, text.prompt, &state);
     atlas_text_free(&text);
   }
+  if (y->others) {
+    y->n_others = known->n - y->n_known;
+    atlas_probe_facts(y->others, known, wordings, order + y->n_known, y->n_others);
+  }
+  note_half(y, order, known->n);
   free(order);
 }
 
@@ -89,7 +104,7 @@ static void find_pool_facts(yardstick *y, const smft_model *model, smft_session 
 /* ---- the yardstick ------------------------------------------------------- */
 
 void yardstick_make(yardstick *y, const smft_model *model, const char *data, int64_t n_known,
-                    int64_t n_texts, uint64_t seed) {
+                    int64_t n_texts, uint64_t seed, int whole) {
   smft_ctx *ctx = NULL;
   smft_ctx_options one = SMFT_CTX_OPTIONS_INIT;
   smft_probe_options options = SMFT_PROBE_OPTIONS_INIT;
@@ -105,6 +120,8 @@ void yardstick_make(yardstick *y, const smft_model *model, const char *data, int
   one.n_threads = 1; /* a context of its own: what it holds is no part of what learning costs */
   check(smft_ctx_create(&ctx, &one), "context");
   check(smft_probe_create(&y->probe, ctx, &options), "probe");
+  if (whole)
+    check(smft_probe_create(&y->others, ctx, &options), "probe");
   smft_ctx_free(ctx);
   add_known(y, &known, &wordings, n_known, seed);
   atlas_probe_texts(y->probe, path_in(data, "text.heldout.txt"), n_texts);
@@ -112,34 +129,69 @@ void yardstick_make(yardstick *y, const smft_model *model, const char *data, int
   atlas_wordings_free(&wordings);
   check(smft_session_create(&session, model, NULL, NULL), "session");
   check(smft_probe_baseline(y->probe, session, NULL, NULL), "baseline");
+  if (whole)
+    check(smft_probe_baseline(y->others, session, NULL, NULL), "baseline");
   find_pool_facts(y, model, session);
   smft_session_free(session);
 }
 
-/* Percent of the F1 that the known facts with needs_pool == part had. */
-static double lost_part(const yardstick *y, int part) {
-  double before = 0, after = 0;
-  for (int64_t i = 0; y->needs_pool && i < y->n_known; i++) {
+typedef struct sums { /* of F1 over some known facts */
+  double before, after;
+  int64_t n;
+} sums;
+
+static double lost(sums s) { return s.before > 0 ? 100 * (s.before - s.after) / s.before : NAN; }
+
+/* Adds the first n questions of a probe with of[i] == part; NULL: all. */
+static void add_part(const smft_probe *probe, int64_t n, const char *of, int part, sums *s) {
+  for (int64_t i = 0; i < n; i++) {
     smft_probe_item item = SMFT_PROBE_ITEM_INIT;
-    check(smft_probe_get_item(y->probe, i, &item), "probe");
-    before += y->needs_pool[i] == part ? item.before : 0;
-    after += y->needs_pool[i] == part ? item.after : 0;
+    check(smft_probe_get_item(probe, i, &item), "probe");
+    if (of && of[i] != part)
+      continue;
+    s->before += item.before;
+    s->after += item.after;
+    s->n++;
   }
-  return before > 0 ? 100 * (before - after) / before : NAN;
 }
 
-void yardstick_measure(const yardstick *y, smft_session *session, measures *m) {
-  smft_probe_report report = SMFT_PROBE_REPORT_INIT;
+static sums half_sums(const yardstick *y, int whole, int part) {
+  sums s = {0, 0, 0};
+  add_part(y->probe, y->n_known, y->in_half, part, &s);
+  if (whole)
+    add_part(y->others, y->n_others, y->in_half + y->n_known, part, &s);
+  return s;
+}
+
+static double pool_lost(const yardstick *y, int part) {
+  sums s = {0, 0, 0};
+  if (y->needs_pool)
+    add_part(y->probe, y->n_known, y->needs_pool, part, &s);
+  return lost(s);
+}
+
+void yardstick_measure(const yardstick *y, smft_session *session, int whole, measures *m) {
+  smft_probe_report report = SMFT_PROBE_REPORT_INIT, others = SMFT_PROBE_REPORT_INIT;
   check(smft_probe_measure(y->probe, session, NULL, NULL, &report), "measuring");
+  if (whole)
+    check(smft_probe_measure(y->others, session, NULL, NULL, &others), "measuring");
+  sums half = half_sums(y, whole, 1), rest = half_sums(y, whole, 0);
   m->probe = report;
+  m->n_known = half.n + rest.n;
+  m->f1 = (half.after + rest.after) / (double)m->n_known;
+  m->f1_before = (half.before + rest.before) / (double)m->n_known;
   m->f1_pool_zeroed = y->f1_pool_zeroed;
-  m->memory_lost = lost_part(y, 1);
-  m->other_lost = lost_part(y, 0);
+  m->memory_lost = pool_lost(y, 1);
+  m->other_lost = pool_lost(y, 0);
+  m->half_lost = lost(half);
+  m->rest_lost = lost(rest);
 }
 
 void yardstick_free(yardstick *y) {
   smft_probe_free(y->probe);
+  smft_probe_free(y->others);
   free(y->needs_pool);
+  free(y->in_half);
 }
 
 /* ---- what was taught ----------------------------------------------------- */

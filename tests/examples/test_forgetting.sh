@@ -45,7 +45,7 @@ expect() { # MESSAGE arguments...: forgetting-run fails and says so
   if "$program" "$@" >"$work/out" 2>"$work/error"; then fail "no error: $*"; fi
   grep -q -- "$message" "$work/error" || fail "not said: $message"
 }
-expect '--method: full, lora or sparse' --method other
+expect '--method: full, lora, values or sparse' --method other
 expect '--rule: tfidf' --rule other
 expect '--optimizer: sgd or adamw' --optimizer other
 expect '--rows: fact or step' --rows other
@@ -57,4 +57,34 @@ expect 'config.json' --model "$work"
 expect 'new.jsonl' --data "$work" --n 2
 expect 'none.txt' --n 2 --known 5 --background "$work/none.txt"
 expect 'usage' --n 0
+expect '--replay: for full' --method sparse --replay 4
+expect '--replay: for full' --method full --replay -1
+expect '--replay: for full' --method full --replay 4 --loss-all
+expect '--background: with --replay all' --method full --replay 4 --background "$work/none.txt"
+expect 'only with --method sparse' --method full --save-counts "$work/counts.safetensors"
+expect 'none.safetensors' --n 2 --known 5 --background "$work/none.safetensors"
 expect 'no/such' --n 1 --known 5 --texts 1 --out "$work/no/such/file"
+
+# what the counts know: one half of the known facts, from a file; replay of the same; all known facts asked at the end
+mkdir "$work/data" && ln -s "$SMFT_SOURCE"/examples/atlas/data/* "$work/data/" && rm "$work/data/known.jsonl"
+head -n 200 "$SMFT_SOURCE/examples/atlas/data/known.jsonl" >"$work/data/known.jsonl"
+few=(--n 2 --known 100 --texts 2 --checkpoints 1 --set report --data "$work/data")
+"$program" --method sparse --background half --data "$work/data" --save-counts "$work/half.safetensors" || fail "--save-counts"
+"$program" --method sparse --background "$work/half.safetensors" "${few[@]}" --whole >"$work/counted.csv" 2>"$work/error" || fail "counts from a file"
+"$program" --method values --lr 1e-3 --pool-lr 1e-3 --replay 2 --background half "${few[@]}" >"$work/values.csv" 2>"$work/error" || fail "--method values"
+"$program" --header >"$work/header" || fail "--header"
+python3 - "$work" <<'PY' >"$work/out" 2>"$work/error" || fail "what is known, replayed and asked is not as it should be"
+import csv, sys
+columns = open(f"{sys.argv[1]}/header").read().strip().split(",")
+def read(name):
+    with open(f"{sys.argv[1]}/{name}.csv", newline="") as file:
+        rows = [dict(zip(columns, row)) for row in csv.reader(file)]
+    assert all(len(row) == len(columns) for row in rows)
+    return rows
+counted, values = read("counted"), read("values")
+assert [row["known"] for row in counted] == ["100", "200"] and counted[1]["knows"] == "half"
+assert (values[1]["method"], values[1]["replay"], values[1]["knows"]) == ("values-replay", "2", "half")
+assert 0 < int(values[1]["steps"]) and float(values[1]["learning_trained"]) > 0.4
+lost = [float(values[1][name]) for name in ("half_forgetting_percent", "rest_forgetting_percent", "forgetting_percent")]
+assert min(lost[:2]) - 1e-3 <= lost[2] <= max(lost[:2]) + 1e-3, lost
+PY
