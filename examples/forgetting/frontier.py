@@ -1,4 +1,4 @@
-"""frontier: from the raw rows of results/runs.csv to numbers: runs, means over seeds, frontiers, equal learning, the targets.
+"""frontier: from the raw rows of results/runs.csv to numbers: runs, means over seeds, rows of one setting, frontiers, the targets.
 
 Pure functions over plain values; nothing here draws, prints or writes.  Checked by its doctests and by tests/examples/test_frontier.py.
 """
@@ -7,22 +7,23 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Callable, Iterable, NamedTuple, Optional, Sequence
 
-METHODS = ("full", "lora", "sparse")
+METHODS = ("full", "full-replay", "lora", "lora-replay", "values", "sparse")
 TASKS = ("facts", "documents")
-FLOOR = 0.85  # the least learning at which the comparison counts
+FLOOR = 0.85  # the learning that settings are chosen at: of those that reach it, what loses least
 SEEDS_WANTED = 3
-TEXT_COLUMNS = ("run", "purpose", "factor", "task", "model", "method", "set", "setting", "rule", "optimizer", "rows")
+TEXT_COLUMNS = ("run", "purpose", "factor", "task", "model", "method", "set", "setting", "rule", "optimizer", "rows", "knows")
 NUMBER_COLUMNS = (
     "seed", "lr", "max_steps", "loss_below", "weight_decay", "rank", "alpha", "t", "items_total", "items_done", "learning",
     "learning_exact", "learning_trained", "known_f1", "known_f1_before", "forgetting_percent", "memory_forgetting_percent",
     "other_forgetting_percent", "choices", "choices_before", "nll", "nll_before", "kl", "known_f1_pool_zeroed", "steps",
-    "seconds", "bytes_changed", "peak_mb")
+    "seconds", "bytes_changed", "peak_mb", "replay", "known", "half_forgetting_percent", "rest_forgetting_percent")
 NEEDED = ("run", "purpose", "task", "model", "method", "set", "seed", "setting", "items_total", "items_done")  # never empty
-SUMMARY_COLUMNS = ("task", "method", "learning", "forgetting_percent", "forgetting_std", "seeds")
+SUMMARY_COLUMNS = ("task", "method", "knows", "learning", "forgetting_percent", "forgetting_std", "half_forgetting_percent",
+                   "rest_forgetting_percent", "seeds", "setting")
 
 
 class BadRows(Exception):
@@ -191,105 +192,49 @@ def pareto(points: Iterable[Point]) -> Frontier:
     return best[::-1]
 
 
-def forgetting_at(frontier: Frontier, learning: float) -> float:
-    """Interpolated between neighbours; beyond an end, the forgetting of that end (never an extrapolation).
-
-    >>> line = [(0.8, 2.0), (0.9, 4.0)]
-    >>> round(forgetting_at(line, 0.85), 6), forgetting_at(line, 0.5), forgetting_at(line, 0.99)
-    (3.0, 2.0, 4.0)
-    """
-    if learning <= frontier[0][0]:
-        return frontier[0][1]
-    for (x0, y0), (x1, y1) in zip(frontier, frontier[1:]):
-        if learning <= x1:
-            return y0 + (y1 - y0) * (learning - x0) / (x1 - x0)
-    return frontier[-1][1]
-
-
-def best_learning(frontier: Frontier) -> float:
-    return frontier[-1][0]
-
-
-def seed_frontiers(runs: Iterable[Run]) -> dict[str, dict[int, Frontier]]:
-    """method -> seed -> frontier over that seed's settings."""
-    return {method: {seed: pareto(run.point for run in group) for seed, group in sorted(by(chosen, "seed").items())}
-            for method, chosen in by(runs, "method").items()}
-
-
-def mean_best(frontiers: dict[int, Frontier]) -> float:
-    return fmean(best_learning(frontier) for frontier in frontiers.values())
+# ---- rows of the comparison -------------------------------------------------------------------------------------------------
 
 
 class Row(NamedTuple):
-    """One method at a learning: mean over seeds, each seed at that learning or, if it never gets there, at its own best."""
+    """One method with one setting, at the end of its stream: means over seeds."""
 
     method: str
-    learning: float
-    forgetting: Spread
-    short: list[tuple[int, float]]  # (seed, its best learning) of the seeds that never get there
-    least: float = 0.0  # the least learning on the frontiers: a row asked for at less shows the forgetting there
+    setting: str
+    knows: str  # of what is to be kept: "half", "shipped", ...; "": nothing
+    runs: list[Run]  # one a seed
+
+    @property
+    def learning(self) -> Spread:
+        return end_spread(self.runs, "learning")
+
+    @property
+    def lost(self) -> Spread:
+        return end_spread(self.runs, "forgetting_percent")
+
+    @property
+    def half(self) -> Optional[Spread]:
+        """Lost of the half of the known facts that "half" knows."""
+        return end_spread(self.runs, "half_forgetting_percent")
+
+    @property
+    def rest(self) -> Optional[Spread]:
+        return end_spread(self.runs, "rest_forgetting_percent")
 
     @property
     def seeds(self) -> int:
-        return self.forgetting.n
+        return len(self.runs)
+
+    @property
+    def short(self) -> bool:
+        """Learns less than the comparison asks for."""
+        return self.learning.mean < FLOOR
 
 
-def row_at(method: str, frontiers: dict[int, Frontier], learning: float) -> Row:
-    reached = {seed: min(learning, best_learning(frontier)) for seed, frontier in frontiers.items()}
-    forgetting = spread(forgetting_at(frontier, reached[seed]) for seed, frontier in frontiers.items())
-    return Row(method, fmean(reached.values()), forgetting, [(seed, value) for seed, value in reached.items() if value < learning],
-               fmean(min(point[0] for point in frontier) for frontier in frontiers.values()))
-
-
-def row_at_best(method: str, frontiers: dict[int, Frontier]) -> Row:
-    row = row_at(method, frontiers, math.inf)
-    return row._replace(short=[])
-
-
-@dataclass
-class Equal:
-    """One task's comparison at equal learning."""
-
-    learning: Optional[float]  # the common learning; None if no method reaches FLOOR
-    rows: dict[str, Row]  # method -> its row
-    outside: list[str]  # methods that never reach FLOOR: their row stands at their own best
-    pairs: dict[str, dict[str, Row]] = field(default_factory=dict)  # method outside -> method -> row at what the former reaches
-
-
-def common_learning(frontiers: dict[str, dict[int, Frontier]], floor: float = FLOOR) -> tuple[Optional[float], list[str]]:
-    """The learning that all methods and all their seeds reach, without the methods whose mean best is below the floor; and the latter.
-
-    Never below the floor: a seed that misses it, of a method whose mean does not, is shown as short instead.
-
-    >>> common_learning({"full": {1: [(0.90, 30.0)], 2: [(0.94, 35.0)]}, "sparse": {1: [(0.99, 1.0)], 2: [(0.97, 1.0)]}})
-    (0.9, [])
-    >>> common_learning({"lora": {1: [(0.60, 80.0)]}, "sparse": {1: [(0.97, 1.0)]}})
-    (0.97, ['lora'])
-    >>> common_learning({"lora": {1: [(0.60, 80.0)]}})
-    (None, ['lora'])
-    """
-    outside = [method for method, seeds in frontiers.items() if mean_best(seeds) < floor]
-    bests = [best_learning(line) for method, seeds in frontiers.items() if method not in outside for line in seeds.values()]
-    return (max(floor, min(bests)) if bests else None), outside
-
-
-def equal_learning(frontiers: dict[str, dict[int, Frontier]]) -> Equal:
-    learning, outside = common_learning(frontiers)
-    equal = Equal(learning, {}, outside)
-    for method, seeds in frontiers.items():
-        equal.rows[method] = row_at_best(method, seeds) if method in outside else row_at(method, seeds, learning)
-    for method in outside:
-        reach = equal.rows[method].learning
-        pair = {other: row_at(other, seeds, reach) for other, seeds in frontiers.items() if other != method}
-        equal.pairs[method] = {method: equal.rows[method], **pair}
-    return equal
-
-
-def nearest_setting(runs: Iterable[Run], learning: float) -> list[Run]:
-    """The runs (one a seed) of the setting whose mean learning comes nearest; of equally near ones, the one that forgets less."""
-    def distance(group: list[Run]) -> tuple[float, float]:
-        return abs(end_spread(group, "learning").mean - learning), end_spread(group, "forgetting_percent").mean
-    return min(by(runs, "setting").values(), key=distance, default=[])
+def rows_of(runs: Iterable[Run]) -> list[Row]:
+    """A row for every method and setting, in the order of METHODS and of appearance."""
+    groups = by(runs, "method", "setting")
+    rows = [Row(method, setting, group[0].knows, group) for (method, setting), group in groups.items()]
+    return sorted(rows, key=lambda row: METHODS.index(row.method))
 
 
 def uneven_seeds(runs: Iterable[Run]) -> list[str]:
@@ -304,15 +249,15 @@ def uneven_seeds(runs: Iterable[Run]) -> list[str]:
     return words
 
 
-def summary_rows(equals: dict[str, Equal]) -> list[list[str]]:
-    """The lines of summary.csv, in the order of SUMMARY_COLUMNS; an unknown deviation (one seed) is an empty cell."""
-    lines = []
-    for task, equal in equals.items():
-        for method in (name for name in METHODS if name in equal.rows):
-            row = equal.rows[method]
-            std = "" if row.forgetting.std is None else f"{row.forgetting.std:.3f}"
-            lines.append([task, method, f"{row.learning:.4f}", f"{row.forgetting.mean:.3f}", std, str(row.seeds)])
-    return lines
+def digits(value: Optional[float]) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def summary_rows(rows: dict[str, list[Row]]) -> list[list[str]]:
+    """The lines of summary.csv, in the order of SUMMARY_COLUMNS; what is not known (the deviation of one seed) is an empty cell."""
+    return [[task, row.method, row.knows, f"{row.learning.mean:.4f}", digits(row.lost.mean), digits(row.lost.std),
+             digits(row.half and row.half.mean), digits(row.rest and row.rest.mean), str(row.seeds), row.setting]
+            for task, list_ in rows.items() for row in list_]
 
 
 # ---- the targets ------------------------------------------------------------------------------------------------------------
@@ -338,35 +283,31 @@ def percent(value: float) -> str:
     return (text[1:] if float(text[:-1]) == 0 and text.startswith("-") else text).replace("-", "−")
 
 
-def target_loss(task: str, equal: Equal, most: float = 5.0) -> Target:
+def target_loss(task: str, rows: dict[str, Row], most: float = 5.0) -> Target:
     text = f"sparse loses at most {most:g}% at learning {FLOOR} or more"
-    row = equal.rows.get("sparse")
+    row = rows.get("sparse")
     if row is None:
         return Target(text, task, None, "no finished run of sparse")
-    why = f"{percent(row.forgetting.mean)} at learning {row.learning:.2f}"
-    if "sparse" in equal.outside:
-        return Target(text, task, False, f"{why}: {FLOOR} is never reached")
-    return Target(text, task, row.forgetting.mean <= most, why)
+    why = f"{percent(row.lost.mean)} at learning {row.learning.mean:.2f}"
+    return Target(text, task, not row.short and row.lost.mean <= most, why)
 
 
-def target_ratio(task: str, equal: Equal, method: str, name: str, share: int) -> Target:
-    """Sparse's loss is at most 1/share of this method's, at equal learning; where that method falls short, at what it reaches."""
+def target_ratio(task: str, rows: dict[str, Row], method: str, name: str, share: int) -> Target:
+    """Sparse's loss is at most 1/share of this method's, each at its best setting; sparse learns as much, or at least FLOOR."""
     text = f"sparse loses at most 1/{share} of what {name} loses"
-    lacking = [one for one in (method, "sparse") if one not in equal.rows]
+    lacking = [one for one in (method, "sparse") if one not in rows]
     if lacking:
         return Target(text, task, None, f"no finished run of {' and '.join(lacking)}")
-    falls = min((one for one in (method, "sparse") if one in equal.outside), key=lambda one: equal.rows[one].learning, default=None)
-    rows = equal.pairs[falls] if falls else equal.rows
     sparse, other = rows["sparse"], rows[method]
-    why = f"{percent(sparse.forgetting.mean)} against {percent(other.forgetting.mean)}"
-    if falls:
-        why += f" at learning {rows[falls].learning:.2f}, the most that {name if falls == method else falls} reaches"
-    if other.forgetting.mean <= 0:
+    why = (f"{percent(sparse.lost.mean)} at learning {sparse.learning.mean:.2f} against {percent(other.lost.mean)} at "
+           f"{other.learning.mean:.2f}")
+    if other.lost.mean <= 0:
         return Target(text, task, False, f"{why}: {name} loses nothing")
-    if sparse.forgetting.mean > 0:
-        share_text = other.forgetting.mean / sparse.forgetting.mean
+    if sparse.lost.mean > 0:
+        share_text = other.lost.mean / sparse.lost.mean
         why += f": 1/{share_text:.{1 if share_text < 9.95 else 0}f}"
-    return Target(text, task, sparse.forgetting.mean * share <= other.forgetting.mean, why)
+    learns = sparse.learning.mean >= min(FLOOR, other.learning.mean)
+    return Target(text, task, learns and sparse.lost.mean * share <= other.lost.mean, why)
 
 
 def target_stream(stream: Sequence[Run], items: int = 500, below: float = 10.0) -> Target:
@@ -381,14 +322,14 @@ def target_stream(stream: Sequence[Run], items: int = 500, below: float = 10.0) 
     return Target(text, "facts", loss.mean < below, f"{percent(loss.mean)} at learning {learning.mean:.2f}{seeds}")
 
 
-def targets(equals: dict[str, Equal], stream: Sequence[Run]) -> list[Target]:
-    """Every target of the comparison, task by task; stream: sparse's runs over 500 facts."""
+def targets(best: dict[str, dict[str, Row]], stream: Sequence[Run]) -> list[Target]:
+    """Every target of the comparison, task by task; best: task -> method -> its row; stream: sparse's runs over 500 facts."""
     found = []
     for task in TASKS:
-        equal = equals.get(task, Equal(None, {}, []))
-        loss = [target_loss(task, equal), target_ratio(task, equal, "lora", "LoRA", 6),
-                target_ratio(task, equal, "full", "full finetuning", 8)]
-        fewest = min((row.seeds for row in equal.rows.values()), default=SEEDS_WANTED)
+        rows = best.get(task, {})
+        loss = [target_loss(task, rows), target_ratio(task, rows, "lora", "LoRA", 6),
+                target_ratio(task, rows, "full", "full finetuning", 8)]
+        fewest = min((row.seeds for row in rows.values()), default=SEEDS_WANTED)
         few = f" (on {fewest} seed{'s' if fewest > 1 else ''} only)" if fewest < SEEDS_WANTED else ""
         found += [one._replace(why=one.why + few) if one.met is not None else one for one in loss]
     return found + [target_stream(stream)]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Iterable, Optional, Sequence
 
 import frontier as fr
-from frontier import METHODS, TASKS, Equal, Run, Spread, end_spread, percent
+from frontier import METHODS, TASKS, Row, Run, Spread, end_spread, percent
 
 try:
     import matplotlib
@@ -27,11 +27,14 @@ try:
 except ImportError:
     matplotlib = None
 
-NAMES = {"full": "full finetuning", "lora": "LoRA", "sparse": "sparse memory finetuning"}
-SHORT = {"full": "full", "lora": "LoRA", "sparse": "sparse"}
+NAMES = {"full": "full finetuning", "full-replay": "full finetuning with replay", "lora": "LoRA", "lora-replay": "LoRA with replay",
+         "values": "the pool’s values alone", "sparse": "sparse memory finetuning"}
+SHORT = {"full": "full", "full-replay": "full, replay", "lora": "LoRA", "lora-replay": "LoRA, replay", "values": "values", "sparse": "sparse"}
 PAPER = {"full": 89, "lora": 71, "sparse": 11}  # NaturalQuestions F1 lost at equal learning, arXiv 2510.15103
+KNOWS = {"": "nothing", "half": "half of the known facts, and prose", "prose": "prose alone", "all": "all known facts, and prose",
+         "shipped": "all known facts, and prose (the counts beside the model)", "none": "nothing"}
 COMMANDS = (("examples/forgetting/run.sh", "everything; goes on where it was stopped"),
-            ("examples/forgetting/run.sh --quick", "one seed near the best settings, at most 10 minutes"),
+            ("examples/forgetting/run.sh --quick", "one seed at the best settings, 40 facts and 8 documents"),
             ("examples/forgetting/report.py", "this page again, from results/runs.csv"))
 esc = html.escape
 
@@ -48,30 +51,34 @@ class Study:
     """All runs, and what is computed from them once."""
 
     runs: list[Run]
-    finals: dict[str, list[Run]] = field(default_factory=dict)  # task -> the runs that the headline is made of
-    equals: dict[str, Equal] = field(default_factory=dict)  # task -> the comparison at equal learning
+    rows: dict[str, list[Row]] = field(default_factory=dict)  # task -> every reported setting
+    best: dict[str, dict[str, Row]] = field(default_factory=dict)  # task -> method -> the setting chosen for it
 
     def __post_init__(self) -> None:
         for task in TASKS:
-            finals = [run for run in fr.pick(self.runs, purpose="final", task=task, model="atlas", set="report") if run.method in METHODS]
-            if finals:
-                self.finals[task] = finals
-                self.equals[task] = fr.equal_learning(fr.seed_frontiers(finals))
+            reported = fr.pick(self.runs, purpose=("final", "other"), task=task, model="atlas", set="report")
+            reported = [run for run in reported if run.method in METHODS]
+            if reported:
+                self.rows[task] = fr.rows_of(reported)
+                finals = fr.rows_of(run for run in reported if run.purpose == "final")
+                self.best[task] = {row.method: row for row in sorted(finals, key=lambda row: row.seeds)}
+
+    def tried(self, task: str) -> list[Run]:
+        """The settings tried on the facts for choosing."""
+        return [run for run in fr.pick(self.runs, purpose="sweep", task=task, model="atlas") if run.method in METHODS]
+
+    def plotted(self) -> list[str]:
+        return [task for task in TASKS if self.rows.get(task) or self.tried(task)]
 
     def methods(self, task: str) -> list[str]:
-        return [method for method in METHODS if task in self.equals and method in self.equals[task].rows]
-
-    def nearest(self, task: str, method: str) -> list[Run]:
-        """The runs of the setting that comes nearest to the learning of the method's row."""
-        return fr.nearest_setting((run for run in self.finals[task] if run.method == method), self.equals[task].rows[method].learning)
+        return [method for method in METHODS if method in self.best.get(task, {})]
 
     def stream(self, method: str) -> list[Run]:
         runs = fr.pick(self.runs, purpose="stream", task="facts", method=method, model="atlas")
-        preferred = self.nearest("facts", method)[0].setting if method in self.methods("facts") else ""
-        return fr.stream_setting(runs, preferred)
+        return fr.stream_setting(runs, self.best["facts"][method].setting if method in self.methods("facts") else "")
 
     def targets(self) -> list[fr.Target]:
-        return fr.targets(self.equals, self.stream("sparse"))
+        return fr.targets(self.best, self.stream("sparse"))
 
 
 # ---- numbers as text --------------------------------------------------------------------------------------------------------
@@ -169,14 +176,14 @@ def side_by_side(figures: Sequence[str]) -> str:
 
 
 def swatch(method: str) -> str:
-    shape = {"full": '<rect x="2" y="2" width="8" height="8"/>', "lora": '<path d="M6 1 11 11H1Z"/>',
-             "sparse": '<circle cx="6" cy="6" r="4.6"/>'}[method]
+    square, triangle = '<rect x="2" y="2" width="8" height="8"/>', '<path d="M6 1 11 11H1Z"/>'
+    shape = {"full": square, "full-replay": square, "lora": triangle, "lora-replay": triangle,
+             "values": '<path d="M6 .5 11.5 6 6 11.5 .5 6Z"/>', "sparse": '<circle cx="6" cy="6" r="4.6"/>'}[method]
     return f'<svg class="swatch" viewBox="0 0 12 12" aria-hidden="true" style="fill: var(--{method})">{shape}</svg>'
 
 
 def named(method: str) -> str:
-    short = SHORT[method]
-    return f'<span class="name">{swatch(method)} {short}<span class="more">{NAMES[method].removeprefix(short)}</span></span>'
+    return f'<span class="name">{swatch(method)} {esc(NAMES[method])}</span>'
 
 
 def listed(items: Iterable[str]) -> str:
@@ -241,9 +248,11 @@ def markdown(text: str) -> str:
 # ---- plots ------------------------------------------------------------------------------------------------------------------
 
 INK, PAPERWHITE = "#101112", "#fefdfc"  # stand-ins that the SVG's last step replaces
-COLORS = {"full": "#d55e00", "lora": "#0072b2", "sparse": "#009e73"}  # Okabe-Ito
-MARKERS = {"full": "s", "lora": "^", "sparse": "o"}
-DASHES = {"full": (0, (6, 2, 1, 2)), "lora": (0, (5, 2)), "sparse": "-"}
+COLORS = {"full": "#d55e00", "full-replay": "#e69f00", "lora": "#0072b2", "lora-replay": "#56b4e9", "values": "#cc79a7",
+          "sparse": "#009e73"}  # Okabe-Ito
+MARKERS = {"full": "s", "full-replay": "s", "lora": "^", "lora-replay": "^", "values": "D", "sparse": "o"}
+DASHES = {"full": (0, (6, 2, 1, 2)), "full-replay": (0, (6, 2, 1, 2, 1, 2)), "lora": (0, (5, 2)), "lora-replay": (0, (2, 2)),
+          "values": (0, (1, 1)), "sparse": "-"}
 MIDDLE = "#7a7a7a"  # legible on white and on dark
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 LOSS_TICKS = (0, 1, 2, 5, 10, 20, 50, 100)
@@ -317,48 +326,41 @@ def draw_points(axes, runs: Sequence[Run], method: str) -> None:
               markeredgewidth=0)
 
 
-def draw_frontier(axes, finals: Sequence[Run], method: str) -> None:
-    """Means of the settings with error bars, and the line through those that no other one beats."""
-    groups = fr.by([run for run in finals if run.method == method], "setting").values()
-    means = [(end_spread(group, "learning"), end_spread(group, "forgetting_percent")) for group in groups]
-    axes.errorbar([x.mean for x, _ in means], [y.mean for _, y in means], xerr=[x.std or 0 for x, _ in means],
-                  yerr=[y.std or 0 for _, y in means], fmt=MARKERS[method], color=COLORS[method], markersize=7.5, elinewidth=1.2,
-                  markeredgecolor=PAPERWHITE, markeredgewidth=0.8)
-    line = fr.pareto((x.mean, y.mean) for x, y in means)
-    axes.plot([x for x, _ in line], [y for _, y in line], linestyle=DASHES[method], color=COLORS[method], linewidth=1.8)
+def draw_rows(axes, rows: Sequence[Row]) -> None:
+    """A mark a setting, with bars of a standard deviation each way."""
+    for row in rows:
+        x, y = row.learning, row.lost
+        axes.errorbar([x.mean], [y.mean], xerr=[x.std or 0], yerr=[y.std or 0], fmt=MARKERS[row.method], color=COLORS[row.method],
+                      markersize=8, elinewidth=1.2, markeredgecolor=PAPERWHITE, markeredgewidth=0.8)
 
 
 def draw_task_frontier(axes, study: Study, task: str) -> None:
-    sweeps, finals, equal = fr.pick(study.runs, purpose="sweep", task=task, model="atlas"), study.finals[task], study.equals[task]
+    sweeps, rows = study.tried(task), study.rows.get(task, [])
     for method in METHODS:
         draw_points(axes, sweeps, method)
-    for method in study.methods(task):
-        draw_frontier(axes, finals, method)
-    points = [run.point for run in [*sweeps, *finals]]
+    draw_rows(axes, rows)
+    points = [run.point for run in sweeps] + [(row.learning.mean, row.lost.mean + (row.lost.std or 0)) for row in rows]
     loss_axis(axes, [y for _, y in points])
     axes.set_xlim(max(-0.02, math.floor(min(x for x, _ in points) * 10) / 10 - 0.02), 1.02)
     axes.set_xlabel("learning: F1 in unseen wording, end of stream")
     axes.set_ylabel("known facts' F1 lost")
-    if equal.learning is not None:
-        axes.axvline(equal.learning, color=INK, linestyle=(0, (1, 2)), linewidth=1.4)
-        axes.annotate(f"{equal.learning:.2f}", (equal.learning, 1), (0, 2), xycoords=("data", "axes fraction"), textcoords="offset points",
-                      ha="center", va="bottom", fontsize=10.5)
 
 
 def frontier_handles(study: Study, tasks: Sequence[str]) -> list["Line2D"]:
-    handles = [method_handle(method) for method in METHODS if any(method in study.methods(task) for task in tasks)]
-    if fr.pick(study.runs, purpose="sweep", task=tuple(tasks), model="atlas"):
+    drawn = {one.method for task in tasks for one in [*study.rows.get(task, []), *study.tried(task)]}
+    handles = [method_handle(method) for method in METHODS if method in drawn]
+    for handle in handles:
+        handle.set_linestyle("")
+    if any(study.tried(task) for task in tasks):
         handles.append(Line2D([], [], color=INK, alpha=0.45, marker="o", linestyle="", markersize=4, label="tried on other facts"))
-    if any(study.equals[task].learning is not None for task in tasks):
-        handles.append(Line2D([], [], color=INK, linestyle=(0, (1, 2)), label="equal learning"))
     return handles
 
 
 def frontier_figure(study: Study, tasks: Sequence[str], width: float) -> "Figure":
-    fig = Figure(figsize=(width, 4.7))
+    fig = Figure(figsize=(width, 4.9))
     many = len(tasks) > 1
     panels = fig.subplots(1, len(tasks), squeeze=False)[0]
-    fig.subplots_adjust(left=0.075 if many else 0.14, right=0.99, top=0.9, bottom=0.25 if many else 0.31, wspace=0.2)
+    fig.subplots_adjust(left=0.075 if many else 0.17, right=0.99, top=0.93, bottom=0.27 if many else 0.34, wspace=0.2)
     for axes, task in zip(panels, tasks):
         draw_task_frontier(axes, study, task)
         if many:
@@ -437,14 +439,11 @@ def bars_figure(labels: Sequence[str], learning: Sequence[Spread], loss: Sequenc
 
 def headline_sentence(study: Study) -> str:
     parts = []
-    for task, equal in study.equals.items():
-        at = f"where no method reaches {fr.FLOOR}" if equal.learning is None else f"at learning {equal.learning:.2f}"
-        losses = [f"{NAMES[method]} {loses(equal.rows[method].forgetting.mean)}"
-                  + (f" (at its own best learning, {equal.rows[method].learning:.2f})" if method in equal.outside else "")
-                  for method in reversed(study.methods(task))]
-        parts.append(f"on {task}, {at}, {joined(losses)} of known facts’ F1")
-    found = study.targets()
-    text = "; ".join(parts) + ". " + target_sentence(study.targets())
+    for task in study.best:
+        losses = [f"{NAMES[method]} {loses(row.lost.mean)} at learning {row.learning.mean:.2f}"
+                  for method in reversed(study.methods(task)) for row in [study.best[task][method]]]
+        parts.append(f"on {task}, {joined(losses)}")
+    text = "; ".join(parts) + ", of known facts’ F1, each at its best setting. " + target_sentence(study.targets())
     return text[0].upper() + text[1:]
 
 
@@ -458,21 +457,30 @@ def target_sentence(found: Sequence[fr.Target]) -> str:
     return text + (f", {open_ones} not measured." if open_ones else ".")
 
 
+def row_cells(row: Row, mark: str) -> list[str]:
+    return [f"{named(row.method)}", row.setting + mark, KNOWS.get(row.knows, row.knows), number_spread(row.learning),
+            percent_spread(row.lost), percent_spread(row.half), percent_spread(row.rest), str(row.seeds)]
+
+
 def headline_table(study: Study) -> str:
-    tasks = list(study.equals)
-    header = ["method"] + [f"{task}: {what}" for task in tasks for what in ("learning", "F1 lost")] + ["paper: F1 lost"]
-    rows = []
-    for method in METHODS:
-        cells = [named(method)]
-        for task in tasks:
-            row = study.equals[task].rows.get(method)
-            star = "*" if method in study.equals[task].outside else ""
-            cells += [f"{row.learning:.2f}{star}", percent_spread(row.forgetting)] if row else ["–", "–"]
-        rows.append(cells + [f"{PAPER[method]}%"])
-    seeds = sorted({row.seeds for equal in study.equals.values() for row in equal.rows.values()})
-    caption = (f"Known facts’ F1 lost at equal learning, mean ± standard deviation over {joined([str(n) for n in seeds], 'or')} "
-               f"seed{'s' if seeds != [1] else ''}. Paper: NaturalQuestions F1, a 1.3B model, no error bars.")
-    return table(caption, header, rows)
+    """One setting a row; the half that "half" knows beside the half that nothing of it knows."""
+    out = []
+    for task, rows in study.rows.items():
+        known = max(run.known or 0 for row in rows for run in row.runs)
+        header = ["method", "setting", "knows, of what is to be kept", "learning", "known F1 lost", "of the half", "of the rest", "seeds"]
+        chosen = {id(row.runs) for row in study.best.get(task, {}).values()}
+        best = {(row.method, row.setting) for row in study.best.get(task, {}).values()}
+        lines = [row_cells(row, "" if (row.method, row.setting) in best or id(row.runs) in chosen else " †") for row in rows]
+        caption = (f"{task}: {known:,.0f} known facts asked at the end, mean ± standard deviation over seeds. “The half”: the known facts "
+                   "whose sentences are counted (sparse) or replayed where a method knows half of them; “the rest” are the others. "
+                   "† beside the best of the method’s settings, for what its row says.")
+        out.append(table(caption, header, lines, text=(0, 1, 2)))
+    return "".join(out)
+
+
+def paper_sentence() -> str:
+    words = [f"{NAMES[method]} {share}%" for method, share in PAPER.items()]
+    return paragraph(f"The paper (NaturalQuestions F1 lost, a 1.3B model, no error bars, at equal learning): {joined(words)}.")
 
 
 def target_table(study: Study) -> str:
@@ -482,43 +490,15 @@ def target_table(study: Study) -> str:
     return table("The targets, set before measuring", ["target", "", "task", "measured"], rows, text=(0, 1, 2, 3))
 
 
-def pair_tables(study: Study) -> str:
-    out = []
-    for task, equal in study.equals.items():
-        others = "no other method gets there either" if equal.learning is None else "the common learning is set by the others"
-        for method, rows in equal.pairs.items():
-            reach = rows[method].learning
-            lines = [[named(name), f"{max(rows[name].learning, rows[name].least):.2f}", percent_spread(rows[name].forgetting)] for name in METHODS if name in rows]
-            out.append(paragraph(f"* On {task}, {NAMES[method]} never reaches {fr.FLOOR} (best, mean over seeds: {reach:.2f}): its row "
-                                 f"above stands at that, and {others}. The comparison where it does reach:"))
-            out.append(table(f"{task}, at the learning that {NAMES[method]} reaches; a method whose settings all learn more stands at the least "
-                             "of them", ["method", "learning", "F1 lost"], lines))
-    return "".join(out)
-
-
-def one_rate_table(study: Study) -> str:
-    """Full finetuning as the paper has it, where the sweep's best setting gives the pool a rate of its own."""
-    rows = []
-    for (task, setting), group in fr.by(fr.pick(study.runs, purpose="one rate", model="atlas", set="report"), "task", "setting").items():
-        learning, loss = end_spread(group, "learning"), end_spread(group, "forgetting_percent")
-        rows.append([task, setting, number_spread(learning), percent_spread(loss), str(loss.n)])
-    if not rows:
-        return ""
-    return table("Full finetuning with one learning rate for all weights, as in the paper, at the best of those settings",
-                 ["task", "setting", "learning", "F1 lost", "seeds"], rows, text=(0, 1)) + paragraph(
-        "The row “full finetuning” above is the best of all its settings; where that has a rate of its own for the pool, the dense "
-        "weights hardly move, and it is the memory’s sparsity without a selection of rows.")
-
-
 def caveats(study: Study) -> list[str]:
     words = []
-    for task, equal in study.equals.items():
-        for method, row in equal.rows.items():
-            words += [f"{task}, {NAMES[method]}: seed {seed} reaches only {best:.2f} and is counted there." for seed, best in row.short]
-        few = [SHORT[method] for method, row in equal.rows.items() if row.seeds < fr.SEEDS_WANTED]
+    for task, best in study.best.items():
+        low = [f"{NAMES[row.method]} ({row.learning.mean:.2f})" for row in best.values() if row.short]
+        if low:
+            words.append(f"{task}: {joined(low)} never learnt {fr.FLOOR} on the facts for choosing or do not here; the row is what was chosen.")
+        few = [SHORT[method] for method, row in best.items() if row.seeds < fr.SEEDS_WANTED]
         if few:
             words.append(f"{task}: fewer than {fr.SEEDS_WANTED} seeds for {joined(few)}.")
-        words += [f"{task}: {esc(line)}." for line in fr.uneven_seeds(study.finals[task])]
     unfinished = sum(not run.finished for run in study.runs)
     broken = sum(run.finished and not run.point for run in study.runs)
     words += [f"{unfinished} runs are not finished and not counted."] if unfinished else []
@@ -527,35 +507,34 @@ def caveats(study: Study) -> list[str]:
 
 
 def section_headline(study: Study) -> str:
-    if not study.equals:
+    if not study.best:
         return missing("no finished run with purpose final, model atlas, set report") + target_table(study) + listed(caveats(study))
     gone = [f"{task}: {NAMES[method]}" for task in TASKS for method in METHODS if method not in study.methods(task)]
-    how = ("Learning is token F1 in wordings that were never trained, over everything taught, at the end of the stream. Per seed, each "
-           "method’s settings make a frontier (most learning, least forgetting); it is read, between neighbours on a line, at the most "
-           "that all methods and seeds reach.")
-    return (paragraph(esc(headline_sentence(study)), "lead") + headline_table(study) + pair_tables(study) + one_rate_table(study)
-            + target_table(study)
-            + paragraph(how) + (missing(f"no finished final run for {joined(gone)}") if gone else "") + listed(caveats(study)))
+    how = ("Learning is token F1 in wordings that were never trained, over everything taught, at the end of the stream. Of the settings "
+           f"tried on other facts a method stands here with the one that lost least of those that learnt {fr.FLOOR}, where none did with "
+           "the one that learnt most; every method was given as many. Each stops at the same rule: every wording’s own loss is below its "
+           "threshold.")
+    return (paragraph(esc(headline_sentence(study)), "lead") + headline_table(study) + target_table(study) + paragraph(how)
+            + paper_sentence() + (missing(f"no finished final run for {joined(gone)}") if gone else "") + listed(caveats(study)))
 
 
 # ---- 2 and 3: plots ---------------------------------------------------------------------------------------------------------
 
 
 def frontier_label(study: Study, task: str) -> str:
-    losses = [f"{NAMES[method]} {percent(row.forgetting.mean)} at {row.learning:.2f}" for method, row in study.equals[task].rows.items()]
-    return f"{task}: learning against known F1 lost, for each method. {joined(losses)}."
+    losses = [f"{NAMES[method]} {percent(row.lost.mean)} at {row.learning.mean:.2f}" for method, row in study.best.get(task, {}).items()]
+    return f"{task}: learning against known F1 lost, for each method. {joined(losses) or 'Only what was tried on the facts for choosing'}."
 
 
 def section_frontier(study: Study) -> str:
-    if not study.equals:
-        return missing("no finished final run")
+    if not study.plotted():
+        return missing("no finished run")
     figures = [figure(svg_inline(frontier_figure(study, [task], 5.2), f"frontier-{task}", frontier_label(study, task)),
-                      f"<strong>{task}.</strong> Right and down is better. Each large mark is a setting: mean and standard deviation over "
-                      "seeds.")
-               for task in study.equals]
+                      f"<strong>{task}.</strong> Right and down is better. Each large mark is a setting of the table above: mean and "
+                      "standard deviation over seeds.")
+               for task in study.plotted()]
     text = ("The vertical axis is logarithmic above 1% and linear below. Settings were chosen on one set of facts (small, faint marks) "
-            "and are reported on another (large marks); the line joins the settings that no other one of the method beats. The table above "
-            "reads each seed’s own line.")
+            "and are reported on another (large marks).")
     return side_by_side(figures) + paragraph(text)
 
 
@@ -588,14 +567,15 @@ def along_block(chosen: dict[str, list[Run]], unit: str, name: str) -> tuple[str
 def section_along(study: Study) -> str:
     blocks, gone = [], []
     for task in TASKS:
-        chosen = {method: study.nearest(task, method) for method in study.methods(task)}
+        chosen = {method: study.best[task][method].runs for method in study.methods(task)}
+        chosen = {method: runs for method, runs in chosen.items() if max(len(run.checkpoints) for run in runs) > 2}
         blocks += [along_block(chosen, task, f"along-{task}")] if chosen else []
         gone += [] if chosen else [f"no finished final run on {task}"]
     chosen = {method: runs for method in METHODS if (runs := study.stream(method))}
     blocks += [along_block(chosen, "facts", "along-stream")] if chosen else []
     gone += [] if chosen else ["no finished run with purpose stream (500 facts)"]
     numbers = "".join(numbers for _, numbers in blocks)
-    text = paragraph("Each method at its setting nearest to equal learning. Learning is over everything taught so far: what was learnt "
+    text = paragraph("Each method at its best setting. Learning is over everything taught so far: what was learnt "
                      "early must survive what comes later.") if blocks else ""
     more = f"<details><summary>The same as numbers</summary>{numbers}</details>\n" if blocks else ""
     return text + side_by_side([plot for plot, _ in blocks]) + more + (missing("; ".join(gone)) if gone else "")
@@ -615,14 +595,14 @@ def per_item(column: str) -> Callable[[dict], Optional[float]]:
 
 
 def method_tables(study: Study, caption: str, columns: Sequence[Column]) -> str:
-    """Per task, one line a method, at its setting nearest to equal learning."""
-    if not study.equals:
+    """Per task, one line a method, at its best setting."""
+    if not study.best:
         return missing("no finished final run")
     out = []
-    for task in study.equals:
+    for task in study.best:
         rows = []
         for method in study.methods(task):
-            runs = study.nearest(task, method)
+            runs = study.best[task][method].runs
             rows.append([named(method), number_spread(end_spread(runs, "learning"))] + [show(runs) for _, show in columns])
         out.append(table(f"{task}: {caption}", ["method", "learning", *(name for name, _ in columns)], rows))
     return "".join(out)
@@ -635,7 +615,7 @@ def before_after(runs: list[Run], before: str, after: str) -> str:
 
 def section_else(study: Study) -> str:
     text = paragraph("Multiple choice: accuracy on known facts against other answers of the same relation. Held-out text: the change "
-                     "of the negative log-likelihood a token; more is worse.") if study.equals else ""
+                     "of the negative log-likelihood a token; more is worse.") if study.best else ""
     return method_tables(study, "before and after, mean ± standard deviation over seeds", (
         ("known F1 lost", lambda runs: percent_spread(end_spread(runs, "forgetting_percent"))),
         ("known F1", lambda runs: before_after(runs, "known_f1_before", "known_f1")),
@@ -646,7 +626,7 @@ def section_else(study: Study) -> str:
 
 def section_memory(study: Study) -> str:
     text = paragraph("Known facts that the model no longer answers once the memory’s values are zeroed need the pool; the others live in "
-                     "the dense blocks, and losing or keeping them says little about which rows are chosen.") if study.equals else ""
+                     "the dense blocks, and losing or keeping them says little about which rows are chosen.") if study.best else ""
     return text + method_tables(study, "F1 lost, of the known facts that need the pool and of those that do not", (
         ("F1 with the pool zeroed, untaught", lambda runs: number_spread(end_spread(runs, "known_f1_pool_zeroed"))),
         ("need the pool", lambda runs: percent_spread(end_spread(runs, "memory_forgetting_percent"))),
@@ -663,7 +643,7 @@ def section_cost(study: Study) -> str:
     def mean(value, show: Callable[[float], str]) -> Callable[[list[Run]], str]:
         return lambda runs: "–" if (found := end_spread(runs, value)) is None else show(found.mean)
     text = paragraph("Bytes changed: after the first checkpoint, and after the whole stream; full finetuning and LoRA change everything "
-                     "they may change with the first lesson. Peak memory is that of the process.") if study.equals else ""
+                     "they may change with the first lesson. Peak memory is that of the process.") if study.best else ""
     return method_tables(study, "what one lesson costs (learning only, without the probes)", (
         ("seconds a lesson", mean(per_item("seconds"), amount)), ("steps a lesson", mean(per_item("steps"), amount)),
         ("bytes changed, early", lambda runs: f"{size(at_first(runs, 'bytes_changed'))} after {at_first(runs, 'items_done').mean:.0f}"),
@@ -768,15 +748,15 @@ def sparsity_share(study: Study, task: str, rules: dict[str, list[Run]]) -> str:
     """How much of the way from full finetuning to tfidf is there already with every read row trained."""
     if not {"all", "tfidf"} <= set(rules) or "full" not in study.methods(task):
         return ""
-    full = study.equals[task].rows["full"]
-    if {run.items_total for run in rules["all"] + rules["tfidf"]} != {run.items_total for run in study.finals[task]}:
+    full = study.best[task]["full"]
+    if {run.items_total for run in rules["all"] + rules["tfidf"]} != {run.items_total for run in full.runs}:
         return paragraph("These streams are not as long as the headline’s, so full finetuning’s loss is not set beside them.")
     every, best = end_spread(rules["all"], "forgetting_percent").mean, end_spread(rules["tfidf"], "forgetting_percent").mean
-    whole = full.forgetting.mean - best
-    start = f"Full finetuning loses {percent(full.forgetting.mean)} at learning {full.learning:.2f}"
+    whole = full.lost.mean - best
+    start = f"Full finetuning loses {percent(full.lost.mean)} at learning {full.learning.mean:.2f}"
     if whole <= 0:
         return paragraph(f"{start}, no more than tfidf here: there is nothing to share out.")
-    share = 100 * (full.forgetting.mean - every) / whole
+    share = 100 * (full.lost.mean - every) / whole
     return paragraph(f"{start}: of the {whole:.1f} points between it and tfidf, <strong>{percent(share)} are there already when every "
                      f"read row of the memory is trained</strong> (sparsity), {percent(100 - share)} come from choosing among them "
                      "(the rule).")
@@ -799,39 +779,6 @@ def section_ablations(study: Study) -> str:
     header = ["factor", "task", "value", "learning", "F1 lost", "seeds"]
     return (paragraph("One factor at a time, everything else as for the long streams: damping 7e-5, until loss 0.1, TF-IDF, 350 rows a fact, SGD.") + side_by_side([plot for plot, _ in blocks])
             + rule_paragraphs(study) + table("Ablations: mean ± standard deviation over seeds", header, rows, text=(0, 1, 2)))
-
-
-# ---- 7: the dense twin ------------------------------------------------------------------------------------------------------
-
-
-def twin_line(row: fr.Row, model: str, runs: Sequence[Run]) -> list[str]:
-    known = end_spread([run for run in runs if run.method == row.method], "known_f1_before")
-    return [named(row.method), model, number_spread(known), f"{row.learning:.2f}", percent_spread(row.forgetting), str(row.seeds)]
-
-
-def twin_lines(study: Study, task: str, twins: Sequence[Run]) -> list[list[str]]:
-    """Per method the twin, and below it atlas at the same learning, if it has such a row."""
-    lines = []
-    for method, seeds in fr.seed_frontiers(twins).items():
-        ours = study.equals[task].rows.get(method) if task in study.equals else None
-        lines.append(twin_line(fr.row_at(method, seeds, ours.learning if ours else math.inf), "dense twin", twins))
-        if ours:
-            lines.append(twin_line(ours, "atlas", study.finals[task]))
-    return lines
-
-
-def section_twin(study: Study) -> str:
-    out = []
-    for task in TASKS:
-        twins = [run for run in fr.pick(study.runs, purpose="twin", task=task, model="dense") if run.method in METHODS]
-        twins = [run for run in twins if run.set == "report"] or twins
-        if twins:
-            out.append(table(f"{task}: the baselines on a model without memory, and on atlas, at the same learning",
-                             ["method", "model", "known F1 before", "learning", "F1 lost", "seeds"], twin_lines(study, task, twins),
-                             text=(0, 1)))
-    text = paragraph("The same data, steps and seeds, with FFN in place of memory: whether the memory model handicaps the baselines. Where "
-                     "the twin never gets to the learning of atlas’s row, it stands at its own best.")
-    return text + "".join(out) if out else missing("no finished run with purpose twin, model dense")
 
 
 # ---- 9 and 10: settings, commands, notes ------------------------------------------------------------------------------------
@@ -860,8 +807,8 @@ def settings_details(study: Study, task: str, purpose: str, title: str) -> str:
 def section_settings(study: Study) -> str:
     out = [settings_details(study, task, purpose, f"{task}, {words}") for task in TASKS
            for purpose, words in (("sweep", "tried on the facts for choosing"), ("final", "reported on other facts"))]
-    chosen = [[task, SHORT[method], study.nearest(task, method)[0].setting] for task in study.equals for method in study.methods(task)]
-    nearest = table("The settings nearest to equal learning", ["task", "method", "setting"], chosen, text=(0, 1, 2)) if chosen else ""
+    chosen = [[task, SHORT[method], study.best[task][method].setting] for task in study.best for method in study.methods(task)]
+    nearest = table("The settings chosen", ["task", "method", "setting"], chosen, text=(0, 1, 2)) if chosen else ""
     commands = "\n".join(f"{command:<37} # {words}" for command, words in COMMANDS)
     return nearest + ("".join(out) or missing("no finished run of a sweep")) + f'<pre tabindex="0">{esc(commands)}</pre>\n'
 
@@ -880,10 +827,10 @@ def section_notes(path: str) -> str:
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1a1c1e; --soft: #5b6167; --line: #d5d9dd; --shade: #f4f6f7;
-  --full: #d55e00; --lora: #0072b2; --sparse: #009e73; --link: #0060a0; }
+  --full: #d55e00; --full-replay: #b07700; --lora: #0072b2; --lora-replay: #3d93c4; --values: #b3608f; --sparse: #009e73; --link: #0060a0; }
 @media screen and (prefers-color-scheme: dark) {
   :root { --paper: #15181b; --ink: #e4e7ea; --soft: #a3abb3; --line: #3a4147; --shade: #1f2428;
-    --full: #e69f00; --lora: #56b4e9; --sparse: #1bbf92; --link: #7cc4f5; } }
+    --full: #f07d2e; --full-replay: #e6b04d; --lora: #56a0e9; --lora-replay: #8fd0f5; --values: #dd9cc2; --sparse: #1bbf92; --link: #7cc4f5; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem clamp(.75rem, 3vw, 2rem) 3rem; max-width: 72rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
@@ -924,13 +871,12 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .88rem; }
 def sections(study: Study, results: str) -> list[tuple[str, str, str]]:
     """(anchor, heading, body)."""
     return [
-        ("equal-learning", "At equal learning", section_headline(study)),
+        ("rows", "What is learnt and what is lost", section_headline(study)),
         ("frontier", "Learning against forgetting", section_frontier(study)),
         ("stream", "Along the stream", section_along(study)),
         ("else", "What else is forgotten", section_else(study)),
         ("memory", "What the memory carries", section_memory(study)),
         ("ablations", "Ablations", section_ablations(study)),
-        ("twin", "Without memory: the dense twin", section_twin(study)),
         ("cost", "What it costs", section_cost(study)),
         ("settings", "Settings and commands", section_settings(study)),
         ("notes", "What did not work", section_notes(os.path.join(results, "notes.md"))),
@@ -951,7 +897,7 @@ def page(study: Study, results: str) -> str:
 <style>{STYLE}</style>
 </head>
 <body>
-<header><h1>What finetuning forgets: full, LoRA and sparse memory finetuning compared at equal learning</h1>
+<header><h1>What finetuning forgets: full, LoRA and sparse memory finetuning, with and without replay</h1>
 <p>Made with libsmft’s <code>examples/forgetting</code> from {len(study.runs)} runs on a model that anyone can rebuild
 (<code>examples/atlas</code>).
 The claim under test: <a href="https://arxiv.org/abs/2510.15103">Continual Learning via Sparse Memory Finetuning</a>.</p></header>
@@ -968,18 +914,14 @@ The claim under test: <a href="https://arxiv.org/abs/2510.15103">Continual Learn
 
 
 def print_headline(study: Study) -> None:
-    if not study.equals:
+    if not study.best:
         print("no finished run with purpose final, model atlas, set report: nothing to compare yet")
         return
-    print(f"{'task':<10} {'method':<25} {'learning':>8}  {'known F1 lost':>15} {'seeds':>6} {'paper':>6}")
-    for task in study.equals:
-        for method in study.methods(task):
-            row = study.equals[task].rows[method]
-            star = "*" if method in study.equals[task].outside else " "
-            print(f"{task:<10} {NAMES[method]:<25} {row.learning:>8.2f}{star} {percent_spread(row.forgetting):>15} {row.seeds:>6} "
-                  f"{PAPER[method]:>5}%")
-    if any(equal.outside for equal in study.equals.values()):
-        print(f"* never reaches {fr.FLOOR}: at its own best learning")
+    print(f"{'task':<10} {'method':<28} {'knows':<8} {'learning':>13} {'known F1 lost':>14} {'the half':>14} {'the rest':>14} {'seeds':>5}")
+    for task, rows in study.rows.items():
+        for row in rows:
+            print(f"{task:<10} {NAMES[row.method]:<28} {row.knows or '-':<8} {number_spread(row.learning):>13} {percent_spread(row.lost):>14} "
+                  f"{percent_spread(row.half):>14} {percent_spread(row.rest):>14} {row.seeds:>5}  {row.setting}")
     for target in study.targets():
         print(f"{ {True: 'met', False: 'MISSED', None: 'open'}[target.met]:<7} {target.task}: {target.text} ({target.why})")
 
@@ -993,15 +935,15 @@ def write_summary(study: Study, path: str) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(fr.SUMMARY_COLUMNS)
-    writer.writerows(fr.summary_rows(study.equals))
+    writer.writerows(fr.summary_rows(study.rows))
     write_text(path, text.getvalue())
 
 
 def write_pages(study: Study, results: str) -> None:
     prepare_plots()
     write_text(os.path.join(results, "report.html"), page(study, results))
-    if study.equals:
-        tasks = list(study.equals)
+    if study.plotted():
+        tasks = study.plotted()
         fig = frontier_figure(study, tasks, 9.6 if len(tasks) > 1 else 5.2)
         write_text(os.path.join(results, "frontier.svg"), svg_standalone(fig, " ".join(frontier_label(study, task) for task in tasks)))
 

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""sweep: which runs the comparison is made of, and running them: two single-threaded ones side by side, each with its own result file, so that a
-stopped sweep goes on where it was.  Owns the plan (settings tried, how the best are chosen) and runs.csv; one run is forgetting-run's affair, the
+"""sweep: which runs the comparison is made of, and running them: two single-threaded ones side by
+side, each with its own result file, so that a stopped sweep goes on where it was.  Owns the plan
+(settings tried, how the best are chosen) and runs.csv; one run is forgetting-run's affair, the
 tables and plots are report.py's.
 
     sweep.py [--results DIR] [--work DIR] [--quick | --smoke] [--jobs N] [--list]
+             [--settings N] [--seeds N] [--parts PART,PART]
 """
 from __future__ import annotations
 
@@ -18,15 +20,17 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Iterable
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-METHODS = ("full", "lora", "sparse")
+METHODS = ("full", "full-replay", "lora", "lora-replay", "values", "sparse")
+DOCUMENTS_METHODS = ("full", "full-replay", "sparse")
 LEARNT = 0.85  # the learning that methods are compared at
-# How the results that are published came about: a fact was done when one step's own wordings were below, and what was given up stayed.
-RULE_OF_BEFORE = ["--sample-decides", "--keep-given-up"]
+SETTINGS = 6  # tried for every method
 OWN_COLUMNS = ("run", "purpose", "factor", "model", "setting")
+KINDS = ("half", "prose")  # of background.h, counted once
 
 
 @dataclass(frozen=True)
@@ -43,159 +47,164 @@ class Run:
     factor: str = ""
     n: int = 100
     known: int = 500
+    whole: bool = False  # every known fact is asked at the end
     checkpoints: int = 1
+    texts: int = 0  # lines of held-out text that are measured; 0: the program's default
 
     @property
     def setting(self) -> str:
-        return ", ".join(describe(option, value) for option, value in self.how) or "the library's defaults"
+        return ", ".join(describe(option, value) for option, value in self.how) or DEFAULTS
 
     def arguments(self) -> list[str]:
-        fixed = {"method": self.method, "task": self.task, "n": self.n, "set": self.set, "seed": self.seed, "known": self.known,
+        fixed = {"method": self.method.removesuffix("-replay"), "task": self.task, "n": self.n,
+                 "set": self.set, "seed": self.seed, "known": self.known,
                  "checkpoints": self.checkpoints}
         own = [word for option, value in self.how for word in (f"--{option}", value) if word]
-        return [word for option, value in fixed.items() for word in (f"--{option}", str(value))] + own
+        return ([word for option, value in fixed.items() for word in (f"--{option}", str(value))]
+                + ["--whole"] * self.whole + ["--texts", str(self.texts)] * (self.texts > 0) + own)
 
     @property
     def id(self) -> str:
-        text = " ".join([self.model, *self.arguments()])  # the same run may serve two purposes; as it was before the rule had a flag
+        text = " ".join([self.model, *self.arguments()])  # the same run may serve two purposes
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+DEFAULTS = "the library's defaults"
+WORDS = {"lr": "lr {}", "max-steps": "{} steps", "loss-below": "until loss {}", "rank": "rank {}",
+         "alpha": "alpha {}", "t": "t {}", "weight-decay": "decay {}", "rule": "{}",
+         "optimizer": "{}", "rows": "rows per {}", "wordings": "{} wordings", "clip": "clip {}",
+         "background": "knows {}", "damping": "damping {}", "pool-lr": "pool lr {}",
+         "replay": "replay {}", "keep-given-up": "what is given up kept"}
+ORDER = ("rule", "optimizer", "damping", "no-protect", "rows", "t", "lr", "pool-lr", "lazy-pools",
+         "max-steps", "rank", "alpha", "rank-stabilized", "wordings", "loss-below", "loss-all",
+         "keep-given-up", "replay", "background", "weight-decay", "clip")
+
+
 def describe(option: str, value: str) -> str:
-    words = {"lr": "lr {}", "max-steps": "{} steps", "loss-below": "until loss {}", "rank": "rank {}", "alpha": "alpha {}", "t": "t {}",
-             "weight-decay": "decay {}", "rule": "{}", "optimizer": "{}", "rows": "rows per {}", "wordings": "{} wordings", "clip": "clip {}",
-             "warmup": "warm-up {}", "background": "counts: {}", "damping": "damping {}", "pool-weight-decay": "pool decay {}", "pool-lr": "pool lr {}"}
-    if option == "background":
-        value = os.path.basename(value)
     if option == "wordings" and value == "-1":
         value = "all"
-    return words.get(option, option.replace("-", " ") + (" {}" if value else "")).format(value)
-
-
-ORDER = ("rule", "optimizer", "damping", "no-protect", "background", "rows", "t", "lr", "pool-lr", "max-steps", "rank", "alpha", "rank-stabilized", "wordings",
-         "loss-below", "loss-all", "warmup", "weight-decay", "pool-weight-decay", "clip")
+    return WORDS.get(option, option.replace("-", " ") + (" {}" if value else "")).format(value)
 
 
 def how(**settings: object) -> tuple[tuple[str, str], ...]:
     """The settings in one order, so that the same ones are the same run."""
-    pairs = [(name.replace("_", "-"), "" if value is True else str(value)) for name, value in settings.items()]
+    pairs = [(name.replace("_", "-"), "" if value is True else str(value))
+             for name, value in settings.items()]
     return tuple(sorted(pairs, key=lambda pair: ORDER.index(pair[0])))
 
 
-# ---- the plan -------------------------------------------------------------------------------------------------------------------------------
-# Every method gets the same number of trials.  The baselines: AdamW, decay 0.1, clipping at 1, early stopping at the fact's own loss of 0.1.
+# ---- the plan -------------------------------------------------------------------------------
+# Six settings for every method, the likeliest first.  Everyone stops early at each wording's own
+# loss, of .1 or .2.  The baselines: AdamW, decay 0.1, clipping at 1.  What is known of what is to
+# be kept is one half of the known facts and prose: counted (sparse) or replayed.
 
 
 def base(**settings: object) -> tuple[tuple[str, str], ...]:
-    return how(**{"weight_decay": 0.1, "clip": 1, "loss_below": 0.1, **settings})
+    return how(**{"weight_decay": 0.1, "clip": 1, **settings})
 
 
-def trials_full() -> list[tuple]:
-    grid = [(lr, 60) for lr in ("2e-6", "5e-6", "1e-5", "2e-5", "5e-5", "1e-4", "2e-4")]
-    grid += [("2e-6", 150), ("5e-6", 150), ("1e-5", 150), ("5e-5", 15), ("1e-4", 8)]
-    runs = [base(lr=lr, max_steps=steps) for lr, steps in grid]
-    runs += [base(lr="5e-6", max_steps=150, weight_decay=0, clip=1), base(lr="1e-5", max_steps=150, weight_decay=0, clip=0),
-             base(lr="5e-6", max_steps=150, wordings=11), base(lr="5e-6", max_steps=150, loss_below=0.3),
-             base(lr="5e-6", max_steps=60, pool_weight_decay=0.1), base(lr="2e-5", max_steps=1, wordings=-1),
-             base(lr="2e-6", pool_lr="1e-4", max_steps=60), base(lr="5e-6", max_steps=60, warmup=100),
-             base(lr="2e-6", pool_lr="1e-4", max_steps=150), base(lr="2e-6", pool_lr="5e-4", max_steps=60), base(lr="3e-6", max_steps=150),
-             base(lr="5e-6", pool_lr="2e-5", max_steps=150)]
-    return runs
+def full(lr: str, pool: str, steps: int, below: float, **more: object) -> tuple:
+    rates = {"lr": lr, "pool_lr": pool} if pool else {"lr": lr}
+    return base(**rates, max_steps=steps, loss_below=below, **more)
 
 
-def trials_lora() -> list[tuple]:
-    grid = [(lr, 60, 16) for lr in ("1e-5", "3e-5", "1e-4", "3e-4", "1e-3", "3e-3")]
-    grid += [("3e-5", 150, 16), ("1e-4", 150, 16), ("3e-5", 150, 64), ("1e-4", 150, 64), ("1e-4", 150, 4), ("3e-4", 20, 64), ("1e-3", 60, 4)]
-    runs = [base(lr=lr, max_steps=steps, rank=rank, alpha=2 * rank) for lr, steps, rank in grid]
-    runs += [base(lr="1e-4", max_steps=150, rank=64, alpha=32), base(lr="1e-4", max_steps=150, rank=64, alpha=64, rank_stabilized=True),
-             base(lr="1e-4", max_steps=150, rank=16, alpha=32, weight_decay=0, clip=0),
-             base(lr="1e-4", max_steps=150, rank=16, alpha=32, loss_below=0.3),
-             base(lr="2e-4", max_steps=1, wordings=-1, rank=32, alpha=64),
-             base(lr="3e-5", max_steps=150, rank=4, alpha=8), base(lr="1e-4", max_steps=150, rank=16, alpha=32, warmup=100),
-             base(lr="1e-5", max_steps=150, rank=16, alpha=32), base(lr="1e-5", max_steps=150, rank=64, alpha=128),
-             base(lr="2e-5", max_steps=100, rank=64, alpha=128), base(lr="5e-6", max_steps=150, rank=64, alpha=128)]
-    return runs
+def replayed(n: int) -> dict[str, object]:
+    return {"replay": n, "background": "half"}
+
+
+def lora(lr: str, rank: int, steps: int, below: float, **more: object) -> tuple:
+    return base(lr=lr, rank=rank, max_steps=steps, loss_below=below, **{"alpha": 2 * rank, **more})
+
+
+def values(lr: str, steps: int, below: float, **more: object) -> tuple:
+    return base(lr=lr, pool_lr=lr, max_steps=steps, loss_below=below, **more)
 
 
 def slots(**settings: object) -> tuple[tuple[str, str], ...]:
-    """Sparse finetuning for long streams: rows held back more than by the library's default damping of 0.0003."""
-    return how(**{"damping": 0.00007, "loss_below": 0.1, **settings})
-
-
-def trials_sparse() -> list[tuple]:
-    runs = [slots()] + [slots(lr=lr) for lr in ("3", "10", "30", "100", "300", "1000")]
-    runs += [slots(t=150), slots(t=700), slots(t=1000), slots(rule="kl"), slots(rule="tf"), slots(rule="all"), slots(rule="random"), slots(rows="step"),
-             slots(rows="step", loss_below=0.2), slots(loss_below=0.05), slots(loss_below=0.2), slots(loss_below=0.3), slots(optimizer="adamw"),
-             slots(damping=0.0003), slots(damping=0.00003), slots(wordings=8), slots(damping=-1, max_steps=1, wordings=-1, rows="step", lr=3)]
-    return runs
+    """Sparse finetuning for long streams: rows held back more than by the default damping of
+    0.0003; what is given up stays, as it does with the baselines, which cannot go back."""
+    return how(**{"damping": 0.00007, "loss_below": 0.1, "keep_given_up": True,
+                  "background": "half", **settings})
 
 
 def trials(method: str) -> list[tuple]:
-    return {"full": trials_full, "lora": trials_lora, "sparse": trials_sparse}[method]()
+    return {
+        "full": [
+            full("2e-6", "5e-4", 60, 0.1), full("2e-6", "1e-3", 100, 0.2),
+            full("1e-6", "2e-3", 100, 0.2), full("2e-6", "5e-4", 100, 0.2),
+            full("1e-6", "1e-3", 200, 0.1), full("1e-5", "", 60, 0.2)],
+        "full-replay": [
+            full("2e-6", "1e-3", 100, 0.2, **replayed(4)),
+            full("2e-6", "5e-4", 60, 0.1, **replayed(4)),
+            full("1e-6", "2e-3", 100, 0.2, **replayed(4)),
+            full("2e-6", "1e-3", 100, 0.2, **replayed(8)),
+            full("1e-5", "1e-3", 100, 0.2, **replayed(8)),
+            full("1e-5", "", 60, 0.2, **replayed(8))],
+        "lora": [
+            lora("2e-5", 64, 100, 0.1), lora("5e-6", 64, 150, 0.2), lora("1e-5", 64, 150, 0.2),
+            lora("1e-4", 16, 100, 0.2), lora("1e-4", 64, 100, 0.2), lora("3e-5", 16, 60, 0.2)],
+        "lora-replay": [
+            lora("1e-4", 64, 100, 0.2, **replayed(4)), lora("3e-4", 64, 60, 0.2, **replayed(8)),
+            lora("3e-5", 64, 100, 0.1, **replayed(4)), lora("3e-4", 16, 60, 0.2, **replayed(4)),
+            lora("1e-4", 64, 100, 0.2, **replayed(8)), lora("1e-3", 16, 60, 0.2, **replayed(8))],
+        "values": [
+            values("1e-3", 100, 0.2), values("5e-4", 60, 0.1),
+            values("2e-3", 100, 0.2, lazy_pools=True), values("2e-3", 100, 0.2),
+            values("1e-3", 100, 0.2, lazy_pools=True), values("1e-3", 100, 0.1)],
+        "sparse": [
+            slots(), how(background="half"), slots(loss_below=0.2), slots(t=1000),
+            slots(damping=0.00003, loss_below=0.2), slots(damping=0.0003)],
+    }[method]
 
 
 def documents_trials(method: str) -> list[tuple]:
-    """A document has two to five facts in one text: more steps, more rows, more wordings a step."""
+    """A document has two to five facts in one text: more rows, more wordings a step."""
     if method == "sparse":
-        return [slots(t=t, max_steps=200, wordings=8, **more)
-                for t, more in ((1000, {}), (2000, {}), (4000, {}), (2000, {"loss_below": 0.05}), (2000, {"loss_below": 0.2}), (2000, {"loss_all": True}))] + [
-            slots(t=1000, max_steps=200), slots(t=2000, max_steps=200, wordings=16),
-            slots(t=2000, max_steps=200, wordings=8, damping=0.00003), slots(t=2000, max_steps=200, wordings=8, rows="step"),
-            slots(t=2000, max_steps=200, wordings=8, damping=0.0003), slots(t=4000, max_steps=200, wordings=8, damping=0.0002, rows="step"),
-            slots(t=4000, max_steps=400, wordings=8)]
-    if method == "full":
-        return [base(lr=lr, max_steps=steps) for lr, steps in (("2e-6", 200), ("5e-6", 60), ("5e-6", 200), ("1e-5", 60), ("1e-5", 200))] + [
-            base(lr="5e-6", max_steps=200, loss_all=True), base(lr="2e-6", pool_lr="5e-4", max_steps=100, wordings=8),
-            base(lr="2e-6", pool_lr="1e-3", max_steps=100, wordings=8), base(lr="2e-6", pool_lr="2e-3", max_steps=100, wordings=8),
-            base(lr="1e-6", pool_lr="1e-3", max_steps=200, wordings=8), base(lr="1e-6", pool_lr="2e-3", max_steps=200, wordings=8),
-            base(lr="5e-7", pool_lr="1e-3", max_steps=200, wordings=8), base(lr="1e-6", pool_lr="1e-3", max_steps=200, wordings=8, loss_below=0.05)]
-    return [base(lr=lr, max_steps=steps, rank=rank, alpha=2 * rank)
-            for lr, steps, rank in (("3e-5", 200, 16), ("1e-4", 60, 16), ("1e-4", 200, 16), ("3e-4", 60, 16), ("1e-4", 200, 64))] + [
-        base(lr="1e-4", max_steps=200, rank=16, alpha=32, wordings=8), base(lr="1e-4", max_steps=200, rank=16, alpha=32, loss_below=0.3),
-        base(lr="1e-4", max_steps=200, rank=16, alpha=32, loss_all=True), base(lr="1e-5", max_steps=200, rank=64, alpha=128),
-        base(lr="2e-5", max_steps=200, rank=64, alpha=128), base(lr="5e-6", max_steps=200, rank=64, alpha=128),
-        base(lr="1e-5", max_steps=200, rank=16, alpha=32), base(lr="1e-5", max_steps=200, rank=64, alpha=128, wordings=8)]
+        return [slots(t=2000, damping=0.0003, wordings=8), slots(t=2000, wordings=8),
+                slots(t=4000, damping=0.0002, rows="step", wordings=8),
+                slots(t=2000, damping=0.0003, wordings=8, loss_below=0.2),
+                slots(t=4000, wordings=8, max_steps=400), how(background="half", t=2000)]
+    more = replayed(4) if method == "full-replay" else {}
+    return [full("1e-6", "2e-3", 100, 0.2, wordings=8, **more),
+            full("1e-6", "1e-3", 200, 0.1, wordings=8, **more),
+            full("1e-6", "2e-3", 200, 0.1, wordings=8, **more),
+            full("2e-6", "2e-3", 100, 0.2, wordings=8, **more),
+            full("5e-7", "1e-3", 200, 0.2, wordings=8, **more),
+            full("2e-6", "5e-4", 100, 0.2, wordings=8, **more)]
 
 
-def sweep() -> list[Run]:
-    facts = [Run("sweep", "facts", method, trial, n=30, known=300) for method in METHODS for trial in trials(method)]
-    documents = [Run("sweep", "documents", method, trial, n=15, known=300) for method in METHODS for trial in documents_trials(method)]
-    return facts + documents
+def sweep(task: str = "", settings: int = SETTINGS) -> list[Run]:
+    """Setting by setting, so that a sweep that is cut short tried as many of every method."""
+    facts = [Run("sweep", "facts", method, trials(method)[i], n=30, known=300)
+             for i in range(settings) for method in reversed(METHODS)]
+    documents = [Run("sweep", "documents", method, documents_trials(method)[i], n=15, known=300)
+                 for i in range(settings) for method in reversed(DOCUMENTS_METHODS)]
+    return [run for run in facts + documents if task in ("", run.task)]
 
 
-def twin_trials(method: str) -> list[tuple]:
-    """The corner where the method was best on atlas."""
-    if method == "full":
-        return [base(lr=lr, max_steps=steps) for lr, steps in (("1e-5", 60), ("2e-5", 60), ("5e-5", 60), ("1e-4", 60), ("1e-5", 150), ("5e-5", 150), ("5e-6", 150), ("7e-6", 150))]
-    return [base(lr=lr, max_steps=150, rank=rank, alpha=2 * rank) for lr, rank in (("3e-5", 16), ("1e-4", 16), ("3e-4", 16), ("1e-3", 16), ("1e-4", 64), ("3e-4", 64), ("3e-5", 64), ("1e-5", 64))]
-
-
-def twin_sweep() -> list[Run]:
-    return [Run("sweep", "facts", method, trial, n=30, known=300, model="dense") for method in ("lora", "full") for trial in twin_trials(method)]
-
-
-def ablations() -> list[Run]:
-    """One factor at a time from slots(); damped and undamped, since the damping does a part of what the selection is for."""
+def ablations(seeds: Iterable[int] = (1,)) -> list[Run]:
+    """One factor at a time from slots(); damped and undamped, since the damping does a part of
+    what the selection is for."""
     def rules(**more: object) -> list[tuple]:
         return [slots(**more)] + [slots(rule=rule, **more) for rule in ("kl", "tf", "random", "all")]
 
     plan: dict[str, list[tuple]] = {
+        "damping": [slots(damping=-1), slots(damping=0.0003), slots(), slots(damping=0.00002)],
+        "background": [slots(), slots(background="prose"), slots(background="none", rule="tf")],
         "rule": rules(),
-        "rule, undamped": rules(damping=-1),
-        "rule, undamped AdamW": rules(damping=-1, optimizer="adamw"),
-        "optimizer": [slots(), slots(optimizer="adamw")],
-        "t": [slots(t=t) for t in (100, 350, 1000)],
+        "t": [slots(t=100), slots(), slots(t=1000)],
         "rows": [slots(), slots(rows="step")],
         "protect": [slots(), slots(no_protect=True)],
-        "damping": [slots(damping=-1), slots(damping=0.0007), slots(), slots(damping=0.000007)],
-        "background": [slots(), slots(background=os.path.join(ROOT, "examples/atlas/data/text.train.txt")), slots(background="none", rule="tf")],
+        "optimizer": [slots(), slots(optimizer="adamw")],
+        "rule, undamped": rules(damping=-1),
     }
-    runs = [Run("ablation", "facts", "sparse", trial, seed=seed, set="report", factor=factor) for seed in (1, 2) for factor, list_ in plan.items() for trial in list_]
-    models = {"pool": ("atlas", "small-pool", "big-pool"), "placement": ("atlas", "late"), "layers": ("atlas", "one-layer")}
-    runs += [Run("ablation", "facts", "sparse", slots(), seed=seed, set="report", factor=factor, model=model)
-             for seed in (1, 2) for factor, names in models.items() for model in names]
-    runs += [Run("ablation", "facts", "sparse", slots(), set="report", factor="pool, after 500 facts", model=model, n=500) for model in ("atlas", "big-pool")]
-    return runs + [Run("ablation", "facts", "sparse", trial, set="report", factor="damping, after 500 facts", n=500) for trial in (slots(), slots(damping=0.0003))]
+    models = {"pool": ("atlas", "small-pool", "big-pool"), "placement": ("atlas", "late"),
+              "layers": ("atlas", "one-layer")}
+    one = [Run("ablation", "facts", "sparse", trial, seed=seed, set="report", factor=factor)
+           for seed in seeds for factor, tried in plan.items() for trial in tried]
+    return one + [Run("ablation", "facts", "sparse", slots(), seed=seed, set="report",
+                      factor=factor, model=model)
+                  for seed in seeds for factor, names in models.items() for model in names]
 
 
 # ---- results --------------------------------------------------------------------------------------------------------------------------------
@@ -216,6 +225,11 @@ class Place:
     def model_of(self, name: str) -> str:
         return os.path.join(ROOT, "examples/atlas/model") if name == "atlas" else os.path.join(self.work, "models", name, "model")
 
+    def counts_of(self, kind: str, model: str) -> str:
+        """Where the counts of a kind lie once they are made; a file or "none" as it is."""
+        name = kind if model == "atlas" else f"{kind}.{model}"  # forgetting-run says what precedes "."
+        return os.path.join(self.work, "counts", name + ".safetensors") if kind in KINDS else kind
+
     def rows(self, run: Run) -> list[dict[str, str]]:
         with open(self.rows_of(run), encoding="utf-8") as file:
             return [dict(zip(self.columns, line)) for line in csv.reader(file)]
@@ -229,17 +243,14 @@ def end_of(place: Place, run: Run) -> tuple[float, float]:
     return float(last["learning"]), float(last["forgetting_percent"])
 
 
-def choose(place: Place, runs: list[Run], n: int = 3) -> list[tuple]:
-    """The n settings to report: the one that forgets least of those that learn enough, the one that learns most, and Pareto points between."""
-    points = sorted(((*end_of(place, run), run.how) for run in runs if place.is_done(run)), key=lambda p: (-p[0], p[1]))
-    pareto = [p for i, p in enumerate(points) if all(p[1] < q[1] for q in points[:i])]  # from the most learning down
-    if not pareto:
-        return []
-    enough = [p for p in pareto if p[0] >= LEARNT] or pareto[:1]
-    picked = [min(enough, key=lambda p: p[1]), pareto[0]]
-    picked += sorted((p for p in pareto if p not in picked), key=lambda p: abs(p[0] - LEARNT))
-    chosen = list(dict.fromkeys(p[2] for p in picked))
-    return chosen[:n]
+def choose(place: Place, runs: list[Run]) -> tuple | None:
+    """The setting to report: what forgets least of those that learn enough, where none does what
+    learns most."""
+    points = [(*end_of(place, run), run.how) for run in runs if place.is_done(run)]
+    enough = [point for point in points if point[0] >= LEARNT]
+    if enough:
+        return min(enough, key=lambda point: (point[1], -point[0]))[2]
+    return max(points, key=lambda point: (point[0], -point[1]))[2] if points else None
 
 
 def write_runs(place: Place, runs: list[Run]) -> None:
@@ -287,10 +298,35 @@ class Progress:
                   f"seed {run.seed}: {run.setting}: learning {learning:.3f}, forgetting {forgetting:.2f}% ({seconds:.0f} s)", flush=True)
 
 
+def program_words(place: Place, run: Run) -> list[str]:
+    """The arguments, with the counts that were made once in place of the kind of background."""
+    words = run.arguments()
+    if run.method == "sparse" and "--background" in words:
+        at = words.index("--background") + 1
+        words[at] = place.counts_of(words[at], run.model)
+    return words
+
+
 def execute_one(place: Place, run: Run) -> str | None:
-    command = [place.program, *run.arguments(), *RULE_OF_BEFORE, "--model", place.model_of(run.model), "--out", place.rows_of(run)]
+    command = [place.program, *program_words(place, run), "--model", place.model_of(run.model),
+               "--out", place.rows_of(run)]
     done = subprocess.run(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    return None if done.returncode == 0 else f"{' '.join(command)}\n{done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
+    last = done.stderr.strip().splitlines()[-1:] or [str(done.returncode)]
+    return None if done.returncode == 0 else f"{' '.join(command)}\n{last[0]}"
+
+
+def count_once(place: Place, runs: Iterable[Run]) -> None:
+    """The counts that the runs take."""
+    kinds = {(value, run.model) for run in runs if run.method == "sparse"
+             for option, value in run.how if option == "background" and value in KINDS}
+    for kind, model in sorted(kinds):
+        path = place.counts_of(kind, model)
+        if os.path.exists(path):
+            continue
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        subprocess.run([place.program, "--method", "sparse", "--background", kind, "--model",
+                        place.model_of(model), "--save-counts", path + ".part"], check=True)
+        os.replace(path + ".part", path)
 
 
 def execute(place: Place, runs: list[Run], jobs: int) -> None:
@@ -300,6 +336,7 @@ def execute(place: Place, runs: list[Run], jobs: int) -> None:
     for name in missing:
         print(f"no model {place.model_of(name)}: its runs are left out (examples/atlas/build.sh makes it)", file=sys.stderr)
     todo = [run for run in todo if run.model not in missing]
+    count_once(place, todo)
     progress, failures = Progress(place, todo, jobs), []
     for run in todo:
         waiting.put(run)
@@ -326,112 +363,144 @@ def execute(place: Place, runs: list[Run], jobs: int) -> None:
         sys.exit("sweep: a run failed:\n" + "\n".join(failures))
 
 
-# ---- the whole ------------------------------------------------------------------------------------------------------------------------------
+# ---- the whole ------------------------------------------------------------------------------
 
 
-def with_defaults(best: dict[str, list[tuple]]) -> dict[str, list[tuple]]:
-    """Two settings a method; of sparse finetuning the library's defaults too, since that is what a host gets."""
-    chosen = {method: list_[:2] for method, list_ in best.items()}
-    chosen["sparse"] += [how()] if how() not in chosen["sparse"] else []
-    return chosen
+def finals(task: str, method: str, setting: tuple, seeds: Iterable[int],
+           purpose: str = "final") -> list[Run]:
+    n = 100 if task == "facts" else 25
+    return [Run(purpose, task, method, setting, seed=seed, set="report", n=n, whole=True,
+                checkpoints=4 if seed == 1 else 1) for seed in seeds]
 
 
-def finals(task: str, model: str, chosen: dict[str, list[tuple]]) -> list[Run]:
-    n, settings = 100 if task == "facts" else 25, max(len(list_) for list_ in chosen.values())
-    # Along the stream is measured for the first setting; of documents, where which setting of sparse is nearest is not known before, for all of it.
-    return [Run("final" if model == "atlas" else "twin", task, method, setting, seed=seed, set="report", model=model, n=n,
-                checkpoints=10 if i == 0 or (task, method) == ("documents", "sparse") else 1)
-            for i in range(settings) for seed in (1, 2, 3) for method, list_ in chosen.items() for setting in list_[i:i + 1]]
+def others() -> list[tuple[str, tuple]]:
+    """What else is reported at 100 facts: what a host gets, and what less knowledge costs."""
+    return [("sparse", how()), ("sparse", slots(background="prose")),
+            ("full-replay", full("2e-6", "1e-3", 100, 0.2, replay=4, background="prose"))]
 
 
-def streams(chosen: dict[str, list[tuple]]) -> list[Run]:
-    return [Run("stream", "facts", method, chosen[method][0], seed=seed, set="report", n=500, checkpoints=10)
-            for seed in (1, 2, 3) for method in reversed(METHODS) if method == "sparse" or seed == 1]
+def stream(method: str, setting: tuple, seed: int) -> Run:
+    return Run("stream", "facts", method, setting, seed=seed, set="report", n=500, whole=True,
+               checkpoints=5)
 
 
-def full_sweep(place: Place, jobs: int) -> None:
+PARTS = ("sweep", "final", "others", "documents", "stream", "ablations")
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much of the whole: so many settings of every method, so many seeds of each row."""
+
+    settings: int = SETTINGS
+    seeds: int = 3
+
+
+def best_of(place: Place, task: str, extent: Extent) -> dict[str, tuple]:
+    methods = METHODS if task == "facts" else DOCUMENTS_METHODS
+    tried = sweep(task, extent.settings)
+    chosen = {m: choose(place, [run for run in tried if run.method == m]) for m in methods}
+    return {method: setting for method, setting in chosen.items() if setting is not None}
+
+
+def reported(task: str, best: dict[str, tuple], extent: Extent) -> list[Run]:
+    return [run for seed in range(1, extent.seeds + 1) for method in reversed(list(best))
+            for run in finals(task, method, best[method], (seed,))]
+
+
+def streams(best: dict[str, tuple], extent: Extent) -> list[Run]:
+    """500 facts: the best two, sparse with more seeds."""
+    pairs = [(seed, method) for seed in range(1, extent.seeds + 1)
+             for method in ("sparse", "full-replay") if method == "sparse" or seed == 1]
+    return [stream(method, best[method], seed) for seed, method in pairs if method in best]
+
+
+def plan_of(place: Place, part: str, extent: Extent) -> list[Run]:
+    """The runs of a part; of "documents" those that are known before its sweep is done."""
+    best = best_of(place, "facts", extent)
+    if part == "sweep":
+        return sweep("facts", extent.settings)
+    if part == "final":
+        return reported("facts", best, extent)
+    if part == "others":
+        return [run for method, setting in others()
+                for run in finals("facts", method, setting, (1,), "other")]
+    if part == "documents":
+        return sweep("documents", extent.settings)
+    return streams(best, extent) if part == "stream" else ablations((1,))
+
+
+def full_sweep(place: Place, jobs: int, extent: Extent, parts: Iterable[str]) -> None:
     runs: list[Run] = []
-    best: dict[str, dict[str, list[tuple]]] = {}
 
-    def go_on(more: list[Run]) -> None:
-        execute(place, more, jobs)
+    def go_on(more: list[Run], wanted: bool) -> None:
+        if wanted:
+            execute(place, more, jobs)
         runs.extend(more)
         write_runs(place, runs)
 
-    def tried(task: str, method: str) -> list[Run]:
-        return [run for run in sweep() if (run.task, run.method) == (task, method)]
+    for part in PARTS:
+        go_on(plan_of(place, part, extent), part in parts)
+        if part == "documents":
+            best = best_of(place, "documents", extent)
+            go_on(reported("documents", best, extent), part in parts)
+        write_settings(place, extent)
 
-    for task in ("facts", "documents"):
-        go_on([run for run in sweep() if run.task == task])
-        best[task] = {method: choose(place, tried(task, method)) for method in METHODS}
-        go_on(finals(task, "atlas", with_defaults(best[task])))
+
+def write_settings(place: Place, extent: Extent) -> None:
+    best = {task: best_of(place, task, extent) for task in ("facts", "documents")}
     with open(os.path.join(place.results, "settings.json"), "w", encoding="utf-8") as file:
-        json.dump(best, file, indent=1)
+        json.dump({task: chosen for task, chosen in best.items() if chosen}, file, indent=1)
         file.write("\n")
-    first, second = ([run for run in ablations() if run.seed == seed] for seed in (1, 2))
-    go_on([run for run in streams(best["facts"]) if run.method != "lora"])
-    go_on(first)
-    one_rate = [run for run in tried("facts", "full") if "pool-lr" not in dict(run.how)]
-    go_on([replace(run, purpose="one rate") for run in finals("facts", "atlas", {"full": choose(place, one_rate, 1)})])
-    go_on(twin_sweep())
-    go_on(finals("facts", "dense", {m: choose(place, [r for r in twin_sweep() if r.method == m], 1) for m in ("lora", "full")}))
-    go_on(second)
-    go_on(streams(best["facts"]))
 
 
-def ends_reported(task: str, method: str) -> dict[str, tuple[float, float]]:
-    """setting -> (mean learning, mean forgetting) of the finished final runs in the committed results."""
-    ends: dict[str, list[tuple[float, float]]] = {}
-    with open(os.path.join(HERE, "results/runs.csv"), encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if (row["purpose"], row["task"], row["method"]) == ("final", task, method) and row["items_done"] == row["items_total"]:
-                ends.setdefault(row["setting"], []).append((float(row["learning"]), float(row["forgetting_percent"])))
-    return {setting: (sum(x for x, _ in list_) / len(list_), sum(y for _, y in list_) / len(list_)) for setting, list_ in ends.items()}
-
-
-def best_reported(task: str, method: str, settings: list[tuple]) -> tuple:
-    """Of the settings chosen by the full sweep: what forgot least of those that learnt enough, else what learnt most."""
-    ends = ends_reported(task, method)
-    known = [(ends[text], setting) for setting in settings if (text := Run("final", task, method, setting).setting) in ends]
-    enough = [one for one in known if one[0][0] >= LEARNT]
-    if enough:
-        return min(enough, key=lambda one: one[0][1])[1]
-    return max(known, key=lambda one: one[0][0])[1] if known else settings[0]
-
-
-def near_best(place: Place, n: dict[str, int], known: int) -> list[Run]:
-    """One seed at the best of the settings that the full sweep chose; the results go elsewhere."""
+def near_best(n: dict[str, int], known: int, texts: int) -> list[Run]:
+    """One seed at the settings that the full sweep chose, or the likeliest where it did not get so
+    far; the results go elsewhere."""
     with open(os.path.join(HERE, "results/settings.json"), encoding="utf-8") as file:
-        best = json.load(file)
-    chosen = {(task, method): best_reported(task, method, [tuple((o, v) for o, v in one) for one in best[task][method]])
-              for task in n for method in METHODS}
-    return [Run("final", task, method, setting, set="report", n=n[task], known=known, checkpoints=2) for (task, method), setting in chosen.items()]
+        chosen = json.load(file)
+    best = {"facts": {method: trials(method)[0] for method in METHODS},
+            "documents": {method: documents_trials(method)[0] for method in DOCUMENTS_METHODS}}
+    for task in best:
+        best[task].update(chosen.get(task, {}))
+    return [Run("final", task, method, tuple((o, v) for o, v in setting), set="report", n=n[task],
+                known=known, texts=texts, checkpoints=2)
+            for task in n for method, setting in best[task].items()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--results", default=os.path.join(HERE, "results"), help="runs.csv and settings.json go there")
-    parser.add_argument("--work", default=os.path.join(ROOT, "build/forgetting"), help="finished runs, and models other than atlas")
+    parser.add_argument("--results", default=os.path.join(HERE, "results"),
+                        help="runs.csv and settings.json go there")
+    parser.add_argument("--work", default=os.path.join(ROOT, "build/forgetting"),
+                        help="finished runs, counts, and models other than atlas")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each (2)")
-    parser.add_argument("--quick", action="store_true", help="one seed at the best settings, at most 10 minutes")
+    parser.add_argument("--settings", type=int, default=SETTINGS,
+                        help=f"so many settings of every method are tried ({SETTINGS})")
+    parser.add_argument("--seeds", type=int, default=3, help="so many of every reported row (3)")
+    parser.add_argument("--parts", default=",".join(PARTS),
+                        help=f"what is run (all: {','.join(PARTS)}); what was run counts anyway")
+    parser.add_argument("--quick", action="store_true", help="one seed at the best settings")
     parser.add_argument("--smoke", action="store_true", help="a few facts: does everything work?")
     parser.add_argument("--list", action="store_true", help="say what would be run and stop")
     parser.add_argument("--program", default=Place.program, help=argparse.SUPPRESS)
     options = parser.parse_args()
     place = Place(options.work, options.results, options.program)
     if options.list:
-        for run in sweep() + ablations() + twin_sweep():
+        for run in sweep() + ablations():
             print(run.id, run.purpose, run.factor, run.model, " ".join(run.arguments()))
         return
     os.makedirs(os.path.join(place.work, "runs"), exist_ok=True)
     os.makedirs(place.results, exist_ok=True)
-    place.columns = subprocess.run([place.program, "--header"], check=True, capture_output=True, text=True).stdout.strip().split(",")
+    header = subprocess.run([place.program, "--header"], check=True, capture_output=True, text=True)
+    place.columns = header.stdout.strip().split(",")
     if options.quick or options.smoke:
-        runs = near_best(place, {"facts": 4, "documents": 2} if options.smoke else {"facts": 100, "documents": 25}, 20 if options.smoke else 300)
+        n = {"facts": 2, "documents": 1} if options.smoke else {"facts": 40, "documents": 8}
+        runs = near_best(n, *((20, 10) if options.smoke else (300, 0)))
         execute(place, runs, options.jobs)
         write_runs(place, runs)
     else:
-        full_sweep(place, options.jobs)
+        extent = Extent(options.settings, options.seeds)
+        full_sweep(place, options.jobs, extent, options.parts.split(","))
 
 
 if __name__ == "__main__":

@@ -1069,7 +1069,8 @@ SMFT_API void smft_selector_free(smft_selector *selector);
 
 /* Text to count the background over: one of a file, token ids and texts.  Rule of thumb: some 8,000
  * texts like those to be kept, in the form in which users ask, half of them prose.  Known F1 lost
- * on atlas after 100 new facts (docs/method.md), with 500, 2,000 and 8,000 texts: of
+ * on atlas after 100 new facts (docs/method.md; with SMFT_LEARNER_SAMPLE_DECIDES and
+ * SMFT_LEARNER_KEEP_GIVEN_UP), with 500, 2,000 and 8,000 texts: of
  * prose 13.4, 12.5 and 12.1 % (all 12,072 lines: 11.5); of sentences about facts like those
  * kept 4.3, 2.4 and 1.4 % (32,000: 0.9); of half each 5.5, 2.5 and 1.9 %. */
 typedef struct smft_background {

@@ -17,54 +17,39 @@ def make_run(method="sparse", setting="a", seed=1, learning=0.9, forgetting=2.0,
                    for n in done])
 
 
-def equal_of(**methods):
-    """method=[(seed, learning, forgetting), ...], each its own setting."""
-    runs = [make_run(method, f"s{i}", *point) for method, points in methods.items() for i, point in enumerate(points)]
-    return fr.equal_learning(fr.seed_frontiers(runs))
+def best_of(**methods):
+    """method=[(seed, learning, forgetting), ...], one setting."""
+    runs = [make_run(method, "s", *point) for method, points in methods.items() for point in points]
+    return {row.method: row for row in fr.rows_of(runs)}
 
 
-class EqualLearning(unittest.TestCase):
-    def test_interpolates_each_seed_at_what_all_reach(self):
-        equal = equal_of(full=[(1, 0.80, 10), (1, 0.90, 30), (2, 0.80, 20), (2, 0.92, 44)],
-                         lora=[(1, 0.88, 60), (2, 0.95, 70), (2, 0.88, 40)], sparse=[(1, 0.95, 1), (2, 0.97, 3)])
-        self.assertAlmostEqual(equal.learning, 0.88)  # LoRA's seed 1
-        self.assertAlmostEqual(equal.rows["full"].forgetting.mean, (26 + 36) / 2)
-        self.assertAlmostEqual(equal.rows["full"].forgetting.std, 50 ** 0.5)
-        self.assertAlmostEqual(equal.rows["lora"].forgetting.mean, (60 + 40) / 2)
-        self.assertAlmostEqual(equal.rows["sparse"].forgetting.mean, 2)  # below its lowest point: that point's forgetting
-        self.assertEqual([row.learning for row in equal.rows.values()], [equal.learning] * 3)
-        self.assertEqual((equal.outside, equal.pairs), ([], {}))
+class Rows(unittest.TestCase):
+    def test_one_a_setting_in_the_order_of_methods(self):
+        runs = [make_run("sparse", "b", 1, 0.9, 2.0, knows="half"), make_run("sparse", "a", 1, 0.8, 1.0), make_run("sparse", "b", 2, 1.0, 4.0, knows="half"),
+                make_run("full-replay", "c", 1, 0.7, 3.0)]
+        rows = fr.rows_of(runs)
+        self.assertEqual([(row.method, row.setting, row.knows, row.seeds) for row in rows],
+                         [("full-replay", "c", "", 1), ("sparse", "b", "half", 2), ("sparse", "a", "", 1)])
+        self.assertAlmostEqual(rows[1].learning.mean, 0.95)
+        self.assertAlmostEqual(rows[1].lost.std, 2 ** 0.5)
+        self.assertEqual([row.short for row in rows], [True, False, True])
 
-    def test_a_method_under_the_floor_stands_at_its_own_best(self):
-        equal = equal_of(full=[(1, 0.90, 30)], lora=[(1, 0.40, 50), (1, 0.60, 80)], sparse=[(1, 0.50, 0.5), (1, 0.70, 1.5), (1, 0.95, 4)])
-        self.assertEqual(equal.outside, ["lora"])
-        self.assertAlmostEqual(equal.learning, 0.90)
-        self.assertEqual((equal.rows["lora"].learning, equal.rows["lora"].forgetting.mean), (0.60, 80))
-        self.assertAlmostEqual(equal.rows["sparse"].forgetting.mean, 3.5)
-        self.assertAlmostEqual(equal.pairs["lora"]["sparse"].forgetting.mean, 1.0)  # at what LoRA reaches
-        self.assertEqual(equal.pairs["lora"]["full"].forgetting.mean, 30)
-
-    def test_a_seed_that_misses_the_floor_is_named_and_counted_at_its_best(self):
-        equal = equal_of(full=[(1, 0.80, 30), (2, 0.94, 50)], sparse=[(1, 0.99, 2), (2, 0.99, 2)])
-        self.assertEqual(equal.learning, 0.85)
-        self.assertEqual(equal.rows["full"].short, [(1, 0.80)])
-        self.assertAlmostEqual(equal.rows["full"].learning, 0.825)
-        self.assertAlmostEqual(equal.rows["full"].forgetting.mean, 40)
-
-    def test_nobody_reaches_the_floor(self):
-        equal = equal_of(full=[(1, 0.5, 30)], sparse=[(1, 0.7, 2)])
-        self.assertIsNone(equal.learning)
-        self.assertEqual(sorted(equal.outside), ["full", "sparse"])
-        self.assertEqual(equal.rows["sparse"].learning, 0.7)
+    def test_the_halves(self):
+        (row,) = fr.rows_of([make_run(half_forgetting_percent=0.5, rest_forgetting_percent=3.0), make_run(seed=2, half_forgetting_percent=1.5)])
+        self.assertEqual((row.half.mean, row.half.n, row.rest.mean, row.rest.n), (1.0, 2, 3.0, 1))
+        self.assertIsNone(fr.rows_of([make_run()])[0].half)
 
     def test_the_summary(self):
-        lines = fr.summary_rows({"facts": equal_of(sparse=[(1, 0.95, 1), (2, 0.97, 3)], full=[(1, 0.9, 40)])})
-        self.assertEqual(lines, [["facts", "full", "0.9000", "40.000", "", "1"], ["facts", "sparse", "0.9000", "2.000", "1.414", "2"]])
+        runs = [make_run(setting="x", seed=1, learning=0.95, forgetting=1, knows="half", half_forgetting_percent=0.25),
+                make_run(setting="x", seed=2, learning=0.97, forgetting=3, knows="half"), make_run("full", "y", 1, 0.9, 40)]
+        self.assertEqual(fr.summary_rows({"facts": fr.rows_of(runs)}), [
+            ["facts", "full", "", "0.9000", "40.000", "", "", "", "1", "y"],
+            ["facts", "sparse", "half", "0.9600", "2.000", "1.414", "0.250", "", "2", "x"]])
 
 
 class Targets(unittest.TestCase):
     def verdicts(self, **methods):
-        return [target.met for target in fr.targets({"facts": equal_of(**methods)}, [])][:3]
+        return [target.met for target in fr.targets({"facts": best_of(**methods)}, [])][:3]
 
     def test_met_and_missed(self):
         sparse, full, lora = [(1, 0.95, 5)], [(1, 0.95, 40)], [(1, 0.95, 30)]
@@ -75,10 +60,10 @@ class Targets(unittest.TestCase):
     def test_a_baseline_that_loses_nothing_is_not_beaten(self):
         self.assertEqual(self.verdicts(sparse=[(1, 0.95, -1)], full=[(1, 0.95, -2)], lora=[(1, 0.95, 0)]), [True, False, False])
 
-    def test_sparse_under_the_floor_is_compared_where_it_reaches(self):
-        targets = fr.targets({"facts": equal_of(sparse=[(1, 0.6, 1)], full=[(1, 0.5, 4), (1, 0.9, 40)])}, [])
-        self.assertEqual([target.met for target in targets[:3]], [False, None, True])  # 1 against 13 at 0.6
-        self.assertIn("0.60, the most that sparse reaches", targets[2].why)
+    def test_sparse_that_learns_too_little_beats_nobody_who_learns_more(self):
+        self.assertEqual(self.verdicts(sparse=[(1, 0.6, 1)], full=[(1, 0.9, 40)], lora=[(1, 0.5, 40)]), [False, True, False])
+        targets = fr.targets({"facts": best_of(sparse=[(1, 0.9, 1)], full=[(1, 0.87, 13)])}, [])
+        self.assertIn("1.0% at learning 0.90 against 13% at 0.87: 1/13 (on 1 seed only)", targets[2].why)
 
     def test_after_500_facts(self):
         long = [make_run(seed=seed, forgetting=loss, done=(0, 500), total=500) for seed, loss in ((1, 8.0), (2, 13.0))]
@@ -98,10 +83,6 @@ class Runs(unittest.TestCase):
         again = dict(first.checkpoints[1], learning=0.5)
         (run,) = fr.collect_runs([*reversed(first.checkpoints), again])
         self.assertEqual([(row["items_done"], row["learning"]) for row in run.checkpoints], [(0, 0), (50, 0.5), (100, 0.9)])
-
-    def test_nearest_setting(self):
-        runs = [make_run(setting="a", learning=0.8), make_run(setting="b", learning=0.9), make_run(setting="c", learning=0.9, forgetting=1)]
-        self.assertEqual(fr.nearest_setting(runs, 0.88), runs[2:])
 
     def test_along_needs_every_run(self):
         points = fr.along([make_run(learning=1.0), make_run(seed=2, learning=0.8, done=(0, 100))], "learning")
