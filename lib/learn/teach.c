@@ -72,12 +72,15 @@ static smft_status prepare(smft_learner *learner, const smft__fact *fact, int64_
 
 /* On slots patches, once a check has failed, the wordings that are above and no others, as many as
  * a step draws at most: those that are learnt would only make the step shorter, whose length the
- * rate bounds.  (Adam's steps have one length, and all weights move: there others are drawn, too.)
+ * rate bounds.  (Where steps have one length, Adam's or smft_optimizer_options.step_length, others
+ * are drawn, too: alone, the rows of one short wording would take all of it and be flung away.  And
+ * where all weights move.)
  */
 static int64_t n_to_draw(const smft_learner *learner, const smft__fact *fact, int64_t most) {
   const smft__check *check = &learner->check;
   int64_t above = fact->n_wordings - smft__check_n_below(check, learner->options.loss_below);
-  return learner->selector && check->failed_at >= 0 && above > 0 && above < most ? above : most;
+  int alone = learner->selector && learner->optimizer->options.step_length == 0;
+  return alone && check->failed_at >= 0 && above > 0 && above < most ? above : most;
 }
 
 /* Draws n wordings and takes the step on them, unless all of them are below the threshold. */
