@@ -1670,7 +1670,9 @@ typedef struct smft_report {
 /* One update for the fact in hand, the queue's first.  The wordings' losses are measured first.  If
  * each wording that was drawn for this step is under the threshold, one pass over all of them
  * decides: either the fact is done and nothing changes, or the update is made on wordings that are
- * not under it, which later steps draw first, too.  The same pass follows the last update that
+ * not under it, which later steps draw first, too.  Of wordings that were made by rule
+ * (smft_wordings, SMFT_LEARNER_FRAMES) one of eight may stay above it, but for the first two: a
+ * question as it is, as a text and as a chat.  The same pass follows the last update that
  * max_steps or max_seconds allow, before the fact is given up.  A step without an eligible slot
  * changes nothing, its report says rows_selected 0, and the fact is given up.  A fact that is done
  * or given up leaves the queue; on slots patches what was learnt of one that is given up is taken

@@ -39,6 +39,22 @@ int64_t smft__check_n_below(const smft__check *check, double below) {
   return n;
 }
 
+double smft__check_mean(const smft__check *check) {
+  double sum = 0;
+  for (int64_t w = 0; w < check->n; w++)
+    sum += check->losses[w];
+  return sum / (double)check->n;
+}
+
+int smft__check_enough(const smft__check *check, const smft__fact *fact, double below) {
+  if (smft__check_n_below(check, below) < fact->n_wordings - fact->n_spared)
+    return 0;
+  for (int64_t w = 0; fact->n_spared > 0 && w < 2 && w < check->n; w++)
+    if (!(check->losses[w] < below))
+      return 0;
+  return 1;
+}
+
 void smft__check_report(const smft__check *check, const smft__fact *fact, double below,
                         smft_report *report) {
   report->wordings = fact->n_wordings;
@@ -70,7 +86,7 @@ smft_status smft__check_rest(smft_learner *learner, const smft__fact *fact, int6
                                 &learner->cancelled));
   smft__check_note(&learner->check, learner->tape, all ? NULL : order,
                    fact->n_wordings - (all ? 0 : n));
-  *passed = smft__check_n_below(&learner->check, learner->options.loss_below) == fact->n_wordings;
+  *passed = smft__check_enough(&learner->check, fact, learner->options.loss_below);
   if (!*passed)
     learner->check.failed_at = fact->steps;
   report->check_tokens += learner->tape->n_tokens;

@@ -23,12 +23,16 @@ smft_status smft__check_begin(smft__check *check, const smft__fact *fact);
 void smft__check_note(smft__check *check, const smft__tape *tape, const int64_t *order, int64_t n);
 /* How many wordings were below the threshold when they were measured last. */
 int64_t smft__check_n_below(const smft__check *check, double below);
+/* The mean of what was measured last; each is known. */
+double smft__check_mean(const smft__check *check);
+/* Whether that is enough: all but the fact's spared ones. */
+int smft__check_enough(const smft__check *check, const smft__fact *fact, double below);
 /* What it says of the wordings. */
 void smft__check_report(const smft__check *check, const smft__fact *fact, double below,
                         smft_report *report);
 
 /* The pass over all wordings, whose reads it leaves on the tape.  It takes notes, changes nothing
- * else and adds its cost to the report; passed: every wording is below. */
+ * else and adds its cost to the report; passed: enough wordings are below. */
 smft_status smft__check_all(smft_learner *learner, const smft__fact *fact, smft_report *report,
                             int *passed);
 /* The same where the first n of the last draw were measured on these weights just now: behind an

@@ -321,7 +321,7 @@ smft_status smft__fact_copy(smft__fact **out, const smft_model *model, const smf
     memcpy(make.fact->offsets, from->offsets,
            (size_t)(from->n_wordings + 1) * sizeof *from->offsets);
     make.fact->n_wordings = from->n_wordings;
-    make.fact->n_left_out = from->n_left_out;
+    make.fact->n_left_out = from->n_left_out, make.fact->n_spared = from->n_spared;
     set_weights(&make, from);
   }
   return smft__fact_end(&make, status, out);

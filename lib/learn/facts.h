@@ -10,8 +10,11 @@ typedef struct smft__fact {
   char *id;
   int64_t n_wordings, n_tokens;
   int64_t n_left_out; /* of the host's: their answer opens a text before which nothing stands */
-  smft__ids ids;      /* (n_tokens): the wordings, one after another */
-  float *weights;     /* (n_tokens): 1 where the token is learnt; a wording's first is 0 */
+  /* so many that were made by rule, and are not the first two, may stay above the threshold when
+   * the fact is done */
+  int64_t n_spared;
+  smft__ids ids;  /* (n_tokens): the wordings, one after another */
+  float *weights; /* (n_tokens): 1 where the token is learnt; a wording's first is 0 */
   int64_t weights_capacity;
   int64_t *offsets; /* (n_wordings + 1) */
   int64_t steps;    /* taken so far */

@@ -138,14 +138,9 @@ static smft_status fill(smft__buffer *out, const char *text, const filling *with
   return SMFT_OK;
 }
 
-/* An answer that ends with a mark is followed by none. */
-static const char *end_of(const char *answer) {
-  size_t n = strlen(answer);
-  return n > 0 && strchr(".!?", answer[n - 1]) ? "" : ".";
-}
-
-static smft_status add_rule(smft__frames *frames, const rule *r, const filling *with,
-                            const char *answer) {
+/* Behind a statement's answer nothing is learnt: a full stop there and the newline behind other
+ * texts' answers would pull the same rows, those of the answer's last token, two ways. */
+static smft_status add_rule(smft__frames *frames, const rule *r, const filling *with) {
   smft__buffer text = {frames->ctx, NULL, 0, 0};
   if (!can_fill(r->text, with))
     return SMFT_OK;
@@ -154,7 +149,7 @@ static smft_status add_rule(smft__frames *frames, const rule *r, const filling *
     smft__buffer_free(&text);
     return status;
   }
-  return add(frames, r->kind, text.data, r->kind == SAID ? end_of(answer) : NULL, NULL);
+  return add(frames, r->kind, text.data, r->kind == SAID ? "" : NULL, NULL);
 }
 
 /* Not asked for: by its kind, or since it speaks of a statement. */
@@ -168,10 +163,10 @@ static int is_off(const rule *r, uint32_t flags) {
 }
 
 static smft_status add_rules(smft__frames *frames, const rule *rules, size_t n, uint32_t flags,
-                             const filling *with, const char *answer) {
+                             const filling *with) {
   for (size_t i = 0; i < n; i++)
     if (!is_off(&rules[i], flags))
-      SMFT__TRY(add_rule(frames, &rules[i], with, answer));
+      SMFT__TRY(add_rule(frames, &rules[i], with));
   return SMFT_OK;
 }
 
@@ -261,7 +256,7 @@ smft_status smft__frames_of_question(smft__frames *out, const char *question, co
   smft_status status = put_asked(&asked, question, &s);
   with[ASKED] = (filling){asked.data, (size_t)asked.length};
   if (status == SMFT_OK)
-    status = add_rules(out, of_question, N_RULES(of_question), flags, with, answer);
+    status = add_rules(out, of_question, N_RULES(of_question), flags, with);
   smft__buffer_free(&asked);
   return status;
 }
@@ -271,7 +266,7 @@ smft_status smft__frames_of_question(smft__frames *out, const char *question, co
 smft_status smft__frames_of_prompt(smft__frames *out, const char *prompt, uint32_t flags) {
   filling with[N_BLANKS + 1] = {{NULL, 0}};
   set(with, QUESTION, prompt);
-  return add_rules(out, of_question, N_PLAIN, flags, with, "");
+  return add_rules(out, of_question, N_PLAIN, flags, with);
 }
 
 /* Nothing but marks and white space. */
@@ -309,7 +304,7 @@ smft_status smft__frames_of_statement(smft__frames *out, const char *statement, 
   smft_status status = put_gap(&gap, statement, at, n);
   with[GAP] = (filling){gap.data, (size_t)gap.length};
   if (status == SMFT_OK)
-    status = add_rules(out, of_statement, N_RULES(of_statement), flags, with, "");
+    status = add_rules(out, of_statement, N_RULES(of_statement), flags, with);
   smft__buffer_free(&gap);
   return status;
 }

@@ -76,6 +76,10 @@ static void remove_frame(smft__frames *frames, int64_t i) {
   smft__frames_drop(frames);
 }
 
+/* One of so many may be beyond reach: few rows are eligible where its words are common.  To drive
+ * those few until it is learnt, or to give the fact up for it, would cost more than it is worth. */
+#define ONE_SPARED_OF 8
+
 /* A frame that is longer than the context, or of which nothing can be learnt, is left out. */
 static smft_status add_frames(smft__fact_maker *make, const framing *f, smft__frames *frames) {
   smft_status status = SMFT_OK;
@@ -105,6 +109,8 @@ static smft_status make_fact(smft__fact **out, const framing *f, smft__frames *f
   smft_status status = smft__fact_begin(&make, f->model, id, frames->n, loss_all);
   if (status == SMFT_OK)
     status = add_frames(&make, f, frames);
+  if (status == SMFT_OK)
+    make.fact->n_spared = make.fact->n_wordings / ONE_SPARED_OF;
   if (status == SMFT_OK && make.fact->n_wordings == 0)
     status =
         smft__fail(SMFT_E_FACT, "fact \"%s\": nothing can be learnt of any of its wordings", id);

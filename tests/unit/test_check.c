@@ -301,6 +301,28 @@ END_TEST
 
 /* ---- reasons ------------------------------------------------------------- */
 
+/* A spared wording, known to be above, is not waited for: nothing but the pass over all is run, and
+ * it decides. */
+START_TEST(a_spared_wording_is_not_waited_for) {
+  smft_report report = SMFT_REPORT_INIT;
+  open_with(SMFT_PATCH_SLOTS, two_at_a_time(1000, 100, 0)); /* everything is below */
+  smft__fact *fact = learner->queue.first;
+  fact->n_spared = _i < 2 ? 1 : 0;
+  ck_ok(smft__check_begin(&learner->check, fact));
+  for (int w = 0; w < WORDINGS; w++) /* the last, the second, or without a spared one */
+    learner->check.losses[w] = w == (_i == 1 ? 1 : WORDINGS - 1) ? 2000 : 1;
+  ck_assert_int_eq(smft__check_enough(&learner->check, fact, 1000), _i == 0);
+  learner->check.failed_at = 0;
+  fact->steps = 1;
+  ck_ok(smft_step(learner, &report)); /* else it is drawn, found below, and then all are */
+  ck_assert_int_eq(report.fact_state, SMFT_FACT_DONE);
+  ck_assert_int_eq(report.tokens, (_i ? 1 : 0) * (PROMPT + ANSWER));
+  ck_assert_int_eq(report.check_tokens, WORDINGS * (PROMPT + ANSWER));
+  ck_assert(report.loss > 0 && report.loss < 1000);
+  close_all();
+}
+END_TEST
+
 START_TEST(time_is_used_up) {
   smft_learner_options options = two_at_a_time(_i ? -1 : 1e-6, 1000, 0);
   smft_report report = SMFT_REPORT_INIT;
@@ -347,6 +369,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(cases, the_last_update_is_checked, 0, 2);
   tcase_add_loop_test(cases, without_a_threshold_nothing_is_checked, 0, 2);
   tcase_add_test(cases, known_wordings_cost_no_check);
+  tcase_add_loop_test(cases, a_spared_wording_is_not_waited_for, 0, 3);
   tcase_add_loop_test(cases, time_is_used_up, 0, 2);
   tcase_add_loop_test(cases, no_rows_have_a_reason, 0, 2);
   suite_add_tcase(suite, cases);

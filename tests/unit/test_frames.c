@@ -403,7 +403,7 @@ static void check_list(smft_wordings *list, const expected *expect, int64_t n, c
 #define CHAT(prompt)                                                                               \
   { SMFT_FRAME_CHAT, prompt, "" }
 #define SAID(prompt)                                                                               \
-  { SMFT_FRAME_STATEMENT, prompt, "." }
+  { SMFT_FRAME_STATEMENT, prompt, "" }
 #define N(list) ((int64_t)(sizeof(list) / sizeof *(list)))
 
 static const expected emma[] = {
