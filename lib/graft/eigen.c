@@ -1,9 +1,8 @@
 /* eigen: see eigen.h.  Householder's reflections make the matrix tridiagonal; implicit QL finds all
  * eigenvalues of that, and its rotations are noted; both are undone on the wanted vectors alone.
  * Why so: nothing has to converge but QL, which always does, whatever the gaps between eigenvalues;
- * vectors are as accurate as double allows; and of n^3 only the reflections are left (n = 576: a
- * fifth of a second; 4,096: about as long as the blocks of such a model take for some hundred
- * tokens).  Work is cut in blocks of rows or of vectors that do not depend on threads. */
+ * vectors are as accurate as double allows; and of n^3 only the reflections are left.  Work is cut
+ * in blocks of rows or of vectors that do not depend on threads. */
 #include "graft/eigen.h"
 
 #include <float.h>

@@ -5,7 +5,7 @@ cd "$SMFT_SOURCE"
 awk '/^```c$/{on=1; next} /^```$/{if (on) exit} on' README.md | diff - examples/quickstart.c
 lines=$(wc -l <examples/quickstart.c)
 [ "$lines" -le 26 ] || { echo "quickstart.c has $lines lines"; exit 1; }
-for command in ./examples/demo.sh ./tests/run.sh; do
+for command in ./examples/demo.sh ./tests/run.sh ./examples/graft/run.sh; do
   grep -qF -- "$command" README.md || { echo "README.md does not name $command"; exit 1; }
   "$command" --help >/dev/null || { echo "$command --help fails"; exit 1; }
 done
