@@ -26,7 +26,7 @@ static int category_at(const char *text, int32_t begin, int32_t end) {
   uint32_t code = 0;
   if (begin >= end || smft__utf8_next(text + begin, (size_t)(end - begin), &code) == 0)
     return -1;
-  return utf8proc_category((utf8proc_int32_t)code);
+  return (int)utf8proc_category((utf8proc_int32_t)code);
 }
 
 static int is_capital(const char *text, int32_t begin, int32_t end) {

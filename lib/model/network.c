@@ -100,7 +100,7 @@ static smft__pass pass_of(const smft__tape *tape, const smft__version *version,
                      .version = version,
                      .shape = {tape->model->ctx, &tape->model->config, tape->positions,
                                tape->segments, tape->keep ? tape->grads : NULL, tape->n_sequences,
-                               tape->n_tokens, tape->scratch, tape->adapted},
+                               tape->n_tokens, tape->scratch, tape->adapted, 0},
                      .tapes = tape->blocks,
                      .x = tape->x,
                      .cancel = cancel};

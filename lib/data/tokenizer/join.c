@@ -30,7 +30,7 @@ static uint32_t take_last(reader *r) {
   return n ? code : NONE;
 }
 
-static int category(uint32_t code) { return utf8proc_category((utf8proc_int32_t)code); }
+static int category(uint32_t code) { return (int)utf8proc_category((utf8proc_int32_t)code); }
 
 /* A mark that opens or closes, as its place says: "Emma", „Emma“, »Emma«. */
 static int is_quote(uint32_t code) {
