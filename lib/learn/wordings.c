@@ -207,7 +207,27 @@ static smft_status finish(smft_wordings *list, const smft_wordings_options *own,
   return make_fact(&list->fact, &f, &list->frames, "", 0);
 }
 
-static smft_status give(smft_wordings **out, smft_wordings *list, smft_status status) {
+/* Frames of a text of one kind: a question, a statement. */
+typedef smft_status (*frame_fn)(smft__frames *frames, const char *text, const char *answer,
+                                const char *subject, uint32_t flags);
+
+static smft_status make_list(smft_wordings **out, const smft_model *model, const char *text,
+                             const char *what, const char *answer,
+                             const smft_wordings_options *options, frame_fn frame) {
+  smft_wordings_options own = SMFT_WORDINGS_OPTIONS_INIT;
+  smft_wordings *list = NULL;
+  char *own_text = NULL;
+  SMFT__TRY(check_model(model));
+  SMFT__TRY(read_options(&own, options));
+  leave_out_chats(&own, model);
+  smft_status status = list_create(&list, model, answer);
+  if (status == SMFT_OK)
+    status = trimmed(&own_text, model->ctx, text, what);
+  if (status == SMFT_OK)
+    status = frame(&list->frames, own_text, list->answer, own.subject, own.flags);
+  smft__free(model->ctx, own_text);
+  if (list)
+    status = finish(list, &own, status);
   if (status == SMFT_OK)
     *out = list;
   else
@@ -218,23 +238,9 @@ static smft_status give(smft_wordings **out, smft_wordings *list, smft_status st
 smft_status smft_wordings_from_qa(smft_wordings **out, const smft_model *model,
                                   const char *question, const char *answer,
                                   const smft_wordings_options *options) {
-  smft_wordings_options own = SMFT_WORDINGS_OPTIONS_INIT;
-  smft_wordings *list = NULL;
-  char *asked = NULL;
   SMFT__REQUIRE(out, "smft_wordings_from_qa: out is NULL");
   *out = NULL;
-  SMFT__TRY(check_model(model));
-  SMFT__TRY(read_options(&own, options));
-  leave_out_chats(&own, model);
-  smft_status status = list_create(&list, model, answer);
-  if (status == SMFT_OK)
-    status = trimmed(&asked, model->ctx, question, "the question");
-  if (status == SMFT_OK)
-    status = smft__frames_of_question(&list->frames, asked, list->answer, own.subject, own.flags);
-  smft__free(model->ctx, asked);
-  if (list)
-    status = finish(list, &own, status);
-  return give(out, list, status);
+  return make_list(out, model, question, "the question", answer, options, smft__frames_of_question);
 }
 
 /* The last place of the answer, as smft_learner_push has it. */
@@ -245,9 +251,11 @@ static const char *last_place(const char *statement, const char *answer) {
   return found;
 }
 
+/* No frame of a statement names its subject. */
 static smft_status frame_statement(smft__frames *frames, const char *statement, const char *answer,
-                                   uint32_t flags) {
+                                   const char *subject, uint32_t flags) {
   const char *at = last_place(statement, answer);
+  (void)subject;
   if (!at)
     return smft__fail(SMFT_E_FACT, "smft_wordings: the answer \"%.200s\" is not in the statement",
                       answer);
@@ -258,23 +266,9 @@ static smft_status frame_statement(smft__frames *frames, const char *statement, 
 smft_status smft_wordings_from_statement(smft_wordings **out, const smft_model *model,
                                          const char *statement, const char *answer,
                                          const smft_wordings_options *options) {
-  smft_wordings_options own = SMFT_WORDINGS_OPTIONS_INIT;
-  smft_wordings *list = NULL;
-  char *said = NULL;
   SMFT__REQUIRE(out, "smft_wordings_from_statement: out is NULL");
   *out = NULL;
-  SMFT__TRY(check_model(model));
-  SMFT__TRY(read_options(&own, options));
-  leave_out_chats(&own, model);
-  smft_status status = list_create(&list, model, answer);
-  if (status == SMFT_OK)
-    status = trimmed(&said, model->ctx, statement, "the statement");
-  if (status == SMFT_OK)
-    status = frame_statement(&list->frames, said, list->answer, own.flags);
-  smft__free(model->ctx, said);
-  if (list)
-    status = finish(list, &own, status);
-  return give(out, list, status);
+  return make_list(out, model, statement, "the statement", answer, options, frame_statement);
 }
 
 int64_t smft_wordings_count(const smft_wordings *list) { return list ? list->frames.n : 0; }
@@ -324,7 +318,7 @@ static int is_plain(const smft_wording *w) {
 static smft_status find_frames(smft__frames *frames, const smft_wording *w, const char *text,
                                const char *answer, const char *subject, uint32_t flags) {
   if (w->statement)
-    return frame_statement(frames, text, answer, flags);
+    return frame_statement(frames, text, answer, subject, flags);
   if (smft__is_question(text))
     return smft__frames_of_question(frames, text, answer, subject, flags);
   return smft__frames_of_prompt(frames, text, flags);
