@@ -1,9 +1,6 @@
 /* config: see config.h; docs/formats.md says what the keys mean. */
 #include "graft/config.h"
 
-static const char *const dampings[] = {"squares", "df"}; /* of SMFT_DAMPING_*, from 1 */
-static const char *const ranks[] = {"counts", "weights"};
-
 static json_t *list_of(const smft__settings *s, int pools) {
   json_t *list = json_array();
   for (int32_t i = 0; list && i < s->o.n_layers; i++) {
@@ -22,9 +19,9 @@ static json_t *learning(const smft__settings *s, double step_length) {
   json_t *learn =
       json_pack("{s:I, s:f, s:f, s:s, s:s, s:f, s:I, s:b}", "t", (json_int_t)o->t, "max_df",
                 o->max_df < 0 ? -1.0 : o->max_df, "damping", o->damping, "damping_by",
-                dampings[o->damping_by - 1], "rank_by", ranks[o->rank_by - 1], "loss_below",
-                o->loss_below, "wordings_per_step", (json_int_t)o->wordings_per_step, "frames",
-                !(o->flags & SMFT_GRAFT_NO_FRAMES));
+                smft__damping_names[o->damping_by - 1], "rank_by", smft__rank_names[o->rank_by - 1],
+                "loss_below", o->loss_below, "wordings_per_step", (json_int_t)o->wordings_per_step,
+                "frames", !(o->flags & SMFT_GRAFT_NO_FRAMES));
   int bad = !learn;
   if (!bad && step_length > 0)
     bad |= json_object_set_new(learn, "step_length", json_real(step_length)) != 0;

@@ -9,6 +9,9 @@
 
 #define WHAT "config.json: \"memory\": \"learn\""
 
+const char *const smft__damping_names[2] = {"squares", "df"};
+const char *const smft__rank_names[2] = {"counts", "weights"};
+
 typedef struct number { /* from least to most */
   const char *key;
   size_t at;
@@ -96,7 +99,6 @@ static smft_status read_name(const json_t *learn, const char *key, const char *c
 }
 
 smft_status smft__learn_defaults_read(smft__learn_defaults *out, const json_t *memory) {
-  static const char *const dampings[] = {"squares", "df"}, *const ranks[] = {"counts", "weights"};
   smft__learn_defaults own = {0};
   json_t *learn = json_object_get(memory, "learn");
   *out = own;
@@ -110,8 +112,8 @@ smft_status smft__learn_defaults_read(smft__learn_defaults *out, const json_t *m
   for (int i = 0; i < N_COUNTS; i++)
     SMFT__TRY(read_count(learn, &counts[i], &own));
   SMFT__TRY(read_rows(learn, &own.t));
-  SMFT__TRY(read_name(learn, "damping_by", dampings, &own.damping_by));
-  SMFT__TRY(read_name(learn, "rank_by", ranks, &own.rank_by));
+  SMFT__TRY(read_name(learn, "damping_by", smft__damping_names, &own.damping_by));
+  SMFT__TRY(read_name(learn, "rank_by", smft__rank_names, &own.rank_by));
   SMFT__TRY(smft__json_bool(learn, "frames", 0, &own.frames, WHAT));
   *out = own;
   return SMFT_OK;

@@ -13,6 +13,9 @@ typedef struct smft__learn_defaults { /* as the options of those names; 0: the m
   int frames; /* a fact pushed with one wording is learnt through others made of it */
 } smft__learn_defaults;
 
+/* What config.json calls SMFT_DAMPING_* and SMFT_RANK_*, from 1. */
+extern const char *const smft__damping_names[2], *const smft__rank_names[2];
+
 /* memory: the object "memory".  Without "learn", or where that is null: all zero.  An unknown key
  * or name is SMFT_E_UNSUPPORTED, a number out of range SMFT_E_FORMAT. */
 smft_status smft__learn_defaults_read(smft__learn_defaults *out, const json_t *memory);
