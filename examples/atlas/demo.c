@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef ATLAS_DIR
@@ -134,16 +133,6 @@ static score ask_held(smft_session *session, const lessons *l) {
 
 /* ---- the steps of the job ------------------------------------------------ */
 
-static int32_t show_progress(void *user, const char *stage, int64_t done, int64_t total) {
-  (void)user;
-  if (isatty(2)) {
-    fprintf(stderr, "\r   %s %lld/%lld ", stage, (long long)done, (long long)total);
-    if (done == total)
-      fprintf(stderr, "\r%*s\r", 40, "");
-  }
-  return 0;
-}
-
 static void probe_fill(smft_probe *probe, const settings *s, const atlas_facts *known,
                        const atlas_wordings *wordings, double *majority) {
   int64_t *order = need(malloc(((size_t)known->n + 1) * sizeof *order));
@@ -192,11 +181,6 @@ static float *base_logits(const smft_model *model, const char *text, int64_t voc
   check(smft_session_feed(session, ids, n, SMFT_LOGITS_LAST, logits, vocab), "feed");
   smft_session_free(session);
   return logits;
-}
-
-static int64_t file_size(const char *path) {
-  struct stat info;
-  return stat(path, &info) == 0 ? (int64_t)info.st_size : -1;
 }
 
 /* The patch goes through a file into a second session; returns how many answers differ from the

@@ -247,6 +247,23 @@ void atlas_lines_free(char **lines, int64_t n) {
   free(lines);
 }
 
+int atlas_objects(const char *path, const char *wants,
+                  int (*take)(void *user, const json_t *object), void *user) {
+  int64_t n = 0;
+  int status = 0;
+  char **lines = atlas_lines(path, &n);
+  for (int64_t i = 0; lines && i < n && status == 0; i++) {
+    json_error_t error;
+    json_t *object = json_loads(lines[i], JSON_REJECT_DUPLICATES, &error);
+    status = object ? take(user, object) : -1;
+    if (status != 0)
+      fprintf(stderr, "%s: line %lld: %s\n", path, (long long)i + 1, object ? wants : error.text);
+    json_decref(object);
+  }
+  atlas_lines_free(lines, n);
+  return lines ? status : -1;
+}
+
 uint64_t atlas_random(uint64_t *state) { /* splitmix64 */
   uint64_t z = (*state += 0x9e3779b97f4a7c15ULL);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;

@@ -59,6 +59,10 @@ void atlas_text_free(atlas_text *text);
 /* Lines of a text file (without newline), empty ones left out; free with atlas_lines_free. */
 char **atlas_lines(const char *path, int64_t *n);
 void atlas_lines_free(char **lines, int64_t n);
+/* Gives the JSON object of each line to `take`, which returns 0 or, where it is not what is wanted,
+ * -1.  A message on stderr, which says the line and what it `wants`, and -1 on failure. */
+int atlas_objects(const char *path, const char *wants,
+                  int (*take)(void *user, const struct json_t *object), void *user);
 
 /* A seeded generator: the same draw on every machine. */
 uint64_t atlas_random(uint64_t *state);

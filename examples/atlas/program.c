@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 void check(smft_status status, const char *what) {
   if (status == SMFT_OK)
@@ -26,4 +28,19 @@ const char *path_in(const char *directory, const char *name) {
   next = (next + 1) % 4;
   snprintf(paths[next], sizeof paths[next], "%s/%s", directory, name);
   return paths[next];
+}
+
+int64_t file_size(const char *path) {
+  struct stat info;
+  return stat(path, &info) == 0 ? (int64_t)info.st_size : -1;
+}
+
+int32_t show_progress(void *user, const char *stage, int64_t done, int64_t total) {
+  (void)user;
+  if (isatty(2)) {
+    fprintf(stderr, "\r   %s %lld/%lld ", stage, (long long)done, (long long)total);
+    if (done == total)
+      fprintf(stderr, "\r%*s\r", 40, "");
+  }
+  return 0;
 }

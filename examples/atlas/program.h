@@ -1,4 +1,5 @@
-/* program: what the atlas programs share: ending with a message, memory that is there, paths. */
+/* program: what the programs share: ending with a message, memory that is there, paths, progress.
+ */
 #ifndef ATLAS_PROGRAM_H
 #define ATLAS_PROGRAM_H
 #include "smft/smft.h"
@@ -11,4 +12,8 @@ void check(smft_status status, const char *what);
 void *need(void *pointer);
 /* "directory/name", until the fourth call from now. */
 const char *path_in(const char *directory, const char *name);
+/* In bytes; -1: there is none. */
+int64_t file_size(const char *path);
+/* An smft_progress_fn: a line on the terminal that is gone when all is done; elsewhere nothing. */
+int32_t show_progress(void *user, const char *stage, int64_t done, int64_t total);
 #endif

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define ANSWER_TOKENS 20
@@ -141,11 +140,6 @@ static void teach(const settings *s, world *w, const question *q, int64_t number
 }
 
 /* ---- the patch as a file ------------------------------------------------- */
-
-static int64_t file_size(const char *path) {
-  struct stat info;
-  return stat(path, &info) == 0 ? (int64_t)info.st_size : -1;
-}
 
 static int64_t count_rows(const world *w) {
   int64_t total = 0, rows = 0;

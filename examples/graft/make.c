@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct settings {
   const char *prose, *chats, *model, *out;
@@ -52,16 +51,6 @@ static void parse(settings *s, int argc, char **argv) {
     fail_usage();
   s->model = argv[optind];
   s->out = argv[optind + 1];
-}
-
-static int32_t show_progress(void *user, const char *stage, int64_t done, int64_t total) {
-  (void)user;
-  if (isatty(2)) {
-    fprintf(stderr, "\r   %s %lld/%lld ", stage, (long long)done, (long long)total);
-    if (done == total)
-      fprintf(stderr, "\r%*s\r", 40, "");
-  }
-  return 0;
 }
 
 static void graft(const settings *s, const smft_model *model, const texts *chats) {

@@ -39,27 +39,20 @@ static int read_question(question *q, const json_t *object) {
              : -1;
 }
 
+static int add_question(void *user, const json_t *object) {
+  questions *list = user;
+  list->items = need(realloc(list->items, (size_t)(list->n + 1) * sizeof *list->items));
+  memset(&list->items[list->n], 0, sizeof *list->items);
+  return read_question(&list->items[list->n++], object);
+}
+
 int questions_load(questions *out, const char *path) {
-  int64_t n = 0;
-  int status = 0;
-  char **lines = atlas_lines(path, &n);
   memset(out, 0, sizeof *out);
-  if (!lines)
+  if (atlas_objects(path, "wants \"id\", \"question\" and \"answer\"", add_question, out) != 0)
     return -1;
-  out->items = need(calloc((size_t)n + 1, sizeof *out->items));
-  for (int64_t i = 0; i < n && status == 0; i++) {
-    json_error_t error;
-    json_t *object = json_loads(lines[i], JSON_REJECT_DUPLICATES, &error);
-    status = object ? read_question(&out->items[out->n++], object) : -1;
-    if (status != 0)
-      fprintf(stderr, "%s: line %lld: %s\n", path, (long long)i + 1,
-              object ? "wants \"id\", \"question\" and \"answer\"" : error.text);
-    json_decref(object);
-  }
-  atlas_lines_free(lines, n);
-  if (status == 0 && out->n == 0)
+  if (out->n == 0)
     fprintf(stderr, "%s: no facts in it\n", path);
-  return out->n > 0 ? status : -1;
+  return out->n > 0 ? 0 : -1;
 }
 
 void questions_free(questions *list) {
