@@ -76,17 +76,18 @@ def dense(method: str, facts: str = "choose", wordings: str = "one", **other: An
 
 
 def trials() -> list[Run]:
+    """The likeliest first."""
     runs = [slots("rows")]
-    runs += [slots("restraint", damping_by="squares", damping=0.0003),
-             slots("steps", step_length=60), slots("restraint", rank_by="counts"),
-             slots("restraint", max_df=0)]
-    runs += [slots("rows", t=t) for t in (16, 32, 128, 200)]
-    runs += [slots("steps", step_length=length) for length in (15, 45)]
-    runs += [slots("steps", wordings_per_step=n) for n in (3, 6)]
-    runs += [slots("blocks", blocks=blocks) for blocks in ([3], [2, 4, 7])]
-    runs += [slots("steps", loss_below=below) for below in (0.05, 0.2)]
-    runs += [slots("background", background="wiki")]
-    return runs
+    runs += [slots("rows", t=128), slots("steps", step_length=45),
+             slots("restraint", max_df=0.01), slots("rows", t=32),
+             slots("steps", wordings_per_step=3),
+             slots("restraint", damping_by="squares", damping=0.0003),
+             slots("blocks", blocks=[2, 4, 7]), slots("steps", step_length=60),
+             slots("restraint", rank_by="counts"), slots("steps", loss_below=0.05),
+             slots("steps", loss_below=0.2), slots("blocks", blocks=[3]),
+             slots("restraint", max_df=-1), slots("steps", wordings_per_step=6),
+             slots("rows", t=16), slots("rows", t=200), slots("steps", step_length=15)]
+    return runs + [slots("background", background="wiki")]
 
 
 def baselines() -> list[Run]:
@@ -103,7 +104,7 @@ def baselines() -> list[Run]:
 def reports(chosen: dict[str, Any]) -> list[Run]:
     draws = [f"report{i}" for i in (1, 2, 3)]
     one_question = [slots("report", one, **chosen) for one in draws]
-    many = [slots("many", one, "many", **chosen) for one in draws]
+    many = [slots("many", one, "many", keep_given_up=True, **chosen) for one in draws]
     return one_question + many + [slots("stream", "stream", **chosen)]
 
 
@@ -136,7 +137,7 @@ class World:
     def run(self, run: Run, most: int = 0) -> dict[str, str]:
         facts = self.facts[run.facts][:run.n or None][:most or None]
         self.context.reset_peak()
-        method = make(self.model, self.backgrounds, self.probes.counted_chats(), run.setting)
+        method = make(self.words, self.backgrounds, self.probes.counted_chats(), run.setting)
         took = [self.teach(method, fact, run.wordings) for fact in facts]
         half = "choose" if run.facts == "choose" else "report"
         after = self.probes.measure(Asker(method.model, method.patch), facts, half)
@@ -147,7 +148,7 @@ class World:
         return row
 
     def teach(self, method: Any, fact: Fact, wordings: str) -> Taught:
-        took = method.teach(fact.id, self.words.of(fact, wordings))
+        took = method.teach(fact, self.words.of(fact, wordings))
         print(f"  {fact.subject}: {'done' if took.done else 'gave up'}, {took.steps} steps, "
               f"{took.seconds:.1f} s, {took.cpu:.1f} s of a core", flush=True)
         return took

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Any, Optional
 
 import smft
 from facts import Fact, whole
@@ -29,10 +29,10 @@ class Wordings:
         self.own, self.atlas = load(os.path.join(HERE, "wordings.json")), load(ATLAS)
         self.free = whole("edits", "free_wordings.json")
 
-    def of(self, fact: Fact, kind: str) -> list[Pair]:
-        if kind == "many" and fact.relation in self.own and not fact.natural:
-            return self.many(fact)
-        return self.one(fact)
+    def of(self, fact: Fact, kind: str) -> Optional[list[Pair]]:
+        """None: of its question."""
+        many = kind == "many" and fact.relation in self.own and not fact.natural
+        return self.many(fact) if many else None
 
     def one(self, fact: Fact) -> list[Pair]:
         return [(list(w.prompt_ids), list(w.answer_ids))
