@@ -1,52 +1,102 @@
 /* stats_file: read statistics as background.safetensors: df.{pool} U32 (n_slots), square.{pool} F32
- * (n_slots); metadata format, batches, reads, tokens, corpus, model_hash. */
+ * (n_slots); metadata format, batches, reads, tokens, corpus, model_hash.  Where most slots are
+ * read by nothing, only the others are written: read.{pool} U8 has a bit for every slot, the lowest
+ * of the first byte for slot 0, and df, in the narrowest type that holds it, and square have a
+ * number for every bit that is set. */
 #include <math.h>
 #include <stdio.h>
 
 #include "base/alloc.h"
 #include "data/safetensors.h"
-#include "learn/stats.h"
+#include "learn/stats_sparse.h"
 
 #define FORMAT "smft.background.2"
-#define OLD_FORMAT "smft.background.1" /* without squares */
+#define OLD_FORMAT "smft.background.1"    /* without squares */
+#define SPARSE_FORMAT "smft.background.3" /* of slots that were read */
+/* is written where at most so many of all slots were read */
+#define SPARSE_SHARE 0.5
+#define MOST_TENSORS 3 /* of a pool */
 
 typedef char tensor_name[32];
 
-static void describe(const smft__stats *stats, const smft_model *model, tensor_name *names,
-                     smft__save_tensor *tensors) {
-  int64_t n_slots = smft__n_slots(model);
+/* What is being written. */
+typedef struct tensor_list {
+  smft__save_tensor *tensors;
+  tensor_name *names;
+  int32_t n;
+} tensor_list;
+
+static void add(tensor_list *list, const char *kind, int32_t pool, int32_t dtype, const void *data,
+                int64_t n) {
+  smft__tensor tensor = {data, {n}, 1, dtype};
+  snprintf(list->names[list->n], sizeof *list->names, "%s.%d", kind, (int)pool);
+  list->tensors[list->n].name = list->names[list->n];
+  list->tensors[list->n++].tensor = tensor;
+}
+
+static void add_all(tensor_list *list, const smft__stats *stats, const smft_model *model) {
+  int64_t n = smft__n_slots(model);
   for (int32_t p = 0; p < model->config.n_pools; p++) {
-    smft__tensor df = {stats->df + p * n_slots, {n_slots}, 1, SMFT__U32};
-    smft__tensor square = {stats->square + p * n_slots, {n_slots}, 1, SMFT__F32};
-    snprintf(names[2 * p], sizeof *names, "df.%d", (int)p);
-    snprintf(names[2 * p + 1], sizeof *names, "square.%d", (int)p);
-    tensors[2 * p].name = names[2 * p];
-    tensors[2 * p].tensor = df;
-    tensors[2 * p + 1].name = names[2 * p + 1];
-    tensors[2 * p + 1].tensor = square;
+    add(list, "df", p, SMFT__U32, stats->df + p * n, n);
+    add(list, "square", p, SMFT__F32, stats->square + p * n, n);
   }
 }
 
-smft_status smft__stats_save(const smft__stats *stats, const smft_model *model, const char *path) {
-  smft_ctx *ctx = model->ctx;
-  int32_t n = 2 * model->config.n_pools;
+/* pools (n_pools): filled, and freed by the caller whatever comes of it. */
+static smft_status add_sparse(tensor_list *list, const smft__stats *stats, const smft_model *model,
+                              smft__sparse *pools) {
+  int64_t n = smft__n_slots(model);
+  for (int32_t p = 0; p < model->config.n_pools; p++) {
+    SMFT__TRY(smft__sparse_make(&pools[p], model->ctx, stats, p * n, n));
+    add(list, "read", p, SMFT__U8, pools[p].mask, smft__mask_bytes(n));
+    add(list, "df", p, pools[p].dtype, pools[p].df, pools[p].n);
+    add(list, "square", p, SMFT__F32, pools[p].square, pools[p].n);
+  }
+  return SMFT_OK;
+}
+
+/* ---- writing ------------------------------------------------------------- */
+
+static smft_status write_tensors(const tensor_list *list, const smft__stats *stats,
+                                 const smft_model *model, const char *format, const char *path) {
   char batches[32], tokens[32], reads[32];
   snprintf(batches, sizeof batches, "%lld", (long long)stats->n_batches);
   snprintf(reads, sizeof reads, "%lld", (long long)stats->n_reads);
   snprintf(tokens, sizeof tokens, "%lld", (long long)stats->n_tokens);
   const char *keys[] = {"format", "batches", "reads", "tokens", "corpus", "model_hash"};
-  const char *values[] = {FORMAT, batches, reads, tokens, stats->corpus, model->hash};
-  smft__save_tensor *tensors = smft__calloc_array(ctx, n, sizeof *tensors);
-  tensor_name *names = smft__calloc_array(ctx, n, sizeof *names);
-  smft_status status = tensors && names ? SMFT_OK : SMFT_E_NOMEM;
-  if (status == SMFT_OK) {
-    describe(stats, model, names, tensors);
-    status = smft__safetensors_write(ctx, path, tensors, n, keys, values, 6, NULL, NULL);
-  }
-  smft__free(ctx, names);
-  smft__free(ctx, tensors);
+  const char *values[] = {format, batches, reads, tokens, stats->corpus, model->hash};
+  return smft__safetensors_write(model->ctx, path, list->tensors, list->n, keys, values, 6, NULL,
+                                 NULL);
+}
+
+static smft_status save(tensor_list *list, smft__sparse *pools, const smft__stats *stats,
+                        const smft_model *model, const char *path) {
+  int64_t all = smft__all_slots(model);
+  int few = (double)smft__n_read(stats, 0, all) <= SPARSE_SHARE * (double)all;
+  if (few)
+    SMFT__TRY(add_sparse(list, stats, model, pools));
+  else
+    add_all(list, stats, model);
+  return write_tensors(list, stats, model, few ? SPARSE_FORMAT : FORMAT, path);
+}
+
+smft_status smft__stats_save(const smft__stats *stats, const smft_model *model, const char *path) {
+  smft_ctx *ctx = model->ctx;
+  int32_t n_pools = model->config.n_pools;
+  tensor_list list = {smft__calloc_array(ctx, MOST_TENSORS * n_pools, sizeof *list.tensors),
+                      smft__calloc_array(ctx, MOST_TENSORS * n_pools, sizeof *list.names), 0};
+  smft__sparse *pools = smft__calloc_array(ctx, n_pools, sizeof *pools);
+  smft_status status =
+      list.tensors && list.names && pools ? save(&list, pools, stats, model, path) : SMFT_E_NOMEM;
+  for (int32_t p = 0; pools && p < n_pools; p++)
+    smft__sparse_free(&pools[p], ctx);
+  smft__free(ctx, pools);
+  smft__free(ctx, list.names);
+  smft__free(ctx, list.tensors);
   return status;
 }
+
+/* ---- reading ------------------------------------------------------------- */
 
 static smft_status read_number(const smft__source *file, const char *path, const char *key,
                                int64_t *value) {
@@ -57,31 +107,52 @@ static smft_status read_number(const smft__source *file, const char *path, const
 }
 
 static smft_status check_file(const smft_model *model, const smft__source *file, const char *path,
-                              int *is_old) {
-  const char *format = smft__source_metadata(file, "format");
+                              const char **format) {
   const char *hash = smft__source_metadata(file, "model_hash");
-  *is_old = format && strcmp(format, OLD_FORMAT) == 0;
-  if (!format || (!*is_old && strcmp(format, FORMAT) != 0))
+  *format = smft__source_metadata(file, "format");
+  if (!*format || (strcmp(*format, OLD_FORMAT) != 0 && strcmp(*format, FORMAT) != 0 &&
+                   strcmp(*format, SPARSE_FORMAT) != 0))
     return smft__fail(SMFT_E_FORMAT,
                       "%s: not background counts: its format is \"%s\", expected \"%s\"", path,
-                      format ? format : "", FORMAT);
+                      *format ? *format : "", FORMAT);
   if (!hash || strcmp(hash, model->hash) != 0)
     return smft__fail(SMFT_E_MISMATCH, "%s: counts of another model: made for %s, this model is %s",
                       path, hash ? hash : "(unnamed)", model->hash);
   return SMFT_OK;
 }
 
-/* out (n_slots) of 4 bytes each. */
-static smft_status read_tensor(const smft__source *file, const char *path, const char *kind,
-                               int32_t pool, int32_t dtype, int64_t n_slots, void *out) {
+/* A list of n numbers; dtype 0: any of df's. */
+static smft_status find_tensor(const smft__source *file, const char *path, const char *kind,
+                               int32_t pool, int32_t dtype, int64_t n, const smft__tensor **out) {
   tensor_name name;
   snprintf(name, sizeof name, "%s.%d", kind, (int)pool);
   int64_t at = smft__source_find(file, name);
-  const smft__tensor *tensor = at >= 0 ? &file->tensors[at] : NULL;
-  if (!tensor || tensor->dtype != dtype || tensor->n_dims != 1 || tensor->shape[0] != n_slots)
+  const smft__tensor *tensor = *out = at >= 0 ? &file->tensors[at] : NULL;
+  int32_t is = tensor ? tensor->dtype : 0;
+  int fits = dtype ? is == dtype : is == SMFT__U8 || is == SMFT__U16 || is == SMFT__U32;
+  if (!fits || tensor->n_dims != 1 || tensor->shape[0] != n)
     return smft__fail(SMFT_E_MISMATCH, "%s: expected a tensor \"%s\" of %lld numbers of type %s",
-                      path, name, (long long)n_slots, dtype == SMFT__U32 ? "U32" : "F32");
+                      path, name, (long long)n, dtype ? smft__dtype_name(dtype) : "U8, U16 or U32");
+  return SMFT_OK;
+}
+
+/* out (n_slots) of 4 bytes each. */
+static smft_status read_tensor(const smft__source *file, const char *path, const char *kind,
+                               int32_t pool, int32_t dtype, int64_t n_slots, void *out) {
+  const smft__tensor *tensor;
+  SMFT__TRY(find_tensor(file, path, kind, pool, dtype, n_slots, &tensor));
   memcpy(out, tensor->data, (size_t)n_slots * 4);
+  return SMFT_OK;
+}
+
+static smft_status read_sparse(const smft__source *file, const char *path, int32_t pool, int64_t n,
+                               uint32_t *df, float *square) {
+  const smft__tensor *mask, *counts, *squares;
+  SMFT__TRY(find_tensor(file, path, "read", pool, SMFT__U8, smft__mask_bytes(n), &mask));
+  int64_t found = smft__mask_count(mask->data, n);
+  SMFT__TRY(find_tensor(file, path, "df", pool, 0, found, &counts));
+  SMFT__TRY(find_tensor(file, path, "square", pool, SMFT__F32, found, &squares));
+  smft__sparse_spread(mask->data, counts, squares, n, df, square);
   return SMFT_OK;
 }
 
@@ -111,16 +182,20 @@ static smft_status check_counts(const smft__stats *stats, const char *path, int3
 }
 
 static smft_status read_stats(const smft_model *model, const smft__source *file, const char *path,
-                              int is_old, smft__stats *stats) {
+                              const char *format, smft__stats *stats) {
   int64_t n = smft__n_slots(model);
+  int is_old = strcmp(format, OLD_FORMAT) == 0;
   SMFT__TRY(read_number(file, path, "batches", &stats->n_batches));
   if (!is_old)
     SMFT__TRY(read_number(file, path, "reads", &stats->n_reads));
   for (int32_t p = 0; p < model->config.n_pools; p++) {
-    SMFT__TRY(read_tensor(file, path, "df", p, SMFT__U32, n, stats->df + p * n));
+    if (strcmp(format, SPARSE_FORMAT) == 0)
+      SMFT__TRY(read_sparse(file, path, p, n, stats->df + p * n, stats->square + p * n));
+    else
+      SMFT__TRY(read_tensor(file, path, "df", p, SMFT__U32, n, stats->df + p * n));
     if (is_old)
       guess_squares(model, stats, p * n, n);
-    else
+    else if (strcmp(format, FORMAT) == 0)
       SMFT__TRY(read_tensor(file, path, "square", p, SMFT__F32, n, stats->square + p * n));
     SMFT__TRY(check_counts(stats, path, p, p * n, n));
   }
@@ -138,13 +213,13 @@ static void read_source(const smft__source *file, smft__stats *stats) {
 smft_status smft__stats_load(smft__stats *stats, const smft_model *model, const char *path) {
   smft__source file = {0};
   smft__stats made = {0};
-  int is_old = 0;
+  const char *format = "";
   SMFT__TRY(smft__safetensors_open(&file, model->ctx, path, 0));
-  smft_status status = check_file(model, &file, path, &is_old);
+  smft_status status = check_file(model, &file, path, &format);
   if (status == SMFT_OK)
     status = smft__stats_create(&made, model->ctx, model);
   if (status == SMFT_OK)
-    status = read_stats(model, &file, path, is_old, &made);
+    status = read_stats(model, &file, path, format, &made);
   if (status == SMFT_OK) {
     read_source(&file, &made);
     *stats = made;

@@ -705,7 +705,7 @@ START_TEST(bad_counts_in_a_file) {
     const char *says;
   } cases[] = {
       {"smft.background.2", "9", "100", 9, 2.5f, SMFT_OK, ""},
-      {"smft.background.3", "9", "100", 9, 2.5f, SMFT_E_FORMAT, "smft.background.3"},
+      {"smft.background.4", "9", "100", 9, 2.5f, SMFT_E_FORMAT, "smft.background.4"},
       {"smft.background.2", "9", "100", 10, 2.5f, SMFT_E_FORMAT,
        "slot 7 of pool 0 was read in 10 batches of 9"},
       {"smft.background.2", "nine", "100", 9, 2.5f, SMFT_E_FORMAT, "batches"},
@@ -727,6 +727,102 @@ START_TEST(bad_counts_in_a_file) {
     ck_assert_msg(strstr(smft_error_message(), cases[_i].says) != NULL, "%s", smft_error_message());
     check_df(selector, df, 24);
   }
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+/* ---- file of the slots that were read ------------------------------------- */
+
+/* tinymem-like counts: slot i of pool p has df `most` / (i + 1) and a square where i % 5 == p. */
+static void sparse_counts(smft_selector *selector, uint32_t most) {
+  smft__stats made = {0};
+  ck_ok(smft__stats_create(&made, ctx, model));
+  made.n_batches = most;
+  for (int p = 0; p < 2; p++)
+    for (uint32_t i = (uint32_t)p; i < 256; i += 5) {
+      made.df[256 * p + (int)i] = most / (i + 1);
+      made.square[256 * p + (int)i] = .25f * (float)i + .125f;
+    }
+  made.square[256 + 3] = .5f; /* df 0: read, says the square */
+  smft__selector_set(selector, &made);
+}
+
+/* The narrowest type of df comes back, with every number as it was. */
+START_TEST(few_slots_make_a_small_file) {
+  static const uint32_t most[] = {200, 60000, 70000};
+  static const int32_t types[] = {SMFT__U8, SMFT__U16, SMFT__U32};
+  open_model();
+  smft_selector *selector = tiny_selector(model, 0, 0), *loaded;
+  sparse_counts(selector, most[_i]);
+  ck_ok(smft_selector_save(selector, test_file("few.safetensors")));
+  smft__source file = {0};
+  ck_ok(smft__safetensors_open(&file, ctx, test_file("few.safetensors"), 0));
+  ck_assert_str_eq(smft__source_metadata(&file, "format"), "smft.background.3");
+  ck_assert_int_eq(file.n, 6);
+  const smft__tensor *df = &file.tensors[smft__source_find(&file, "df.0")];
+  ck_assert_int_eq(df->dtype, types[_i]);
+  ck_assert_int_eq(df->shape[0], 52);
+  smft__source_close(&file);
+  ck_ok(smft_selector_create(&loaded, model, NULL));
+  ck_ok(smft_selector_load(loaded, test_file("few.safetensors")));
+  ck_assert_int_eq(loaded->stats.n_batches, most[_i]);
+  ck_assert(memcmp(loaded->stats.df, selector->stats.df, 512 * sizeof(uint32_t)) == 0);
+  ck_assert(memcmp(loaded->stats.square, selector->stats.square, 512 * sizeof(float)) == 0);
+  smft_selector_free(loaded);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+/* df of pool 1 has n_df numbers of type `dtype`, its mask n_mask bytes. */
+static void write_sparse(int32_t dtype, int64_t n_df, int64_t n_mask, uint8_t first, float square) {
+  static uint8_t mask[32], df[64];
+  static float squares[16];
+  const char *keys[] = {"format", "batches", "model_hash", "reads"};
+  const char *values[] = {"smft.background.3", "9", smft_model_hash(model), "100"};
+  smft__save_tensor tensors[] = {{.name = "read.0", .tensor = {mask, {32}, 1, SMFT__U8}},
+                                 {.name = "read.1", .tensor = {mask, {n_mask}, 1, SMFT__U8}},
+                                 {.name = "df.0", .tensor = {df, {3}, 1, SMFT__U8}},
+                                 {.name = "df.1", .tensor = {df, {n_df}, 1, dtype}},
+                                 {.name = "square.0", .tensor = {squares, {3}, 1, SMFT__F32}},
+                                 {.name = "square.1", .tensor = {squares, {3}, 1, SMFT__F32}}};
+  mask[0] = 0x81, mask[31] = 0x10; /* slots 0, 7 and 252 */
+  memset(df, first, sizeof df);
+  squares[1] = square;
+  ck_ok(smft__safetensors_write(ctx, test_file("made.safetensors"), tensors, 6, keys, values, 4,
+                                NULL, NULL));
+}
+
+START_TEST(bad_lists_in_a_file) {
+  static const struct {
+    int32_t dtype;
+    int64_t n_df, n_mask;
+    uint8_t df;
+    float square;
+    smft_status status;
+    const char *says;
+  } cases[] = {
+      {SMFT__U8, 3, 32, 9, .5f, SMFT_OK, ""},
+      {SMFT__U8, 3, 32, 10, .5f, SMFT_E_FORMAT, "slot 0 of pool 0 was read in 10 batches of 9"},
+      {SMFT__U16, 3, 32, 9, .5f, SMFT_E_FORMAT, "slot 0 of pool 1 was read in 2313 batches of 9"},
+      {SMFT__U8, 2, 32, 9, .5f, SMFT_E_MISMATCH, "\"df.1\" of 3 numbers"},
+      {SMFT__U8, 4, 32, 9, .5f, SMFT_E_MISMATCH, "\"df.1\" of 3 numbers"},
+      {SMFT__F32, 3, 32, 9, .5f, SMFT_E_MISMATCH, "U8, U16 or U32"},
+      {SMFT__U8, 3, 31, 9, .5f, SMFT_E_MISMATCH, "\"read.1\" of 32 numbers of type U8"},
+      {SMFT__U8, 3, 32, 9, -1, SMFT_E_FORMAT, "slot 7 of pool 0"},
+      {SMFT__U8, 3, 32, 9, NAN, SMFT_E_FORMAT, "slot 7 of pool 0"},
+  };
+  open_model();
+  smft_selector *selector;
+  ck_ok(smft_selector_create(&selector, model, NULL));
+  write_sparse(cases[_i].dtype, cases[_i].n_df, cases[_i].n_mask, cases[_i].df, cases[_i].square);
+  ck_status(smft_selector_load(selector, test_file("made.safetensors")), cases[_i].status);
+  if (cases[_i].status != SMFT_OK)
+    ck_assert_msg(strstr(smft_error_message(), cases[_i].says) != NULL, "%s", smft_error_message());
+  else
+    ck_assert(selector->stats.df[252] == 9 && selector->stats.df[256 + 7] == 9 &&
+              selector->stats.square[7] == .5f && selector->stats.df[8] == 0);
   smft_selector_free(selector);
   close_model();
 }
@@ -836,6 +932,8 @@ Suite *make_suite(void) {
   tcase_add_test(cases, failures_leave_the_counts);
   tcase_add_test(cases, save_and_load);
   tcase_add_loop_test(cases, bad_counts_in_a_file, 0, 9);
+  tcase_add_loop_test(cases, few_slots_make_a_small_file, 0, 3);
+  tcase_add_loop_test(cases, bad_lists_in_a_file, 0, 9);
   tcase_add_test(cases, a_file_without_squares);
   tcase_add_test(cases, shipped_counts);
   tcase_add_test(cases, bad_arguments);
