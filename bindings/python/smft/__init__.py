@@ -17,7 +17,7 @@ are numpy arrays where numpy is installed, else array.array.
 from ._library import lib as _lib
 from .context import Context, default_context
 from .errors import (BufferTooSmallError, CancelledError, ContextError, EncodingError, Error, FactError, FileError, FormatError,
-                     InternalError, InvalidError, MismatchError, NoCountsWarning, NoMemoryError, NonFiniteError, NotFoundError, StateError,
+                     InternalError, InvalidError, MismatchError, MissingFileError, NoCountsWarning, NoMemoryError, NonFiniteError, NotFoundError, StateError,
                      StructSizeError, TokenError, UnsupportedError)
 from .chat import ChatTemplate
 from .grafting import GraftReport, graft
@@ -34,7 +34,7 @@ __version__: str = _lib.smft_version_string().decode("ascii")
 __all__ = [
     "BufferTooSmallError", "CancelledError", "ChatTemplate", "Context", "ContextError", "EncodingError", "Error", "Fact", "FactError", "FileError", "FormatError", "Framed", "GraftReport",
     "Inspection", "InternalError", "InvalidError", "LearnDefaults", "Learner",
-    "LoraOptions", "MemoryInfo", "MismatchError", "Model", "ModelInfo", "Nll", "NoCountsWarning",
+    "LoraOptions", "MemoryInfo", "MismatchError", "MissingFileError", "Model", "ModelInfo", "Nll", "NoCountsWarning",
     "NoMemoryError", "NonFiniteError", "NotFoundError", "Optimizer", "Patch", "Probe", "ProbeItem", "ProbeReport", "Report", "RunReport", "Selector",
     "Session", "StateError", "StructSizeError", "Tensor", "Tokenizer", "TokenError", "UnsupportedError", "Wording", "Wordings", "default_context",
     "graft", "inspect", "score_answer", "wordings_from_qa", "wordings_from_statement",

@@ -10,7 +10,7 @@ import ctypes
 from ctypes import POINTER, c_float, c_int32, c_int64, c_uint32
 from typing import Any, Iterable, List, Sequence, Tuple
 
-from .errors import TokenError
+from .errors import InvalidError, TokenError
 
 try:
     import numpy
@@ -83,6 +83,8 @@ def floats(values: Any, what: str) -> Borrowed:
         return _borrow_numpy(values, c_float, what)
     try:
         return borrow_array(array.array("f", values), c_float)
+    except OverflowError:
+        raise InvalidError(f"{what}: a number is too large") from None
     except TypeError as error:
         raise TypeError(f"{what} must be a sequence of numbers: {error}") from None
 

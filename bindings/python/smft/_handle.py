@@ -1,84 +1,45 @@
-"""_handle: what all handles share: creation, closing, freeing at the end; text and path arguments; callbacks.
+"""_handle: what the modules of handles share: text and path arguments, handles as arguments, callbacks.
 
-Owns the rule that a handle is freed exactly once: by close(), by the garbage collector, or when Python exits.
+Who may use a handle when, and how a call is made: _calls.
 """
 from __future__ import annotations
 
-import ctypes
 import os
-import weakref
 from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
-from . import _abi
-from ._library import lib
-from .errors import CancelledError, InvalidError, StateError, check
+from . import _abi, _interrupt
+from ._calls import INSIDE, PEEK, READ, USE, Call, Handle, Part, PathBytes, invoke, number, result, struct, together, whole
+from .errors import EncodingError, InvalidError
 
 Text = Union[str, bytes]
 Path = Union[str, bytes, "os.PathLike[str]"]
 Progress = Callable[[str, int, int], Any]
-H = TypeVar("H", bound="Handle")
-
-
-class Handle:
-    """Owns one C handle.  close() may be called any number of times; a closed handle raises StateError."""
-
-    _free: str = ""  # name of the C function that frees it
-
-    def _own(self, pointer: Any) -> None:
-        self._pointer = pointer
-        self._finalizer = weakref.finalize(self, getattr(lib, self._free), pointer)
-
-    @property
-    def _handle(self) -> Any:
-        finalizer = getattr(self, "_finalizer", None)
-        if finalizer is None or not finalizer.alive:
-            raise StateError(f"this {type(self).__name__} is closed")
-        return self._pointer
-
-    @property
-    def closed(self) -> bool:
-        return not self._finalizer.alive
-
-    def close(self) -> None:
-        """Frees the handle now.  What was made from it goes on working: it holds a reference of its own."""
-        self._finalizer()
-
-    def __enter__(self: H) -> H:
-        self._handle
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.close()
-
-
-def create(function: str, handle_type: Type[ctypes.Structure], *arguments: Any) -> Any:
-    """Calls a constructor: out-pointer first."""
-    out = ctypes.POINTER(handle_type)()
-    check(getattr(lib, function)(ctypes.byref(out), *arguments))
-    return out
+H = TypeVar("H", bound=Handle)
 
 
 class Patch(Handle):
     """What a model's methods know of a patch: that it is one.  patch.Patch is the rest."""
 
 
-def optional(handle: Optional[Handle], kind: type, what: str) -> Any:
-    """The C handle, or NULL for None; another class is a TypeError that says so."""
-    if handle is None:
-        return None
-    return required(handle, kind, what)
+def optional(handle: Optional[H], kind: Type[H], what: str) -> Optional[H]:
+    """The handle, or None, which is NULL; another class is a TypeError that says so."""
+    return None if handle is None else required(handle, kind, what)
 
 
-def required(handle: Any, kind: type, what: str) -> Any:
+def required(handle: Any, kind: Type[H], what: str) -> H:
     if not isinstance(handle, kind):
         raise TypeError(f"{what} must be a smft.{kind.__name__}, got {type(handle).__name__}")
-    return handle._handle
+    return handle
 
 
 def utf8(text: Text, what: str) -> bytes:
     """Bytes of a text with a length: bytes are passed on as they are, the library checks them."""
     if isinstance(text, str):
-        return text.encode("utf-8")
+        try:
+            return text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise EncodingError(f"{what}: character {error.start} is half of a pair (U+{ord(text[error.start]):04X}): "
+                                "it has no UTF-8") from None
     if isinstance(text, bytes):
         return text
     raise TypeError(f"{what} must be str or bytes, got {type(text).__name__}")
@@ -92,39 +53,67 @@ def c_text(text: Text, what: str) -> bytes:
     return data
 
 
-def c_path(path: Path) -> bytes:
-    data = os.fsencode(path)
-    if b"\0" in data:
+def c_path(path: Path) -> PathBytes:
+    try:
+        data = PathBytes(os.fsencode(path))
+    except UnicodeEncodeError as error:
+        raise EncodingError(f"a path cannot be written as bytes: {error}") from None
+    if 0 in data:
         raise InvalidError("a path contains a NUL character")
+    data.given = path
     return data
 
 
 class Callback:
-    """A Python function as a C callback.  Holds the trampoline as long as the call runs; an exception inside stops the library and is
-    raised again by `finish`."""
+    """A Python function as a C callback.  Holds the trampoline as long as the call runs; an exception inside stops the call and is
+    raised again by `finish`.
 
-    def __init__(self, kind: Any, function: Optional[Callable[..., Any]], convert: Callable[..., Tuple[Any, ...]]) -> None:
+    stops: what it answers where the call is to stop; None: it is asked as ever, and the call ends by its cancel function."""
+
+    def __init__(self, kind: Any, function: Optional[Callable[..., Any]], convert: Callable[..., Tuple[Any, ...]],
+                 stops: Optional[int] = 1) -> None:
         self._error: Optional[BaseException] = None
         self._function = function
         self._convert = convert
-        # A callback is given even where the user has none: while it runs, Python sees Ctrl-C.
+        self._stops = stops
+        self._call_in_flight: Optional[Call] = None
+        # A callback is given even where the user has none: close() and the end of Python stop the call through it.
         self.pointer = kind(self._call)
 
+    def begin(self, call: Call) -> None:
+        self._call_in_flight = call
+
     def _call(self, _user: Any, *arguments: Any) -> int:
+        call = self._call_in_flight
         if self._error is not None:
             return 1
+        if self._stops is not None and call is not None and call.stopped:
+            return self._stops
+        if self._function is None:
+            return 0
         try:
-            return 1 if self._function is not None and self._function(*self._convert(*arguments)) else 0
+            _interrupt.enter_callback(call)
+            answer = self._function(*self._convert(*arguments))
+            _interrupt.leave_callback(call)
+            return 1 if answer else 0
         except BaseException as error:  # pylint: disable=broad-except
+            _interrupt.leave_callback(call)
             self._error = error
-            return 1
+            return self._failed(call, error)
 
-    def finish(self, status: int) -> None:
-        """Raises what the callback raised, else what the status says."""
+    def _failed(self, call: Optional[Call], error: BaseException) -> int:
+        """An exception: the call ends now.  Where that is the answer of an end in good order, Ctrl-C and its kind cancel instead."""
+        if self._stops == 1 or call is None or self._stops == 0 and isinstance(error, Exception):
+            return 1
+        call.stop()
+        return 1 if self._stops is None else 0
+
+    def finish(self) -> None:
+        """Raises what the callback raised."""
+        self._call_in_flight = None
         error, self._error = self._error, None
         if error is not None:
             raise error
-        check(status)
 
 
 def progress_callback(progress: Optional[Progress]) -> Callback:
@@ -132,4 +121,5 @@ def progress_callback(progress: Optional[Progress]) -> Callback:
     return Callback(_abi.ProgressFn, progress, lambda stage, done, total: ((stage or b"").decode("utf-8", "replace"), done, total))
 
 
-__all__ = ["CancelledError", "Handle", "Callback", "create", "optional", "required", "utf8", "c_text", "c_path", "progress_callback"]
+__all__ = ["INSIDE", "PEEK", "READ", "USE", "Handle", "Part", "Callback", "invoke", "number", "result", "struct", "together", "whole", "optional",
+           "required", "utf8", "c_text", "c_path", "progress_callback"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _abi
-from ._handle import c_text
+from ._handle import Part, c_text, invoke, struct
 from ._library import lib
 from .errors import BufferTooSmallError, InvalidError, UnsupportedError, check
 
@@ -28,15 +28,18 @@ class ChatTemplate:
     eos: Optional[str]
 
 
-def template_of(tokenizer: Any) -> ChatTemplate:
+def template_of(tokenizer: Part) -> ChatTemplate:
     raw = _abi.ChatInfo()
-    check(lib.smft_tokenizer_chat_info(tokenizer, ctypes.byref(raw)))
 
     def text(value: Optional[bytes]) -> Optional[str]:
         return None if value is None else value.decode("utf-8")
 
-    return ChatTemplate(text(raw.template_text), raw.hash.decode("ascii"), text(raw.renderer), bool(raw.thinks), text(raw.bos),
-                        text(raw.eos))
+    def then(status: int, path: Any) -> ChatTemplate:
+        check(status, path)
+        return ChatTemplate(text(raw.template_text), raw.hash.decode("ascii"), text(raw.renderer), bool(raw.thinks), text(raw.bos),
+                            text(raw.eos))
+
+    return invoke(lib.smft_tokenizer_chat_info, tokenizer, ctypes.byref(raw), then=then)
 
 
 def normal_messages(messages: Sequence[Message]) -> List[Dict[str, Any]]:
@@ -70,7 +73,7 @@ def day_of(date: Date) -> datetime.date:
 # ---- in C --------------------------------------------------------------------------------------------------------------------------
 
 
-def ids_in_c(tokenizer: Any, messages: Sequence[Mapping[str, Any]], flags: int, renderer: Optional[str], date: Date) -> List[int]:
+def ids_in_c(tokenizer: Part, messages: Sequence[Mapping[str, Any]], flags: int, renderer: Optional[str], date: Date) -> List[int]:
     raw = (_abi.Message * max(1, len(messages)))()
     for i, message in enumerate(messages):
         raw[i].role = c_text(message["role"], f"role of message {i}")
@@ -79,12 +82,12 @@ def ids_in_c(tokenizer: Any, messages: Sequence[Mapping[str, Any]], flags: int, 
     if date is not None:
         when = day_of(date)
         day = when.year * 10000 + when.month * 100 + when.day
-    options = _abi.ChatOptions(flags=flags, renderer=None if renderer is None else c_text(renderer, "renderer"), date=day)
+    options = struct(_abi.ChatOptions, flags=flags, renderer=None if renderer is None else c_text(renderer, "renderer"), date=day)
     n, capacity = c_int64(), 256
     while True:
         ids = (c_int32 * capacity)()
         try:
-            check(lib.smft_tokenizer_chat(tokenizer, raw, len(messages), ctypes.byref(options), ids, capacity, n))
+            invoke(lib.smft_tokenizer_chat, tokenizer, raw, len(messages), ctypes.byref(options), ids, capacity, n)
             return ids[:n.value]
         except BufferTooSmallError:
             capacity = n.value
@@ -143,7 +146,7 @@ def render(template: ChatTemplate, messages: Sequence[Mapping[str, Any]], answer
     words.update(variables)
     try:
         compiled = environment(day_of(date)).from_string(template.text)
-        return compiled.render(messages=messages, add_generation_prompt=answer, **words)
+        return str(compiled.render(messages=messages, add_generation_prompt=answer, **words))
     except (jinja2.exceptions.TemplateError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise InvalidError(f"chat template: {error}") from error
 

@@ -6,9 +6,8 @@ import threading
 from typing import Any, Callable, Optional, Tuple
 
 from . import _abi
-from ._handle import Handle, create, required
+from ._handle import PEEK, Handle, invoke, required, struct, whole
 from ._library import lib
-from .errors import check
 
 _default: Optional["Context"] = None
 _lock = threading.Lock()
@@ -23,31 +22,32 @@ class Context(Handle):
     """
 
     _free = "smft_ctx_free"
+    _mode = PEEK
 
     def __init__(self, n_threads: int = 0, log: Optional[Callable[[int, str], Any]] = None, amx: bool = False) -> None:
-        options = _abi.CtxOptions(n_threads=n_threads, flags=_abi.CONSTANTS["CTX_AMX"] if amx else 0)
+        options = struct(_abi.CtxOptions, n_threads=n_threads, flags=_abi.CONSTANTS["CTX_AMX"] if amx else 0)
         if log is not None:
             self._log = _log_callback(log)
             options.log = self._log
-        self._own(create("smft_ctx_create", _abi.Ctx, ctypes.byref(options)))
-        if log is not None:
-            _keep.append(self._log)  # handles made with the context may outlive this object, and still log
+            # Handles made with the context may outlive this object, and threads Python itself, and still log.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._log))
+        self._create("smft_ctx_create", _abi.Ctx, ctypes.byref(options))
 
     @property
     def n_threads(self) -> int:
-        return int(lib.smft_ctx_n_threads(self._handle))
+        return invoke(lib.smft_ctx_n_threads, self, then=whole)
 
     def memory(self) -> Tuple[int, int]:
         """Bytes held now, and the most since creation or the last reset.  Mapped files are not counted."""
         now, peak = ctypes.c_int64(), ctypes.c_int64()
-        check(lib.smft_ctx_memory(self._handle, now, peak))
+        invoke(lib.smft_ctx_memory, self, now, peak)
         return now.value, peak.value
 
     def reset_peak(self) -> None:
-        check(lib.smft_ctx_memory_reset_peak(self._handle))
+        invoke(lib.smft_ctx_memory_reset_peak, self)
 
-
-_keep: list = []  # log callbacks: the library may call them as long as the process lives
+    def _describe(self) -> str:
+        return f"{self.n_threads} threads"
 
 
 def _log_callback(log: Callable[[int, str], Any]) -> Any:
@@ -69,5 +69,5 @@ def default_context() -> Context:
         return _default
 
 
-def context_handle(context: Optional[Context]) -> Any:
+def context_handle(context: Optional[Context]) -> Context:
     return required(context if context is not None else default_context(), Context, "context")

@@ -4,7 +4,9 @@ Owns the status table of the package (a test compares it with smft.h) and `check
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Dict, Optional, Type
+import errno
+import os
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Type
 
 if TYPE_CHECKING:
     from .learn import Report
@@ -16,6 +18,9 @@ class Error(Exception):
     status: int = 0
     name: str = ""
     meaning: str = ""
+
+    def __str__(self) -> str:
+        return BaseException.__str__(self)  # an OSError with a filename would print that alone
 
 
 class InvalidError(Error, ValueError):
@@ -48,7 +53,9 @@ class NoMemoryError(Error, MemoryError):
     meaning = "memory could not be allocated"
 
 
-class FileError(Error):
+class FileError(Error, OSError):
+    """`filename`: the path that was given."""
+
     status, name = -20, "E_IO"
     meaning = "a file could not be opened, read or written"
 
@@ -56,6 +63,10 @@ class FileError(Error):
 class NotFoundError(Error, LookupError):
     status, name = -21, "E_NOT_FOUND"
     meaning = "a file, tensor, token or item does not exist"
+
+
+class MissingFileError(NotFoundError, FileNotFoundError):
+    """There is no such file or directory, `filename`: a NotFoundError and a FileNotFoundError."""
 
 
 class FormatError(Error, ValueError):
@@ -117,13 +128,33 @@ BY_STATUS: Dict[int, Type[Error]] = {kind.status: kind for kind in Error.__subcl
 _last_message: Optional[Callable[[], bytes]] = None
 
 
-def check(status: int) -> None:
-    """Raises the exception of a status that is not 0."""
+def check(status: int, path: Any = None) -> None:
+    """Raises the exception of a status that is not 0.  path: of a call that reads or writes one, as it was given."""
     if status == 0:
         return
     message = _last_message().decode("utf-8", "replace") if _last_message else ""
+    raise _made(status, message, path)
+
+
+def _made(status: int, message: str, path: Any) -> Error:
     kind = BY_STATUS.get(status, Error)
+    name = None if path is None else _filename(message, path)
+    if kind is NotFoundError and name is not None and not os.path.isfile(name):  # else it is something in the file
+        kind = MissingFileError
     error = kind(message or kind.meaning)
     if kind is Error:
         error.status, error.name = status, "E_UNKNOWN"
-    raise error
+    if isinstance(error, OSError):
+        error.filename = name
+        if isinstance(error, FileNotFoundError):
+            error.errno = errno.ENOENT
+    return error
+
+
+def _filename(message: str, path: Any) -> Any:
+    """The path, or the file within it that the message begins with."""
+    given = os.fspath(path)
+    if isinstance(given, str) and message.startswith(os.path.join(given, "")):
+        inner = message[len(given):message.find(": ")]
+        return given if " " in inner else given + inner
+    return given

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Iterable, List, Optional, Sequence, Union
 
 from . import _abi, _arrays
-from ._handle import Path, Progress, Text, c_path, c_text, progress_callback, required
+from ._handle import (Path, Progress, Text, c_path, c_text, invoke, number, progress_callback, required,
+                      struct)
 from ._library import lib
 from .errors import InvalidError
 from .model import DAMPINGS, RANKS, Model
@@ -79,12 +80,13 @@ def graft(model: Model, texts: Iterable[Union[Text, Sequence[int]]], path: Path,
     keep: List[Any] = []
     backgrounds = _sources(list(texts), keep)
     pointers = [ctypes.pointer(one) for one in backgrounds]
-    blocks = None if layers is None else (ctypes.c_int32 * len(layers))(*layers)
+    blocks = None if layers is None else (ctypes.c_int32 * len(layers))(
+        *[number(layer, ctypes.c_int32, "a layer") for layer in layers])
     flags = _abi.CONSTANTS["GRAFT_SHARED_POOL"] if shared_pool else 0
     flags |= 0 if frames else _abi.CONSTANTS["GRAFT_NO_FRAMES"]
     callback = progress_callback(progress)
-    options = _abi.GraftOptions(
-        flags=flags, sources=(ctypes.POINTER(_abi.Background) * len(pointers))(*pointers),
+    options = struct(
+        _abi.GraftOptions, flags=flags, sources=(ctypes.POINTER(_abi.Background) * len(pointers))(*pointers),
         n_sources=len(pointers), tokens_per_sequence=tokens_per_sequence, layers=blocks,
         n_layers=len(layers or ()), n_keys=n_keys, heads=heads, top_k=top_k, key_dim=key_dim,
         rank=rank, keys=_choose(KEYS, keys, "keys"), rounds=rounds, samples=samples,
@@ -94,6 +96,6 @@ def graft(model: Model, texts: Iterable[Union[Text, Sequence[int]]], path: Path,
         loss_below=loss_below, max_steps=max_steps, wordings_per_step=wordings_per_step,
         progress=callback.pointer)
     report = _abi.GraftReport()
-    callback.finish(lib.smft_graft(required(model, Model, "model"), c_path(path),
-                                   ctypes.byref(options), ctypes.byref(report)))
+    invoke(lib.smft_graft, required(model, Model, "model"), c_path(path), ctypes.byref(options),
+           ctypes.byref(report), callbacks=[callback], stops=True)
     return GraftReport(**{name: getattr(report, name) for name in GraftReport.__dataclass_fields__})

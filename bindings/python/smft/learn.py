@@ -9,16 +9,19 @@ import warnings
 from ctypes import c_float, c_int64, c_uint32
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, TypeVar, Union
 
 from . import _abi, _arrays
-from ._handle import Callback, Handle, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, required
+from ._handle import (INSIDE, PEEK, READ, USE, Callback, Handle, Path, Progress, Text, c_path, c_text, invoke, optional, progress_callback,
+                      required, result, struct, together, whole)
 from ._library import lib
 from .context import Context, context_handle
 from .errors import InvalidError, NoCountsWarning, NonFiniteError, check
 from .model import DAMPINGS, RANKS, Model
 from .patch import FACT_STATES, Patch
 from .wordings import Wordings
+
+T = TypeVar("T")
 
 RULES = {"tfidf": _abi.CONSTANTS["RULE_TFIDF"], "kl": _abi.CONSTANTS["RULE_KL"], "tf": _abi.CONSTANTS["RULE_TF"],
          "all": _abi.CONSTANTS["RULE_ALL"], "random": _abi.CONSTANTS["RULE_RANDOM"]}
@@ -32,7 +35,7 @@ REASONS = {_abi.CONSTANTS["REASON_NONE"]: None, _abi.CONSTANTS["REASON_NO_ROWS"]
 def _choose(table: Any, name: str, what: str) -> int:
     if name not in table:
         raise InvalidError(f"{what} must be one of {', '.join(map(repr, table))}, got {name!r}")
-    return table[name]
+    return int(table[name])
 
 
 # ---- selector ---------------------------------------------------------------------------------------------------------------
@@ -56,6 +59,7 @@ class Selector(Handle):
     """
 
     _free = "smft_selector_free"
+    _stops = True
 
     def __init__(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False, damping: Optional[float] = None,
                  max_df: Optional[float] = None, damping_by: Optional[str] = None, rank_by: Optional[str] = None) -> None:
@@ -65,12 +69,12 @@ class Selector(Handle):
 
     def _make(self, model: Model, rule: str = "tfidf", t: int = 0, empty: bool = False, damping: Optional[float] = None,
               max_df: Optional[float] = None, damping_by: Optional[str] = None, rank_by: Optional[str] = None) -> None:
-        options = _abi.SelectorOptions(rule=_choose(RULES, rule, "rule"), t=t, damping=_or_none(damping), max_df=_or_none(max_df),
-                                       damping_by=0 if damping_by is None else _choose(DAMPINGS, damping_by, "damping_by"),
-                                       rank_by=0 if rank_by is None else _choose(RANKS, rank_by, "rank_by"),
-                                       flags=_abi.CONSTANTS["SELECTOR_EMPTY"] if empty else 0)
-        self._own(create("smft_selector_create", _abi.Selector, required(model, Model, "model"), ctypes.byref(options)))
-        self.model, self._rule, self._warned = model, rule, False
+        options = struct(_abi.SelectorOptions, rule=_choose(RULES, rule, "rule"), t=t, damping=_or_none(damping), max_df=_or_none(max_df),
+                         damping_by=0 if damping_by is None else _choose(DAMPINGS, damping_by, "damping_by"),
+                         rank_by=0 if rank_by is None else _choose(RANKS, rank_by, "rank_by"),
+                         flags=_abi.CONSTANTS["SELECTOR_EMPTY"] if empty else 0)
+        self.model, self._rule, self._warned = required(model, Model, "model"), rule, False
+        self._create("smft_selector_create", _abi.Selector, model, ctypes.byref(options))
 
     @classmethod
     def _default(cls, model: Model) -> "Selector":
@@ -100,69 +104,77 @@ class Selector(Handle):
         if texts is not None:
             self._count_texts(texts, tokens_per_sequence, progress)
             return
-        lists = [list(batch) for batch in batches]
+        lists = [list(batch) for batch in batches or ()]
         if any(not batch for batch in lists):
             raise InvalidError("a background batch is empty")
         groups = [list(group) for _, group in groupby(lists, key=len)]  # the library takes one size of batch a call
         if len(groups) < 2:
             for group in groups:
-                self._count(group, pad_id, progress)
+                self._count(group, pad_id, progress, USE)
             return
+        together("count_background", [(self, USE)], lambda: self._count_groups(groups, pad_id, progress), stops=True)
+
+    def _count_groups(self, groups: List[List[List[Any]]], pad_id: Optional[int], progress: Optional[Progress]) -> None:
         with tempfile.TemporaryDirectory() as directory:
             before = os.path.join(directory, "counts.safetensors")
-            self.save(before)
+            invoke(lib.smft_selector_save, self, c_path(before), mode=INSIDE)
             try:
                 for group in groups:
-                    self._count(group, pad_id, progress)
+                    self._count(group, pad_id, progress, INSIDE)
             except BaseException:
-                self.load(before)
+                invoke(lib.smft_selector_load, self, c_path(before), mode=INSIDE)
                 raise
 
     def _count_texts(self, texts: Iterable[Text], tokens_per_sequence: int, progress: Optional[Progress]) -> None:
         if isinstance(texts, (str, bytes)):
             raise TypeError("texts must be a list of texts, got one")
         given = [c_text(text, f"texts[{i}]") for i, text in enumerate(texts)]
-        self._count_with(_abi.Background(pad_id=-1, texts=_arrays.strings(given), n_texts=len(given),
-                                         tokens_per_sequence=tokens_per_sequence), progress)
+        self._count_with(struct(_abi.Background, pad_id=-1, texts=_arrays.strings(given), n_texts=len(given),
+                                tokens_per_sequence=tokens_per_sequence), progress)
 
-    def _count(self, batches: List[List[Any]], pad_id: Optional[int], progress: Optional[Progress]) -> None:
+    def _count(self, batches: List[List[Any]], pad_id: Optional[int], progress: Optional[Progress], mode: int) -> None:
         ids, lengths = _arrays.sequences(one for batch in batches for one in batch)
         longest = max(lengths.owner) if lengths.n else 0
-        self._count_with(_abi.Background(pad_id=-1 if pad_id is None else pad_id, ids=ids.pointer, lengths=lengths.pointer,
-                                         n_sequences=lengths.n, sequences_per_batch=len(batches[0]),
-                                         tokens_per_sequence=max(1, longest)), progress)  # as they are: nothing is cut
+        self._count_with(struct(_abi.Background, pad_id=-1 if pad_id is None else pad_id, ids=ids.pointer, lengths=lengths.pointer,
+                                n_sequences=lengths.n, sequences_per_batch=len(batches[0]),
+                                tokens_per_sequence=max(1, longest)), progress, mode)  # as they are: nothing is cut
 
     def count_background_file(self, path: Path, sequences_per_batch: int = 1, tokens_per_sequence: int = 0, max_batches: int = 0,
                               progress: Optional[Progress] = None) -> None:
         """The same over a UTF-8 text file, one sequence a line; longer ones are cut into pieces of tokens_per_sequence (0: 64)."""
-        self._count_with(_abi.Background(pad_id=-1, text_path=c_path(path), sequences_per_batch=sequences_per_batch,
-                                         tokens_per_sequence=tokens_per_sequence, max_batches=max_batches), progress)
+        self._count_with(struct(_abi.Background, pad_id=-1, text_path=c_path(path), sequences_per_batch=sequences_per_batch,
+                                tokens_per_sequence=tokens_per_sequence, max_batches=max_batches), progress, path=path)
 
-    def _count_with(self, background: _abi.Background, progress: Optional[Progress]) -> None:
+    def _count_with(self, background: _abi.Background, progress: Optional[Progress], mode: int = USE,
+                    path: Optional[Path] = None) -> None:
         callback = progress_callback(progress)
         background.progress = callback.pointer
-        callback.finish(lib.smft_selector_count_background(self._handle, ctypes.byref(background)))
+        invoke(lib.smft_selector_count_background, self, ctypes.byref(background), mode=mode, callbacks=[callback], path=path, stops=True,
+               part=mode == INSIDE)
 
     def df(self, pool: int = 0) -> Any:
         """Background batches in which each slot of a pool was read (n_slots), uint32."""
         n_slots = self.model.pool(pool)[0]
         values, pointer = _arrays.new(c_uint32, n_slots)
-        check(lib.smft_selector_df(self._handle, pool, pointer, n_slots, None))
+        invoke(lib.smft_selector_df, self, pool, pointer, n_slots, None, mode=READ)
         return values
 
     @property
     def n_batches(self) -> int:
         """Background batches counted so far."""
         n = c_int64()
-        check(lib.smft_selector_df(self._handle, 0, None, 0, n))
+        invoke(lib.smft_selector_df, self, 0, None, 0, n, mode=READ)
         return n.value
 
     def save(self, path: Path) -> None:
-        check(lib.smft_selector_save(self._handle, c_path(path)))
+        invoke(lib.smft_selector_save, self, c_path(path), mode=READ)
 
     def load(self, path: Path) -> None:
         """Replaces the counts.  Those of another model are a MismatchError."""
-        check(lib.smft_selector_load(self._handle, c_path(path)))
+        invoke(lib.smft_selector_load, self, c_path(path))
+
+    def _describe(self) -> str:
+        return f"{self._rule}, {self.n_batches} background batches"
 
 
 def _or_none(given: Optional[float]) -> float:
@@ -192,31 +204,35 @@ class Optimizer(Handle):
                  warmup_steps: int = 0, step_length: float = 0.0, context: Optional[Context] = None) -> None:
         flags = _abi.CONSTANTS["OPTIMIZER_KEEP_STATE"] if keep_state else 0
         flags |= _abi.CONSTANTS["OPTIMIZER_LAZY_POOLS"] if lazy_pools else 0
-        options = _abi.OptimizerOptions(kind=_choose(OPTIMIZERS, kind, "kind"), lr=lr, momentum=momentum, weight_decay=weight_decay,
-                                        beta1=beta1, beta2=beta2, eps=eps, clip_norm=clip_norm, pool_lr=pool_lr,
-                                        pool_clip_norm=pool_clip_norm, pool_weight_decay=pool_weight_decay, warmup_steps=warmup_steps,
-                                        step_length=step_length, flags=flags)
-        self._own(create("smft_optimizer_create", _abi.Optimizer, context_handle(context), ctypes.byref(options)))
+        options = struct(_abi.OptimizerOptions, kind=_choose(OPTIMIZERS, kind, "kind"), lr=lr, momentum=momentum,
+                         weight_decay=weight_decay, beta1=beta1, beta2=beta2, eps=eps, clip_norm=clip_norm, pool_lr=pool_lr,
+                         pool_clip_norm=pool_clip_norm, pool_weight_decay=pool_weight_decay, warmup_steps=warmup_steps,
+                         step_length=step_length, flags=flags)
+        self._kind = kind
+        self._create("smft_optimizer_create", _abi.Optimizer, context_handle(context), ctypes.byref(options))
 
     def set_lr(self, lr: float, pool_lr: float = 0.0) -> None:
-        """For schedules.  pool_lr 0: lr."""
-        check(lib.smft_optimizer_set_lr(self._handle, lr, pool_lr))
+        """For schedules, also from a callback of the learner that uses it.  pool_lr 0: lr."""
+        invoke(lib.smft_optimizer_set_lr, self, lr, pool_lr, mode=INSIDE)
 
     def set_group(self, part: Text, lr_scale: float) -> None:
         """Full and LoRA patches: tensors (LoRA: factors, such as "layers.0.self_attn.q_proj.lora_B") whose name contains `part` learn at
         lr_scale times the learning rate; 0 freezes them.  The same part again replaces its scale; where several fit, the latest counts."""
-        check(lib.smft_optimizer_set_group(self._handle, c_text(part, "part"), lr_scale))
+        invoke(lib.smft_optimizer_set_group, self, c_text(part, "part"), lr_scale)
 
     def reset(self) -> None:
         """Forgets moments and step counts."""
-        check(lib.smft_optimizer_reset(self._handle))
+        invoke(lib.smft_optimizer_reset, self)
 
     def save(self, path: Path) -> None:
         """Moments and step counts as a safetensors file: with the patch, a checkpoint."""
-        check(lib.smft_optimizer_save(self._handle, c_path(path)))
+        invoke(lib.smft_optimizer_save, self, c_path(path), mode=READ)
 
     def load(self, model: Model, path: Path) -> None:
-        check(lib.smft_optimizer_load(self._handle, required(model, Model, "model"), c_path(path)))
+        invoke(lib.smft_optimizer_load, self, required(model, Model, "model"), c_path(path))
+
+    def _describe(self) -> str:
+        return self._kind
 
 
 # ---- learner ----------------------------------------------------------------------------------------------------------------
@@ -311,6 +327,8 @@ class Learner(Handle):
     """
 
     _free = "smft_learner_free"
+    _cancel = "smft_learner_cancel"
+    _stops = True
 
     def __init__(self, model: Model, patch: Patch, selector: Optional[Selector] = None, optimizer: Optional[Optimizer] = None,
                  max_steps: int = 0, loss_below: float = 0.0, wordings_per_step: Optional[int] = 0, seed: int = 0,
@@ -323,19 +341,21 @@ class Learner(Handle):
         flags |= _abi.CONSTANTS["LEARNER_SAMPLE_DECIDES"] if sample_decides else 0
         flags |= _abi.CONSTANTS["LEARNER_KEEP_GIVEN_UP"] if keep_given_up else 0
         flags |= 0 if frames is None else _abi.CONSTANTS["LEARNER_FRAMES" if frames else "LEARNER_NO_FRAMES"]
-        asked = None if on_fact is None else Callback(_abi.FactFn, on_fact, self._asked)
-        options = _abi.LearnerOptions(max_steps=max_steps, loss_below=loss_below, seed=seed, max_seconds=max_seconds,
-                                      wordings_per_step=-1 if wordings_per_step is None else wordings_per_step, flags=flags)
+        asked = None if on_fact is None else Callback(_abi.FactFn, on_fact, self._asked, stops=None)
+        options = struct(_abi.LearnerOptions, max_steps=max_steps, loss_below=loss_below, seed=seed, max_seconds=max_seconds,
+                         wordings_per_step=-1 if wordings_per_step is None else wordings_per_step, flags=flags)
         if selector is None and isinstance(patch, Patch) and patch.kind == "slots" and patch.model is model:
             selector = Selector._default(model)
         handles = (required(model, Model, "model"), required(patch, Patch, "patch"), optional(selector, Selector, "selector"),
                    optional(optimizer, Optimizer, "optimizer"))
         if asked is not None:
             options.on_fact = asked.pointer
-        self._own(create("smft_learner_create", _abi.Learner, *handles, ctypes.byref(options)))
+        self._create("smft_learner_create", _abi.Learner, *handles, ctypes.byref(options), mode=PEEK)
         self.model, self._patch, self.selector, self.optimizer = model, patch, selector, optimizer
         self._pushed = 0
         self._on_fact = asked
+        # What a step works with, in C alive as long as the learner; a handle of it that is closed is nobody else's any more.
+        self._works_with: List[Tuple[Handle, int]] = [(one, mode) for one, mode in ((selector, READ), (optimizer, USE)) if one is not None]
         if selector is not None:
             selector._warn_without_counts("nothing is counted as background")
 
@@ -346,8 +366,11 @@ class Learner(Handle):
 
     @patch.setter
     def patch(self, patch: Patch) -> None:
-        check(lib.smft_learner_set_patch(self._handle, required(patch, Patch, "patch")))
-        self._patch = patch
+        def then(status: int, path: Any) -> None:
+            check(status, path)
+            self._patch = patch
+
+        invoke(lib.smft_learner_set_patch, self, required(patch, Patch, "patch"), then=then)
 
     # -- the queue
 
@@ -356,15 +379,20 @@ class Learner(Handle):
         Wording's names; or what smft.wordings_from_qa made.  An empty fact, or an answer that is not in its statement, is a FactError.  So is a fact whose every answer opens
         its text, where the tokenizer puts nothing before a text; if only some do, it is learnt from the other wordings."""
         if isinstance(wordings, Wordings):
-            check(lib.smft_learner_push_wordings(self._handle, c_text(id, "id"), wordings._handle))
-            self._pushed += 1
+            self._push(lib.smft_learner_push_wordings, c_text(id, "id"), wordings)
             return
         if isinstance(wordings, (Wording, dict)) or isinstance(wordings, tuple) and isinstance(next(iter(wordings), None), (str, bytes)):
             wordings = [wordings]
         given = [_wording(one, id) for one in wordings]
         raw = (_abi.Wording * max(1, len(given)))(*given)
-        check(lib.smft_learner_push(self._handle, c_text(id, "id"), raw, len(given)))
-        self._pushed += 1
+        self._push(lib.smft_learner_push, c_text(id, "id"), raw, len(given))
+
+    def _push(self, function: Any, *arguments: Any, counted: Optional[c_int64] = None) -> None:
+        def then(status: int, path: Any) -> None:
+            check(status, path)
+            self._pushed += 1 if counted is None else counted.value
+
+        invoke(function, self, *arguments, then=then)
 
     def push_ids(self, id: Text, wordings: Iterable[Tuple[Any, Any]]) -> None:
         """The same for hosts with a tokenizer of their own: (prompt_ids, answer_ids) pairs, exactly these ids, nothing added."""
@@ -372,24 +400,22 @@ class Learner(Handle):
         raw = (_abi.IdsWording * max(1, len(pairs)))(*[
             _abi.IdsWording(prompt=prompt.pointer, n_prompt=prompt.n, answer=answer.pointer, n_answer=answer.n)
             for prompt, answer in pairs])
-        check(lib.smft_learner_push_ids(self._handle, c_text(id, "id"), raw, len(pairs)))
-        self._pushed += 1
+        self._push(lib.smft_learner_push_ids, c_text(id, "id"), raw, len(pairs))
 
     def push_file(self, path: Path) -> int:
         """Facts from a JSONL file, all or none; their number."""
         n = c_int64()
-        check(lib.smft_learner_push_file(self._handle, c_path(path), n))
-        self._pushed += n.value
+        self._push(lib.smft_learner_push_file, c_path(path), n, counted=n)
         return n.value
 
     @property
     def pending(self) -> int:
         """Facts in the queue, the one in hand included."""
-        return int(lib.smft_learner_pending(self._handle))
+        return invoke(lib.smft_learner_pending, self, mode=PEEK, then=whole)
 
     def skip(self) -> None:
         """Gives the fact in hand up."""
-        self._check(lib.smft_learner_skip(self._handle))
+        self._teach(lib.smft_learner_skip, check)
 
     # -- steps
 
@@ -397,22 +423,25 @@ class Learner(Handle):
         """One update for the fact in hand.  An empty queue is a StateError.  A fact whose numbers
         are not finite is given up: a NonFiniteError, which has the report; the queue goes on."""
         raw = _abi.Report()
-        status = lib.smft_step(self._handle, ctypes.byref(raw))
-        try:
-            self._check(status)
-        except NonFiniteError as error:
-            error.report = self._report(raw)
-            raise
-        return self._report(raw)
+
+        def then(status: int, path: Any) -> Report:
+            try:
+                check(status, path)
+            except NonFiniteError as error:
+                error.report = self._report(raw)
+                raise
+            return self._report(raw)
+
+        return self._teach(lib.smft_step, then, ctypes.byref(raw))
+
+    def _teach(self, function: Any, then: Callable[[int, Any], T], *arguments: Any, progress: Optional[Callback] = None) -> T:
+        """A call that may ask on_fact, and works with selector and optimizer."""
+        callbacks = [one for one in (self._on_fact, progress) if one is not None]
+        works_with = [(one, mode) for one, mode in self._works_with if not one.closed]
+        return invoke(function, self, *arguments, also=works_with, then=then, callbacks=callbacks, stops=True)
 
     def _asked(self, pointer: int) -> Tuple[Report]:
         return (self._report(ctypes.cast(pointer, ctypes.POINTER(_abi.Report)).contents),)
-
-    def _check(self, status: int) -> None:
-        """What on_fact raised, else what the status says."""
-        if self._on_fact is not None:
-            self._on_fact.finish(status)
-        check(status)
 
     def __iter__(self) -> Iterator[Report]:
         """Steps until the queue is empty, each step's report on the way."""
@@ -424,10 +453,7 @@ class Learner(Handle):
         learnt so far stays)."""
         callback = progress_callback(progress)
         raw = _abi.RunReport()
-        status = lib.smft_learner_run(self._handle, callback.pointer, None, ctypes.byref(raw))
-        if self._on_fact is not None:
-            self._on_fact.finish(0)
-        callback.finish(status)
+        self._teach(lib.smft_learner_run, check, callback.pointer, None, ctypes.byref(raw), progress=callback)
         return RunReport(**{name: getattr(raw, name) for name in RunReport.__dataclass_fields__})
 
     def step_batch(self, sequences: Iterable[Any], weights: Optional[Iterable[Any]] = None) -> Report:
@@ -441,21 +467,28 @@ class Learner(Handle):
             flat = _flat_weights(weights, list(lengths.owner))
             batch.token_weights = flat.pointer
         raw = _abi.Report()
-        check(lib.smft_learner_step_batch(self._handle, ctypes.byref(batch), ctypes.byref(raw)))
-        return self._report(raw)
+
+        def then(status: int, path: Any) -> Report:
+            check(status, path)
+            return self._report(raw)
+
+        return self._teach(lib.smft_learner_step_batch, then, ctypes.byref(batch), ctypes.byref(raw))
 
     def cancel(self) -> None:
         """Makes the running step or run raise CancelledError soon.  From any thread."""
-        lib.smft_learner_cancel(self._handle)
+        invoke(lib.smft_learner_cancel, self, mode=PEEK, then=result)
 
     def selected(self) -> List[Tuple[int, int, float]]:
         """The rows that the last step updated, best score first: (pool, slot, score)."""
+        return together("selected", [(self, INSIDE)], self._selected)
+
+    def _selected(self) -> List[Tuple[int, int, float]]:
         n = c_int64()
-        check(lib.smft_learner_selected(self._handle, None, 0, n))
+        invoke(lib.smft_learner_selected, self, None, 0, n, mode=INSIDE)
         if n.value == 0:
             return []
         raw = (_abi.Selected * n.value)()
-        check(lib.smft_learner_selected(self._handle, raw, n.value, n))
+        invoke(lib.smft_learner_selected, self, raw, n.value, n, mode=INSIDE)
         return [(one.pool, one.slot, one.score) for one in raw[:n.value]]
 
     def _report(self, raw: _abi.Report) -> Report:
@@ -467,6 +500,9 @@ class Learner(Handle):
         return Report(fact_id=fact_id, fact_state=FACT_STATES.get(raw.fact_state, "?"), selected=selected,
                       reason=REASONS.get(raw.reason, "?"), rolled_back=raw.rolled_back != 0,
                       facts_finished=max(0, self._pushed - raw.pending), facts_total=self._pushed, **fields)
+
+    def _describe(self) -> str:
+        return f"{self.pending} facts pending, on {self._patch!r}"
 
 
 def _wording(given: Any, id: Text) -> _abi.Wording:

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, c_float, c_int32, c_int64
+from ctypes import c_float, c_int32, c_int64
 from dataclasses import dataclass
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 from . import _abi, _arrays, chat
-from ._handle import Handle, Patch, Path, Progress, Text, c_path, c_text, create, optional, progress_callback, utf8
+from ._handle import (PEEK, Handle, Part, Patch, Path, Progress, Text, c_path, c_text, invoke, optional, progress_callback, result, struct,
+                      utf8, whole)
 from ._library import lib
 from .chat import ChatTemplate
 from .context import Context, context_handle
@@ -107,7 +108,7 @@ class Inspection:
 def inspect(path: Path, context: Optional[Context] = None) -> Inspection:
     """What a model on disk is, and whether it can be run here, from its headers alone.  What is not known is 0 or empty."""
     raw = _abi.ModelInspection()
-    check(lib.smft_model_inspect(context_handle(context), c_path(path), ctypes.byref(raw)))
+    invoke(lib.smft_model_inspect, context_handle(context), c_path(path), ctypes.byref(raw))
     fields = {name: getattr(raw, name) for name in Inspection.__dataclass_fields__}
     for name in ("why", "family", "quantization", "license"):
         fields[name] = fields[name].decode("utf-8", "replace")
@@ -117,23 +118,19 @@ def inspect(path: Path, context: Optional[Context] = None) -> Inspection:
     return Inspection(**fields)
 
 
-class Tokenizer:
+class Tokenizer(Part):
     """Text <-> token ids.  `model.tokenizer`, or Tokenizer.load(path) for one of its own."""
 
-    def __init__(self, owner: Any, pointer: Any) -> None:
-        self._owner = owner  # the model, or the handle of a tokenizer that was loaded alone
-        self._borrowed = pointer
+    # Of a model, or of the handle of a tokenizer that was loaded alone.
 
     @classmethod
     def load(cls, path: Path, context: Optional[Context] = None) -> "Tokenizer":
         """path: a tokenizer.json, a directory that holds one, or one with GPT-2's encoder.json and vocab.bpe."""
         owner = _TokenizerHandle(context_handle(context), c_path(path))
-        return cls(owner, owner._handle)
+        return cls(owner, owner._held().pointer)
 
-    @property
-    def _handle(self) -> Any:
-        self._owner._handle  # StateError where the owner is closed
-        return self._borrowed
+    def __repr__(self) -> str:
+        return f"<smft.Tokenizer: {'closed' if self._owner.closed else f'{self.vocab_size} tokens'}>"
 
     def encode(self, text: Text, special: bool = True, parse: bool = True, continues: bool = False,
                prompt: bool = False) -> List[int]:
@@ -152,7 +149,7 @@ class Tokenizer:
         while True:
             ids = (c_int32 * capacity)()
             try:
-                check(lib.smft_tokenizer_encode(self._handle, data, len(data), flags, ids, capacity, n))
+                invoke(lib.smft_tokenizer_encode, self, data, len(data), flags, ids, capacity, n)
                 return ids[:n.value]
             except BufferTooSmallError:
                 capacity = n.value
@@ -166,7 +163,7 @@ class Tokenizer:
         while True:
             text = ctypes.create_string_buffer(capacity)
             try:
-                check(lib.smft_tokenizer_decode(self._handle, tokens.pointer, tokens.n, flags, text, capacity, length))
+                invoke(lib.smft_tokenizer_decode, self, tokens.pointer, tokens.n, flags, text, capacity, length)
                 return ctypes.string_at(text, length.value).decode("utf-8", "replace")
             except BufferTooSmallError:
                 capacity = length.value + 1
@@ -175,7 +172,7 @@ class Tokenizer:
         """Id of a token by its exact spelling in the vocabulary, or None."""
         out = c_int32()
         try:
-            check(lib.smft_tokenizer_token_id(self._handle, c_text(token, "token"), out))
+            invoke(lib.smft_tokenizer_token_id, self, c_text(token, "token"), out)
         except NotFoundError:
             return None
         return out.value
@@ -183,7 +180,7 @@ class Tokenizer:
     @property
     def chat_template(self) -> ChatTemplate:
         """The model's chat template, and whether libsmft has a renderer for it."""
-        return chat.template_of(self._handle)
+        return chat.template_of(self)
 
     def chat(self, messages: Sequence[chat.Message], answer: bool = True, parse: bool = False, thinking: bool = True,
              renderer: Optional[str] = None, date: chat.Date = None, **variables: Any) -> List[int]:
@@ -203,7 +200,7 @@ class Tokenizer:
         if in_c and chat.is_plain(wanted):
             flags = (_abi.CONSTANTS["CHAT_OPEN_ANSWER"] if answer else 0) | (_abi.CONSTANTS["CHAT_PARSE"] if parse else 0)
             flags |= 0 if thinking else _abi.CONSTANTS["CHAT_NO_THINKING"]
-            return chat.ids_in_c(self._handle, wanted, flags, renderer, date)
+            return chat.ids_in_c(self, wanted, flags, renderer, date)
         if renderer is not None or template.text is None:
             raise InvalidError("chat: libsmft's renderers take messages of a role and a text")
         return chat.ids_in_jinja(self.encode, template, wanted, answer, parse, date, words)
@@ -211,7 +208,7 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """One more than the largest id."""
-        return int(lib.smft_tokenizer_vocab_size(self._handle))
+        return invoke(lib.smft_tokenizer_vocab_size, self, then=whole)
 
     def __len__(self) -> int:
         return self.vocab_size
@@ -219,9 +216,10 @@ class Tokenizer:
 
 class _TokenizerHandle(Handle):
     _free = "smft_tokenizer_free"
+    _mode = PEEK
 
-    def __init__(self, context: Any, path: bytes) -> None:
-        self._own(create("smft_tokenizer_load", _abi.Tokenizer, context, path))
+    def __init__(self, context: Context, path: bytes) -> None:
+        self._create("smft_tokenizer_load", _abi.Tokenizer, context, path)
 
 
 class Model(Handle):
@@ -232,19 +230,20 @@ class Model(Handle):
     """
 
     _free = "smft_model_free"
+    _mode = PEEK
+    _buffer: Any = None  # what the weights are read from, where that is memory
 
     def __init__(self, path: Path, copy: bool = False, context: Optional[Context] = None, progress: Optional[Progress] = None) -> None:
         callback = progress_callback(progress)
         options = _abi.LoadOptions(flags=_abi.CONSTANTS["LOAD_COPY"] if copy else 0, progress=callback.pointer)
-        out = POINTER(_abi.Model)()
-        callback.finish(lib.smft_model_load(ctypes.byref(out), context_handle(context), c_path(path), ctypes.byref(options)))
-        self._own(out)
+        self._create("smft_model_load", _abi.Model, context_handle(context), c_path(path), ctypes.byref(options), callbacks=[callback],
+                     stops=True)
 
     @classmethod
     def init(cls, directory: Path, seed: int = 0, context: Optional[Context] = None) -> "Model":
         """A new model with random weights, from a directory that holds config.json and, if wanted, tokenizer.json."""
         model = cls.__new__(cls)
-        model._own(create("smft_model_init", _abi.Model, context_handle(context), c_path(directory), seed))
+        model._create("smft_model_init", _abi.Model, context_handle(context), c_path(directory), seed)
         return model
 
     @classmethod
@@ -256,8 +255,8 @@ class Model(Handle):
         view, pointer, size = _arrays.raw_bytes(data)
         options = _abi.LoadOptions(flags=_abi.CONSTANTS["LOAD_COPY"] if copy else 0)
         model = cls.__new__(cls)
-        model._own(create("smft_model_load_buffer", _abi.Model, context_handle(context), pointer, size, ctypes.byref(options)))
         model._buffer = None if copy else view
+        model._create("smft_model_load_buffer", _abi.Model, context_handle(context), pointer, size, ctypes.byref(options))
         return model
 
     def export(self, path: Path, patch: Optional[Patch] = None, dtype: Optional[str] = "bf16",
@@ -270,13 +269,13 @@ class Model(Handle):
         number = _abi.CONSTANTS["DTYPE_Q8_0"] if gguf and dtype == "q8_0" else dtype_number(dtype)
         callback = progress_callback(progress)
         options = _abi.ExportOptions(dtype=number, progress=callback.pointer, format=FORMATS[format])
-        handle = optional(patch, Patch, "patch")
-        callback.finish(lib.smft_model_export(self._handle, handle, c_path(path), ctypes.byref(options)))
+        invoke(lib.smft_model_export, self, optional(patch, Patch, "patch"), c_path(path), ctypes.byref(options), callbacks=[callback],
+               stops=True)
 
     @property
     def info(self) -> ModelInfo:
         raw = _abi.ModelInfo()
-        check(lib.smft_model_get_info(self._handle, ctypes.byref(raw)))
+        invoke(lib.smft_model_get_info, self, ctypes.byref(raw))
         fields = {name: getattr(raw, name) for name in ModelInfo.__dataclass_fields__}
         for name in ("bos_id", "eos_id"):
             fields[name] = None if fields[name] < 0 else fields[name]
@@ -287,7 +286,7 @@ class Model(Handle):
     def learn_defaults(self) -> LearnDefaults:
         """From the model's config.json ("memory": {"learn": {...}}), else the library's own."""
         raw = _abi.LearnDefaults()
-        check(lib.smft_model_learn_defaults(self._handle, ctypes.byref(raw)))
+        invoke(lib.smft_model_learn_defaults, self, ctypes.byref(raw))
         fields = {name: getattr(raw, name) for name in LearnDefaults.__dataclass_fields__}
         fields["max_df"] = raw.max_df if raw.max_df >= 0 else None
         fields["step_length"] = raw.step_length or None
@@ -300,26 +299,26 @@ class Model(Handle):
     def stop_ids(self) -> List[int]:
         """Ids at which generation ends."""
         n = c_int64()
-        check(lib.smft_model_stop_ids(self._handle, None, 0, n))
+        invoke(lib.smft_model_stop_ids, self, None, 0, n)
         ids = (c_int32 * max(1, n.value))()
-        check(lib.smft_model_stop_ids(self._handle, ids, n.value, n))
+        invoke(lib.smft_model_stop_ids, self, ids, n.value, n)
         return ids[:n.value]
 
     @property
     def hash(self) -> str:
         """Fingerprint (64 hex digits); patches and background counts carry it."""
-        return lib.smft_model_hash(self._handle).decode("ascii")
+        return invoke(lib.smft_model_hash, self, then=lambda text, _: str(text, "ascii"))
 
     @property
     def base(self) -> Optional[str]:
         """Path of the model that a grafted model's memory was put into; None: it is not grafted."""
-        path = lib.smft_model_base(self._handle)
+        path: Optional[bytes] = invoke(lib.smft_model_base, self, then=result)
         return os.fsdecode(path) if path else None
 
     @property
     def tokenizer(self) -> Optional[Tokenizer]:
         """None where the directory has no tokenizer.json, or the GGUF no vocabulary."""
-        pointer = lib.smft_model_tokenizer(self._handle)
+        pointer = invoke(lib.smft_model_tokenizer, self, then=result)
         return Tokenizer(self, pointer) if pointer else None
 
     @property
@@ -329,7 +328,7 @@ class Model(Handle):
 
     def _memory(self, i: int) -> MemoryInfo:
         raw = _abi.MemoryInfo()
-        check(lib.smft_memory_get_info(lib.smft_model_memory(self._handle, i), ctypes.byref(raw)))
+        invoke(lib.smft_memory_get_info, Part(self, invoke(lib.smft_model_memory, self, i, then=result)), ctypes.byref(raw))
         fields = {name: getattr(raw, name) for name in MemoryInfo.__dataclass_fields__}
         fields["placement"] = "beside" if raw.placement == _abi.CONSTANTS["PLACEMENT_BESIDE"] else "replace"
         return MemoryInfo(**fields)
@@ -337,19 +336,24 @@ class Model(Handle):
     def pool(self, pool: int = 0) -> Tuple[int, int]:
         """Slots of a pool and the numbers in each: (n_slots, value_dim)."""
         n_slots, value_dim = c_int64(), c_int64()
-        check(lib.smft_model_pool(self._handle, pool, n_slots, value_dim))
+        invoke(lib.smft_model_pool, self, pool, n_slots, value_dim)
         return n_slots.value, value_dim.value
 
     def tensors(self) -> Iterator[Tensor]:
         """Name, type and size of every tensor, in order of name."""
         name, dtype, n = ctypes.c_char_p(), c_int32(), c_int64()
         index = 0
+
+        def named(status: int, path: Any) -> str:
+            check(status, path)
+            return (name.value or b"").decode("utf-8")
+
         while True:
             try:
-                check(lib.smft_model_tensor(self._handle, index, name, dtype, n))
+                spelled = invoke(lib.smft_model_tensor, self, index, name, dtype, n, then=named)
             except NotFoundError:
                 return
-            yield Tensor(index, (name.value or b"").decode("utf-8"), DTYPE_NAMES.get(dtype.value, "?"), n.value)
+            yield Tensor(index, spelled, DTYPE_NAMES.get(dtype.value, "?"), n.value)
             index += 1
 
     def tensor(self, name: str, patch: Optional[Patch] = None) -> Any:
@@ -357,7 +361,11 @@ class Model(Handle):
         for tensor in self.tensors():
             if tensor.name == name:
                 values, pointer = _arrays.new(c_float, tensor.n_elements)
-                handle = optional(patch, Patch, "patch")
-                check(lib.smft_model_tensor_values(self._handle, handle, tensor.index, pointer, tensor.n_elements))
+                invoke(lib.smft_model_tensor_values, self, optional(patch, Patch, "patch"), tensor.index, pointer, tensor.n_elements)
                 return values
         raise NotFoundError(f"the model has no tensor named {name!r}")
+
+    def _describe(self) -> str:
+        info = self.info
+        memory = f", {info.n_memories} of memory" if info.n_memories else ""
+        return f"{info.n_layers} layers{memory}, {info.n_parameters:,} parameters"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Generic, Iterable, List, Optional, Tuple, Type, TypeVar, Union, overload
 
 from . import _abi, _arrays, _handle
-from ._handle import Handle, Path, c_path, create, required
+from ._handle import PEEK, Path, c_path, invoke, required, struct, whole
 from ._library import lib
-from .errors import InvalidError, UnsupportedError, check
+from .errors import BufferTooSmallError, InvalidError, UnsupportedError
 from .model import Model, dtype_number
 
 KINDS = {_abi.CONSTANTS["PATCH_SLOTS"]: "slots", _abi.CONSTANTS["PATCH_FULL"]: "full", _abi.CONSTANTS["PATCH_LORA"]: "lora"}
@@ -22,6 +22,7 @@ LORA_TARGETS = {name: _abi.CONSTANTS["LORA_" + name.upper()] for name in ("q", "
 
 A = TypeVar("A")
 B = TypeVar("B")
+P = TypeVar("P", bound="Patch")
 
 
 class _ClassOrInstance(Generic[A, B]):
@@ -31,7 +32,7 @@ class _ClassOrInstance(Generic[A, B]):
     def __init__(self, of_class: Callable[..., A], of_object: Callable[..., B]) -> None:
         self._of_class: Any = of_class  # a classmethod
         self._of_object: Any = of_object
-        self.__doc__ = f"{self._of_class.__func__.__doc__}\n\n        {of_object.__doc__}"
+        self.__doc__ = f"{getattr(of_class, '__func__').__doc__}\n\n        {of_object.__doc__}"
 
     @overload
     def __get__(self, patch: None, kind: Type["Patch"]) -> Callable[..., A]: ...
@@ -78,16 +79,17 @@ class Patch(_handle.Patch):
     """
 
     _free = "smft_patch_free"
+    _mode = PEEK
 
     def __init__(self, model: Model, kind: str = "slots") -> None:
-        handle = required(model, Model, "model")
+        required(model, Model, "model")
         if kind not in _KIND_NUMBERS:
             raise InvalidError(f"kind must be one of {', '.join(map(repr, _KIND_NUMBERS))}, got {kind!r}")
-        self._adopt(model, create("smft_patch_create", _abi.Patch, handle, _KIND_NUMBERS[kind]))
+        self._make(model, "smft_patch_create", model, _KIND_NUMBERS[kind])
 
-    def _adopt(self, model: Model, pointer: Any) -> "Patch":
-        self._own(pointer)
-        self.model = model
+    def _make(self: P, of: Model, function: str, *arguments: Any) -> P:
+        self.model = of
+        self._create(function, _abi.Patch, *arguments)
         return self
 
     # -- a new one
@@ -111,10 +113,10 @@ class Patch(_handle.Patch):
         a model with none of those is an UnsupportedError.  rank_stabilized: alpha / sqrt(rank) instead (rsLoRA).  seed: of A; B starts as
         zeros.
         """
-        handle = required(model, Model, "model")
-        options = _abi.LoraOptions(rank=_rank(rank), alpha=_alpha(alpha), targets=_target_bits(targets), seed=seed,
-                                   flags=_abi.CONSTANTS["LORA_RANK_STABILIZED"] if rank_stabilized else 0)
-        return cls.__new__(cls)._adopt(model, create("smft_patch_create_lora", _abi.Patch, handle, ctypes.byref(options)))
+        required(model, Model, "model")
+        options = struct(_abi.LoraOptions, rank=_rank(rank), alpha=_alpha(alpha), targets=_target_bits(targets), seed=seed,
+                         flags=_abi.CONSTANTS["LORA_RANK_STABILIZED"] if rank_stabilized else 0)
+        return cls.__new__(cls)._make(model, "smft_patch_create_lora", model, ctypes.byref(options))
 
     def copy(self) -> "Patch":
         """A snapshot."""
@@ -125,7 +127,7 @@ class Patch(_handle.Patch):
         return self._made("smft_patch_merge")
 
     def _made(self, function: str) -> "Patch":
-        return type(self).__new__(type(self))._adopt(self.model, create(function, _abi.Patch, self._handle))
+        return type(self).__new__(type(self))._make(self.model, function, self)
 
     # -- files
 
@@ -134,16 +136,17 @@ class Patch(_handle.Patch):
         """Patch.load(model, path): a new patch of what save wrote, or of LoRA adapters that PEFT wrote (path: their directory, with
         adapter_config.json and adapter_model.safetensors).  One of another model is a MismatchError; what an adapter needs that is not
         done here (DoRA, biases, other modules, ...) an UnsupportedError that names it."""
-        return cls.__new__(cls)._adopt(model, create("smft_patch_load", _abi.Patch, required(model, Model, "model"), c_path(path)))
+        return cls.__new__(cls)._make(model, "smft_patch_load", required(model, Model, "model"), c_path(path))
 
     def _load_here(self, path: Path) -> "Patch":
         """patch.load(path), of a patch of slots: what save wrote takes the place of what the patch holds; sessions that read it see
         that."""
+        kind = self.kind
         with type(self).load(self.model, path) as other:
-            if (self.kind, other.kind) != ("slots", "slots"):
-                raise UnsupportedError(f"{os.fspath(path)!r} holds a patch of {other.kind}, this one is of {self.kind}; "
+            if (kind, other.kind) != ("slots", "slots"):
+                raise UnsupportedError(f"{os.fspath(path)!r} holds a patch of {other.kind}, this one is of {kind}; "
                                        "only slots are loaded in place: use Patch.load(model, path)")
-            check(lib.smft_patch_assign(self._handle, other._handle))
+            invoke(lib.smft_patch_assign, self, other)
         return self
 
     load = _ClassOrInstance(_load_new, _load_here)
@@ -151,40 +154,45 @@ class Patch(_handle.Patch):
     def save(self, path: Path, dtype: Optional[str] = "f32") -> None:
         """Writes a safetensors file, whole or not at all; a LoRA patch: a directory, made if missing, in PEFT's layout
         (adapter_config.json, adapter_model.safetensors), which PEFT loads.  dtype "f32" (exact) or "bf16" (half the size, rounded)."""
-        check(lib.smft_patch_save(self._handle, c_path(path), dtype_number(dtype)))
+        invoke(lib.smft_patch_save, self, c_path(path), dtype_number(dtype))
 
     # -- what it holds
 
     @property
     def kind(self) -> str:
         """"slots", "full" or "lora"."""
-        return KINDS.get(lib.smft_patch_kind(self._handle), "?")
+        return KINDS.get(invoke(lib.smft_patch_kind, self, then=whole), "?")
 
     @property
     def lora_options(self) -> LoraOptions:
         """Of a LoRA patch, with the defaults filled in; of another an UnsupportedError."""
         raw = _abi.LoraOptions()
-        check(lib.smft_patch_get_lora(self._handle, ctypes.byref(raw)))
+        invoke(lib.smft_patch_get_lora, self, ctypes.byref(raw))
         return LoraOptions(rank=raw.rank, alpha=raw.alpha, targets=tuple(name for name, bit in LORA_TARGETS.items() if raw.targets & bit),
                            rank_stabilized=bool(raw.flags & _abi.CONSTANTS["LORA_RANK_STABILIZED"]), seed=raw.seed)
 
     @property
     def version(self) -> int:
         """Number of the present version: larger after every change.  A call that reads reads one version from its beginning to its end."""
-        return int(lib.smft_patch_version(self._handle))
+        return invoke(lib.smft_patch_version, self, then=whole)
 
     def clear(self) -> None:
         """Back to the base; adapters start again as their seed has them."""
-        check(lib.smft_patch_clear(self._handle))
+        invoke(lib.smft_patch_clear, self)
 
     def _changed_slots(self, pool: int = 0) -> List[int]:
         """patch.slots(pool): the changed rows of a pool, ascending."""
         n = c_int64()
-        check(lib.smft_patch_slots(self._handle, pool, None, 0, n))
-        slots = (c_int64 * n.value)()
-        if n.value:
-            check(lib.smft_patch_slots(self._handle, pool, slots, n.value, n))
-        return slots[:n.value]
+        invoke(lib.smft_patch_slots, self, pool, None, 0, n)
+        while n.value:
+            capacity = n.value
+            slots = (c_int64 * capacity)()
+            try:
+                invoke(lib.smft_patch_slots, self, pool, slots, capacity, n)
+                return slots[:n.value]
+            except BufferTooSmallError:  # a learner changed more meanwhile
+                continue
+        return []
 
     slots = _ClassOrInstance(_new_slots, _changed_slots)
 
@@ -192,17 +200,17 @@ class Patch(_handle.Patch):
         """A value row (value_dim) as model + patch have it, changed or not: a copy, f32."""
         value_dim = self.model.pool(pool)[1]
         values, pointer = _arrays.new(c_float, value_dim)
-        check(lib.smft_patch_row(self._handle, pool, slot, pointer, value_dim))
+        invoke(lib.smft_patch_row, self, pool, slot, pointer, value_dim)
         return values
 
     def set_row(self, pool: int, slot: int, values: Any) -> None:
         """values (value_dim): a sequence of numbers or a contiguous float32 array."""
         row = _arrays.floats(values, "values")
-        check(lib.smft_patch_set_row(self._handle, pool, slot, row.pointer, row.n))
+        invoke(lib.smft_patch_set_row, self, pool, slot, row.pointer, row.n)
 
     def reset_row(self, pool: int, slot: int) -> None:
         """The base's row again."""
-        check(lib.smft_patch_reset_row(self._handle, pool, slot))
+        invoke(lib.smft_patch_reset_row, self, pool, slot)
 
     # -- what it was taught
 
@@ -210,23 +218,27 @@ class Patch(_handle.Patch):
     def facts(self) -> List[Fact]:
         """The facts that the patch was taught, the oldest first: kept with it, and in its file; facts that follow spare what they read.
         Only patches of slots have any."""
-        return [self._fact(i) for i in range(lib.smft_patch_fact_count(self._handle))]
+        return [self._fact(i) for i in range(invoke(lib.smft_patch_fact_count, self, then=whole))]
 
     def _fact(self, index: int) -> Fact:
         info, length, n = _abi.FactInfo(), c_size_t(), c_int64()
-        check(lib.smft_patch_fact_get(self._handle, index, ctypes.byref(info)))
-        check(lib.smft_patch_fact_id(self._handle, index, None, 0, length))
+        invoke(lib.smft_patch_fact_get, self, index, ctypes.byref(info))
+        invoke(lib.smft_patch_fact_id, self, index, None, 0, length)
         name = ctypes.create_string_buffer(length.value + 1)
-        check(lib.smft_patch_fact_id(self._handle, index, name, length.value + 1, length))
+        invoke(lib.smft_patch_fact_id, self, index, name, length.value + 1, length)
         rows = (_abi.FactRow * info.n_rows)()
-        check(lib.smft_patch_fact_rows(self._handle, index, rows, info.n_rows, n))
+        invoke(lib.smft_patch_fact_rows, self, index, rows, info.n_rows, n)
         return Fact(id=name.value.decode("utf-8"), state=FACT_STATES.get(info.state, "?"), wordings=info.n_wordings,
                     rows=[(row.pool, row.slot) for row in rows], reads=info.n_reads)
 
     def remove_fact(self, index: int) -> None:
         """Forgets that facts[index] was taught: what it read is not spared any more, and facts after it move up.  Its rows stay as they
         are; to take them back, reset_row those of its rows that no other fact changed, before."""
-        check(lib.smft_patch_fact_remove(self._handle, index))
+        invoke(lib.smft_patch_fact_remove, self, index)
+
+    def _describe(self) -> str:
+        n = invoke(lib.smft_patch_fact_count, self, then=whole)
+        return f"{self.kind}, version {self.version}" + (f", {n} facts" if n else "")
 
 
 # ---- options of C in which 0 means the default: here nothing given does --------------------------------------------------------

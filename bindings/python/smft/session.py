@@ -6,7 +6,7 @@ from ctypes import c_double, c_float, c_int32, c_int64
 from typing import Any, Callable, List, Optional, Tuple, Union
 
 from . import _abi, _arrays
-from ._handle import Callback, Handle, Text, c_text, create, optional, required, utf8
+from ._handle import INSIDE, PEEK, USE, Callback, Handle, Text, c_text, invoke, optional, required, result, struct, together, utf8, whole
 from ._library import lib
 from .errors import InvalidError, check
 from .model import Model
@@ -38,18 +38,21 @@ class Session(Handle):
     """
 
     _free = "smft_session_free"
+    _cancel = "smft_session_cancel"
+    _stops = True
 
     def __init__(self, model: Model, patch: Optional[Patch] = None, context_length: int = 0, cache: str = "f32",
                  pin: bool = False) -> None:
         if cache not in ("f32", "bf16"):
             raise InvalidError(f"cache must be 'f32' or 'bf16', got {cache!r}")
         flags = (_abi.CONSTANTS["SESSION_CACHE_BF16"] if cache == "bf16" else 0) | (_abi.CONSTANTS["SESSION_PIN"] if pin else 0)
-        options = _abi.SessionOptions(context_length=context_length, flags=flags)
-        model_handle, patch_handle = required(model, Model, "model"), optional(patch, Patch, "patch")
-        self._own(create("smft_session_create", _abi.Session, model_handle, patch_handle, ctypes.byref(options)))
+        options = struct(_abi.SessionOptions, context_length=context_length, flags=flags)
+        info = required(model, Model, "model").info
+        self._create("smft_session_create", _abi.Session, model, optional(patch, Patch, "patch"), ctypes.byref(options))
         self.model = model
         self._patch = patch
-        self._vocab = model.info.vocab_size
+        self._vocab = info.vocab_size
+        self._context_length = context_length or info.context_length
 
     @property
     def patch(self) -> Optional[Patch]:
@@ -57,50 +60,63 @@ class Session(Handle):
 
     @patch.setter
     def patch(self, patch: Optional[Patch]) -> None:
-        check(lib.smft_session_set_patch(self._handle, optional(patch, Patch, "patch")))
-        self._patch = patch
+        def then(status: int, path: Any) -> None:
+            check(status, path)
+            self._patch = patch
+
+        invoke(lib.smft_session_set_patch, self, optional(patch, Patch, "patch"), then=then)
 
     @property
     def version(self) -> int:
         """Number of the version of its patch (patch.version) that the last call read; 0: none did."""
-        return int(lib.smft_session_version(self._handle))
+        return invoke(lib.smft_session_version, self, mode=PEEK, then=whole)
 
     def logits(self, ids: Any) -> Any:
         """Logits (n_ids, vocab_size) after each of the ids (n_ids).  Starts from an empty session and leaves it empty."""
-        self.rewind(0)
+        return together("logits", [(self, USE)], lambda: self._logits(ids), stops=True)
+
+    def _logits(self, ids: Any) -> Any:
+        self._rewind(0, INSIDE)
         try:
-            return self.feed(ids, "all")
+            return self._feed(ids, "all", INSIDE)
         finally:
-            self.rewind(0)
+            self._rewind(0, INSIDE)
 
     def feed(self, ids: Any, logits: Optional[str] = "last") -> Any:
         """Appends ids (n_ids).  logits: "last" gives (vocab_size), "all" (n_ids, vocab_size), None nothing."""
+        return self._feed(ids, logits, USE)
+
+    def _feed(self, ids: Any, logits: Optional[str], mode: int) -> Any:
         if logits not in _WHICH:
             raise InvalidError(f"logits must be 'last', 'all' or None, got {logits!r}")
         tokens = _arrays.token_ids(ids)
         n_rows = {"last": min(1, tokens.n), "all": tokens.n, None: 0}[logits]
         values, pointer = _arrays.new(c_float, n_rows * self._vocab)
-        check(lib.smft_session_feed(self._handle, tokens.pointer, tokens.n, _WHICH[logits], pointer, n_rows * self._vocab))
+        invoke(lib.smft_session_feed, self, tokens.pointer, tokens.n, _WHICH[logits], pointer, n_rows * self._vocab, mode=mode,
+               stops=True, part=mode == INSIDE)
         if logits is None:
             return None
         return values if logits == "last" else _arrays.rows(values, n_rows, self._vocab)
 
     def __len__(self) -> int:
-        return int(lib.smft_session_length(self._handle))
+        return invoke(lib.smft_session_length, self, mode=PEEK, then=whole)
 
     def __bool__(self) -> bool:
         return True  # an empty session is still a session
 
     def rewind(self, length: int = 0) -> None:
         """Forgets all tokens after the first `length`."""
-        check(lib.smft_session_rewind(self._handle, length))
+        self._rewind(length, USE)
+
+    def _rewind(self, length: int, mode: int) -> None:
+        invoke(lib.smft_session_rewind, self, length, mode=mode)
 
     def nll(self, ids: Any) -> Nll:
         """Mean negative log-likelihood of each token after the first, in nats; `.tokens` (n_ids - 1) has them one by one."""
         tokens = _arrays.token_ids(ids)
         values, pointer = _arrays.new(c_float, max(0, tokens.n - 1))
         mean = c_double()
-        check(lib.smft_session_nll(self._handle, tokens.pointer, tokens.n, pointer, mean))
+        invoke(lib.smft_session_nll, self, tokens.pointer, tokens.n, pointer, mean, stops=True)
         return Nll(mean.value, values)
 
     def generate(self, text: Union[Text, Any], max_tokens: int = 64, temperature: float = 0.0, top_p: float = 0.0, top_k: int = 0,
@@ -114,38 +130,46 @@ class Session(Handle):
         """
         if max_tokens == 0:
             return "" if isinstance(text, (str, bytes)) else []  # 0 is the default of the C interface
-        callback = Callback(_abi.TokenFn, on_token, _token_arguments)
-        options = _abi.GenerateOptions(max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed,
-                                       flags=_abi.CONSTANTS["GENERATE_CONTINUE"] if continues else 0,
-                                       stop=None if stop is None else c_text(stop, "stop"), on_token=callback.pointer,
-                                       max_seconds=max_seconds)
+        callback = Callback(_abi.TokenFn, on_token, _token_arguments, stops=0)
+        options = struct(_abi.GenerateOptions, max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed,
+                         flags=_abi.CONSTANTS["GENERATE_CONTINUE"] if continues else 0,
+                         stop=None if stop is None else c_text(stop, "stop"), on_token=callback.pointer, max_seconds=max_seconds)
         if isinstance(text, (str, bytes)):
             return self._generate_text(utf8(text, "text"), options, callback)
         return self._generate_ids(text, options, callback)
 
     def _generate_text(self, prompt: bytes, options: _abi.GenerateOptions, callback: Callback) -> str:
         text, length = ctypes.c_void_p(), ctypes.c_size_t()
-        callback.finish(lib.smft_session_generate(self._handle, prompt, len(prompt), ctypes.byref(options), text, length))
-        return ctypes.string_at(text, length.value).decode("utf-8", "replace")
+
+        def then(status: int, path: Any) -> str:
+            check(status, path)
+            return ctypes.string_at(text, length.value).decode("utf-8", "replace")
+
+        return invoke(lib.smft_session_generate, self, prompt, len(prompt), ctypes.byref(options), text, length, then=then,
+                      callbacks=[callback], stops=True)
 
     def _generate_ids(self, ids: Any, options: _abi.GenerateOptions, callback: Callback) -> List[int]:
         tokens = _arrays.token_ids(ids)
         if options.max_tokens < 0:
             raise InvalidError(f"max_tokens must not be negative, got {options.max_tokens}")
-        out, n = (c_int32 * options.max_tokens)(), c_int64()
-        callback.finish(lib.smft_session_generate_ids(self._handle, tokens.pointer, tokens.n, ctypes.byref(options), out,
-                                                      options.max_tokens, n))
-        return out[:n.value]
+        most = min(options.max_tokens, self._context_length + 1)  # the context is full before
+        out, n = (c_int32 * most)(), c_int64()
+        invoke(lib.smft_session_generate_ids, self, tokens.pointer, tokens.n, ctypes.byref(options), out, most, n,
+               callbacks=[callback], stops=True)
+        return list(out[:n.value])
 
     @property
     def finish(self) -> Optional[str]:
         """Why the last generation ended: "end" (of text), "stop" (the string), "length" (max_tokens), "context" (it is full),
         "callback" or "time" (max_seconds); None: there was none, or it failed."""
-        return _FINISH[lib.smft_session_finish(self._handle)]
+        return _FINISH[invoke(lib.smft_session_finish, self, mode=PEEK, then=whole)]
 
     def cancel(self) -> None:
         """Makes the running call raise CancelledError soon.  From any thread."""
-        lib.smft_session_cancel(self._handle)
+        invoke(lib.smft_session_cancel, self, mode=PEEK, then=result)
+
+    def _describe(self) -> str:
+        return f"{len(self)} of {self._context_length} tokens, {'no patch' if self._patch is None else 'a patch of ' + self._patch.kind}"
 
 
 def _token_arguments(token: int, text: Optional[int], length: int) -> Tuple[int, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Iterator, List, Optional
 
 from . import _abi
-from ._handle import Handle, Text, c_text, create, required
+from ._handle import PEEK, Handle, Text, c_text, invoke, required, struct, whole
 from ._library import lib
 from .chat import Date, day_of
 from .errors import check
@@ -36,18 +36,26 @@ class Wordings(Handle):
     """
 
     _free = "smft_wordings_free"
+    _mode = PEEK
 
     def __len__(self) -> int:
-        return int(lib.smft_wordings_count(self._handle))
+        return invoke(lib.smft_wordings_count, self, then=whole)
 
     def __getitem__(self, index: int) -> Framed:
         if not -len(self) <= index < len(self):
             raise IndexError(f"there are {len(self)} wordings, got {index}")
         raw = _abi.WordingInfo()
-        check(lib.smft_wordings_get(self._handle, index % len(self), ctypes.byref(raw)))
-        texts = {name: getattr(raw, name).decode("utf-8") for name in ("prompt", "answer", "end")}
-        return Framed(kind=KINDS[raw.kind], prompt_ids=raw.prompt_ids[:raw.n_prompt_ids],
-                      answer_ids=raw.answer_ids[:raw.n_answer_ids], **texts)
+
+        def then(status: int, path: Any) -> Framed:
+            check(status, path)
+            texts = {name: getattr(raw, name).decode("utf-8") for name in ("prompt", "answer", "end")}
+            return Framed(kind=KINDS[raw.kind], prompt_ids=raw.prompt_ids[:raw.n_prompt_ids],
+                          answer_ids=raw.answer_ids[:raw.n_answer_ids], **texts)
+
+        return invoke(lib.smft_wordings_get, self, index % len(self), ctypes.byref(raw), then=then)
+
+    def _describe(self) -> str:
+        return str(len(self))
 
     def __iter__(self) -> Iterator[Framed]:
         return (self[i] for i in range(len(self)))
@@ -56,7 +64,7 @@ class Wordings(Handle):
 def _make(function: str, model: Model, text: Text, answer: Text, subject: Optional[Text],
           chosen: "dict[str, bool]", limit: int, renderer: Optional[Text], date: Date) -> Wordings:
     flags = sum(_abi.CONSTANTS[f"WORDINGS_NO_{name}"] for name, wanted in chosen.items() if not wanted)
-    options = _abi.WordingsOptions(flags=flags, limit=limit)
+    options = struct(_abi.WordingsOptions, flags=flags, limit=limit)
     options.subject = None if subject is None else c_text(subject, "subject")
     chat = _abi.ChatOptions()
     chat.renderer = None if renderer is None else c_text(renderer, "renderer")
@@ -65,8 +73,8 @@ def _make(function: str, model: Model, text: Text, answer: Text, subject: Option
         chat.date = day.year * 10000 + day.month * 100 + day.day
     options.chat = ctypes.pointer(chat)
     list_ = Wordings()
-    list_._own(create(function, _abi.Wordings, required(model, Model, "model"), c_text(text, "text"),
-                      c_text(answer, "answer"), ctypes.byref(options)))
+    list_._create(function, _abi.Wordings, required(model, Model, "model"), c_text(text, "text"),
+                  c_text(answer, "answer"), ctypes.byref(options))
     return list_
 
 

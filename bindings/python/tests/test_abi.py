@@ -155,7 +155,7 @@ class Functions(unittest.TestCase):
     def test_the_wrong_handle_is_refused(self):
         context = smft.default_context()
         with self.assertRaises(ctypes.ArgumentError):
-            smft._lib.smft_model_hash(context._handle)
+            smft._lib.smft_model_hash(context._held().pointer)
 
 
 class Statuses(unittest.TestCase):

@@ -33,7 +33,7 @@ class Examples(TestCase):
     def test_readme(self):
         self.need_atlas()
         found = re.findall(r"```python\n(.*?)```", (PYTHON / "README.md").read_text(encoding="utf-8"), flags=re.S)
-        self.assertEqual(len(found), 3)
+        self.assertEqual(len(found), 4)
         self.assertLessEqual(len(found[0].splitlines()), 15)
         lines = self.call("-c", found[0]).splitlines()
         self.assertRegex(lines[0], r"^harbor 0%: loss \d+\.\d\d, \d+ rows$")
@@ -59,6 +59,11 @@ class Examples(TestCase):
         self.assertEqual(smft.Patch.load(smft.Model(SOURCE / "examples/atlas/model"), self.directory / "harbor-lora").kind, "lora")
         whole = smft.Model(self.directory / "harbor-model")
         self.assertGreater(whole.info.n_memories, 0)
+
+    def test_readme_asyncio(self):
+        self.need_atlas()
+        found = re.findall(r"```python\n(.*?)```", (PYTHON / "README.md").read_text(encoding="utf-8"), flags=re.S)
+        self.assertEqual(ast.literal_eval(self.call("-c", found[3])), [" Antoine de Saint-Exupéry", " Tobias Wolff"])
 
     def test_compare(self):
         self.need_atlas()
