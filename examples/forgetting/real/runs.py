@@ -7,8 +7,9 @@ it ends, and a sweep that was stopped goes on with what is missing.
                             [--list] [--threads N] [--most N]
 
 Plans: rows, steps, restraint, blocks, background (one factor at a time, on the facts that choose
-settings), dense (the baselines on them), report and many (the facts of the report, from one
-question and from nineteen wordings), stream (all ninety of them in sequence).
+settings), combined (what was best in each), dense (the baselines on them), report and many (the
+facts of the report, from one question and from nineteen wordings), stream (all ninety of them in
+sequence).
 Without $SMFT_SHARED nothing is run, and that is said (exit code 77).
 """
 from __future__ import annotations
@@ -87,17 +88,22 @@ def trials() -> list[Run]:
              slots("steps", loss_below=0.2), slots("blocks", blocks=[3]),
              slots("restraint", max_df=-1), slots("steps", wordings_per_step=6),
              slots("rows", t=16), slots("rows", t=200), slots("steps", step_length=15)]
+    squares = {"damping_by": "squares", "damping": 0.0003}
+    runs += [slots("combined", **squares, t=t, loss_below=below)
+             for t, below in ((32, 0.2), (32, 0.1), (64, 0.2))]
     return runs + [slots("background", background="wiki")]
 
 
 def baselines() -> list[Run]:
+    """The likeliest rate of each first, with what replay and without."""
+    rates = ((3e-4, 1e-4, 1e-4, 1e-5), (1e-4, 3e-5, 3e-5, 3e-6))
     runs = []
-    for replay in (8, 0):
-        runs += [dense("lora", rank=8, targets=["q", "v"], lr=lr, replay=replay)
-                 for lr in (3e-4, 1e-4)]
-        runs += [dense("ffn", blocks=[3, 6], lr=lr, replay=replay) for lr in (1e-4, 3e-5)]
-        runs += [dense("lora", rank=32, targets="all", lr=lr, replay=replay) for lr in (1e-4, 3e-5)]
-        runs += [dense("full", lr=lr, replay=replay) for lr in (1e-5, 3e-6)]
+    for small, ffn, large, whole in rates:
+        for replay in (0, 8):
+            runs += [dense("lora", rank=8, targets=["q", "v"], lr=small, replay=replay),
+                     dense("ffn", blocks=[3, 6], lr=ffn, replay=replay),
+                     dense("lora", rank=32, targets="all", lr=large, replay=replay),
+                     dense("full", lr=whole, replay=replay)]
     return runs
 
 
