@@ -38,6 +38,7 @@ _lock = threading.RLock()  # a finalizer may run anywhere, also inside of it
 _running: Dict["Call", None] = {}
 _live: Dict[int, "Hold"] = {}
 _exiting_thread: Optional[int] = None
+_interrupts: Any = None  # the module, which sets it
 
 
 class Call:
@@ -63,6 +64,12 @@ class Call:
             for hold in list(self.holds):
                 if hold.cancel is not None and hold.calls.get(self, PEEK) >= USE:
                     hold.cancel(hold.pointer)
+
+    def insist(self) -> None:
+        """Until it has ended: one that is about to begin forgets what it was asked before."""
+        while self.running:
+            self.stop()
+            time.sleep(0.005)
 
 
 class Hold:
@@ -91,12 +98,11 @@ class Hold:
 
     def enter(self, call: Call, mode: int) -> None:
         """With the lock held."""
-        own = [
-            other for other in list(self.calls) if other.thread == call.thread and other is not call
-        ]
-        if self.closing and not (mode == INSIDE and own):
+        if self.closing and not (mode == INSIDE and self.in_thread(call)):
             raise StateError(f"this {self.name} is closed")
-        for other, its in list(self.calls.items()):  # a call may end meanwhile
+        for other, its in (
+            list(self.calls.items()) if self.calls else ()
+        ):  # a call may end meanwhile
             if other is call or mode == INSIDE and other.thread == call.thread:
                 continue
             if mode >= USE and its >= READ or mode == READ and its >= USE:
@@ -109,6 +115,10 @@ class Hold:
         self.calls[call] = max(mode, self.calls.get(call, mode))
         call.holds.append(self)
 
+    def in_thread(self, call: Call) -> bool:
+        """Another call of the same thread uses it."""
+        return any(one.thread == call.thread and one is not call for one in list(self.calls))
+
     def close(self) -> None:
         """Frees it, now or when the calls that use it have ended; those that work with it alone
         are asked to stop."""
@@ -119,6 +129,8 @@ class Hold:
             calls = [call for call, mode in list(self.calls.items()) if mode >= USE and self.stops]
         for call in calls:
             call.stop()
+            if call.thread != threading.get_ident() and _exiting_thread is None:
+                threading.Thread(target=call.insist, name="smft-close", daemon=True).start()
         self.settle()
 
     def settle(self) -> None:
@@ -217,15 +229,17 @@ RANGES: Dict[Any, Tuple[int, int]] = {
 }
 
 
-def number(value: Any, kind: Any, what: str) -> Any:
-    """As C takes it: ctypes cuts what does not fit."""
-    if kind in RANGES:
-        low, high = RANGES[kind]
+def number(value: Any, kind: Any, what: str, place: int = -1) -> Any:
+    """As C takes it: ctypes cuts what does not fit.  what, place: of it for the message."""
+    limits = RANGES.get(kind)
+    what = what if place < 0 else f"{what}: argument {place + 1}"
+    if limits is not None:
+        low, high = limits
         whole = operator.index(value)
         if not low <= whole <= high:
             raise InvalidError(f"{what} must be from {low} to {high}, got {whole}")
         return whole
-    if kind in (c_double, c_float) and isinstance(value, int):
+    if isinstance(value, int) and (kind is c_double or kind is c_float):
         try:
             return float(value)
         except OverflowError:
@@ -235,9 +249,15 @@ def number(value: Any, kind: Any, what: str) -> Any:
     return value
 
 
+_types: Dict[Any, Dict[str, Any]] = {}  # of the fields of each struct
+
+
 def struct(mirror: Callable[..., T], /, **values: Any) -> T:
     """A struct of _abi with its numbers checked."""
-    types = {field[0]: field[1] for field in mirror._fields_}  # type: ignore[attr-defined]
+    types = _types.get(mirror)
+    if types is None:
+        types = {field[0]: field[1] for field in mirror._fields_}  # type: ignore[attr-defined]
+        _types[mirror] = types
     return mirror(**{name: number(value, types[name], name) for name, value in values.items()})
 
 
@@ -275,8 +295,6 @@ def _within(
 ) -> T:
     try:  # from the first line on: Ctrl-C may come between any two
         _enter(call, uses, part)
-        if call.stopped:
-            raise CancelledError(f"{call.name}: cancelled before it began")
         return body()
     finally:
         _leave(call)
@@ -289,9 +307,8 @@ def together(
     call = Call(name)
     if not stops:
         return _within(call, uses, body)
-    from . import _interrupt
-
-    return _interrupt.guard(call, lambda: _within(call, uses, body))
+    guarded: T = _interrupts.guard(call, lambda: _within(call, uses, body))
+    return guarded
 
 
 def invoke(
@@ -309,25 +326,26 @@ def invoke(
     in use until `then(result, path)` has returned, as are those of `also`.  stops: Ctrl-C, close()
     and the end of Python stop it, by a cancel function or a callback.  part: of calls that are made
     as one (together): does not begin where that was asked to stop."""
-    uses, given = list(also), []
-    for i, (value, kind) in enumerate(zip(arguments, function.argtypes)):
+    uses = list(also)
+    given: List[Any] = []
+    for value, kind in zip(arguments, function.argtypes):
         if isinstance(value, Handle):
             uses.append((value, mode))
-            given.append(value._held().pointer)
+            value = value._held().pointer
         elif isinstance(value, Part):
             uses.append((value._owner, mode))
-            given.append(value._pointer)
-        else:
-            given.append(
-                number(value, kind, f"{function.__name__}: argument {i + 1}")
-                if isinstance(value, (int, float)) or kind in RANGES
-                else value
-            )
-        path = value.given if isinstance(value, PathBytes) else path
+            value = value._pointer
+        elif kind in RANGES or kind is c_double:
+            value = number(value, kind, function.__name__, len(given))
+        elif isinstance(value, PathBytes):
+            path = value.given
+        given.append(value)
 
     def body() -> T:
         for callback in callbacks:
             callback.begin(call)
+        if call.stopped:  # the last moment: from here on the library knows of it
+            raise CancelledError(f"{call.name}: cancelled before it began")
         result = function(*given)
         for callback in callbacks:
             callback.finish()
@@ -336,9 +354,8 @@ def invoke(
     call = Call(function.__name__)
     if not stops:
         return _within(call, uses, body, part)
-    from . import _interrupt
-
-    return _interrupt.guard(call, lambda: _within(call, uses, body, part))
+    guarded: T = _interrupts.guard(call, lambda: _within(call, uses, body, part))
+    return guarded
 
 
 class PathBytes(bytes):

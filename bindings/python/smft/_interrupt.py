@@ -15,14 +15,23 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import threading
-import time
 from typing import Any, Callable, Optional, TypeVar
+
+try:  # signal's own functions look each handler up in an enumeration
+    from _signal import (  # type: ignore[import-not-found]
+        getsignal as _handler,
+        signal as _set_handler,
+    )
+except ImportError:
+    _handler, _set_handler = signal.getsignal, signal.signal
 
 from . import _calls
 from ._calls import Call
 
 T = TypeVar("T")
+_SIGINT = int(signal.SIGINT)
 
 
 class _State:
@@ -65,7 +74,7 @@ def guard(call: Call, body: Callable[[], T]) -> T:
     """body(), which runs the call: stopped by Ctrl-C where this is the main thread."""
     if threading.get_ident() != threading.main_thread().ident:
         return body()
-    old = signal.getsignal(signal.SIGINT)
+    old = _handler(_SIGINT)
     if old is _note:
         return _nested(call, body)
     if not callable(old):  # ignored, or the process ends by it, or it is not Python's
@@ -74,7 +83,7 @@ def guard(call: Call, body: Callable[[], T]) -> T:
     call.guarded = True
     _state.call = call
     try:
-        signal.signal(signal.SIGINT, _note)  # from here on nothing is raised between two lines
+        _set_handler(_SIGINT, _note)  # from here on nothing is raised between two lines
     except ValueError:  # not the main interpreter
         _state.call = None
         call.guarded = False
@@ -85,8 +94,8 @@ def guard(call: Call, body: Callable[[], T]) -> T:
         return body()
     finally:
         _watcher.end()
-        if signal.getsignal(signal.SIGINT) is _note:  # a callback may have set another
-            signal.signal(signal.SIGINT, old)  # what came until now goes to _note
+        if _handler(_SIGINT) is _note:  # a callback may have set another
+            _set_handler(_SIGINT, old)  # what came until now goes to _note
         _state.call = None
         error, _state.error = _state.error, None
         if error is not None:
@@ -120,10 +129,8 @@ class _Watcher:
         try:
             if self.reader < 0:
                 self._start()
-            with _calls._lock:
-                self._drain()
-                _state.old_wakeup = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-                self.active = True
+            self.active = True  # until end() nothing of before is there: that took it all
+            _state.old_wakeup = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
         except (OSError, ValueError, RuntimeError):
             pass  # no descriptors or threads: the call is stopped by its callbacks alone
 
@@ -133,10 +140,10 @@ class _Watcher:
         with _calls._lock:
             self.active = False
             now = signal.set_wakeup_fd(-1)
+            back = _state.old_wakeup if now == self.writer else now
             try:
-                signal.set_wakeup_fd(
-                    _state.old_wakeup if now == self.writer else now, warn_on_full_buffer=False
-                )
+                if back >= 0:
+                    signal.set_wakeup_fd(back, warn_on_full_buffer=False)
             except (OSError, ValueError):
                 pass  # it was closed meanwhile
             self._drain()
@@ -174,13 +181,10 @@ class _Watcher:
         while True:
             poll.poll()
             with _calls._lock:
-                came = signal.SIGINT in self._drain()
+                came = _SIGINT in self._drain()
                 call = _state.call if came and self.active and not _state.inside else None
-            while (
-                call is not None and call.running
-            ):  # again: a call that is about to begin forgets the first
-                call.stop()
-                time.sleep(0.005)
+            if call is not None:
+                call.insist()
 
     def in_child(self) -> None:
         """After fork: the pipe is the parent's, its thread is not there."""
@@ -193,5 +197,6 @@ class _Watcher:
 
 
 _watcher = _Watcher()
+_calls._interrupts = sys.modules[__name__]
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _watcher.in_child())
