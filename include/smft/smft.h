@@ -756,6 +756,19 @@ SMFT_API smft_status smft_patch_load(smft_patch **out, const smft_model *model, 
  * of writing; SMFT_E_STATE where the patch is changed meanwhile; SMFT_E_INVALID for another dtype.
  * Since 0.1. */
 SMFT_API smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype);
+/* The same into memory, for hosts that keep patches in a database: the bytes of the file that
+ * smft_patch_save writes.  LoRA patches: adapter_model.safetensors with the text of
+ * adapter_config.json in its metadata, under that name.  *size gets their number; capacity as for
+ * encode; where it is too small, what the buffer holds means nothing.  The size changes with what
+ * is learnt meanwhile.  Errors: SMFT_E_BUFFER; SMFT_E_STATE where the patch is changed meanwhile;
+ * SMFT_E_INVALID for another dtype.  Since 0.1. */
+SMFT_API smft_status smft_patch_save_buffer(smft_patch *patch, int32_t dtype, void *buffer,
+                                            int64_t capacity, int64_t *size);
+/* Reads what smft_patch_save_buffer wrote, or smft_patch_save to a file, from `size` bytes, which
+ * are copied.  Freed with smft_patch_free.  Errors: those of smft_patch_load but for files.  Since
+ * 0.1. */
+SMFT_API smft_status smft_patch_load_buffer(smft_patch **out, const smft_model *model,
+                                            const void *data, int64_t size);
 /* Gives a patch up; NULL is fine.  Sessions and learners that use it keep it alive.  Since 0.1. */
 SMFT_API void smft_patch_free(smft_patch *patch);
 /* SMFT_PATCH_* of a patch; 0 for NULL.  Any thread.  Since 0.1. */

@@ -235,8 +235,22 @@ smft_status smft__writer_open(smft__writer *writer, smft_ctx *ctx, const char *p
   return status;
 }
 
+void smft__writer_open_memory(smft__writer *writer, smft_ctx *ctx, void *memory, int64_t capacity) {
+  *writer =
+      (smft__writer){.ctx = ctx, .memory = memory, .in_memory = 1, .fd = -1, .capacity = capacity};
+}
+
+static smft_status write_to_memory(smft__writer *writer, const void *data, int64_t size) {
+  if (writer->written <= writer->capacity && size <= writer->capacity - writer->written && size > 0)
+    memcpy(writer->memory + writer->written, data, (size_t)size);
+  writer->written += size;
+  return SMFT_OK;
+}
+
 smft_status smft__writer_write(smft__writer *writer, const void *data, int64_t size) {
   const char *from = data;
+  if (writer->in_memory)
+    return write_to_memory(writer, data, size);
   for (int64_t at = 0; at < size;) {
     int64_t left = size - at;
     ssize_t done =
@@ -266,6 +280,8 @@ static void sync_directory_of(char *path) {
 
 smft_status smft__writer_commit(smft__writer *writer) {
   smft_status status = SMFT_OK;
+  if (writer->in_memory)
+    return SMFT_OK;
   if (fsync(writer->fd) != 0 && errno != EINVAL && errno != ENOSYS)
     status = fail_errno(errno, "cannot write to the disk", writer->path);
   int closed = close(writer->fd);

@@ -26,14 +26,18 @@ char *smft__path_join(smft_ctx *ctx, const char *directory, const char *name);
 smft_status smft__path_find(char **path, smft_ctx *ctx, const char *directory, const char *name);
 smft_status smft__make_directory(const char *path); /* an existing one is fine */
 
-/* temporary file beside the target; commit = fsync + rename + fsync of the directory */
+/* temporary file beside the target; commit = fsync + rename + fsync of the directory.  Or memory of
+ * the host's, which takes nothing more once a piece did not fit: then all is only counted. */
 typedef struct smft__writer {
   smft_ctx *ctx;
   char *path, *temporary;
+  char *memory; /* (capacity) */
+  int in_memory;
   int fd;
-  int64_t written;
+  int64_t written, capacity;
 } smft__writer;
 smft_status smft__writer_open(smft__writer *writer, smft_ctx *ctx, const char *path);
+void smft__writer_open_memory(smft__writer *writer, smft_ctx *ctx, void *memory, int64_t capacity);
 smft_status smft__writer_write(smft__writer *writer, const void *data, int64_t size);
 /* on failure the old file is intact and the temporary gone */
 smft_status smft__writer_commit(smft__writer *writer);

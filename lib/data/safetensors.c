@@ -277,16 +277,21 @@ done:
   return status;
 }
 
-static smft_status read_file(reading *in, const char *path, int copy) {
+/* The file that was opened last. */
+static smft_status read_opened(reading *in, const char *path) {
   smft__source *out = in->out;
-  smft__file *file = &out->files[out->n_files];
-  SMFT__TRY(smft__file_open(file, in->ctx, path, copy));
-  header head = {path, file, out->n_files++, NULL, 0, NULL};
+  header head = {path, &out->files[out->n_files], out->n_files, NULL, 0, NULL};
+  out->n_files++;
   smft_status status = parse_header(&head);
   if (status == SMFT_OK)
     status = read_header(in, &head);
   json_decref(head.json);
   return status;
+}
+
+static smft_status read_file(reading *in, const char *path, int copy) {
+  SMFT__TRY(smft__file_open(&in->out->files[in->out->n_files], in->ctx, path, copy));
+  return read_opened(in, path);
 }
 
 /* ---- putting files together ---------------------------------------------- */
@@ -343,6 +348,20 @@ smft_status smft__safetensors_open(smft__source *file, smft_ctx *ctx, const char
     status = read_file(&in, path, copy);
   if (status == SMFT_OK)
     status = finish(&in, path);
+  end(&in, status);
+  return status;
+}
+
+smft_status smft__safetensors_open_buffer(smft__source *file, smft_ctx *ctx, const void *data,
+                                          int64_t size, const char *what) {
+  reading in;
+  smft_status status = begin(&in, file, ctx, 1);
+  if (status == SMFT_OK) {
+    file->files[0] = (smft__file){NULL, data, size, 0}; /* not ours to free */
+    status = read_opened(&in, what);
+  }
+  if (status == SMFT_OK)
+    status = finish(&in, what);
   end(&in, status);
   return status;
 }

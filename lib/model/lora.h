@@ -52,6 +52,13 @@ const smft__low_rank *smft__lora_adapter(const smft__lora *lora, int32_t tensor)
 smft_status smft__lora_save(const smft__lora *lora, const smft_model *model, const char *directory,
                             int32_t dtype);
 smft_status smft__lora_load(smft__lora **out, const smft_model *model, const char *directory);
+/* The same in one safetensors file: the config is in its metadata, under the name that its file
+ * has. */
+struct smft__target;
+smft_status smft__lora_save_whole(const smft__lora *lora, const smft_model *model,
+                                  struct smft__target *to, int32_t dtype);
+smft_status smft__lora_load_whole(smft__lora **out, const smft_model *model,
+                                  const smft__source *file);
 /* The adapters whose parts a file has under `prefix` and PEFT's names, with their values.  options:
  * the rank and all but the targets. SMFT_E_FORMAT names what does not fit. */
 smft_status smft__lora_from_tensors(smft__lora **out, const smft_model *model,

@@ -210,16 +210,18 @@ static void free_written(written *out, const smft__lora *lora, smft_ctx *ctx) {
   smft__free(ctx, out->tensors);
 }
 
-static smft_status save_weights(const smft__lora *lora, const smft_model *model, const char *path,
-                                int32_t dtype) {
-  static const char *const keys[] = {"format", "model_hash", "lora_alpha", "lora_flags", "seed"};
+/* config: the text of adapter_config.json; NULL: it has a file of its own. */
+static smft_status save_weights(const smft__lora *lora, const smft_model *model, smft__target *to,
+                                int32_t dtype, const char *config) {
+  static const char *const keys[] = {"format",     "model_hash", "lora_alpha",
+                                     "lora_flags", "seed",       CONFIG};
   metadata texts = metadata_of(&lora->options);
-  const char *values[] = {"pt", model->hash, texts.alpha, texts.flags, texts.seed};
+  const char *values[] = {"pt", model->hash, texts.alpha, texts.flags, texts.seed, config};
   written out = {0};
   smft_status status = make_written(&out, lora, model, dtype);
   if (status == SMFT_OK)
-    status = smft__safetensors_write(model->ctx, path, out.tensors, 2 * lora->n, keys, values, 5,
-                                     NULL, NULL);
+    status = smft__safetensors_write_to(model->ctx, to, out.tensors, 2 * lora->n, keys, values,
+                                        config ? 6 : 5, NULL, NULL);
   free_written(&out, lora, model->ctx);
   return status;
 }
@@ -234,9 +236,25 @@ smft_status smft__lora_save(const smft__lora *lora, const smft_model *model, con
   if (status == SMFT_OK)
     status = save_config(lora, model, config);
   if (status == SMFT_OK)
-    status = save_weights(lora, model, weights, dtype);
+    status = save_weights(lora, model, &(smft__target){.path = weights}, dtype, NULL);
   smft__free(model->ctx, weights);
   smft__free(model->ctx, config);
+  return status;
+}
+
+smft_status smft__lora_save_whole(const smft__lora *lora, const smft_model *model, smft__target *to,
+                                  int32_t dtype) {
+  smft__buffer text = {model->ctx, NULL, 0, 0};
+  json_t *config = make_config(lora, model);
+  smft_status status = config
+                           ? smft__json_put(&text, config, JSON_COMPACT)
+                           : smft__fail(SMFT_E_NOMEM, "a patch in memory: no memory for its JSON");
+  if (status == SMFT_OK)
+    status = smft__buffer_put(&text, "", 1); /* a C string */
+  if (status == SMFT_OK)
+    status = save_weights(lora, model, to, dtype, text.data);
+  json_decref(config);
+  smft__buffer_free(&text);
   return status;
 }
 
@@ -442,18 +460,35 @@ static void order_parts(smft__lora *lora, const smft_model *model) {
                         lora->options.rank * (int64_t)sizeof(float));
 }
 
+static smft_status read_weights(smft__lora **out, const smft_model *model,
+                                smft_lora_options *options, const smft__source *file) {
+  SMFT__TRY(check_metadata(file, model, options));
+  options->seed = seed_of(file);
+  SMFT__TRY(smft__lora_from_tensors(out, model, options, file, ""));
+  order_parts(*out, model);
+  return SMFT_OK;
+}
+
 static smft_status load_weights(smft__lora **out, const smft_model *model,
                                 smft_lora_options *options, const char *path) {
   smft__source file = {0};
   SMFT__TRY(smft__safetensors_open(&file, model->ctx, path, 1));
-  smft_status status = check_metadata(&file, model, options);
-  options->seed = seed_of(&file);
-  if (status == SMFT_OK)
-    status = smft__lora_from_tensors(out, model, options, &file, "");
-  if (status == SMFT_OK)
-    order_parts(*out, model);
+  smft_status status = read_weights(out, model, options, &file);
   smft__source_close(&file);
   return status;
+}
+
+smft_status smft__lora_load_whole(smft__lora **out, const smft_model *model,
+                                  const smft__source *file) {
+  smft_lora_options options = SMFT_LORA_OPTIONS_INIT;
+  const char *text = smft__source_metadata(file, CONFIG);
+  json_t *config = NULL;
+  if (!text)
+    return smft__fail(SMFT_E_FORMAT, "its metadata lacks \"" CONFIG "\"");
+  SMFT__TRY(smft__json_parse(&config, text, (int64_t)strlen(text), CONFIG));
+  smft_status status = read_config(config, &options);
+  json_decref(config);
+  return status == SMFT_OK ? read_weights(out, model, &options, file) : status;
 }
 
 smft_status smft__lora_load(smft__lora **out, const smft_model *model, const char *directory) {

@@ -92,7 +92,7 @@ static smft_status collect_full(save_set *set, const smft__version *version, int
   return SMFT_OK;
 }
 
-static smft_status save(const smft__version *version, const char *path, int32_t dtype) {
+static smft_status save(const smft__version *version, smft__target *to, int32_t dtype) {
   static const char *const keys[] = {"format", "kind", "model_hash"};
   const char *values[] = {FORMAT, version->kind == SMFT_PATCH_SLOTS ? "slots" : "full",
                           version->model->hash};
@@ -100,23 +100,48 @@ static smft_status save(const smft__version *version, const char *path, int32_t 
   smft_status status = version->kind == SMFT_PATCH_SLOTS ? collect_slots(&set, version, dtype)
                                                          : collect_full(&set, version, dtype);
   if (status == SMFT_OK)
-    status = smft__safetensors_write(version->model->ctx, path, set.tensors, set.n, keys, values, 3,
-                                     NULL, NULL);
+    status = smft__safetensors_write_to(version->model->ctx, to, set.tensors, set.n, keys, values,
+                                        3, NULL, NULL);
   free_set(&set);
   return status;
 }
 
-smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype) {
+/* Adapters: a path is that of a directory. */
+static smft_status save_any(smft_patch *patch, smft__target *to, int32_t dtype, const char *call) {
   const smft__version *version;
-  SMFT__REQUIRE(patch && path, "smft_patch_save: patch or path is NULL");
+  smft_status status;
   SMFT__REQUIRE(dtype == 0 || dtype == SMFT_DTYPE_F32 || dtype == SMFT_DTYPE_BF16,
-                "smft_patch_save: dtype must be F32 or BF16, got %d", dtype);
+                "%s: dtype must be F32 or BF16, got %d", call, dtype);
   SMFT__TRY(smft__patch_begin_read(patch, &version));
   dtype = dtype ? dtype : SMFT_DTYPE_F32;
-  smft_status status = patch->lora ? smft__lora_save(patch->lora, patch->model, path, dtype)
-                                   : save(version, path, dtype);
+  if (!patch->lora)
+    status = save(version, to, dtype);
+  else if (to->path)
+    status = smft__lora_save(patch->lora, patch->model, to->path, dtype);
+  else
+    status = smft__lora_save_whole(patch->lora, patch->model, to, dtype);
   smft__patch_end_read(patch, version);
   return status;
+}
+
+smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype) {
+  SMFT__REQUIRE(patch && path, "smft_patch_save: patch or path is NULL");
+  return save_any(patch, &(smft__target){.path = path}, dtype, "smft_patch_save");
+}
+
+smft_status smft_patch_save_buffer(smft_patch *patch, int32_t dtype, void *buffer, int64_t capacity,
+                                   int64_t *size) {
+  smft__target to = {.memory = buffer, .capacity = capacity};
+  SMFT__REQUIRE(patch && size, "smft_patch_save_buffer: patch or size is NULL");
+  SMFT__REQUIRE(capacity >= 0 && (buffer || capacity == 0),
+                "smft_patch_save_buffer: buffer is NULL, or capacity negative");
+  *size = 0;
+  SMFT__TRY(save_any(patch, &to, dtype, "smft_patch_save_buffer"));
+  *size = to.size;
+  if (capacity > 0 && capacity < to.size)
+    return smft__fail(SMFT_E_BUFFER, "smft_patch_save_buffer: %lld bytes, the buffer holds %lld",
+                      (long long)to.size, (long long)capacity);
+  return SMFT_OK;
 }
 
 /* ---- load ---------------------------------------------------------------- */
@@ -251,6 +276,37 @@ static smft_status load_directory(smft_patch **patch, const smft_model *model, c
   if (status == SMFT_OK)
     status = smft__patch_from_lora(patch, model, lora);
   return status == SMFT_OK ? SMFT_OK : smft__fail_within(status, "%s", path);
+}
+
+/* A file of either kind: adapters have no kind of ours. */
+static smft_status load_whole(smft_patch **patch, const smft_model *model,
+                              const smft__source *file) {
+  smft__lora *lora = NULL;
+  const char *format = smft__source_metadata(file, "format");
+  if (!format || strcmp(format, "pt") != 0)
+    return load(patch, model, file);
+  SMFT__TRY(smft__lora_load_whole(&lora, model, file));
+  return smft__patch_from_lora(patch, model, lora);
+}
+
+smft_status smft_patch_load_buffer(smft_patch **out, const smft_model *model, const void *data,
+                                   int64_t size) {
+  static const char *const what = "a patch in memory";
+  smft_patch *patch = NULL;
+  smft__source file = {0};
+  SMFT__REQUIRE(out, "smft_patch_load_buffer: out is NULL");
+  *out = NULL;
+  SMFT__REQUIRE(model && data && size >= 0,
+                "smft_patch_load_buffer: model or data is NULL, or size negative");
+  SMFT__TRY(smft__safetensors_open_buffer(&file, model->ctx, data, size, what));
+  smft_status status = load_whole(&patch, model, &file);
+  smft__source_close(&file);
+  if (status == SMFT_OK) {
+    *out = patch;
+    return SMFT_OK;
+  }
+  smft_patch_free(patch);
+  return smft__fail_within(status, "%s", what);
 }
 
 smft_status smft_patch_load(smft_patch **out, const smft_model *model, const char *path) {

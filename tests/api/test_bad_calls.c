@@ -163,8 +163,16 @@ static void null_patches(void) {
   INVALID(smft_patch_load, NULL, model, "x");
   INVALID(smft_patch_load, &out, NULL, "x");
   INVALID(smft_patch_load, &out, model, NULL);
+  INVALID(smft_patch_load_buffer, NULL, model, "x", 1);
+  INVALID(smft_patch_load_buffer, &out, NULL, "x", 1);
+  INVALID(smft_patch_load_buffer, &out, model, NULL, 1);
+  INVALID(smft_patch_load_buffer, &out, model, "x", -1);
   INVALID(smft_patch_save, NULL, "x", 0);
   INVALID(smft_patch_save, patch, NULL, 0);
+  INVALID(smft_patch_save_buffer, NULL, 0, NULL, 0, &n);
+  INVALID(smft_patch_save_buffer, patch, 0, NULL, 0, NULL);
+  INVALID(smft_patch_save_buffer, patch, 0, NULL, 1, &n);
+  INVALID(smft_patch_save_buffer, patch, 0, row, -1, &n);
   INVALID(smft_patch_clear, NULL);
   INVALID(smft_patch_assign, NULL, patch);
   INVALID(smft_patch_assign, patch, NULL);

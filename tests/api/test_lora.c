@@ -335,6 +335,34 @@ START_TEST(save_and_load) {
 }
 END_TEST
 
+/* One safetensors file, which has the config, too: it is as large as the directory's, and that. */
+START_TEST(in_memory) {
+  smft_patch *patch = make(3, 4.5, _i ? SMFT_LORA_Q | SMFT_LORA_GATE : 0,
+                           _i ? SMFT_LORA_RANK_STABILIZED : 0, 1234567890123456789u);
+  smft_patch *back = NULL;
+  smft_lora_options was = SMFT_LORA_OPTIONS_INIT, is = SMFT_LORA_OPTIONS_INIT;
+  static char buffer[1 << 18];
+  int64_t size = 0;
+  teach(patch, 3);
+  ck_ok(smft_patch_save_buffer(patch, 0, buffer, sizeof buffer, &size));
+  ck_ok(smft_patch_load_buffer(&back, model, buffer, size));
+  ck_assert(same_logits(patch, back));
+  ck_ok(smft_patch_get_lora(patch, &was));
+  ck_ok(smft_patch_get_lora(back, &is));
+  ck_assert_mem_eq(&was, &is, sizeof was);
+  smft_patch_free(back);
+  test_write("whole", buffer, (size_t)size); /* no patch's file, but it says whose it is */
+  ck_status(smft_patch_load(&back, model, test_file("whole")), SMFT_E_FORMAT);
+  ck_ok(smft_patch_save(patch, test_file("saved"), 0));
+  size_t length = 0;
+  char *weights = test_read(test_file("saved/adapter_model.safetensors"), &length);
+  ck_status(smft_patch_load_buffer(&back, model, weights, (int64_t)length), SMFT_E_FORMAT);
+  ck_assert_ptr_nonnull(strstr(smft_error_message(), "adapter_config.json"));
+  free(weights);
+  smft_patch_free(patch);
+}
+END_TEST
+
 START_TEST(places_that_cannot_be_written_or_read) {
   smft_patch *patch = make(2, 0, 0, 0, 0), *back = (smft_patch *)1;
   smft_model *other = tiny_model(ctx, "other", (tiny){0}, 4);
@@ -580,6 +608,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(tests, merged_and_exported, 0, 2);
   tcase_add_test(tests, other_kinds_merge_too);
   tcase_add_loop_test(tests, save_and_load, 0, 2);
+  tcase_add_loop_test(tests, in_memory, 0, 2);
   tcase_add_test(tests, places_that_cannot_be_written_or_read);
   tcase_add_test(tests, halves_of_two_patches);
   tcase_add_loop_test(tests, hostile_configs, 0, N_CONFIGS);

@@ -278,6 +278,13 @@ static smft_status make_full_patch(world *w) {
 static smft_status make_lora_patch(world *w) {
   MAKES(smft_patch, smft_patch_create(&out, w->model, SMFT_PATCH_LORA), smft_patch_free);
 }
+static char in_memory[1 << 20];
+static smft_status through_memory(smft_patch **out, smft_patch *patch, const smft_model *model) {
+  int64_t size = 0;
+  *out = NULL;
+  smft_status status = smft_patch_save_buffer(patch, 0, in_memory, sizeof in_memory, &size);
+  return status == SMFT_OK ? smft_patch_load_buffer(out, model, in_memory, size) : status;
+}
 static smft_status make_copied_lora(world *w) {
   MAKES(smft_patch, smft_patch_copy(&out, w->lora), smft_patch_free);
 }
@@ -293,6 +300,12 @@ static smft_status make_lora_learner(world *w) {
 }
 static smft_status make_lora_session(world *w) {
   MAKES(smft_session, smft_session_create(&out, w->model, w->lora, NULL), smft_session_free);
+}
+static smft_status make_patch_in_memory(world *w) {
+  MAKES(smft_patch, through_memory(&out, w->patch, w->model), smft_patch_free);
+}
+static smft_status make_lora_in_memory(world *w) {
+  MAKES(smft_patch, through_memory(&out, w->lora, w->model), smft_patch_free);
 }
 static smft_status make_copied_patch(world *w) {
   MAKES(smft_patch, smft_patch_copy(&out, w->patch), smft_patch_free);
@@ -619,11 +632,13 @@ static const call calls[] = {
     {"full patch", make_full_patch, 2, 0},
     {"lora patch", make_lora_patch, 3, 0},
     {"lora copy", make_copied_lora, 3, LORA},
+    {"lora in memory", make_lora_in_memory, 8, LORA},
     {"lora merge", make_merged_lora, 2, LORA},
     {"lora load", make_loaded_lora, 6, LORA},
     {"lora learner", make_lora_learner, 8, LORA},
     {"lora session", make_lora_session, 3, LORA},
     {"patch copy", make_copied_patch, 2, 0},
+    {"patch in memory", make_patch_in_memory, 8, 0},
     {"patch load", make_loaded_patch, 3, 0},
     {"session", make_session, 2, 0},
     {"selector", make_selector, 3, 0},

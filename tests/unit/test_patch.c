@@ -266,6 +266,67 @@ START_TEST(save_and_load) {
 }
 END_TEST
 
+/* The bytes of the file, whatever they are aligned to, and nothing behind the buffer's end. */
+static void check_bytes(world *w, int32_t dtype) {
+  static char buffer[1 << 18];
+  size_t length = 0;
+  int64_t size = 0, again = 0;
+  smft_patch *back = NULL;
+  ck_ok(smft_patch_save(w->patch, test_file("p.safetensors"), dtype));
+  char *file = test_read(test_file("p.safetensors"), &length);
+  ck_ok(smft_patch_save_buffer(w->patch, dtype, NULL, 0, &size));
+  ck_assert_int_eq(size, (int64_t)length);
+  memset(buffer, 7, sizeof buffer);
+  for (int64_t short_of = 1; short_of < size; short_of += size / 7 + 1) {
+    ck_status(smft_patch_save_buffer(w->patch, dtype, buffer + 1, size - short_of, &again),
+              SMFT_E_BUFFER);
+    ck_assert_int_eq(again, size);
+    ck_assert_int_eq(buffer[1 + size - short_of], 7);
+    memset(buffer, 7, sizeof buffer);
+  }
+  ck_ok(smft_patch_save_buffer(w->patch, dtype, buffer + 1, size, &again));
+  ck_assert_mem_eq(buffer + 1, file, length);
+  ck_assert_int_eq(buffer[1 + size], 7);
+  ck_ok(smft_patch_load_buffer(&back, w->model, buffer + 1, size));
+  memset(buffer, 7, sizeof buffer); /* it was copied */
+  ck_ok(smft_patch_save(back, test_file("p.safetensors"), dtype));
+  char *copy = test_read(test_file("p.safetensors"), &length);
+  ck_assert_mem_eq(copy, file, length);
+  free(copy);
+  free(file);
+  smft_patch_free(back);
+}
+
+START_TEST(in_memory) {
+  for (int32_t kind = SMFT_PATCH_SLOTS; kind <= SMFT_PATCH_FULL; kind++) {
+    world w = open_world((tiny){.shared = 2}, kind);
+    if (kind == SMFT_PATCH_SLOTS)
+      set_rows(w.patch, 1, 1, 100);
+    check_bytes(&w, 0);
+    check_bytes(&w, SMFT_DTYPE_BF16);
+    close_world(&w);
+  }
+}
+END_TEST
+
+START_TEST(not_a_patch_in_memory) {
+  world w = open_world((tiny){0}, SMFT_PATCH_SLOTS);
+  static char buffer[1 << 16];
+  int64_t size = 0;
+  smft_patch *back = (smft_patch *)1;
+  set_rows(w.patch, 0, 1, 100);
+  ck_ok(smft_patch_save_buffer(w.patch, 0, buffer, sizeof buffer, &size));
+  for (int64_t n = 0; n < size; n += n < 16 ? 1 : 97) {
+    ck_status(smft_patch_load_buffer(&back, w.model, buffer, n), SMFT_E_FORMAT);
+    ck_assert_ptr_null(back);
+    ck_assert_ptr_nonnull(strstr(smft_error_message(), "a patch in memory"));
+  }
+  ck_status(smft_patch_load_buffer(&back, w.model, "{\"a\": 1}", 8), SMFT_E_FORMAT);
+  ck_status(smft_patch_save_buffer(w.patch, SMFT_DTYPE_F16, NULL, 0, &size), SMFT_E_INVALID);
+  close_world(&w);
+}
+END_TEST
+
 START_TEST(an_empty_patch_on_disk) {
   world w = open_world((tiny){0}, SMFT_PATCH_SLOTS);
   smft_patch *back = NULL;
@@ -511,6 +572,8 @@ Suite *make_suite(void) {
   tcase_add_test(tests, slots_as_a_full_patch);
   tcase_add_test(tests, copies_are_snapshots);
   tcase_add_test(tests, save_and_load);
+  tcase_add_test(tests, in_memory);
+  tcase_add_test(tests, not_a_patch_in_memory);
   tcase_add_test(tests, an_empty_patch_on_disk);
   tcase_add_test(tests, files_do_not_tell_the_order);
   tcase_add_test(tests, a_patch_of_another_model);

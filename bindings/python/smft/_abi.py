@@ -348,6 +348,8 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "smft_patch_copy": (_S, [_P(_PATCH), _PATCH]),
     "smft_patch_load": (_S, [_P(_PATCH), _MODEL, c_char_p]),
     "smft_patch_save": (_S, [_PATCH, c_char_p, c_int32]),
+    "smft_patch_save_buffer": (_S, [_PATCH, c_int32, c_void_p, c_int64, _LONGS]),
+    "smft_patch_load_buffer": (_S, [_P(_PATCH), _MODEL, c_void_p, c_int64]),
     "smft_patch_free": (None, [_PATCH]),
     "smft_patch_kind": (c_int32, [_PATCH]),
     "smft_patch_version": (c_uint64, [_PATCH]),

@@ -151,6 +151,25 @@ class Patch(_handle.Patch):
 
     load = _ClassOrInstance(_load_new, _load_here)
 
+    @classmethod
+    def from_bytes(cls, model: Model, data: Any) -> "Patch":
+        """A new patch of what to_bytes gave, or of the bytes of a file that save wrote; they are copied."""
+        _view, pointer, size = _arrays.raw_bytes(data)
+        return cls.__new__(cls)._make(model, "smft_patch_load_buffer", required(model, Model, "model"), pointer, size)
+
+    def to_bytes(self, dtype: Optional[str] = "f32") -> bytes:
+        """What save would write, for a database.  A LoRA patch: adapter_model.safetensors, with adapter_config.json in its metadata."""
+        number, size = dtype_number(dtype), c_int64()
+        invoke(lib.smft_patch_save_buffer, self, number, None, 0, size)
+        while True:
+            capacity = size.value
+            data = ctypes.create_string_buffer(capacity)
+            try:
+                invoke(lib.smft_patch_save_buffer, self, number, data, capacity, size)
+                return data.raw[:size.value]
+            except BufferTooSmallError:  # a learner changed more meanwhile
+                continue
+
     def save(self, path: Path, dtype: Optional[str] = "f32") -> None:
         """Writes a safetensors file, whole or not at all; a LoRA patch: a directory, made if missing, in PEFT's layout
         (adapter_config.json, adapter_model.safetensors), which PEFT loads.  dtype "f32" (exact) or "bf16" (half the size, rounded)."""

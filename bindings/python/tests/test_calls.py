@@ -440,12 +440,62 @@ class Inside(ModelTestCase):
             )
 
 
+class Bytes(ModelTestCase):
+    """Patches to and from bytes, which a service keeps in its own database."""
+
+    def patches(self):
+        slots, lora = smft.Patch(self.model), smft.Patch.lora(self.model, rank=3, alpha=5, seed=9)
+        slots.set_row(0, 3, [0.5] * VALUE_DIM)
+        learner = smft.Learner(self.model, lora, max_steps=2, loss_below=-1)
+        learner.push("a", ("Who is it?", " me"))
+        learner.run()
+        return slots, smft.Patch.full(self.model), lora
+
+    def test_there_and_back(self):
+        ids = [BOS, 1, 2, 3]
+        for patch in self.patches():
+            for dtype in ("f32", "bf16"):
+                with self.subTest(kind=patch.kind, dtype=dtype):
+                    data = patch.to_bytes(dtype)
+                    self.assertIsInstance(data, bytes)
+                    for given in (data, bytearray(data), memoryview(b"x" + data)[1:]):
+                        back = smft.Patch.from_bytes(self.model, given)
+                        self.assertEqual((back.kind, back.to_bytes(dtype)), (patch.kind, data))
+                    if dtype == "f32":
+                        logits = [
+                            list(smft.Session(self.model, one).logits(ids)[-1])
+                            for one in (back, patch)
+                        ]
+                        self.assertEqual(*logits)
+            if patch.kind == "lora":
+                self.assertEqual(back.lora_options, patch.lora_options)
+            else:
+                patch.save(self.directory / "patch", dtype="bf16")
+                self.assertEqual((self.directory / "patch").read_bytes(), data)
+
+    def test_what_is_no_patch(self):
+        data = smft.Patch(self.model).to_bytes()
+        for wrong, error in (
+            (b"", smft.FormatError),
+            (data[:-3], smft.FormatError),
+            (b"{}", smft.FormatError),
+            ("text", TypeError),
+            (None, TypeError),
+        ):
+            with self.assertRaises(error):
+                smft.Patch.from_bytes(self.model, wrong)
+        other = smft.Model.init(self.directory, seed=8)
+        with self.assertRaises(smft.MismatchError):
+            smft.Patch.from_bytes(other, data)
+        with self.assertRaises(smft.InvalidError):
+            smft.Patch(self.model).to_bytes("f16")
+
+
 class Exit(SlowCase):
     """The end of Python while daemon threads are inside calls."""
 
     def test_daemon_threads(self):
-        code = textwrap.dedent(
-            """
+        code = textwrap.dedent("""
             import smft, threading, time
             model = smft.Model(HOME, context=smft.Context(n_threads=2))
             long = [1 + i % 200 for i in range(2000)]
@@ -472,8 +522,7 @@ class Exit(SlowCase):
                 threading.Thread(target=forever, args=(call,), daemon=True).start()
             time.sleep(0.3)
             print("end")
-            """
-        ).replace("HOME", repr(self.home))
+            """).replace("HOME", repr(self.home))
         for _ in range(3):
             begin = time.monotonic()
             done = python(code, SMFT_LIBRARY=LIBRARY)
