@@ -74,6 +74,7 @@ class Selector(Handle):
                          rank_by=0 if rank_by is None else _choose(RANKS, rank_by, "rank_by"),
                          flags=_abi.CONSTANTS["SELECTOR_EMPTY"] if empty else 0)
         self.model, self._rule, self._warned = required(model, Model, "model"), rule, False
+        self._shapes = model._shapes()
         self._create("smft_selector_create", _abi.Selector, model, ctypes.byref(options))
 
     @classmethod
@@ -154,7 +155,7 @@ class Selector(Handle):
 
     def df(self, pool: int = 0) -> Any:
         """Background batches in which each slot of a pool was read (n_slots), uint32."""
-        n_slots = self.model.pool(pool)[0]
+        n_slots = self._shapes[pool][0] if 0 <= pool < len(self._shapes) else self.model.pool(pool)[0]  # which says what is wrong
         values, pointer = _arrays.new(c_uint32, n_slots)
         invoke(lib.smft_selector_df, self, pool, pointer, n_slots, None, mode=READ)
         return values
@@ -352,6 +353,7 @@ class Learner(Handle):
             options.on_fact = asked.pointer
         self._create("smft_learner_create", _abi.Learner, *handles, ctypes.byref(options), mode=PEEK)
         self.model, self._patch, self.selector, self.optimizer = model, patch, selector, optimizer
+        self._selects = patch.kind == "slots"  # another patch is of slots, too
         self._pushed = 0
         self._on_fact = asked
         # What a step works with, in C alive as long as the learner; a handle of it that is closed is nobody else's any more.
@@ -496,7 +498,7 @@ class Learner(Handle):
                                                         "tokens", "tokens_supervised", "seconds", "pending", "wordings", "wordings_learnt",
                                                         "worst_loss", "check_tokens", "check_seconds", "wordings_left_out")}
         fact_id = (raw.fact_id or b"").decode("utf-8", "replace")  # before the next call: it is borrowed
-        selected = self.selected() if raw.rows_selected and self.patch.kind == "slots" else []
+        selected = self.selected() if raw.rows_selected and self._selects else []
         return Report(fact_id=fact_id, fact_state=FACT_STATES.get(raw.fact_state, "?"), selected=selected,
                       reason=REASONS.get(raw.reason, "?"), rolled_back=raw.rolled_back != 0,
                       facts_finished=max(0, self._pushed - raw.pending), facts_total=self._pushed, **fields)

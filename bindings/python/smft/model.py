@@ -232,6 +232,7 @@ class Model(Handle):
     _free = "smft_model_free"
     _mode = PEEK
     _buffer: Any = None  # what the weights are read from, where that is memory
+    _known_shapes: Optional[List[Tuple[int, int]]] = None
 
     def __init__(self, path: Path, copy: bool = False, context: Optional[Context] = None, progress: Optional[Progress] = None) -> None:
         callback = progress_callback(progress)
@@ -338,6 +339,12 @@ class Model(Handle):
         n_slots, value_dim = c_int64(), c_int64()
         invoke(lib.smft_model_pool, self, pool, n_slots, value_dim)
         return n_slots.value, value_dim.value
+
+    def _shapes(self) -> List[Tuple[int, int]]:
+        """pool(i) of each pool: what patches and selectors know when the model is closed."""
+        if self._known_shapes is None:
+            self._known_shapes = [self.pool(i) for i in range(self.info.n_pools)]
+        return self._known_shapes
 
     def tensors(self) -> Iterator[Tensor]:
         """Name, type and size of every tensor, in order of name."""

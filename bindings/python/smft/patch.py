@@ -88,7 +88,7 @@ class Patch(_handle.Patch):
         self._make(model, "smft_patch_create", model, _KIND_NUMBERS[kind])
 
     def _make(self: P, of: Model, function: str, *arguments: Any) -> P:
-        self.model = of
+        self.model, self._shapes = of, of._shapes()
         self._create(function, _abi.Patch, *arguments)
         return self
 
@@ -217,7 +217,7 @@ class Patch(_handle.Patch):
 
     def row(self, pool: int, slot: int) -> Any:
         """A value row (value_dim) as model + patch have it, changed or not: a copy, f32."""
-        value_dim = self.model.pool(pool)[1]
+        value_dim = self._shapes[pool][1] if 0 <= pool < len(self._shapes) else 0  # where C says what is wrong
         values, pointer = _arrays.new(c_float, value_dim)
         invoke(lib.smft_patch_row, self, pool, slot, pointer, value_dim)
         return values

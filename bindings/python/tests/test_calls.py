@@ -8,7 +8,17 @@ import threading
 import time
 import unittest
 
-from support import BOS, CONFIG, NO_NUMPY, VALUE_DIM, ModelTestCase, TestCase, large_model, smft
+from support import (
+    BOS,
+    CONFIG,
+    N_SLOTS,
+    NO_NUMPY,
+    VALUE_DIM,
+    ModelTestCase,
+    TestCase,
+    large_model,
+    smft,
+)
 from test_library import LIBRARY, python
 
 LONG = [1 + i % 200 for i in range(2000)]
@@ -214,6 +224,29 @@ class Inside(ModelTestCase):
         )
         self.assertEqual(report.steps, 10)
         self.assertTrue(all(one._hold.freed for one in (model, patch, selector, optimizer)))
+
+    def test_what_is_left_goes_on_after_its_parents(self):
+        model = smft.Model.init(self.directory, seed=7)
+        patch, selector = smft.Patch(model), smft.Selector(model, "tf", empty=True)
+        learner = smft.Learner(model, patch, selector, max_steps=5, loss_below=-1)
+        learner.push("a", [("Who is a", " me")])
+        model.close()
+        row, df = list(patch.row(0, 1)), list(selector.df())
+        self.assertEqual((len(row), len(df)), (VALUE_DIM, N_SLOTS))
+        copy = patch.copy()
+        self.assertEqual((list(copy.row(0, 1)), patch.slots()), (row, []))
+        patch.close()
+        selector.close()
+        report = learner.step()
+        self.assertEqual(len(report.selected), report.rows_selected)
+        self.assertIn("<smft.Patch: closed>", repr(learner))
+        for wrong in (-1, 1, 2**40):
+            for call in (
+                lambda: copy.row(wrong, 0),
+                lambda: smft.Selector(self.model, "tf", empty=True).df(wrong),
+            ):
+                with self.assertRaises(smft.InvalidError if wrong > 2**31 else smft.NotFoundError):
+                    call()
 
     def test_a_call_inside_its_own_callback(self):
         wanted = self.session.generate("Who?", 20)
