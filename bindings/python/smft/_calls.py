@@ -305,9 +305,7 @@ def together(
 ) -> T:
     """Several calls as one: nobody comes between.  Those inside are INSIDE."""
     call = Call(name)
-    if not stops:
-        return _within(call, uses, body)
-    guarded: T = _interrupts.guard(call, lambda: _within(call, uses, body))
+    guarded: T = _interrupts.guard(call, lambda: _within(call, uses, body), stops)
     return guarded
 
 
@@ -352,9 +350,9 @@ def invoke(
         return then(result, path)
 
     call = Call(function.__name__)
-    if not stops:
-        return _within(call, uses, body, part)
-    guarded: T = _interrupts.guard(call, lambda: _within(call, uses, body, part))
+    if not stops and (mode == PEEK or not any(handle._mode for handle, _ in uses)):
+        return _within(call, uses, body, part)  # nothing that could stay in use for ever
+    guarded: T = _interrupts.guard(call, lambda: _within(call, uses, body, part), stops)
     return guarded
 
 

@@ -70,8 +70,9 @@ def _note(number: int, frame: Any) -> Any:
     return None
 
 
-def guard(call: Call, body: Callable[[], T]) -> T:
-    """body(), which runs the call: stopped by Ctrl-C where this is the main thread."""
+def guard(call: Call, body: Callable[[], T], stops: bool) -> T:
+    """body(), which runs the call: on the main thread Ctrl-C stops it, if that can be, and is raised
+    at its end, so that no exception comes between the lines that count calls."""
     if threading.get_ident() != threading.main_thread().ident:
         return body()
     old = _handler(_SIGINT)
@@ -89,7 +90,7 @@ def guard(call: Call, body: Callable[[], T]) -> T:
         call.guarded = False
         return body()
     try:
-        if old is signal.default_int_handler:
+        if stops and old is signal.default_int_handler:
             _watcher.begin()
         return body()
     finally:
@@ -187,9 +188,13 @@ class _Watcher:
                 call.insist()
 
     def in_child(self) -> None:
-        """After fork: the pipe is the parent's, its thread is not there."""
+        """After fork: the pipe is the parent's, its thread is not there; nor is the parent's main
+        thread with its call, where another one forked."""
         if self.active:
             signal.set_wakeup_fd(-1)
+        if _state.call is not None and _state.call.thread != threading.get_ident():
+            _state.call = None
+            _set_handler(_SIGINT, _state.old)
         for fd in (self.reader, self.writer):
             if fd >= 0:
                 os.close(fd)

@@ -240,6 +240,39 @@ class Interrupted(SlowCase):
         thread.join(30)
         self.assertEqual((set(handlers), errors), ({signal.default_int_handler}, []))
 
+    def test_fork_in_another_thread(self):
+        """The child's main thread is another; it has the handler of before."""
+        codes = []
+
+        def forks():
+            time.sleep(0.05)
+            child = os.fork()
+            if child == 0:
+                left = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+                os._exit(7 if left and signal.set_wakeup_fd(-1) == -1 else 1)
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            self.session.cancel()
+
+        thread = threading.Thread(target=forks)
+        thread.start()
+        with self.assertRaises(smft.CancelledError):
+            self.session.nll(LONG * 2)
+        thread.join()
+        self.assertEqual(codes, [7])
+
+    def test_short_calls_at_any_moment(self):
+        """Whatever the moment, nothing stays in use."""
+        for i in range(60):
+            timer = threading.Timer(0.0005 * (i % 9), os.kill, (os.getpid(), signal.SIGINT))
+            with self.assertRaises(KeyboardInterrupt):
+                timer.start()
+                while True:
+                    self.session.feed([1, 2], None)
+                    self.session.rewind(0)
+            timer.join()
+            self.session.rewind(0)
+            self.assertFalse(self.session._hold.calls)
+
     def test_fork_in_a_callback(self):
         """The child has its own Ctrl-C; the parent is not told of it."""
 
