@@ -8,7 +8,7 @@ from frontier import Spread, percent
 
 
 def percent_spread(value: Optional[Spread]) -> str:
-    """Mean ± standard deviation, as many digits for both; a small deviation may ask for one more."""
+    """Mean ± standard deviation, as many digits for both; a small one may ask for one more."""
     if value is None or value.std is None:
         return "–" if value is None else percent(value.mean)
     digits = max(
@@ -55,3 +55,48 @@ def joined(words: Sequence[str], last: str = "and") -> str:
         if len(words) == 1
         else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
     )
+
+
+def between(low: Optional[float], high: Optional[float], digits: int, unit: str = "") -> str:
+    """An interval in brackets, nothing where there is none.
+
+    >>> between(0.5, 0.75, 2), between(-1.5, 2, 1, "%"), between(None, None, 2)
+    (' (0.50–0.75)', ' (−1.5 to 2.0%)', '')
+    """
+    if low is None or high is None:
+        return ""
+    to = " to " if low < 0 else "–"
+    return f" ({low:.{digits}f}{to}{high:.{digits}f}{unit})".replace("-", "−")
+
+
+def share(found) -> str:
+    """A real_rows.Interval of a share, or None; what lies between two digits goes up."""
+    if found is None:
+        return "–"
+    return f"{found.mean + 1e-9:.2f}{between(found.low, found.high, 2)}"
+
+
+def lost(found) -> str:
+    """The same as a percentage."""
+    if found is None:
+        return "–"
+    low, high = (None if end is None else 100 * end for end in (found.low, found.high))
+    return percent(100 * found.mean) + between(low, high, 1, "%")
+
+
+def nats(found) -> str:
+    """A change of nats a token, or a divergence."""
+    if found is None:
+        return "–"
+    sign = "+" if found.mean >= 0.00005 else ""
+    return f"{sign}{found.mean:.4f}".replace("-0.0000", "0.0000").replace("-", "−") + between(
+        found.low, found.high, 4)
+
+
+def measured(found) -> str:
+    """Seconds, steps, kilobytes."""
+    return "–" if found is None else amount(found.mean) + between(found.low, found.high, 1)
+
+
+def counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -8,18 +8,20 @@ import os
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
 
 SOURCE = os.environ["SMFT_SOURCE"]
 HERE = os.path.join(SOURCE, "examples", "forgetting", "real")
 sys.dont_write_bytecode = True
 os.environ.setdefault("SMFT_LIBRARY", os.path.join(os.environ["SMFT_BUILD"], "libsmft.so"))
-sys.path[:0] = [HERE, os.path.join(SOURCE, "bindings", "python")]
+sys.path[:0] = [HERE, os.path.dirname(HERE), os.path.join(SOURCE, "bindings", "python")]
 try:
     import numpy  # noqa: F401
     import answers
     import facts
     import methods
+    import real_rows
     import runs
     import wordings
 except ImportError as error:
@@ -146,6 +148,9 @@ class Wordings(unittest.TestCase):
         self.assertEqual("".join(map(chr, answer)), "\u2047Nora\n")
 
 
+FACT = facts.Fact("1", "capital", "Ur", "What is the capital of Ur?", "Uruk", ("Uruk",))
+
+
 class Numbers(unittest.TestCase):
     def test_what_lora_keeps(self):
         class model:
@@ -165,7 +170,7 @@ class Numbers(unittest.TestCase):
         slots.patch.set_row(0, 7, [0.0] * model.pool(0)[1])
         self.assertEqual(slots.n_bytes(), 4 * model.pool(0)[1])
         ids = list(model.tokenizer.encode("Who is it? Me"))
-        took = slots.teach("one", [(ids[:-1], ids[-1:]), (ids[:-1], ids[-1:])])
+        took = slots.teach(FACT, [(ids[:-1], ids[-1:]), (ids[:-1], ids[-1:])])
         self.assertEqual((took.steps, took.wordings), (2, 2))
 
 
@@ -177,14 +182,19 @@ class Numbers(unittest.TestCase):
         pairs = [([1, 20, 21], [30]), ([1, 22, 21], [30, 31]), ([1, 25], [30])]
         setting = {**runs.DENSE, "method": "lora", "rank": 4, "targets": ["q", "v"], "lr": 1e-2,
                    "replay": 2, "max_steps": 8}
-        dense = methods.Dense(model, [[1, 40, 41, 42], [1, 43, 44], [1, 50]], setting, 1)
+        words = types.SimpleNamespace(model=model)
+        dense = methods.Dense(words, [[1, 40, 41, 42], [1, 43, 44], [1, 50]], setting, 1)
         before = dense.losses(pairs)
-        took = dense.teach("one", pairs)
+        took = dense.teach(FACT, pairs)
         self.assertLess(sum(dense.losses(pairs)), sum(before))
         self.assertEqual((took.steps, took.wordings), (8, 3))
 
 
 class Rows(Files):
+    def test_the_report_reads_the_columns_that_are_written(self):
+        self.assertEqual({*runs.OWN, *runs.TOOK, *runs.COLUMNS},
+                         {*real_rows.TEXT, *real_rows.NUMBERS})
+
     def test_a_row_is_kept_and_its_run_is_not_planned_again(self):
         path = os.path.join(self.folder.name, "real.csv")
         run = runs.plan()[0]
