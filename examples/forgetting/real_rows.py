@@ -253,14 +253,18 @@ class Contest(NamedTuple):
 
 
 def contests(settings: Sequence[Setting]) -> list[Contest]:
-    """Where slots and another method were taught the same."""
+    """Where slots and another method were taught the same.  Of the facts for choosing, the setting
+    that was chosen is the one with rows of other facts."""
+    told = {(one.series, one.setting) for one in settings if one.facts != "choose"}
     groups: dict[tuple, dict[str, list[Setting]]] = {}
     for one in settings:
         group = groups.setdefault((one.facts, one.wordings, one.n), {})
         group.setdefault(one.series, []).append(one)
     found = []
     for key, group in groups.items():
-        chosen = [setting for setting in map(best, group.values()) if setting]
+        chosen = [setting for tried in group.values() if (setting := best(
+            [one for one in tried if (one.series, one.setting) in told and one.measure("free")]
+            or tried))]
         if "slots" in {one.series for one in chosen} and len(chosen) > 1:
             chosen.sort(key=lambda one: one.series != "slots")
             found.append(Contest(*key, chosen, {name: len(all_) for name, all_ in group.items()}))

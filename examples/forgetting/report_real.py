@@ -328,9 +328,10 @@ def contest_table(contest: rr.Contest) -> Table:
 
 
 def contest_words() -> str:
-    return (f"Each method with the best of its settings: of those whose free wordings reach "
-            f"{rr.FLOOR:.2f} the one that loses least of what was never counted, where none does "
-            "the one that learns most. * the 95% intervals lie apart.")
+    return (f"Each method with the setting that was reported on other facts; where none was, of "
+            f"those whose free wordings reach {rr.FLOOR:.2f} the one that loses least of what was "
+            "never counted, where none does the one that learns most. * the 95% intervals lie "
+            "apart.")
 
 
 def section_methods(world: World) -> str:

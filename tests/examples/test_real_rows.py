@@ -131,6 +131,15 @@ class Best(unittest.TestCase):
         self.assertEqual(rr.better(slots, lora), [("seconds", False)])
         self.assertEqual(rr.contests([lora]), [])
 
+    def test_the_setting_that_is_reported_was_chosen(self):
+        lora = setting({"free": 1}, free_n=10, method="lora", facts="choose")
+        slots = [setting({"free": free}, free_n=10, facts="choose")._replace(setting=name)
+                 for free, name in ((0.9, "a"), (0.8, "b"))]
+        for name, chosen in (("b", slots[1]), ("c", slots[0])):
+            told = setting({"free": 1}, free_n=10)._replace(setting=name)
+            (found,) = rr.contests([*slots, lora, told])
+            self.assertIs(found.best[0], chosen)
+
 
 class Targets(unittest.TestCase):
     def judge(self, name, one, words="one", size=30):
