@@ -36,7 +36,39 @@
  *              copied, before it returns.
  *   Threads    smft_model and smft_tokenizer are immutable: any number of threads may use them.
  *              One smft_ctx may be used by handles on any threads at once.  Every other handle is
- *              used by one thread at a time (the *_cancel functions may be called from any thread).
+ *              one call's at a time: another meanwhile, from another thread or from a callback of
+ *              the first, is SMFT_E_STATE and does nothing.
+ *   In use     A call on a handle that another call has in hand, from another thread or from a
+ *              callback of that call (progress, on_token, on_fact, log, allocator, parallel_for).
+ *              "state": SMFT_E_STATE, nothing is done. "later": the handle goes at that call's end,
+ *              which is asked to stop and returns SMFT_E_CANCELLED. "counted": handles that were
+ *              made of it hold a reference. In a child of fork() no handle is in use. After its
+ *              free a handle must not be used: in C that is not found out, in Python it is
+ *              StateError.
+ *                smft_session_{feed,nll,generate,generate_ids}            state
+ *                smft_session_{rewind,set_patch}                          state
+ *                smft_session_{length,version,finish}                     value as it stands
+ *                smft_session_cancel                                      stops it
+ *                smft_session_free                                        later
+ *                smft_step                                                state
+ *                smft_learner_{run,step_batch,skip,set_patch}             state
+ *                smft_learner_{push,push_ids,push_wordings,push_file}     state
+ *                smft_learner_{pending,selected}                          value as it stands
+ *                smft_learner_cancel                                      stops it
+ *                smft_learner_free                                        later
+ *                smft_probe_{add_question,add_text,add_choice}            state
+ *                smft_probe_add_file                                      state
+ *                smft_probe_{baseline,measure,save_report}                state
+ *                smft_probe_get_item                                      value as it stands
+ *                smft_probe_free                                          later
+ *                smft_optimizer_{set_lr,set_group,reset,save,load}        state, in a step, too
+ *                smft_selector_{count_background,load}                    state, in a step, too
+ *                smft_selector_{df,save}                                  state while it counts
+ *                smft_{optimizer,selector,patch,model,tokenizer,ctx}_free counted
+ *                smft_patch_{set_row,reset_row,clear,assign,fact_remove}  state while it changes
+ *                smft_patch_{row,slots,copy,merge,save,version}           always (slots)
+ *                smft_patch_{kind,get_lora}                               always
+ *                smft_patch_{fact_count,fact_get,fact_id,fact_rows}       always
  *   Versions   A slots patch has versions (smft_patch_version).  A call that reads it takes the
  *              newest at its beginning and keeps that to its end: each smft_session_feed, a whole
  *              generation, a whole measurement.  A step or another change publishes a new one when
@@ -1007,8 +1039,9 @@ SMFT_API smft_status smft_session_generate_ids(smft_session *session, const int3
 /* SMFT_FINISH_* of the session's last smft_session_generate or smft_session_generate_ids; where two
  * came together the lower number.  SMFT_FINISH_NONE for NULL.  Since 0.1. */
 SMFT_API int32_t smft_session_finish(const smft_session *session);
-/* Makes the session's running call return SMFT_E_CANCELLED soon (within a block of the network); no
- * effect where none is running.  NULL is fine.  Any thread.  Since 0.1. */
+/* Makes the session's running call return SMFT_E_CANCELLED soon (within a block of the network), or,
+ * where none is running, the next one that computes (smft_session_feed, _nll, _generate,
+ * _generate_ids; a probe's measurement) before it begins.  NULL is fine.  Any thread.  Since 0.1. */
 SMFT_API void smft_session_cancel(smft_session *session);
 
 /* ---- selector: which slots a step may change ([P] section 3; docs/method.md) ---- */
@@ -1196,13 +1229,13 @@ typedef struct smft_graft_options {
   /* states are kept in so much memory, else a second pass counts; 0: 1 GiB; below 0: none is */
   int64_t keep_bytes;
   /* What a learner, a selector and an optimizer of the grafted model take where their options say
-   * nothing.  Rows of a step; 0: 64; */
+   * nothing.  Rows of a fact; 0: 32 */
   int64_t t;
   /* smft_selector_options.max_df; 0: .005; below 0: none */
   double max_df;
-  /* smft_selector_options.damping; 0: .001; below 0: none */
+  /* smft_selector_options.damping; 0: .0003, by df .001; below 0: none */
   double damping;
-  /* SMFT_DAMPING_*; 0: SMFT_DAMPING_DF */
+  /* SMFT_DAMPING_*; 0: SMFT_DAMPING_SQUARES */
   int32_t damping_by;
   /* SMFT_RANK_*; 0: SMFT_RANK_WEIGHTS */
   int32_t rank_by;
@@ -1748,8 +1781,9 @@ typedef struct smft_run_report {
  * SMFT_E_CANCELLED by progress, too.  Since 0.1. */
 SMFT_API smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, void *user,
                                       smft_run_report *report);
-/* Makes the running step or run return SMFT_E_CANCELLED soon; no effect where none is running. NULL
- * is fine.  Any thread.  Since 0.1. */
+/* Makes the running step or run return SMFT_E_CANCELLED soon, or, where none is running, the next
+ * one (smft_step, smft_learner_run, smft_learner_step_batch) before it begins.  NULL is fine.  Any
+ * thread.  Since 0.1. */
 SMFT_API void smft_learner_cancel(smft_learner *learner);
 
 /* Sequences to train on. */

@@ -19,14 +19,15 @@ static const smft_graft_options usual = {
     .temperature = 1,
     .keep_bytes = (int64_t)1 << 30,
     /* learning; "frames" is on */
-    .t = 64,
+    .t = 32,
     .max_df = 0.005,
-    .damping = 0.001,
-    .damping_by = SMFT_DAMPING_DF,
+    .damping = 0.0003,
+    .damping_by = SMFT_DAMPING_SQUARES,
     .rank_by = SMFT_RANK_WEIGHTS,
     .loss_below = 0.1,
     .wordings_per_step = 4,
 };
+#define USUAL_DAMPING_BY_DF 0.001
 /* a step moves all chosen rows together by so many lengths of the state */
 #define USUAL_STEP (30 / 2.43)
 /* the blocks: at these tenths of the depth */
@@ -86,8 +87,9 @@ static void fill_sizes(smft_graft_options *o, int32_t hidden, int32_t context) {
 static void fill_learning(smft_graft_options *o) {
   o->t = usual_or(o->t, usual.t);
   o->max_df = real_or(o->max_df, usual.max_df);
-  o->damping = real_or(o->damping, usual.damping);
   o->damping_by = narrow_or(o->damping_by, usual.damping_by);
+  o->damping =
+      real_or(o->damping, o->damping_by == SMFT_DAMPING_DF ? USUAL_DAMPING_BY_DF : usual.damping);
   o->rank_by = narrow_or(o->rank_by, usual.rank_by);
   o->loss_below = real_or(o->loss_below, usual.loss_below);
   o->wordings_per_step = usual_or(o->wordings_per_step, usual.wordings_per_step);

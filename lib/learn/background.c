@@ -48,9 +48,7 @@ static smft_status count(counter *c) {
   return SMFT_OK;
 }
 
-smft_status smft_selector_count_background(smft_selector *selector,
-                                           const smft_background *background) {
-  SMFT__REQUIRE(selector && background, CALLER ": a NULL argument");
+static smft_status count_into(smft_selector *selector, const smft_background *background) {
   counter c = {.model = selector->model};
   SMFT__TRY(smft__background_options(&c.options, background, c.model, USUAL_TOKENS));
   SMFT__TRY(smft__marks_begin(&c.marks, c.model, &selector->stats));
@@ -61,5 +59,14 @@ smft_status smft_selector_count_background(smft_selector *selector,
     smft__selector_set(selector, &c.marks.stats);
   smft__tape_free(c.tape);
   smft__marks_free(&c.marks);
+  return status;
+}
+
+smft_status smft_selector_count_background(smft_selector *selector,
+                                           const smft_background *background) {
+  SMFT__REQUIRE(selector && background, CALLER ": a NULL argument");
+  SMFT__TRY(smft__claim_alone(&selector->claim, "selector", CALLER));
+  smft_status status = count_into(selector, background);
+  (void)smft__claim_end(&selector->claim);
   return status;
 }

@@ -83,7 +83,7 @@ smft_status smft__check_rest(smft_learner *learner, const smft__fact *fact, int6
   int all = 0;
   SMFT__TRY(smft__opening_check(&learner->opening, &learner->batch, &learner->kept, learner->tape,
                                 learner->patch, fact, order, fact->n_wordings - n, &all,
-                                &learner->cancelled));
+                                &learner->claim.stop));
   smft__check_note(&learner->check, learner->tape, all ? NULL : order,
                    fact->n_wordings - (all ? 0 : n));
   *passed = smft__check_enough(&learner->check, fact, learner->options.loss_below);

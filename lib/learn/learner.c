@@ -106,6 +106,28 @@ static smft_status take_parts(smft_learner *learner, smft_selector *selector,
   return slots ? smft__slots_work_create(learner) : smft__dense_work_create(learner);
 }
 
+static void destroy(smft_learner *learner) {
+  smft_ctx *ctx = learner->ctx;
+  smft__queue_free(&learner->queue);
+  smft__batch_free(&learner->batch);
+  smft__check_free(&learner->check);
+  smft__free(ctx, learner->choice.rows.list);
+  smft__kept_free(&learner->kept.layers);
+  smft__opening_free(&learner->opening);
+  smft__protect_free(&learner->protect);
+  smft__undo_free(learner);
+  smft__slots_work_free(learner);
+  smft__dense_work_free(learner);
+  smft__tape_free(learner->tape);
+  smft__loans_free(ctx); /* none may be as large again for long */
+  smft_selector_free(learner->selector);
+  smft_optimizer_free(learner->optimizer);
+  smft_patch_free(learner->patch);
+  smft_model_free(learner->model);
+  smft__free(ctx, learner);
+  smft__ctx_release(ctx);
+}
+
 smft_status smft_learner_create(smft_learner **out, const smft_model *model, smft_patch *patch,
                                 smft_selector *selector, smft_optimizer *optimizer,
                                 const smft_learner_options *options) {
@@ -129,7 +151,7 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
   smft__lead_init(&learner->opening.lead, model);
   smft_status status = take_parts(learner, selector, optimizer);
   if (status != SMFT_OK) {
-    smft_learner_free(learner);
+    destroy(learner);
     return status;
   }
   if (learner->selector)
@@ -139,27 +161,8 @@ smft_status smft_learner_create(smft_learner **out, const smft_model *model, smf
 }
 
 void smft_learner_free(smft_learner *learner) {
-  if (!learner)
-    return;
-  smft_ctx *ctx = learner->ctx;
-  smft__queue_free(&learner->queue);
-  smft__batch_free(&learner->batch);
-  smft__check_free(&learner->check);
-  smft__free(ctx, learner->choice.rows.list);
-  smft__kept_free(&learner->kept.layers);
-  smft__opening_free(&learner->opening);
-  smft__protect_free(&learner->protect);
-  smft__undo_free(learner);
-  smft__slots_work_free(learner);
-  smft__dense_work_free(learner);
-  smft__tape_free(learner->tape);
-  smft__loans_free(ctx); /* none may be as large again for long */
-  smft_selector_free(learner->selector);
-  smft_optimizer_free(learner->optimizer);
-  smft_patch_free(learner->patch);
-  smft_model_free(learner->model);
-  smft__free(ctx, learner);
-  smft__ctx_release(ctx);
+  if (learner && smft__claim_free(&learner->claim))
+    destroy(learner);
 }
 
 smft_status smft_learner_selected(const smft_learner *learner, smft_selected *selected,
@@ -179,14 +182,47 @@ smft_status smft_learner_selected(const smft_learner *learner, smft_selected *se
 
 void smft_learner_cancel(smft_learner *learner) {
   if (learner)
-    atomic_store(&learner->cancelled, 1);
+    smft__claim_stop(&learner->claim);
 }
 
-/* Not while on_fact is asked. */
-static smft_status check_idle(const smft_learner *learner, const char *function) {
-  return learner->is_asking
-             ? smft__fail(SMFT_E_STATE, "%s: on_fact must not call its learner", function)
-             : SMFT_OK;
+/* ---- what every call does ------------------------------------------------ */
+
+#define NOUN "learner" /* in messages */
+
+/* What a call returns: nothing of a learner that was freed while it ran is the host's any more. */
+static smft_status released(smft_learner *learner, int freed, smft_status status) {
+  if (!freed)
+    return status;
+  destroy(learner);
+  return status != SMFT_OK ? status
+                           : smft__fail(SMFT_E_CANCELLED, "the learner was freed during the call");
+}
+
+/* Of calls that are done at once; those that may be stopped use smft__claim_work and its end. */
+static smft_status end(smft_learner *learner, smft_status status) {
+  return released(learner, smft__claim_end(&learner->claim), status);
+}
+
+static smft_status end_work(smft_learner *learner, smft_status status) {
+  return released(learner, smft__claim_end_work(&learner->claim), status);
+}
+
+/* A step has the optimizer alone and reads the selector's counts: either may be another learner's,
+ * too, and be in use in another thread. */
+static smft_status claim_parts(smft_learner *learner) {
+  SMFT__TRY(smft__claim_alone(&learner->optimizer->claim, "optimizer", "step"));
+  smft_status status = SMFT_OK;
+  if (learner->selector)
+    status = smft__claim_read(&learner->selector->claim, "selector", "step");
+  if (status != SMFT_OK)
+    (void)smft__claim_end(&learner->optimizer->claim);
+  return status;
+}
+
+static void end_parts(smft_learner *learner) {
+  (void)smft__claim_end(&learner->optimizer->claim);
+  if (learner->selector)
+    (void)smft__claim_end(&learner->selector->claim);
 }
 
 /* ---- another patch ------------------------------------------------------- */
@@ -209,9 +245,7 @@ static smft_status check_next_patch(const smft_learner *learner, const smft_patc
 
 /* Kept layers depend on no patch, and protection follows the patch's own list (protect.c); what a
  * failed first step left of the fact in hand is of the patch before. */
-smft_status smft_learner_set_patch(smft_learner *learner, smft_patch *patch) {
-  SMFT__REQUIRE(learner && patch, "smft_learner_set_patch: learner or patch is NULL");
-  SMFT__TRY(check_idle(learner, "smft_learner_set_patch"));
+static smft_status set_patch(smft_learner *learner, smft_patch *patch) {
   SMFT__TRY(check_next_patch(learner, patch));
   smft__undo_end(learner);
   smft__patch_retain(patch);
@@ -219,6 +253,12 @@ smft_status smft_learner_set_patch(smft_learner *learner, smft_patch *patch) {
   learner->patch = patch;
   learner->choice.serial = learner->check.serial = learner->opening.serial = 0;
   return SMFT_OK;
+}
+
+smft_status smft_learner_set_patch(smft_learner *learner, smft_patch *patch) {
+  SMFT__REQUIRE(learner && patch, "smft_learner_set_patch: learner or patch is NULL");
+  SMFT__TRY(smft__claim_alone(&learner->claim, NOUN, "smft_learner_set_patch"));
+  return end(learner, set_patch(learner, patch));
 }
 
 /* ---- the queue ----------------------------------------------------------- */
@@ -235,35 +275,43 @@ static uint32_t how_made(const smft_learner *learner) {
   return (frames ? SMFT__FACT_FRAMES : 0) | (loss_all(learner) ? SMFT__FACT_LOSS_ALL : 0);
 }
 
+/* The queue's, where it was made. */
+static smft_status add(smft_learner *learner, smft__fact *fact, smft_status status) {
+  if (status == SMFT_OK)
+    smft__queue_add(&learner->queue, fact);
+  return end(learner, status);
+}
+
 smft_status smft_learner_push(smft_learner *learner, const char *id, const smft_wording *wordings,
                               int64_t n_wordings) {
   smft__fact *fact = NULL;
   SMFT__REQUIRE(learner, "smft_learner_push: learner is NULL");
-  SMFT__TRY(smft__fact_from_wordings(&fact, learner->model, id, wordings, n_wordings, NULL,
-                                     how_made(learner)));
-  smft__queue_add(&learner->queue, fact);
-  return SMFT_OK;
+  SMFT__TRY(smft__claim_alone(&learner->claim, NOUN, "smft_learner_push"));
+  smft_status status = smft__fact_from_wordings(&fact, learner->model, id, wordings, n_wordings,
+                                                NULL, how_made(learner));
+  return add(learner, fact, status);
 }
 
 smft_status smft_learner_push_ids(smft_learner *learner, const char *id,
                                   const smft_ids_wording *wordings, int64_t n_wordings) {
   smft__fact *fact = NULL;
   SMFT__REQUIRE(learner, "smft_learner_push_ids: learner is NULL");
-  SMFT__TRY(
-      smft__fact_from_ids(&fact, learner->model, id, wordings, n_wordings, loss_all(learner)));
-  smft__queue_add(&learner->queue, fact);
-  return SMFT_OK;
+  SMFT__TRY(smft__claim_alone(&learner->claim, NOUN, "smft_learner_push_ids"));
+  smft_status status =
+      smft__fact_from_ids(&fact, learner->model, id, wordings, n_wordings, loss_all(learner));
+  return add(learner, fact, status);
 }
 
 smft_status smft_learner_push_wordings(smft_learner *learner, const char *id,
                                        const smft_wordings *list) {
   smft__fact *fact = NULL;
   SMFT__REQUIRE(learner && list, "smft_learner_push_wordings: a NULL argument");
-  if (strcmp(list->model->hash, learner->model->hash) != 0)
-    return smft__fail(SMFT_E_MISMATCH, "smft_learner_push_wordings: they are of another model");
-  SMFT__TRY(smft__fact_copy(&fact, learner->model, list->fact, id, loss_all(learner)));
-  smft__queue_add(&learner->queue, fact);
-  return SMFT_OK;
+  SMFT__TRY(smft__claim_alone(&learner->claim, NOUN, "smft_learner_push_wordings"));
+  smft_status status =
+      strcmp(list->model->hash, learner->model->hash) == 0
+          ? smft__fact_copy(&fact, learner->model, list->fact, id, loss_all(learner))
+          : smft__fail(SMFT_E_MISMATCH, "smft_learner_push_wordings: they are of another model");
+  return add(learner, fact, status);
 }
 
 smft_status smft_learner_push_file(smft_learner *learner, const char *path, int64_t *n) {
@@ -271,7 +319,9 @@ smft_status smft_learner_push_file(smft_learner *learner, const char *path, int6
   n = n ? n : &added;
   *n = 0;
   SMFT__REQUIRE(learner && path, "smft_learner_push_file: a NULL argument");
-  return smft__queue_add_file(&learner->queue, learner->model, path, how_made(learner), n);
+  SMFT__TRY(smft__claim_alone(&learner->claim, NOUN, "smft_learner_push_file"));
+  return end(learner,
+             smft__queue_add_file(&learner->queue, learner->model, path, how_made(learner), n));
 }
 
 int64_t smft_learner_pending(const smft_learner *learner) { return learner ? learner->queue.n : 0; }
@@ -283,14 +333,21 @@ static void describe(const smft_learner *learner, const smft__fact *fact, smft_r
   smft__check_report(&learner->check, fact, learner->options.loss_below, report);
 }
 
-smft_status smft_learner_skip(smft_learner *learner) {
+static smft_status skip(smft_learner *learner) {
   smft_report report = SMFT_REPORT_INIT;
-  SMFT__REQUIRE(learner, "smft_learner_skip: learner is NULL");
-  SMFT__TRY(check_idle(learner, "smft_learner_skip"));
   if (!learner->queue.first)
     return smft__fail(SMFT_E_STATE, "smft_learner_skip: the queue is empty");
+  SMFT__TRY(claim_parts(learner));
   describe(learner, learner->queue.first, &report);
-  return smft__give_up(learner, learner->queue.first, &report, SMFT_REASON_SKIPPED);
+  smft_status status = smft__give_up(learner, learner->queue.first, &report, SMFT_REASON_SKIPPED);
+  end_parts(learner);
+  return status;
+}
+
+smft_status smft_learner_skip(smft_learner *learner) {
+  SMFT__REQUIRE(learner, "smft_learner_skip: learner is NULL");
+  SMFT__TRY(smft__claim_alone(&learner->claim, NOUN, "smft_learner_skip"));
+  return end(learner, skip(learner));
 }
 
 /* ---- a step for the fact in hand ----------------------------------------- */
@@ -302,6 +359,7 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
   smft__fact *fact = learner->queue.first;
   if (!fact)
     return smft__fail(SMFT_E_STATE, "smft_step: the queue is empty");
+  SMFT__TRY(claim_parts(learner));
   smft_status status = smft__teach(learner, fact, own, &changed);
   describe(learner, fact, own);
   own->seconds = smft__now() - begin;
@@ -309,18 +367,16 @@ static smft_status step_fact(smft_learner *learner, smft_report *own) {
     status = smft__conclude(learner, fact, own, changed);
   else if (status == SMFT_E_NONFINITE)
     status = smft__give_up(learner, fact, own, SMFT_REASON_NONFINITE);
+  end_parts(learner);
   own->pending = learner->queue.n;
   own->seconds = smft__now() - begin;
   fact->seconds += own->seconds;
   return status == SMFT_OK ? SMFT_OK : smft__fail_within(status, "fact \"%s\"", fact->id);
 }
 
-smft_status smft_step(smft_learner *learner, smft_report *report) {
+static smft_status step(smft_learner *learner, smft_report *report) {
   smft_report own = SMFT_REPORT_INIT;
-  SMFT__REQUIRE(learner, "smft_step: learner is NULL");
-  SMFT__TRY(check_idle(learner, "smft_step"));
   SMFT__TRY(smft__report_check(report, SMALLEST_REPORT, "smft_report"));
-  atomic_store(&learner->cancelled, 0);
   smft_status status = step_fact(learner, &own);
   smft__tape_rest(learner->tape);
   if (status == SMFT_E_NONFINITE && report)
@@ -328,6 +384,12 @@ smft_status smft_step(smft_learner *learner, smft_report *report) {
   SMFT__TRY(status);
   return report ? smft__report_write(report, &own, sizeof own, SMALLEST_REPORT, "smft_report")
                 : SMFT_OK;
+}
+
+smft_status smft_step(smft_learner *learner, smft_report *report) {
+  SMFT__REQUIRE(learner, "smft_step: learner is NULL");
+  SMFT__TRY(smft__claim_work(&learner->claim, NOUN, "smft_step"));
+  return end_work(learner, step(learner, report));
 }
 
 /* ---- run ----------------------------------------------------------------- */
@@ -343,12 +405,12 @@ static int64_t rows_changed(smft_patch *patch) {
   return n;
 }
 
-static smft_status run(smft_learner *learner, smft_progress_fn progress, void *user,
-                       smft_run_report *own) {
+static smft_status run_queue(smft_learner *learner, smft_progress_fn progress, void *user,
+                             smft_run_report *own) {
   int64_t total = learner->queue.n;
   while (learner->queue.first) {
     smft_report step = SMFT_REPORT_INIT;
-    if (atomic_load(&learner->cancelled))
+    if (atomic_load(&learner->claim.stop))
       return smft__fail(SMFT_E_CANCELLED, "smft_learner_run: cancelled before fact \"%s\"",
                         learner->queue.first->id);
     smft_status status = step_fact(learner, &step);
@@ -366,15 +428,12 @@ static smft_status run(smft_learner *learner, smft_progress_fn progress, void *u
   return SMFT_OK;
 }
 
-smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, void *user,
-                             smft_run_report *report) {
+static smft_status run(smft_learner *learner, smft_progress_fn progress, void *user,
+                       smft_run_report *report) {
   smft_run_report own = SMFT_RUN_REPORT_INIT;
-  SMFT__REQUIRE(learner, "smft_learner_run: learner is NULL");
-  SMFT__TRY(check_idle(learner, "smft_learner_run"));
   SMFT__TRY(smft__report_check(report, SMALLEST_RUN_REPORT, "smft_run_report"));
   double begin = smft__now();
-  atomic_store(&learner->cancelled, 0);
-  smft_status status = run(learner, progress, user, &own);
+  smft_status status = run_queue(learner, progress, user, &own);
   smft__tape_rest(learner->tape);
   own.rows_changed = rows_changed(learner->patch);
   own.seconds = smft__now() - begin;
@@ -383,28 +442,44 @@ smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, v
   return status;
 }
 
+smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, void *user,
+                             smft_run_report *report) {
+  SMFT__REQUIRE(learner, "smft_learner_run: learner is NULL");
+  SMFT__TRY(smft__claim_work(&learner->claim, NOUN, "smft_learner_run"));
+  return end_work(learner, run(learner, progress, user, report));
+}
+
 /* ---- a batch of the host's own ------------------------------------------- */
 
-smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *batch,
-                                    smft_report *report) {
+static smft_status take_batch(smft_learner *learner, const smft_batch *given, smft_report *own) {
+  smft__step step = {.loss_below = -INFINITY, .mean_decides = 1, .report = own};
+  SMFT__TRY(smft__batch_read(&learner->batch, learner->model, given, &step.batch));
+  SMFT__TRY(claim_parts(learner));
+  smft_status status = smft__take_step(learner, &step);
+  smft__tape_rest(learner->tape);
+  end_parts(learner);
+  own->step = step.changed;
+  return status;
+}
+
+static smft_status step_batch(smft_learner *learner, const smft_batch *batch, smft_report *report) {
   smft_report own = SMFT_REPORT_INIT;
   smft_batch given = SMFT_BATCH_INIT;
-  SMFT__REQUIRE(learner && batch, "smft_learner_step_batch: a NULL argument");
-  SMFT__TRY(check_idle(learner, "smft_learner_step_batch"));
   SMFT__TRY(smft__report_check(report, SMALLEST_REPORT, "smft_report"));
   SMFT__TRY(smft__options_read(&given, batch, sizeof given, sizeof given, "smft_batch"));
   SMFT__TRY(smft__reserved_check(given.reserved, "smft_batch"));
   double begin = smft__now();
-  atomic_store(&learner->cancelled, 0);
-  smft__step step = {.loss_below = -INFINITY, .mean_decides = 1, .report = &own};
-  SMFT__TRY(smft__batch_read(&learner->batch, learner->model, &given, &step.batch));
-  smft_status status = smft__take_step(learner, &step);
-  smft__tape_rest(learner->tape);
-  SMFT__TRY(status);
+  SMFT__TRY(take_batch(learner, &given, &own));
   own.fact_id = "";
-  own.step = step.changed;
   own.pending = learner->queue.n;
   own.seconds = smft__now() - begin;
   return report ? smft__report_write(report, &own, sizeof own, SMALLEST_REPORT, "smft_report")
                 : SMFT_OK;
+}
+
+smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *batch,
+                                    smft_report *report) {
+  SMFT__REQUIRE(learner && batch, "smft_learner_step_batch: a NULL argument");
+  SMFT__TRY(smft__claim_work(&learner->claim, NOUN, "smft_learner_step_batch"));
+  return end_work(learner, step_batch(learner, batch, report));
 }

@@ -1,6 +1,7 @@
 /* learner: what it was given, and the parts that it is made of, each declared in its own header. */
 #ifndef SMFT__LEARNER_H
 #define SMFT__LEARNER_H
+#include "base/claim.h"
 #include "learn/batch.h"
 #include "learn/check.h"
 #include "learn/choice.h"
@@ -19,8 +20,7 @@ struct smft_learner {
   smft_selector *selector; /* slots patches, else NULL */
   smft_optimizer *optimizer;
   smft_learner_options options; /* with the defaults */
-  atomic_int cancelled;
-  int is_asking; /* the host, which must not call back */
+  smft__claim claim;            /* one call at a time */
   smft__queue queue;
   smft__batch_room batch;
   smft__check check;

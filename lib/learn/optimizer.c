@@ -10,6 +10,9 @@ static int known_number(double x) { return x >= 0 && isfinite(x); } /* false for
 
 /* What would make a step longer or shorter than it is to be, or does nothing beside it, is refused.
  */
+
+#define NOUN "optimizer" /* in messages */
+
 static smft_status check_length(const smft_optimizer_options *o) {
   SMFT__REQUIRE(known_number(o->step_length),
                 "smft_optimizer_options.step_length must be finite and not negative");
@@ -128,8 +131,22 @@ smft_status smft_optimizer_set_lr(smft_optimizer *optimizer, double lr, double p
   SMFT__REQUIRE(
       optimizer->options.step_length == 0 || (lr == 0 && pool_lr == 0),
       "smft_optimizer_set_lr: the optimizer's steps have a length (step_length), no rate");
+  SMFT__TRY(smft__claim_alone(&optimizer->claim, NOUN, "smft_optimizer_set_lr"));
   optimizer->options.lr = lr;
   optimizer->options.pool_lr = pool_lr;
+  (void)smft__claim_end(&optimizer->claim);
+  return SMFT_OK;
+}
+
+static smft_status put_group(smft_optimizer *optimizer, const char *part, double lr_scale) {
+  int32_t i = 0;
+  while (i < optimizer->n_groups && strcmp(optimizer->groups[i].part, part) != 0)
+    i++;
+  SMFT__REQUIRE(i < SMFT__MAX_GROUPS, "smft_optimizer_set_group: there are %d groups already",
+                SMFT__MAX_GROUPS);
+  if (i == optimizer->n_groups)
+    strcpy(optimizer->groups[optimizer->n_groups++].part, part);
+  optimizer->groups[i].lr_scale = lr_scale;
   return SMFT_OK;
 }
 
@@ -140,15 +157,10 @@ smft_status smft_optimizer_set_group(smft_optimizer *optimizer, const char *part
                 "smft_optimizer_set_group: part must have 1 to 63 bytes");
   SMFT__REQUIRE(known_number(lr_scale),
                 "smft_optimizer_set_group: lr_scale must be finite and not negative");
-  int32_t i = 0;
-  while (i < optimizer->n_groups && strcmp(optimizer->groups[i].part, part) != 0)
-    i++;
-  SMFT__REQUIRE(i < SMFT__MAX_GROUPS, "smft_optimizer_set_group: there are %d groups already",
-                SMFT__MAX_GROUPS);
-  if (i == optimizer->n_groups)
-    strcpy(optimizer->groups[optimizer->n_groups++].part, part);
-  optimizer->groups[i].lr_scale = lr_scale;
-  return SMFT_OK;
+  SMFT__TRY(smft__claim_alone(&optimizer->claim, NOUN, "smft_optimizer_set_group"));
+  smft_status status = put_group(optimizer, part, lr_scale);
+  (void)smft__claim_end(&optimizer->claim);
+  return status;
 }
 
 double smft__optimizer_lr_scale(const smft_optimizer *optimizer, const char *name) {
@@ -161,7 +173,9 @@ double smft__optimizer_lr_scale(const smft_optimizer *optimizer, const char *nam
 
 smft_status smft_optimizer_reset(smft_optimizer *optimizer) {
   SMFT__REQUIRE(optimizer, "smft_optimizer_reset: optimizer is NULL");
+  SMFT__TRY(smft__claim_alone(&optimizer->claim, NOUN, "smft_optimizer_reset"));
   smft__optimizer_free_state(optimizer);
+  (void)smft__claim_end(&optimizer->claim);
   return SMFT_OK;
 }
 

@@ -3,6 +3,7 @@
  * number.  A step works on copies and commits at the end, so that a failed step changes nothing. */
 #ifndef SMFT__OPTIMIZER_H
 #define SMFT__OPTIMIZER_H
+#include "base/claim.h"
 #include "learn/dense.h"
 
 typedef struct smft__row_state { /* one pool */
@@ -20,6 +21,7 @@ typedef struct smft__group { /* parts of a full or LoRA patch whose name contain
 struct smft_optimizer {
   smft_ctx *ctx;
   atomic_int references;
+  smft__claim claim;              /* of a learner's step, or of a call */
   smft_optimizer_options options; /* defaults filled in; lr 0 stays 0 */
   smft_model *model;              /* whose state this is; NULL: no state yet, but perhaps steps */
   int32_t patch_kind;             /* SMFT_PATCH_*: of what patches of that model; 0: no state yet */

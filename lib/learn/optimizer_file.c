@@ -95,8 +95,7 @@ static smft_status write_listing(const smft_optimizer *optimizer, const listing 
                                  NULL, NULL);
 }
 
-smft_status smft_optimizer_save(smft_optimizer *optimizer, const char *path) {
-  SMFT__REQUIRE(optimizer && path, "smft_optimizer_save: a NULL argument");
+static smft_status save(smft_optimizer *optimizer, const char *path) {
   int64_t most = 3 * (int64_t)optimizer->n_pools + 2 * (int64_t)optimizer->layout.n_parts + 1;
   listing all = {optimizer->ctx, NULL, NULL, 0};
   all.list = smft__calloc_array(all.ctx, most, sizeof *all.list);
@@ -110,6 +109,14 @@ smft_status smft_optimizer_save(smft_optimizer *optimizer, const char *path) {
     status = write_listing(optimizer, &all, path);
   smft__free(all.ctx, all.list);
   smft__free(all.ctx, all.names);
+  return status;
+}
+
+smft_status smft_optimizer_save(smft_optimizer *optimizer, const char *path) {
+  SMFT__REQUIRE(optimizer && path, "smft_optimizer_save: a NULL argument");
+  SMFT__TRY(smft__claim_read(&optimizer->claim, "optimizer", "smft_optimizer_save"));
+  smft_status status = save(optimizer, path);
+  (void)smft__claim_end(&optimizer->claim);
   return status;
 }
 
@@ -326,9 +333,7 @@ static void take_over(smft_optimizer *optimizer, const smft_optimizer *loaded) {
   optimizer->steps = loaded->steps;
 }
 
-smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_model *model,
-                                const char *path) {
-  SMFT__REQUIRE(optimizer && model && path, "smft_optimizer_load: a NULL argument");
+static smft_status load(smft_optimizer *optimizer, const smft_model *model, const char *path) {
   smft__source file = {0};
   SMFT__TRY(smft__safetensors_open(&file, optimizer->ctx, path, 0));
   smft_optimizer loaded = {0};
@@ -342,5 +347,14 @@ smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_model *mod
   else
     smft__optimizer_free_state(&loaded);
   smft__source_close(&file);
+  return status;
+}
+
+smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_model *model,
+                                const char *path) {
+  SMFT__REQUIRE(optimizer && model && path, "smft_optimizer_load: a NULL argument");
+  SMFT__TRY(smft__claim_alone(&optimizer->claim, "optimizer", "smft_optimizer_load"));
+  smft_status status = load(optimizer, model, path);
+  (void)smft__claim_end(&optimizer->claim);
   return status;
 }

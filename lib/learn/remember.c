@@ -17,7 +17,7 @@ smft_status smft__remember(smft_learner *learner, const smft__fact *fact, int32_
   int reads = protects(learner, state);
   if (reads)
     SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact, NULL,
-                                         &learner->cancelled));
+                                         &learner->claim.stop));
   SMFT__TRY(smft__protect_record(&record, &learner->protect, fact, state, learner->undo.touched,
                                  reads ? learner->tape : NULL));
   smft_status status = smft__patch_add_fact(learner->patch, record);

@@ -11,6 +11,7 @@
 /* So many background sequences is a learnt wording worth, where damping goes by squares:
  * docs/method.md. */
 #define WORTH 10.0
+#define NOUN "selector" /* in messages */
 
 void smft__selector_set(smft_selector *selector, smft__stats *stats) {
   smft__stats none = {0};
@@ -138,17 +139,19 @@ smft_status smft_selector_df(const smft_selector *selector, int32_t pool, uint32
     return smft__fail(SMFT_E_BUFFER,
                       "smft_selector_df: the pool has %lld slots, the buffer holds %lld",
                       (long long)expected, (long long)n_slots);
+  smft__claim *claim = (smft__claim *)(uintptr_t)&selector->claim; /* nothing else changes */
+  SMFT__TRY(smft__claim_read(claim, NOUN, "smft_selector_df"));
   if (df && selector->stats.df)
     memcpy(df, selector->stats.df + pool * expected, (size_t)expected * sizeof *df);
   else if (df)
     memset(df, 0, (size_t)expected * sizeof *df);
   if (n_batches)
     *n_batches = selector->stats.n_batches;
+  (void)smft__claim_end(claim);
   return SMFT_OK;
 }
 
-smft_status smft_selector_save(smft_selector *selector, const char *path) {
-  SMFT__REQUIRE(selector && path, "smft_selector_save: a NULL argument");
+static smft_status save(const smft_selector *selector, const char *path) {
   if (selector->stats.df)
     return smft__stats_save(&selector->stats, selector->model, path);
   smft__stats zero = {0};
@@ -158,12 +161,23 @@ smft_status smft_selector_save(smft_selector *selector, const char *path) {
   return status;
 }
 
+smft_status smft_selector_save(smft_selector *selector, const char *path) {
+  SMFT__REQUIRE(selector && path, "smft_selector_save: a NULL argument");
+  SMFT__TRY(smft__claim_read(&selector->claim, NOUN, "smft_selector_save"));
+  smft_status status = save(selector, path);
+  (void)smft__claim_end(&selector->claim);
+  return status;
+}
+
 smft_status smft_selector_load(smft_selector *selector, const char *path) {
   SMFT__REQUIRE(selector && path, "smft_selector_load: a NULL argument");
   smft__stats stats = {0};
-  SMFT__TRY(smft__stats_load(&stats, selector->model, path));
-  smft__selector_set(selector, &stats);
-  return SMFT_OK;
+  SMFT__TRY(smft__claim_alone(&selector->claim, NOUN, "smft_selector_load"));
+  smft_status status = smft__stats_load(&stats, selector->model, path);
+  if (status == SMFT_OK)
+    smft__selector_set(selector, &stats);
+  (void)smft__claim_end(&selector->claim);
+  return status;
 }
 
 /* ---- how far a row may move ---------------------------------------------- */

@@ -1,6 +1,7 @@
 /* selector: background counts, and the ranking of the slots that a batch read (docs/method.md). */
 #ifndef SMFT__SELECTOR_H
 #define SMFT__SELECTOR_H
+#include "base/claim.h"
 #include "learn/stats.h"
 #include "memory/counts.h"
 
@@ -8,6 +9,7 @@ struct smft_selector {
   smft_ctx *ctx;
   atomic_int references;
   atomic_int warned; /* that nothing was counted */
+  smft__claim claim; /* of calls that count, and of steps that read the counts */
   smft_model *model;
   int32_t rule;
   int64_t t;

@@ -49,7 +49,7 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
     return smft__fail(SMFT_E_STATE, "step: the patch was changed meanwhile");
   SMFT__TRY(smft__network_forward_kept(learner->tape, version, &step->batch,
                                        step->begins ? &kept : NULL, keep, &report->loss,
-                                       &learner->cancelled));
+                                       &learner->claim.stop));
   if (step->begins)
     smft__forward_note(&learner->kept, learner->tape, version, &step->batch, step->begins);
   if (!isfinite(report->loss))

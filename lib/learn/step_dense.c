@@ -93,7 +93,7 @@ static smft_status compute_gradient(smft_learner *learner) {
   memcpy(work->read, work->read_now,
          (size_t)(work->layout.n_pools * work->layout.words) * sizeof *work->read);
   return smft__network_backward(learner->tape, smft__patch_current(learner->patch), &grads,
-                                &learner->cancelled);
+                                &learner->claim.stop);
 }
 
 static smft_status measure(smft_learner *learner, smft_report *report, double scales[2]) {

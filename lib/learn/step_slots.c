@@ -218,7 +218,7 @@ static smft_status update(smft_learner *learner, smft__step *step) {
   norms measured = {0};
   SMFT__TRY(prepare_gradient(learner, widest(learner, step)));
   SMFT__TRY(smft__network_backward(learner->tape, smft__patch_current(learner->patch), &grads,
-                                   &learner->cancelled));
+                                   &learner->claim.stop));
   SMFT__TRY(measure(learner, step->report, &measured));
   step->report->lr = rate_of(learner, step->report, &measured, afresh);
   if (o->step_length > 0 && step->report->lr == 0) { /* no direction, no step */

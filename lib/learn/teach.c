@@ -22,7 +22,7 @@ static smft_status choose(smft_learner *learner, const smft__fact *fact) {
   if (learner->choice.serial == fact->serial)
     return SMFT_OK;
   SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact, NULL,
-                                       &learner->cancelled));
+                                       &learner->claim.stop));
   SMFT__TRY(smft__count_reads(learner->slots.counts, learner->model, learner->tape));
   return smft__choose(&learner->choice, learner->selector, learner->slots.counts, learner->tape,
                       fact->serial);
@@ -39,7 +39,7 @@ static smft_status share(smft_learner *learner, const smft__fact *fact) {
   if (learner->choice.serial != fact->serial) /* chosen in this step: from the next one on */
     return SMFT_OK;
   return smft__opening_make(&learner->opening, &learner->choice, &learner->kept, learner->tape,
-                            learner->patch, fact, &learner->cancelled);
+                            learner->patch, fact, &learner->claim.stop);
 }
 
 /* At the fact's first step for every one, so that no other allocates, whatever it draws. */
@@ -58,7 +58,7 @@ static smft_status prepare(smft_learner *learner, const smft__fact *fact, int64_
                            smft__step *step) {
   SMFT__TRY(smft__check_begin(&learner->check, fact));
   if (learner->selector) {
-    SMFT__TRY(smft__keep_layers(&learner->kept, learner->tape, fact, &learner->cancelled));
+    SMFT__TRY(smft__keep_layers(&learner->kept, learner->tape, fact, &learner->claim.stop));
     step->serial = has_flag(learner, SMFT_LEARNER_ROWS_PER_STEP) ? 0 : fact->serial;
   }
   if (step->serial && n < fact->n_wordings) /* else the step's own batch tells */

@@ -10,9 +10,7 @@ static void ask_host(smft_learner *learner, smft_report *report) {
   const smft_learner_options *o = &learner->options;
   if (!o->on_fact)
     return;
-  learner->is_asking = 1;
   int32_t veto = o->on_fact(o->on_fact_user, report);
-  learner->is_asking = 0;
   if (!veto || report->fact_state != SMFT_FACT_DONE)
     return;
   report->fact_state = SMFT_FACT_GAVE_UP;

@@ -80,9 +80,7 @@ void smft__probe_truncate(smft_probe *probe, int64_t n) {
     free_entry(probe->ctx, &probe->entries[--probe->n]);
 }
 
-SMFT_API void smft_probe_free(smft_probe *probe) {
-  if (!probe)
-    return;
+static void destroy(smft_probe *probe) {
   smft_ctx *ctx = probe->ctx;
   smft__probe_truncate(probe, 0);
   smft__free(ctx, probe->entries);
@@ -93,13 +91,24 @@ SMFT_API void smft_probe_free(smft_probe *probe) {
   smft__ctx_release(ctx);
 }
 
+SMFT_API void smft_probe_free(smft_probe *probe) {
+  if (probe && smft__claim_free(&probe->claim))
+    destroy(probe);
+}
+
 /* ---- adding -------------------------------------------------------------- */
 
-smft_status smft__probe_idle(const smft_probe *probe, const char *function) {
+smft_status smft__probe_claim(smft_probe *probe, const char *function) {
   SMFT__REQUIRE(probe != NULL, "%s: probe is NULL", function);
-  if (probe->busy)
-    return smft__fail(SMFT_E_STATE, "%s: the probe is measuring", function);
-  return SMFT_OK;
+  return smft__claim_alone(&probe->claim, "probe", function);
+}
+
+smft_status smft__probe_release(smft_probe *probe, smft_status status) {
+  if (!smft__claim_end(&probe->claim))
+    return status;
+  destroy(probe);
+  return status != SMFT_OK ? status
+                           : smft__fail(SMFT_E_CANCELLED, "the probe was freed during the call");
 }
 
 static smft_status check_text(const char *text, const char *id, const char *what, int64_t index) {
@@ -157,26 +166,22 @@ static smft_status add_entry(smft_probe *probe, int32_t kind, const char *id, co
   return SMFT_OK;
 }
 
-SMFT_API smft_status smft_probe_add_question(smft_probe *probe, const char *id, const char *prompt,
-                                             const char *const *answers, int64_t n_answers) {
-  SMFT__TRY(smft__probe_idle(probe, "smft_probe_add_question"));
+smft_status smft__probe_add_question(smft_probe *probe, const char *id, const char *prompt,
+                                     const char *const *answers, int64_t n_answers) {
   SMFT__REQUIRE(answers != NULL, "probe question \"%s\": answers is NULL", id ? id : "");
   SMFT__REQUIRE(n_answers > 0, "probe question \"%s\" has no accepted answer", id ? id : "");
   SMFT__TRY(check_texts(id, prompt, answers, n_answers, "answer"));
   return add_entry(probe, SMFT_PROBE_QUESTION, id, prompt, answers, n_answers, 0);
 }
 
-SMFT_API smft_status smft_probe_add_text(smft_probe *probe, const char *id, const char *text) {
-  SMFT__TRY(smft__probe_idle(probe, "smft_probe_add_text"));
+smft_status smft__probe_add_text(smft_probe *probe, const char *id, const char *text) {
   SMFT__TRY(check_texts(id, text, NULL, 0, ""));
   SMFT__REQUIRE(text[0] != 0, "probe text \"%s\" is empty: nothing to predict", id);
   return add_entry(probe, SMFT_PROBE_TEXT, id, text, NULL, 0, 0);
 }
 
-SMFT_API smft_status smft_probe_add_choice(smft_probe *probe, const char *id, const char *prompt,
-                                           const char *const *endings, int64_t n_endings,
-                                           int64_t correct) {
-  SMFT__TRY(smft__probe_idle(probe, "smft_probe_add_choice"));
+smft_status smft__probe_add_choice(smft_probe *probe, const char *id, const char *prompt,
+                                   const char *const *endings, int64_t n_endings, int64_t correct) {
   SMFT__REQUIRE(endings != NULL, "probe choice \"%s\": endings is NULL", id ? id : "");
   SMFT__REQUIRE(n_endings > 1, "probe choice \"%s\" needs two endings or more, got %lld",
                 id ? id : "", (long long)n_endings);
@@ -188,6 +193,26 @@ SMFT_API smft_status smft_probe_add_choice(smft_probe *probe, const char *id, co
     SMFT__REQUIRE(endings[i][0] != 0, "probe choice \"%s\": ending %lld is empty", id,
                   (long long)i);
   return add_entry(probe, SMFT_PROBE_CHOICE, id, prompt, endings, n_endings, correct);
+}
+
+SMFT_API smft_status smft_probe_add_question(smft_probe *probe, const char *id, const char *prompt,
+                                             const char *const *answers, int64_t n_answers) {
+  SMFT__TRY(smft__probe_claim(probe, "smft_probe_add_question"));
+  return smft__probe_release(probe,
+                             smft__probe_add_question(probe, id, prompt, answers, n_answers));
+}
+
+SMFT_API smft_status smft_probe_add_text(smft_probe *probe, const char *id, const char *text) {
+  SMFT__TRY(smft__probe_claim(probe, "smft_probe_add_text"));
+  return smft__probe_release(probe, smft__probe_add_text(probe, id, text));
+}
+
+SMFT_API smft_status smft_probe_add_choice(smft_probe *probe, const char *id, const char *prompt,
+                                           const char *const *endings, int64_t n_endings,
+                                           int64_t correct) {
+  SMFT__TRY(smft__probe_claim(probe, "smft_probe_add_choice"));
+  return smft__probe_release(probe, smft__probe_add_choice(probe, id, prompt, endings, n_endings,
+                                                           correct));
 }
 
 /* ---- items --------------------------------------------------------------- */

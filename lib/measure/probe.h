@@ -1,6 +1,7 @@
 /* probe: what a probe holds: items, the baseline's values, the last measurement's values. */
 #ifndef SMFT__PROBE_H
 #define SMFT__PROBE_H
+#include "base/claim.h"
 #include "base/ctx.h"
 #include "data/json.h"
 
@@ -32,13 +33,21 @@ struct smft_probe {
   smft__probe_value *after;  /* (n_before) the last measurement, or the baseline itself */
   int64_t n_before;
   smft_probe_report report; /* of `after` */
-  int32_t busy;             /* 1 while measuring: callbacks must not change the items */
+  smft__claim claim;        /* one call at a time: callbacks must not change the items */
 };
 
 /* Drops the entries from the n-th on. */
 void smft__probe_truncate(smft_probe *probe, int64_t n);
-/* NULL: E_INVALID; measuring: E_STATE */
-smft_status smft__probe_idle(const smft_probe *probe, const char *function);
+/* Between these two the probe is a call's alone (NULL: E_INVALID; in use: E_STATE).  Release gives
+ * the status that the call returns, and destroys what was freed meanwhile. */
+smft_status smft__probe_claim(smft_probe *probe, const char *function);
+smft_status smft__probe_release(smft_probe *probe, smft_status status);
+/* As the public calls, for who has a claim. */
+smft_status smft__probe_add_question(smft_probe *probe, const char *id, const char *prompt,
+                                     const char *const *answers, int64_t n_answers);
+smft_status smft__probe_add_text(smft_probe *probe, const char *id, const char *text);
+smft_status smft__probe_add_choice(smft_probe *probe, const char *id, const char *prompt,
+                                   const char *const *endings, int64_t n_endings, int64_t correct);
 void smft__probe_values_free(smft_ctx *ctx, smft__probe_value *values, int64_t n);
 int smft__probe_is_lost(const smft_probe *probe, int64_t i);
 int smft__probe_is_gained(const smft_probe *probe, int64_t i);

@@ -41,7 +41,7 @@ static smft_status add_question_line(smft_probe *probe, const json_t *object, co
   int64_t n = 0;
   SMFT__TRY(required_string(object, "question", &question));
   SMFT__TRY(read_strings(probe->ctx, object, "answers", &answers, &n));
-  smft_status status = smft_probe_add_question(probe, id, question, answers, n);
+  smft_status status = smft__probe_add_question(probe, id, question, answers, n);
   smft__free(probe->ctx, answers);
   return status;
 }
@@ -49,7 +49,7 @@ static smft_status add_question_line(smft_probe *probe, const json_t *object, co
 static smft_status add_text_line(smft_probe *probe, const json_t *object, const char *id) {
   const char *text = NULL;
   SMFT__TRY(required_string(object, "text", &text));
-  return smft_probe_add_text(probe, id, text);
+  return smft__probe_add_text(probe, id, text);
 }
 
 static smft_status add_choice_line(smft_probe *probe, const json_t *object, const char *id) {
@@ -58,7 +58,7 @@ static smft_status add_choice_line(smft_probe *probe, const json_t *object, cons
   SMFT__TRY(required_string(object, "prompt", &prompt));
   SMFT__TRY(smft__json_i64_required(object, "correct", &correct, "probe item"));
   SMFT__TRY(read_strings(probe->ctx, object, "endings", &endings, &n));
-  smft_status status = smft_probe_add_choice(probe, id, prompt, endings, n, correct);
+  smft_status status = smft__probe_add_choice(probe, id, prompt, endings, n, correct);
   smft__free(probe->ctx, endings);
   return status;
 }
@@ -83,8 +83,7 @@ static smft_status add_line(void *user, const json_t *object, int64_t line) {
   return status == SMFT_E_INVALID ? SMFT_E_FORMAT : status;
 }
 
-SMFT_API smft_status smft_probe_add_file(smft_probe *probe, const char *path, int64_t *n) {
-  SMFT__TRY(smft__probe_idle(probe, "smft_probe_add_file"));
+static smft_status add_file(smft_probe *probe, const char *path, int64_t *n) {
   SMFT__REQUIRE(path != NULL, "smft_probe_add_file: path is NULL");
   const int64_t before = probe->n;
   smft_status status = smft__jsonl_read(probe->ctx, path, add_line, probe);
@@ -95,6 +94,11 @@ SMFT_API smft_status smft_probe_add_file(smft_probe *probe, const char *path, in
   if (n)
     *n = probe->n - before;
   return SMFT_OK;
+}
+
+SMFT_API smft_status smft_probe_add_file(smft_probe *probe, const char *path, int64_t *n) {
+  SMFT__TRY(smft__probe_claim(probe, "smft_probe_add_file"));
+  return smft__probe_release(probe, add_file(probe, path, n));
 }
 
 /* ---- JSON out ------------------------------------------------------------ */
@@ -179,8 +183,7 @@ static smft_status write_whole(smft_ctx *ctx, const char *path, const smft__buff
   return smft__writer_commit(&writer);
 }
 
-SMFT_API smft_status smft_probe_save_report(const smft_probe *probe, const char *path) {
-  SMFT__TRY(smft__probe_idle(probe, "smft_probe_save_report"));
+static smft_status save_report(const smft_probe *probe, const char *path) {
   SMFT__REQUIRE(path != NULL, "smft_probe_save_report: path is NULL");
   if (!probe->before)
     return smft__fail(SMFT_E_STATE, "smft_probe_save_report: nothing was measured yet");
@@ -190,4 +193,10 @@ SMFT_API smft_status smft_probe_save_report(const smft_probe *probe, const char 
     status = write_whole(probe->ctx, path, &text);
   smft__buffer_free(&text);
   return status;
+}
+
+SMFT_API smft_status smft_probe_save_report(const smft_probe *probe, const char *path) {
+  smft_probe *own = (smft_probe *)(uintptr_t)probe; /* its claim changes, nothing else */
+  SMFT__TRY(smft__probe_claim(own, "smft_probe_save_report"));
+  return smft__probe_release(own, save_report(probe, path));
 }

@@ -123,8 +123,8 @@ static smft_status measure_question(pass *run, const smft__probe_entry *entry,
   const char *text = NULL;
   options.max_tokens = run->probe->options.max_tokens;
   options.stop = run->probe->options.stop;
-  SMFT__TRY(smft_session_generate(run->session, entry->prompt, strlen(entry->prompt), &options,
-                                  &text, NULL));
+  SMFT__TRY(smft__session_generate(run->session, entry->prompt, strlen(entry->prompt), &options,
+                                   &text, NULL));
   value->text = smft__strdup(run->probe->ctx, text);
   if (!value->text)
     return SMFT_E_NOMEM;
@@ -140,14 +140,14 @@ static smft_status measure_chunk(pass *run, const int32_t *ids, int64_t n,
                                  smft__probe_value *value) {
   smft_ctx *ctx = run->probe->ctx;
   const int64_t floats = run->rows * run->vocab;
-  SMFT__TRY(smft_session_feed(run->session, ids, n, SMFT_LOGITS_ALL, run->logits, floats));
+  SMFT__TRY(smft__session_feed(run->session, ids, n, SMFT_LOGITS_ALL, run->logits, floats));
   smft__nll_rows(ctx, run->logits, ids + 1, n, run->vocab, run->nll);
   for (int64_t i = 0; i < n; i++)
     value->nll_sum += (double)run->nll[i];
   value->tokens += n;
   if (!run->with_kl)
     return SMFT_OK;
-  SMFT__TRY(smft_session_feed(run->base, ids, n, SMFT_LOGITS_ALL, run->base_logits, floats));
+  SMFT__TRY(smft__session_feed(run->base, ids, n, SMFT_LOGITS_ALL, run->base_logits, floats));
   smft__kl_rows(ctx, run->base_logits, run->logits, n, run->vocab, run->kl);
   for (int64_t i = 0; i < n; i++)
     value->kl_sum += run->kl[i];
@@ -157,9 +157,9 @@ static smft_status measure_chunk(pass *run, const int32_t *ids, int64_t n,
 /* One window: ids (n + 1), of which all but the first are predicted. */
 static smft_status measure_window(pass *run, const int32_t *ids, int64_t n,
                                   smft__probe_value *value) {
-  SMFT__TRY(smft_session_rewind(run->session, 0));
+  SMFT__TRY(smft__session_rewind(run->session, 0));
   if (run->with_kl)
-    SMFT__TRY(smft_session_rewind(run->base, 0));
+    SMFT__TRY(smft__session_rewind(run->base, 0));
   for (int64_t at = 0; at < n; at += run->rows)
     SMFT__TRY(measure_chunk(run, ids + at, n - at < run->rows ? n - at : run->rows, value));
   return SMFT_OK;
@@ -234,7 +234,7 @@ static smft_status score_ending(pass *run, double *mean) {
   run->ids.n = n_prompt + 1;
   SMFT__TRY(status);
   *mean = sums.nll_sum / (double)n;
-  return smft_session_rewind(run->session, n_prompt);
+  return smft__session_rewind(run->session, n_prompt);
 }
 
 static smft_status measure_choice(pass *run, const smft__probe_entry *entry,
@@ -248,10 +248,10 @@ static smft_status measure_choice(pass *run, const smft__probe_entry *entry,
   if (run->ids.n == 0)
     return smft__fail(SMFT_E_INVALID,
                       "the prompt has no tokens, and the tokenizer adds none before it");
-  SMFT__TRY(smft_session_rewind(run->session, 0));
+  SMFT__TRY(smft__session_rewind(run->session, 0));
   if (run->ids.n > 1)
     SMFT__TRY(
-        smft_session_feed(run->session, run->ids.data, run->ids.n - 1, SMFT_LOGITS_NONE, NULL, 0));
+        smft__session_feed(run->session, run->ids.data, run->ids.n - 1, SMFT_LOGITS_NONE, NULL, 0));
   run->with_kl = 0; /* KL is of texts */
   for (int64_t i = 0; i < entry->n_options && status == SMFT_OK; i++) {
     status = encode_ending(run, entry->prompt, entry->options[i], with_space);
@@ -321,17 +321,15 @@ static smft_status measure_values(smft_probe *probe, smft_session *session,
                                   smft_progress_fn progress, void *user,
                                   smft__probe_value **values) {
   pass run;
-  probe->busy = 1;
   smft__session_hold(session); /* all items are asked of one version of the patch */
   smft_status status = pass_open(&run, probe, session);
   if (status == SMFT_OK)
     status = measure_all(&run, progress, user);
   if (status == SMFT_OK)
-    status = smft_session_rewind(session, 0);
+    status = smft__session_rewind(session, 0);
   else
-    (void)smft_session_rewind(session, 0); /* what failed has the message already */
+    (void)smft__session_rewind(session, 0); /* what failed has the message already */
   smft__session_let_go(session);
-  probe->busy = 0;
   if (status == SMFT_OK) {
     *values = run.values;
     run.values = NULL;
@@ -401,11 +399,23 @@ static void fill_report(smft_probe *probe, double seconds) {
 
 static smft_status check_call(const smft_probe *probe, const smft_session *session,
                               const char *function) {
-  SMFT__TRY(smft__probe_idle(probe, function));
   SMFT__REQUIRE(session != NULL, "%s: session is NULL", function);
   if (probe->n == 0)
     return smft__fail(SMFT_E_STATE, "%s: the probe has no items", function);
   return SMFT_OK;
+}
+
+/* Both are the call's alone, to its end. */
+static smft_status claim_both(smft_probe *probe, smft_session *session, const char *function) {
+  SMFT__TRY(smft__probe_claim(probe, function));
+  smft_status status = check_call(probe, session, function);
+  if (status == SMFT_OK)
+    status = smft__session_claim(session, function);
+  return status == SMFT_OK ? SMFT_OK : smft__probe_release(probe, status);
+}
+
+static smft_status release_both(smft_probe *probe, smft_session *session, smft_status status) {
+  return smft__probe_release(probe, smft__session_release(session, status));
 }
 
 /* The baseline is the last measurement as well, until there is another. */
@@ -421,11 +431,10 @@ static smft__probe_value *copy_values(smft_ctx *ctx, const smft__probe_value *va
   return copy;
 }
 
-SMFT_API smft_status smft_probe_baseline(smft_probe *probe, smft_session *session,
-                                         smft_progress_fn progress, void *user) {
+static smft_status baseline(smft_probe *probe, smft_session *session, smft_progress_fn progress,
+                            void *user) {
   smft__probe_value *values = NULL;
   double start = smft__now();
-  SMFT__TRY(check_call(probe, session, "smft_probe_baseline"));
   SMFT__TRY(measure_values(probe, session, progress, user, &values));
   smft__probe_value *copy = copy_values(probe->ctx, values, probe->n);
   if (!copy) {
@@ -441,12 +450,16 @@ SMFT_API smft_status smft_probe_baseline(smft_probe *probe, smft_session *sessio
   return SMFT_OK;
 }
 
-SMFT_API smft_status smft_probe_measure(smft_probe *probe, smft_session *session,
-                                        smft_progress_fn progress, void *user,
-                                        smft_probe_report *report) {
+SMFT_API smft_status smft_probe_baseline(smft_probe *probe, smft_session *session,
+                                         smft_progress_fn progress, void *user) {
+  SMFT__TRY(claim_both(probe, session, "smft_probe_baseline"));
+  return release_both(probe, session, baseline(probe, session, progress, user));
+}
+
+static smft_status measure(smft_probe *probe, smft_session *session, smft_progress_fn progress,
+                           void *user, smft_probe_report *report) {
   smft__probe_value *values = NULL;
   double start = smft__now();
-  SMFT__TRY(check_call(probe, session, "smft_probe_measure"));
   if (!probe->before || probe->n_before != probe->n)
     return smft__fail(
         SMFT_E_STATE,
@@ -462,4 +475,11 @@ SMFT_API smft_status smft_probe_measure(smft_probe *probe, smft_session *session
   return report ? smft__report_write(report, &probe->report, sizeof *report, sizeof *report,
                                      "smft_probe_report")
                 : SMFT_OK;
+}
+
+SMFT_API smft_status smft_probe_measure(smft_probe *probe, smft_session *session,
+                                        smft_progress_fn progress, void *user,
+                                        smft_probe_report *report) {
+  SMFT__TRY(claim_both(probe, session, "smft_probe_measure"));
+  return release_both(probe, session, measure(probe, session, progress, user, report));
 }

@@ -267,15 +267,12 @@ static smft_status encode(generation *g, const char *prompt, size_t length, smft
   return SMFT_OK;
 }
 
-smft_status smft_session_generate(smft_session *session, const char *prompt, size_t prompt_length,
-                                  const smft_generate_options *options, const char **text,
-                                  size_t *length) {
+smft_status smft__session_generate(smft_session *session, const char *prompt, size_t prompt_length,
+                                   const smft_generate_options *options, const char **text,
+                                   size_t *length) {
   generation g = {0};
   smft__ids ids = {0};
   smft_status status = SMFT_OK;
-  if (text)
-    *text = NULL;
-  SMFT__REQUIRE(session, "smft_session_generate: session is NULL");
   SMFT__REQUIRE(prompt || prompt_length == 0, "smft_session_generate: prompt is NULL");
   if (!session->model->tokenizer)
     return smft__fail(
@@ -296,12 +293,26 @@ done:
   return status;
 }
 
-smft_status smft_session_generate_ids(smft_session *session, const int32_t *ids, int64_t n_ids,
-                                      const smft_generate_options *options, int32_t *ids_out,
-                                      int64_t capacity, int64_t *n_out) {
+smft_status smft_session_generate(smft_session *session, const char *prompt, size_t prompt_length,
+                                  const smft_generate_options *options, const char **text,
+                                  size_t *length) {
+  if (text)
+    *text = NULL;
+  SMFT__REQUIRE(session, "smft_session_generate: session is NULL");
+  SMFT__TRY(smft__session_claim(session, "smft_session_generate"));
+  smft_status status =
+      smft__session_generate(session, prompt, prompt_length, options, text, length);
+  status = smft__session_release(session, status);
+  if (text && status != SMFT_OK)
+    *text = NULL;
+  return status;
+}
+
+static smft_status generate_ids(smft_session *session, const int32_t *ids, int64_t n_ids,
+                                const smft_generate_options *options, int32_t *ids_out,
+                                int64_t capacity, int64_t *n_out) {
   generation g = {0};
   smft_status status = SMFT_OK;
-  SMFT__REQUIRE(session, "smft_session_generate_ids: session is NULL");
   SMFT__REQUIRE(n_ids >= 0 && (ids || n_ids == 0),
                 "smft_session_generate_ids: ids is NULL or n_ids negative");
   SMFT__REQUIRE(ids_out && n_out && capacity > 0,
@@ -320,4 +331,13 @@ smft_status smft_session_generate_ids(smft_session *session, const int32_t *ids,
 done:
   release(&g);
   return status;
+}
+
+smft_status smft_session_generate_ids(smft_session *session, const int32_t *ids, int64_t n_ids,
+                                      const smft_generate_options *options, int32_t *ids_out,
+                                      int64_t capacity, int64_t *n_out) {
+  SMFT__REQUIRE(session, "smft_session_generate_ids: session is NULL");
+  SMFT__TRY(smft__session_claim(session, "smft_session_generate_ids"));
+  return smft__session_release(session, generate_ids(session, ids, n_ids, options, ids_out,
+                                                     capacity, n_out));
 }

@@ -15,6 +15,7 @@
 #define CHUNK 256
 #define NLL_LOGITS ((int64_t)1 << 20) /* floats (4 MB) */
 #define FEWEST_IDS 64
+#define NOUN "session" /* in messages */
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -89,6 +90,26 @@ static smft_status check_pin(const smft_patch *patch, int32_t pins) {
   return SMFT_OK;
 }
 
+static void destroy(smft_session *s) {
+  smft_model *model = s->model;
+  smft__buffer_free(&s->text);
+  smft__free(model->ctx, s->ids);
+  smft__cache_free(&s->cache);
+  smft__version_release(s->held);
+  smft_patch_free(s->patch);
+  smft__free(model->ctx, s);
+  smft_model_free(model);
+}
+
+/* What a call returns: nothing of a session that was freed while it ran is the host's any more. */
+static smft_status released(smft_session *s, int freed, smft_status status) {
+  if (!freed)
+    return status;
+  destroy(s);
+  return status != SMFT_OK ? status
+                           : smft__fail(SMFT_E_CANCELLED, "the session was freed during the call");
+}
+
 static smft_status make(smft_session **out, const smft_model *model, smft_patch *patch,
                         const smft_session_options *options) {
   smft_session *s = smft__calloc_array(model->ctx, 1, sizeof *s);
@@ -108,7 +129,7 @@ static smft_status make(smft_session **out, const smft_model *model, smft_patch 
   if (status == SMFT_OK)
     *out = s;
   else
-    smft_session_free(s);
+    destroy(s);
   return status;
 }
 
@@ -131,16 +152,8 @@ smft_status smft_session_create(smft_session **out, const smft_model *model, smf
 }
 
 void smft_session_free(smft_session *s) {
-  if (!s)
-    return;
-  smft_model *model = s->model;
-  smft__buffer_free(&s->text);
-  smft__free(model->ctx, s->ids);
-  smft__cache_free(&s->cache);
-  smft__version_release(s->held);
-  smft_patch_free(s->patch);
-  smft__free(model->ctx, s);
-  smft_model_free(model);
+  if (s && smft__claim_free(&s->claim))
+    destroy(s);
 }
 
 /* Only slots patches have versions that stay, and those are always to be had. */
@@ -154,8 +167,7 @@ static void drop_version(smft_session *s) {
   s->held = NULL;
 }
 
-smft_status smft_session_set_patch(smft_session *s, smft_patch *patch) {
-  SMFT__REQUIRE(s, "smft_session_set_patch: session is NULL");
+static smft_status change_patch(smft_session *s, smft_patch *patch) {
   if (patch && patch->model != s->model)
     return smft__fail(SMFT_E_MISMATCH, "smft_session_set_patch: the patch is of another model");
   SMFT__TRY(check_pin(patch, s->pins));
@@ -173,16 +185,31 @@ smft_status smft_session_set_patch(smft_session *s, smft_patch *patch) {
   return SMFT_OK;
 }
 
+smft_status smft_session_set_patch(smft_session *s, smft_patch *patch) {
+  SMFT__REQUIRE(s, "smft_session_set_patch: session is NULL");
+  SMFT__TRY(smft__claim_alone(&s->claim, NOUN, "smft_session_set_patch"));
+  smft_status status = change_patch(s, patch);
+  return released(s, smft__claim_end(&s->claim), status);
+}
+
 int32_t smft_session_finish(const smft_session *s) { return s ? s->finish : SMFT_FINISH_NONE; }
 
 int64_t smft_session_length(const smft_session *s) { return s ? s->length : 0; }
 
 void smft_session_cancel(smft_session *s) {
   if (s)
-    atomic_store(&s->cancel, 1);
+    smft__claim_stop(&s->claim);
 }
 
 /* ---- what every call does ------------------------------------------------ */
+
+smft_status smft__session_claim(smft_session *s, const char *function) {
+  return smft__claim_work(&s->claim, NOUN, function);
+}
+
+smft_status smft__session_release(smft_session *s, smft_status status) {
+  return released(s, smft__claim_end_work(&s->claim), status);
+}
 
 void smft__session_hold(smft_session *s) {
   drop_version(s);
@@ -208,7 +235,6 @@ smft_status smft__session_begin(smft_session *s) {
     give_block_back(s);
     return status;
   }
-  atomic_store(&s->cancel, 0);
   uint64_t number = s->version ? atomic_load(&s->version->number) : 0;
   if (number != s->number)
     s->cached = 0;
@@ -275,7 +301,7 @@ static smft_status run_chunk(smft_session *s, int64_t n) {
                       1},
                      s->tapes,
                      s->x,
-                     &s->cancel};
+                     &s->claim.stop};
   SMFT__TRY(smft__cache_reserve(&s->cache, s->cached + n, s->context));
   for (int64_t i = 0; i < n; i++)
     s->positions[i] = (int32_t)(s->cached + i);
@@ -325,9 +351,8 @@ static smft_status feed(smft_session *s, const int32_t *ids, int64_t n_ids, int6
   return status;
 }
 
-smft_status smft_session_feed(smft_session *s, const int32_t *ids, int64_t n_ids, int32_t which,
-                              float *logits, int64_t capacity) {
-  SMFT__REQUIRE(s, "smft_session_feed: session is NULL");
+smft_status smft__session_feed(smft_session *s, const int32_t *ids, int64_t n_ids, int32_t which,
+                               float *logits, int64_t capacity) {
   SMFT__REQUIRE(n_ids >= 0 && (ids || n_ids == 0),
                 "smft_session_feed: ids is NULL or n_ids negative");
   SMFT__REQUIRE(which >= SMFT_LOGITS_NONE && which <= SMFT_LOGITS_ALL,
@@ -350,12 +375,25 @@ smft_status smft_session_feed(smft_session *s, const int32_t *ids, int64_t n_ids
   return status;
 }
 
-smft_status smft_session_rewind(smft_session *s, int64_t length) {
-  SMFT__REQUIRE(s, "smft_session_rewind: session is NULL");
+smft_status smft_session_feed(smft_session *s, const int32_t *ids, int64_t n_ids, int32_t which,
+                              float *logits, int64_t capacity) {
+  SMFT__REQUIRE(s, "smft_session_feed: session is NULL");
+  SMFT__TRY(smft__session_claim(s, "smft_session_feed"));
+  return smft__session_release(s, smft__session_feed(s, ids, n_ids, which, logits, capacity));
+}
+
+smft_status smft__session_rewind(smft_session *s, int64_t length) {
   SMFT__REQUIRE(length >= 0 && length <= s->length, "smft_session_rewind: length %lld of %lld",
                 (long long)length, (long long)s->length);
   smft__session_cut(s, length);
   return SMFT_OK;
+}
+
+smft_status smft_session_rewind(smft_session *s, int64_t length) {
+  SMFT__REQUIRE(s, "smft_session_rewind: session is NULL");
+  SMFT__TRY(smft__claim_alone(&s->claim, NOUN, "smft_session_rewind"));
+  smft_status status = smft__session_rewind(s, length);
+  return released(s, smft__claim_end(&s->claim), status);
 }
 
 /* ---- nll ----------------------------------------------------------------- */
@@ -396,9 +434,8 @@ static smft_status nll_all(smft_session *s, float *logits, float *nll, double *m
   return SMFT_OK;
 }
 
-smft_status smft_session_nll(smft_session *s, const int32_t *ids, int64_t n_ids, float *nll,
-                             double *mean) {
-  SMFT__REQUIRE(s, "smft_session_nll: session is NULL");
+static smft_status nll_of(smft_session *s, const int32_t *ids, int64_t n_ids, float *nll,
+                          double *mean) {
   SMFT__REQUIRE(ids, "smft_session_nll: ids is NULL");
   SMFT__REQUIRE(n_ids >= 2, "smft_session_nll: at least two tokens are needed, got %lld",
                 (long long)n_ids);
@@ -413,4 +450,11 @@ smft_status smft_session_nll(smft_session *s, const int32_t *ids, int64_t n_ids,
   smft__session_cut(s, 0);
   smft__session_end(s);
   return status;
+}
+
+smft_status smft_session_nll(smft_session *s, const int32_t *ids, int64_t n_ids, float *nll,
+                             double *mean) {
+  SMFT__REQUIRE(s, "smft_session_nll: session is NULL");
+  SMFT__TRY(smft__session_claim(s, "smft_session_nll"));
+  return smft__session_release(s, nll_of(s, ids, n_ids, nll, mean));
 }
