@@ -66,7 +66,8 @@
  *                smft_selector_{df,save}                                  state while it counts
  *                smft_{optimizer,selector,patch,model,tokenizer,ctx}_free counted
  *                smft_patch_{set_row,reset_row,clear,assign,fact_remove}  state while it changes
- *                smft_patch_{row,slots,copy,merge,save,version}           always (slots)
+ *                smft_patch_{row,slots,copy,merge,version}                always (slots)
+ *                smft_patch_{save,save_buffer}                            always (slots)
  *                smft_patch_{kind,get_lora}                               always
  *                smft_patch_{fact_count,fact_get,fact_id,fact_rows}       always
  *   Versions   A slots patch has versions (smft_patch_version).  A call that reads it takes the

@@ -45,12 +45,13 @@ RULES = [
     ("smft_selector_{df,save}", "state while it counts"),
     ("smft_{optimizer,selector,patch,model,tokenizer,ctx}_free", COUNTED),
     ("smft_patch_{set_row,reset_row,clear,assign,fact_remove}", "state while it changes"),
-    ("smft_patch_{row,slots,copy,merge,save,version}", "always (slots)"),
+    ("smft_patch_{row,slots,copy,merge,version}", "always (slots)"),
+    ("smft_patch_{save,save_buffer}", "always (slots)"),
     ("smft_patch_{kind,get_lora}", ALWAYS),
     ("smft_patch_{fact_count,fact_get,fact_id,fact_rows}", ALWAYS),
 ]
 # what needs no line: these have no handle, make one, or only read what never changes
-FREELY = ("_create|_load$|_init|smft_version|smft_status|smft_error|smft_score|smft_graft|"
+FREELY = ("_create|_load$|_load_buffer|_init|smft_version|smft_status|smft_error|smft_score|smft_graft|"
           "smft_wordings|smft_tokenizer|smft_model|smft_memory|smft_ctx_")
 
 

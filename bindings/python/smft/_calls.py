@@ -66,7 +66,7 @@ class Call:
                     hold.cancel(hold.pointer)
 
     def insist(self) -> None:
-        """Until it has ended: one that is about to begin forgets what it was asked before."""
+        """Until it has ended."""
         while self.running:
             self.stop()
             time.sleep(0.005)
@@ -75,7 +75,7 @@ class Call:
 class Hold:
     """A C handle, and the calls that use it.  Outlives its Python object while one does."""
 
-    __slots__ = ("name", "pointer", "free", "cancel", "stops", "calls", "closing", "freed")
+    __slots__ = ("name", "pointer", "free", "cancel", "forget", "stops", "calls", "closing", "freed")
 
     def __init__(
         self,
@@ -83,15 +83,11 @@ class Hold:
         pointer: Any,
         free: Callable[[Any], Any],
         cancel: Optional[Callable[[Any], Any]],
+        forget: Callable[[Any], Any],
         stops: bool,
     ) -> None:
-        self.name, self.pointer, self.free, self.cancel, self.stops = (
-            name,
-            pointer,
-            free,
-            cancel,
-            stops,
-        )
+        self.name, self.pointer, self.free, self.stops = name, pointer, free, stops
+        self.cancel, self.forget = cancel, forget
         self.calls: Dict[Call, int] = {}
         self.closing = self.freed = False
         _live[id(self)] = self
@@ -148,6 +144,8 @@ class Handle:
 
     _free: str = ""  # name of the C function that frees it
     _cancel: str = ""  # that stops its running call, where there is one
+    #: takes back a stop that came too late for its call: the library keeps that for the next one
+    _forget: Callable[[Any], Any] = staticmethod(lambda _pointer: None)
     _stops: bool = False  # close() stops a call that works with it alone
     _mode: int = USE  # PEEK: any number of threads may use it
 
@@ -159,6 +157,7 @@ class Handle:
             pointer,
             getattr(lib, self._free),
             getattr(lib, self._cancel) if self._cancel else None,
+            self._forget,
             self._stops,
         )
         weakref.finalize(self, self._hold.close).atexit = False  # _at_exit does that
@@ -283,7 +282,10 @@ def _enter(call: Call, uses: Sequence[Tuple[Handle, int]], part: bool) -> None:
 def _leave(call: Call) -> None:
     _running.pop(call, None)
     for hold in call.holds:
-        hold.calls.pop(call, None)
+        mode = hold.calls.pop(call, PEEK)
+        if call.stopped and hold.cancel is not None and mode >= USE and not hold.calls:
+            with _lock:  # nobody stops it any more
+                hold.forget(hold.pointer)
         if hold.closing:
             hold.settle()
     if _exiting_thread is not None and _exiting_thread != call.thread:

@@ -329,6 +329,9 @@ class Learner(Handle):
 
     _free = "smft_learner_free"
     _cancel = "smft_learner_cancel"
+    # does nothing, and is what the stop ends
+    _forget = staticmethod(
+        lambda pointer: lib.smft_learner_step_batch(pointer, ctypes.byref(_abi.Batch()), None))
     _stops = True
 
     def __init__(self, model: Model, patch: Patch, selector: Optional[Selector] = None, optimizer: Optional[Optimizer] = None,

@@ -39,6 +39,8 @@ class Session(Handle):
 
     _free = "smft_session_free"
     _cancel = "smft_session_cancel"
+    # does nothing, and is what the stop ends
+    _forget = staticmethod(lambda pointer: lib.smft_session_feed(pointer, None, -1, 0, None, 0))
     _stops = True
 
     def __init__(self, model: Model, patch: Optional[Patch] = None, context_length: int = 0, cache: str = "f32",
