@@ -1040,9 +1040,10 @@ SMFT_API smft_status smft_session_generate_ids(smft_session *session, const int3
 /* SMFT_FINISH_* of the session's last smft_session_generate or smft_session_generate_ids; where two
  * came together the lower number.  SMFT_FINISH_NONE for NULL.  Since 0.1. */
 SMFT_API int32_t smft_session_finish(const smft_session *session);
-/* Makes the session's running call return SMFT_E_CANCELLED soon (within a block of the network), or,
- * where none is running, the next one that computes (smft_session_feed, _nll, _generate,
- * _generate_ids; a probe's measurement) before it begins.  NULL is fine.  Any thread.  Since 0.1. */
+/* Makes the session's running call return SMFT_E_CANCELLED soon (within a block of the network),
+ * or, where none is running, the next one that computes (smft_session_feed, _nll, _generate,
+ * _generate_ids; a probe's measurement) before it begins.  NULL is fine.  Any thread.  Since 0.1.
+ */
 SMFT_API void smft_session_cancel(smft_session *session);
 
 /* ---- selector: which slots a step may change ([P] section 3; docs/method.md) ---- */

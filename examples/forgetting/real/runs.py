@@ -4,7 +4,7 @@ its setting, the facts that are taught and in how many wordings; its row of real
 it ends, and a sweep that was stopped goes on with what is missing.
 
     SMFT_SHARED=DIR runs.py [PLAN ...] [--model FILE] [--work DIR] [--results FILE] [--quick]
-                            [--list] [--threads N] [--most N]
+                            [--list] [--threads N] [--method NAME] [--most N]
 
 Plans: rows, steps, restraint, blocks, background (one factor at a time, on the facts that choose
 settings), combined (what was best in each), dense (the baselines on them), report and many (the
@@ -208,13 +208,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two facts, few probes: a trial")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--method", help="of the plans' runs those of this one")
     parser.add_argument("--most", type=int, default=0, help="facts of each run")
     return parser.parse_args()
 
 
 def main() -> int:
     given = arguments()
-    runs = [run for run in plan() if not given.plans or run.plan in given.plans]
+    runs = [run for run in plan() if (not given.plans or run.plan in given.plans)
+            and given.method in (None, run.setting["method"])]
     done = {row["run"] for row in read(given.results)}
     runs = [run for run in dict((run.id, run) for run in runs).values() if run.id not in done]
     print(f"{len(done)} rows are there, {len(runs)} runs to do", flush=True)
