@@ -534,23 +534,29 @@ typedef struct smft_export_options {
   { sizeof(smft_export_options), 0, NULL, NULL, 0, 0 }
 
 /* Writes model + patch (NULL: the model alone) as a Hugging Face directory, made if missing:
- * config.json; of tokenizer.json, tokenizer_config.json, chat_template.jinja and
- * generation_config.json those that the model's directory has; and last model.safetensors; each
- * file is replaced whole or not at all.  What a GGUF has in another order is written in Hugging
- * Face's; a GGUF's tokenizer is not written to a directory: load it from the GGUF
- * (smft_tokenizer_load). Changed rows are put in place, adapters multiplied out. Background counts
- * are not written: they are those of another model then.  A grafted model becomes one directory
+ * config.json; of tokenizer.json, tokenizer_config.json, special_tokens_map.json,
+ * chat_template.jinja and generation_config.json those that the model's directory has; and
+ * model.safetensors.  All are written beside their places before the first is replaced: on failure
+ * the directory is the old one, or, where replacing itself failed or the process ended meanwhile,
+ * refused when it is loaded (SMFT_E_MISMATCH) until it is written again.  What a GGUF has in
+ * another order is written in Hugging Face's; a GGUF's tokenizer is not written to a directory:
+ * load it from the GGUF (smft_tokenizer_load). Changed rows are put in place, adapters multiplied
+ * out. Background counts that lie beside the model go with it, but with a full or a LoRA patch, and
+ * are marked with the hash of the model that was counted ("counted_on").  Where there is one memory
+ * layer they are those that a recount would find, else nearly, as the values of one change what the
+ * next reads; another dtype rounds, too.  A grafted model becomes one directory
  * without a base; where rows were learnt, its pools of zeros are written whole.  options may be
  * NULL.  With SMFT_FORMAT_GGUF path is one file, for llama.cpp: a model that came from a GGUF
  * keeps its keys, the others get those that llama.cpp's converter would write (docs/formats.md).
  * Errors: those of
- * writing (and of reading tokenizer.json); SMFT_E_STATE where the patch is changed meanwhile;
- * SMFT_E_CANCELLED by progress, with the old weights still there; SMFT_E_INVALID for a patch that
- * was made with another model handle, another dtype or format, or a directory where a GGUF is to
- * be; SMFT_E_UNSUPPORTED, by name, for what a GGUF cannot have: memory layers, families, windows or
- * tokenizers that llama.cpp does not know, for a GGUF's rotary factors where config.json cannot say
- * them, and for a pool of zeros that would be more than 256 MiB; SMFT_E_NONFINITE for numbers that
- * have no place in Q8_0. Since 0.1. */
+ * writing (and of reading tokenizer.json and the counts); SMFT_E_STATE where the patch is changed
+ * meanwhile; SMFT_E_CANCELLED by progress, with the old files still there; SMFT_E_INVALID for a
+ * patch that was made with another model handle, another dtype or format, or a directory where a
+ * GGUF is to be; SMFT_E_UNSUPPORTED, by name, for what a GGUF cannot have: memory layers, families,
+ * windows or tokenizers that llama.cpp does not know, for a GGUF's rotary factors where config.json
+ * cannot say them, and for a pool of zeros that would be more than 256 MiB; SMFT_E_NONFINITE,
+ * naming the tensor, for a number that has no place in the type: above 65,504 in F16, above 3.39e38
+ * in BF16. Since 0.1. */
 SMFT_API smft_status smft_model_export(const smft_model *model, smft_patch *patch, const char *path,
                                        const smft_export_options *options);
 
@@ -783,18 +789,19 @@ SMFT_API smft_status smft_patch_assign(smft_patch *patch, smft_patch *from);
  * that is NaN or infinite.  Since 0.1. */
 SMFT_API smft_status smft_patch_load(smft_patch **out, const smft_model *model, const char *path);
 /* Writes a safetensors file, whole or not at all.  LoRA patches: path is a directory, made if
- * missing, in PEFT's layout; its two files are replaced one after the other, and what a crash
- * leaves between the two either loads as one of the patches or fails to load.  dtype of the values:
+ * missing, in PEFT's layout; its two files are replaced together, as smft_model_export replaces
+ * those of a model.  dtype of the values:
  * SMFT_DTYPE_F32 (0: the same; exact) or SMFT_DTYPE_BF16 (half the size, rounded).  Errors: those
- * of writing; SMFT_E_STATE where the patch is changed meanwhile; SMFT_E_INVALID for another dtype.
- * Since 0.1. */
+ * of writing; SMFT_E_STATE where the patch is changed meanwhile; SMFT_E_NONFINITE, naming the
+ * tensor, for a number that BF16 would make infinite; SMFT_E_INVALID for another dtype. Since 0.1.
+ */
 SMFT_API smft_status smft_patch_save(smft_patch *patch, const char *path, int32_t dtype);
 /* The same into memory, for hosts that keep patches in a database: the bytes of the file that
  * smft_patch_save writes.  LoRA patches: adapter_model.safetensors with the text of
  * adapter_config.json in its metadata, under that name.  *size gets their number; capacity as for
  * encode; where it is too small, what the buffer holds means nothing.  The size changes with what
  * is learnt meanwhile.  Errors: SMFT_E_BUFFER; SMFT_E_STATE where the patch is changed meanwhile;
- * SMFT_E_INVALID for another dtype.  Since 0.1. */
+ * SMFT_E_NONFINITE and SMFT_E_INVALID as smft_patch_save.  Since 0.1. */
 SMFT_API smft_status smft_patch_save_buffer(smft_patch *patch, int32_t dtype, void *buffer,
                                             int64_t capacity, int64_t *size);
 /* Reads what smft_patch_save_buffer wrote, or smft_patch_save to a file, from `size` bytes, which
@@ -1288,8 +1295,9 @@ typedef struct smft_graft_report {
  * beside or below it, else absolute) and what its hash is, memory.safetensors, and the counts of
  * the sources, background.safetensors; some megabytes: the model stays where it is and is not
  * copied.  docs/graft.md says what is computed.  The same texts, options and seed give the same
- * bytes.  path must not exist, or be an empty directory, or hold a graft, which is replaced.
- * Nothing is left of it on failure.  report may be NULL.  Errors: those of reading and writing;
+ * bytes.  path must not exist, or be an empty directory, or hold a graft, which is replaced,
+ * its files together as smft_model_export replaces those of a model.  Nothing is left of it on
+ * failure.  report may be NULL.  Errors: those of reading and writing;
  * SMFT_E_UNSUPPORTED for a model with memory, or one that was not loaded from a file, or texts
  * where it has no tokenizer; SMFT_E_ENCODING, SMFT_E_TOKEN and SMFT_E_CONTEXT as
  * smft_selector_count_background; SMFT_E_STATE where path holds something else;

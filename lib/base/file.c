@@ -266,19 +266,23 @@ smft_status smft__writer_write(smft__writer *writer, const void *data, int64_t s
 }
 
 /* Best effort: some file systems do not know this, and by now the new file is in place. */
-static void sync_directory_of(char *path) {
-  char *slash = strrchr(path, '/');
-  const char *directory = !slash ? "." : slash == path ? "/" : path;
-  if (slash && slash != path)
-    *slash = '\0';
-  int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+void smft__directory_sync(const char *path) {
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd >= 0) {
     (void)fsync(fd);
     close(fd);
   }
 }
 
-smft_status smft__writer_commit(smft__writer *writer) {
+static void sync_directory_of(char *path) {
+  char *slash = strrchr(path, '/');
+  const char *directory = !slash ? "." : slash == path ? "/" : path;
+  if (slash && slash != path)
+    *slash = '\0';
+  smft__directory_sync(directory);
+}
+
+smft_status smft__writer_finish(smft__writer *writer) {
   smft_status status = SMFT_OK;
   if (writer->in_memory)
     return SMFT_OK;
@@ -288,13 +292,24 @@ smft_status smft__writer_commit(smft__writer *writer) {
   writer->fd = -1;
   if (status == SMFT_OK && closed != 0 && errno != EINTR)
     status = fail_errno(errno, "cannot write to the disk", writer->path);
-  if (status == SMFT_OK && rename(writer->temporary, writer->path) != 0)
-    status = fail_errno(errno, "cannot replace", writer->path);
-  if (status == SMFT_OK) {
-    smft__free(writer->ctx, writer->temporary);
-    writer->temporary = NULL;
-    sync_directory_of(writer->path);
-  }
+  return status;
+}
+
+smft_status smft__writer_place(smft__writer *writer) {
+  if (writer->in_memory)
+    return SMFT_OK;
+  if (rename(writer->temporary, writer->path) != 0)
+    return fail_errno(errno, "cannot replace", writer->path);
+  smft__free(writer->ctx, writer->temporary);
+  writer->temporary = NULL;
+  sync_directory_of(writer->path);
+  return SMFT_OK;
+}
+
+smft_status smft__writer_commit(smft__writer *writer) {
+  smft_status status = smft__writer_finish(writer);
+  if (status == SMFT_OK)
+    status = smft__writer_place(writer);
   smft__writer_abandon(writer);
   return status;
 }

@@ -25,6 +25,8 @@ char *smft__path_join(smft_ctx *ctx, const char *directory, const char *name);
 /* *path: "directory/name" where there is one, to be freed; NULL: there is none. */
 smft_status smft__path_find(char **path, smft_ctx *ctx, const char *directory, const char *name);
 smft_status smft__make_directory(const char *path); /* an existing one is fine */
+/* What it names is on the disk, where the file system can say so. */
+void smft__directory_sync(const char *path);
 
 /* temporary file beside the target; commit = fsync + rename + fsync of the directory.  Or memory of
  * the host's, which takes nothing more once a piece did not fit: then all is only counted. */
@@ -41,6 +43,9 @@ void smft__writer_open_memory(smft__writer *writer, smft_ctx *ctx, void *memory,
 smft_status smft__writer_write(smft__writer *writer, const void *data, int64_t size);
 /* on failure the old file is intact and the temporary gone */
 smft_status smft__writer_commit(smft__writer *writer);
+/* Its two halves, for files that go together: all bytes on the disk; then in place. */
+smft_status smft__writer_finish(smft__writer *writer);
+smft_status smft__writer_place(smft__writer *writer);
 /* after commit: nothing to do; a zeroed struct is fine */
 void smft__writer_abandon(smft__writer *writer);
 #endif

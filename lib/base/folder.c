@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -96,14 +97,78 @@ static int join(char *file, const char *path, const char *name) {
   return snprintf(file, PATH_MAX, "%s/%s", path, name) < PATH_MAX;
 }
 
+/* ---- a marker ------------------------------------------------------------ */
+
+#define MARKER "smft-incomplete"
+
+static const char explanation[] =
+    "libsmft was putting the files of this directory in place.  Where this one stays, it did not "
+    "come to\nthe end, and the others may not belong together: write the directory again.\n";
+
+static smft_status write_marker(const char *path) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  if (fd < 0)
+    return fail_errno(errno, "cannot create", path);
+  int failed = write(fd, explanation, sizeof explanation - 1) < 0 ||
+               (fsync(fd) != 0 && errno != EINVAL && errno != ENOSYS);
+  int error = errno;
+  close(fd);
+  return failed ? fail_errno(error, "cannot write", path) : SMFT_OK;
+}
+
+smft_status smft__folder_begin(const char *path, int *fresh) {
+  char marker[PATH_MAX];
+  if (!join(marker, path, MARKER))
+    return fail_errno(ENAMETOOLONG, "cannot write into it", path);
+  *fresh = access(marker, F_OK) != 0;
+  smft_status status = write_marker(marker);
+  if (status == SMFT_OK)
+    smft__directory_sync(path);
+  else if (*fresh)
+    unlink(marker);
+  return status;
+}
+
+static int unmark(const char *path) {
+  char marker[PATH_MAX];
+  return join(marker, path, MARKER) ? unlink(marker) : -1;
+}
+
+smft_status smft__folder_end(const char *path) {
+  if (unmark(path) != 0)
+    return fail_errno(errno, "its \"" MARKER "\" cannot be removed, so it looks unfinished", path);
+  smft__directory_sync(path);
+  return SMFT_OK;
+}
+
+void smft__folder_forget(const char *path, int fresh) {
+  if (fresh)
+    (void)unmark(path);
+}
+
+smft_status smft__folder_check(const char *path) {
+  char marker[PATH_MAX];
+  if (!join(marker, path, MARKER) || access(marker, F_OK) != 0)
+    return SMFT_OK;
+  return smft__fail(SMFT_E_MISMATCH,
+                    "%s: it was not written to the end (\"" MARKER
+                    "\" stands in it), so its files may not belong together: write it again",
+                    path);
+}
+
 smft_status smft__folder_move(const char *from, const char *to, const char *const *names, int n) {
   char file[PATH_MAX], place[PATH_MAX];
+  int fresh = 0;
+  SMFT__TRY(smft__folder_begin(to, &fresh));
   for (int i = 0; i < n; i++) {
-    if (!join(file, from, names[i]) || !join(place, to, names[i]))
-      return fail_errno(ENAMETOOLONG, "cannot be put in place", to);
-    SMFT__TRY(smft__move(file, place));
+    smft_status status = join(file, from, names[i]) && join(place, to, names[i])
+                             ? smft__move(file, place)
+                             : fail_errno(ENAMETOOLONG, "cannot be put in place", to);
+    if (status != SMFT_OK && i == 0)
+      smft__folder_forget(to, fresh);
+    SMFT__TRY(status);
   }
-  return SMFT_OK;
+  return smft__folder_end(to);
 }
 
 void smft__folder_remove(const char *path, const char *const *names, int n) {

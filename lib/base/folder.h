@@ -13,8 +13,16 @@ smft_status smft__folder_make_beside(char **out, smft_ctx *ctx, const char *path
 int smft__folder_is_empty(const char *path);
 /* A file, or a directory to where nothing or an empty one is. */
 smft_status smft__move(const char *from, const char *to);
-/* Files `names` (n) of one directory into another, in this order. */
+/* Files `names` (n) of one directory into another, in this order, under the marker. */
 smft_status smft__folder_move(const char *from, const char *to, const char *const *names, int n);
+/* While files of a directory take their places one after another, a marker stands in it: what is
+ * left of a move that stopped half-way is refused.  *fresh: no earlier one is there. */
+smft_status smft__folder_begin(const char *path, int *fresh);
+smft_status smft__folder_end(const char *path);
+/* Instead: nothing took its place. */
+void smft__folder_forget(const char *path, int fresh);
+/* SMFT_E_MISMATCH where the marker stands in the directory. */
+smft_status smft__folder_check(const char *path);
 /* Removes `names` (n) in it, those that are there, and the directory if nothing else is. */
 void smft__folder_remove(const char *path, const char *const *names, int n);
 #endif

@@ -474,7 +474,7 @@ smft_status smft__gguf_config(const smft__gguf *parts, int32_t n, const smft__gg
   t.failed = !t.root;
   smft_status status = translate(&t);
   if (status == SMFT_OK)
-    status = smft__json_put(&buffer, t.root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    status = smft__json_text(&buffer, t.root);
   json_decref(t.root);
   if (status == SMFT_OK)
     *text = buffer.data;

@@ -157,23 +157,28 @@ static smft_status put_data(smft__tensor_writer *out, const smft__save_tensor *o
   static const char zeros[ALIGNMENT];
   int64_t size = tensor_bytes(one);
   SMFT__TRY(smft__tensor_writer_put(out, one, order));
-  return smft__writer_write(&out->file, zeros, padded(size) - size);
+  return smft__writer_write(out->file, zeros, padded(size) - size);
 }
 
 smft_status smft__gguf_write(smft_ctx *ctx, const char *path, const smft__gguf_keys *keys,
                              const smft__save_tensor *tensors, const int64_t *const *orders,
                              int64_t n, smft_progress_fn progress, void *progress_user) {
-  smft__tensor_writer out = {.ctx = ctx, .progress = progress, .progress_user = progress_user};
+  smft__writer file = {0};
+  smft__tensor_writer out = {.ctx = ctx,
+                             .progress = progress,
+                             .progress_user = progress_user,
+                             .file = &file};
   smft__buffer header = {ctx, NULL, 0, 0};
   smft_status status;
   SMFT__TRY_GOTO(done, check_all(&out, tensors, n));
   SMFT__TRY_GOTO(done, put_header(&header, keys, tensors, n));
-  SMFT__TRY_GOTO(done, smft__writer_open(&out.file, ctx, path));
-  SMFT__TRY_GOTO(done, smft__writer_write(&out.file, header.data, header.length));
+  SMFT__TRY_GOTO(done, smft__writer_open(&file, ctx, path));
+  SMFT__TRY_GOTO(done, smft__writer_write(&file, header.data, header.length));
   for (int64_t i = 0; i < n; i++)
     SMFT__TRY_GOTO(done, put_data(&out, &tensors[i], orders[i]));
-  status = smft__writer_commit(&out.file);
+  status = smft__writer_commit(&file);
 done:
+  smft__writer_abandon(&file);
   smft__tensor_writer_close(&out);
   smft__buffer_free(&header);
   return status;

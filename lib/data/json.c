@@ -1,8 +1,10 @@
 /* json: JSON text and files to jansson values and back, with messages that say where and what.
- * Does not own: what the keys mean (each caller does). */
+ * Does not own: what the keys mean (each caller does), how
+ * a value is laid out in a file (json_write.c). */
 #include "data/json.h"
 #include "base/bytes.h"
 #include "base/file.h"
+#include "base/staged.h"
 #include <locale.h>
 #include <string.h>
 
@@ -269,17 +271,30 @@ smft_status smft__json_put(smft__buffer *buffer, const json_t *value, size_t jan
   return failed ? smft__fail(SMFT_E_NOMEM, "out of memory while JSON was written") : SMFT_OK;
 }
 
+static smft_status text_of(smft__buffer *text, const json_t *value) {
+  SMFT__TRY(smft__json_text(text, value));
+  return smft__buffer_put(text, "\n", 1);
+}
+
 smft_status smft__json_save(smft_ctx *ctx, const char *path, const json_t *value) {
   smft__buffer text = {ctx, NULL, 0, 0};
   smft__writer writer = {0};
-  smft_status status = smft__json_put(&text, value, JSON_INDENT(2));
+  smft_status status = text_of(&text, value);
   SMFT__TRY_GOTO(done, status);
-  SMFT__TRY_GOTO(done, smft__buffer_put(&text, "\n", 1));
   SMFT__TRY_GOTO(done, smft__writer_open(&writer, ctx, path));
   SMFT__TRY_GOTO(done, smft__writer_write(&writer, text.data, text.length));
   status = smft__writer_commit(&writer);
 done:
   smft__writer_abandon(&writer);
+  smft__buffer_free(&text);
+  return status;
+}
+
+smft_status smft__json_stage(smft__staged *to, const char *name, const json_t *value) {
+  smft__buffer text = {to->ctx, NULL, 0, 0};
+  smft_status status = text_of(&text, value);
+  if (status == SMFT_OK)
+    status = smft__staged_put(to, name, text.data, text.length);
   smft__buffer_free(&text);
   return status;
 }

@@ -34,6 +34,11 @@ smft_status smft__jsonl_read(smft_ctx *ctx, const char *path, smft__jsonl_fn lin
 struct smft__buffer;
 smft_status smft__json_put_string(struct smft__buffer *buffer, const char *text);
 smft_status smft__json_put(struct smft__buffer *buffer, const json_t *value, size_t jansson_flags);
-/* Replaces the file whole: the value with an indent of 2, and a final newline. */
+/* For files (json_write.c): an indent of 2, reals in the fewest digits that read back equal. */
+smft_status smft__json_text(struct smft__buffer *to, const json_t *value);
+/* Replaces the file whole: smft__json_text and a final newline. */
 smft_status smft__json_save(smft_ctx *ctx, const char *path, const json_t *value);
+/* The same as one of several files. */
+struct smft__staged;
+smft_status smft__json_stage(struct smft__staged *to, const char *name, const json_t *value);
 #endif

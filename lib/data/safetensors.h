@@ -34,4 +34,10 @@ smft_status smft__safetensors_write(smft_ctx *ctx, const char *path,
                                     const char *const *metadata_keys,
                                     const char *const *metadata_values, int64_t n_metadata,
                                     smft_progress_fn progress, void *progress_user);
+/* The same into a file that is open, and is put in place by the caller. */
+smft_status smft__safetensors_put(smft__writer *file, smft_ctx *ctx,
+                                  const smft__save_tensor *tensors, int64_t n,
+                                  const char *const *metadata_keys,
+                                  const char *const *metadata_values, int64_t n_metadata,
+                                  smft_progress_fn progress, void *progress_user);
 #endif

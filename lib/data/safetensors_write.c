@@ -73,6 +73,28 @@ static smft_status put_header(smft__buffer *text, const smft__save_tensor *tenso
 
 /* ---- whole --------------------------------------------------------------- */
 
+smft_status smft__safetensors_put(smft__writer *file, smft_ctx *ctx,
+                                  const smft__save_tensor *tensors, int64_t n,
+                                  const char *const *metadata_keys,
+                                  const char *const *metadata_values, int64_t n_metadata,
+                                  smft_progress_fn progress, void *progress_user) {
+  smft__tensor_writer out = {.ctx = ctx,
+                             .progress = progress,
+                             .progress_user = progress_user,
+                             .file = file};
+  smft__buffer header = {ctx, NULL, 0, 0};
+  smft_status status;
+  SMFT__TRY_GOTO(done, check_all(&out, tensors, n));
+  SMFT__TRY_GOTO(done, put_header(&header, tensors, n, metadata_keys, metadata_values, n_metadata));
+  SMFT__TRY_GOTO(done, smft__writer_write(file, header.data, header.length));
+  for (int64_t i = 0; i < n; i++)
+    SMFT__TRY_GOTO(done, smft__tensor_writer_put(&out, &tensors[i], NULL));
+done:
+  smft__tensor_writer_close(&out);
+  smft__buffer_free(&header);
+  return status;
+}
+
 static smft_status open_target(smft__writer *file, smft_ctx *ctx, const smft__target *to) {
   if (to->path)
     return smft__writer_open(file, ctx, to->path);
@@ -85,20 +107,15 @@ smft_status smft__safetensors_write_to(smft_ctx *ctx, smft__target *to,
                                        const char *const *metadata_keys,
                                        const char *const *metadata_values, int64_t n_metadata,
                                        smft_progress_fn progress, void *progress_user) {
-  smft__tensor_writer out = {.ctx = ctx, .progress = progress, .progress_user = progress_user};
-  smft__buffer header = {ctx, NULL, 0, 0};
-  smft_status status;
-  SMFT__TRY_GOTO(done, check_all(&out, tensors, n));
-  SMFT__TRY_GOTO(done, put_header(&header, tensors, n, metadata_keys, metadata_values, n_metadata));
-  SMFT__TRY_GOTO(done, open_target(&out.file, ctx, to));
-  SMFT__TRY_GOTO(done, smft__writer_write(&out.file, header.data, header.length));
-  for (int64_t i = 0; i < n; i++)
-    SMFT__TRY_GOTO(done, smft__tensor_writer_put(&out, &tensors[i], NULL));
-  to->size = out.file.written;
-  status = smft__writer_commit(&out.file);
-done:
-  smft__tensor_writer_close(&out);
-  smft__buffer_free(&header);
+  smft__writer file = {0};
+  smft_status status = open_target(&file, ctx, to);
+  if (status == SMFT_OK)
+    status = smft__safetensors_put(&file, ctx, tensors, n, metadata_keys, metadata_values,
+                                   n_metadata, progress, progress_user);
+  to->size = file.written;
+  if (status == SMFT_OK)
+    status = smft__writer_commit(&file);
+  smft__writer_abandon(&file);
   return status;
 }
 

@@ -1,10 +1,12 @@
 /* tensor_write: see tensor_write.h. */
 #include "data/tensor_write.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/bytes.h"
 #include "data/quant.h"
 
 #define PIECE_ELEMENTS 65536  /* converted at a time; whole blocks of every type */
@@ -84,12 +86,12 @@ smft_status smft__tensor_writer_check(smft__tensor_writer *out, const smft__save
 /* ---- data ---------------------------------------------------------------- */
 
 static smft_status put_bytes(smft__tensor_writer *out, const void *data, int64_t size) {
-  SMFT__TRY(smft__writer_write(&out->file, data, size));
+  SMFT__TRY(smft__writer_write(out->file, data, size));
   out->done += size;
   if (out->progress && out->progress(out->progress_user, "saving", out->done, out->total) != 0)
     return smft__fail(SMFT_E_CANCELLED,
                       "%s: saving was cancelled after %lld of %lld bytes; nothing was replaced",
-                      out->file.path, (long long)out->done, (long long)out->total);
+                      out->file->path, (long long)out->done, (long long)out->total);
   return SMFT_OK;
 }
 
@@ -115,13 +117,44 @@ static void read_piece(const smft__tensor *tensor, const int64_t *order, int64_t
     smft__tensor_to_f32(tensor, at, n, values);
 }
 
-/* 0: one of the numbers has no place in the type. */
+/* Infinity or NaN: all bits of the exponent are set. */
+static int is_finite(uint16_t half, int32_t dtype) {
+  uint16_t exponent = dtype == SMFT__BF16 ? 0x7F80 : 0x7C00;
+  return (half & exponent) != exponent;
+}
+
+/* 0: one of the numbers has no place in the type: rounding to it would make it infinite. */
 static int convert(const float *values, int64_t n, int32_t dtype, uint16_t *raw) {
+  int fits = 1;
   if (dtype == SMFT__Q8_0)
     return smft__q8_0_from_f32(values, n, raw);
-  for (int64_t i = 0; i < n && dtype != SMFT__F32; i++)
+  for (int64_t i = 0; i < n && dtype != SMFT__F32; i++) {
     raw[i] = dtype == SMFT__BF16 ? smft__f32_to_bf16(values[i]) : smft__f32_to_f16(values[i]);
-  return 1;
+    fits &= is_finite(raw[i], dtype);
+  }
+  return fits;
+}
+
+/* Of a block: the largest. */
+static int64_t first_unfit(const float *values, int64_t n, int32_t dtype, uint16_t *raw) {
+  int64_t step = smft__dtype_traits(dtype)->block, at = 0;
+  while (at + step < n && convert(values + at, step, dtype, raw))
+    at += step;
+  int64_t worst = at;
+  for (int64_t i = at; i < at + step; i++)
+    if (!(fabsf(values[i]) <= fabsf(values[worst]))) /* or NaN */
+      worst = i;
+  return worst;
+}
+
+static smft_status fail_unfit(const smft__tensor_writer *out, const smft__save_tensor *one,
+                              int64_t at, int64_t n) {
+  int32_t dtype = smft__written_dtype(one);
+  int64_t i = first_unfit(out->piece, n, dtype, out->raw);
+  char text[40];
+  return smft__fail(SMFT_E_NONFINITE, "tensor %s: number %lld, %s, has no place in %s", one->name,
+                    (long long)(at + i), smft__format_double((double)out->piece[i], text),
+                    smft__dtype_name(dtype));
 }
 
 static smft_status write_converted(smft__tensor_writer *out, const smft__save_tensor *one,
@@ -137,8 +170,7 @@ static smft_status write_converted(smft__tensor_writer *out, const smft__save_te
     int64_t n = count - at < PIECE_ELEMENTS ? count - at : PIECE_ELEMENTS;
     read_piece(&one->tensor, order, at, n, out->piece);
     if (!convert(out->piece, n, dtype, out->raw))
-      return smft__fail(SMFT_E_NONFINITE, "tensor %s: numbers from %lld on are not finite in %s",
-                        one->name, (long long)at, smft__dtype_name(dtype));
+      return fail_unfit(out, one, at, n);
     const void *piece = dtype == SMFT__F32 ? (const void *)out->piece : (const void *)out->raw;
     SMFT__TRY(put_bytes(out, piece, smft__row_bytes(dtype, n)));
   }
@@ -152,7 +184,6 @@ smft_status smft__tensor_writer_put(smft__tensor_writer *out, const smft__save_t
 }
 
 void smft__tensor_writer_close(smft__tensor_writer *out) {
-  smft__writer_abandon(&out->file);
   smft__free(out->ctx, out->piece);
   out->piece = NULL;
 }

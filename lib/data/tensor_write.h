@@ -23,17 +23,18 @@ typedef struct smft__tensor_writer {
   void *progress_user;
   int64_t total; /* bytes of data */
   int64_t done;
-  smft__writer file;
+  smft__writer *file;
   float *piece;  /* numbers on their way, made when first needed */
   uint16_t *raw; /* behind them: the same as they are written */
 } smft__tensor_writer;
 /* Checks names, shapes and types, and adds up the bytes (total). */
 smft_status smft__tensor_writer_check(smft__tensor_writer *out, const smft__save_tensor *tensors,
                                       int64_t n);
-/* file is open, and what comes before the numbers is in it.  order (rows): which row is
+/* file is open, and what comes before the numbers is in it.  SMFT_E_NONFINITE, with the tensor's
+ * name, for a number that is not finite in the type it becomes.  order (rows): which row is
  * written in each place; NULL: as they are. */
 smft_status smft__tensor_writer_put(smft__tensor_writer *out, const smft__save_tensor *one,
                                     const int64_t *order);
-/* Also where nothing was opened.  Without a commit before, the old file stays. */
+/* Of its memory; the file is the caller's. */
 void smft__tensor_writer_close(smft__tensor_writer *out);
 #endif

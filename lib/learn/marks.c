@@ -14,6 +14,7 @@ static void copy_before(smft__marks *marks, const smft__stats *before) {
   marks->stats.n_batches = before->n_batches;
   marks->stats.n_reads = before->n_reads;
   marks->stats.n_tokens = before->n_tokens;
+  memcpy(marks->stats.counted_on, before->counted_on, sizeof before->counted_on);
 }
 
 smft_status smft__marks_begin(smft__marks *marks, const smft_model *model,

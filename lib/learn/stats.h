@@ -11,6 +11,9 @@ typedef struct smft__stats {
   int64_t n_reads;   /* of all slots together */
   int64_t n_tokens;  /* counted; for the file's metadata, as is: */
   char corpus[256];  /* what was counted last: a text file's name, "texts", "token ids" */
+  /* the hash of the model that (some of) it was counted over, where that is another: this one was
+   * exported from it; "" else */
+  char counted_on[65];
 } smft__stats;
 /* All zero.  Nothing is left allocated on failure. */
 smft_status smft__stats_create(smft__stats *stats, smft_ctx *ctx, const smft_model *model);

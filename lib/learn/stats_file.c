@@ -1,5 +1,6 @@
 /* stats_file: read statistics as background.safetensors: df.{pool} U32 (n_slots), square.{pool} F32
- * (n_slots); metadata format, batches, reads, tokens, corpus, model_hash.  Where most slots are
+ * (n_slots); metadata format, batches, reads, tokens, corpus, model_hash, and counted_on after an
+ * export.  Where most slots are
  * read by nothing, only the others are written: read.{pool} U8 has a bit for every slot, the lowest
  * of the first byte for slot 0, and df, in the narrowest type that holds it, and square have a
  * number for every bit that is set. */
@@ -63,10 +64,13 @@ static smft_status write_tensors(const tensor_list *list, const smft__stats *sta
   snprintf(batches, sizeof batches, "%lld", (long long)stats->n_batches);
   snprintf(reads, sizeof reads, "%lld", (long long)stats->n_reads);
   snprintf(tokens, sizeof tokens, "%lld", (long long)stats->n_tokens);
-  const char *keys[] = {"format", "batches", "reads", "tokens", "corpus", "model_hash"};
-  const char *values[] = {format, batches, reads, tokens, stats->corpus, model->hash};
-  return smft__safetensors_write(model->ctx, path, list->tensors, list->n, keys, values, 6, NULL,
-                                 NULL);
+  const char *keys[] = {"format", "batches",    "reads",     "tokens",
+                        "corpus", "model_hash", "counted_on"};
+  const char *values[] = {format,      batches,          reads, tokens, stats->corpus,
+                          model->hash, stats->counted_on};
+  int n_metadata = stats->counted_on[0] ? 7 : 6;
+  return smft__safetensors_write(model->ctx, path, list->tensors, list->n, keys, values, n_metadata,
+                                 NULL, NULL);
 }
 
 static smft_status save(tensor_list *list, smft__sparse *pools, const smft__stats *stats,
@@ -208,6 +212,9 @@ static void read_source(const smft__source *file, smft__stats *stats) {
   stats->n_tokens = n_tokens > 0 ? n_tokens : 0;
   snprintf(stats->corpus, sizeof stats->corpus, "%s",
            corpus && strlen(corpus) < sizeof stats->corpus ? corpus : "");
+  const char *on = smft__source_metadata(file, "counted_on");
+  snprintf(stats->counted_on, sizeof stats->counted_on, "%s",
+           on && strlen(on) < sizeof stats->counted_on ? on : "");
 }
 
 smft_status smft__stats_load(smft__stats *stats, const smft_model *model, const char *path) {

@@ -375,7 +375,7 @@ static smft_status read_memory(smft__config *config, smft_ctx *ctx, json_t *memo
 
 static smft_status keep_text(smft__config *config, smft_ctx *ctx, const json_t *root) {
   smft__buffer text = {ctx, NULL, 0, 0};
-  smft_status status = smft__json_put(&text, root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+  smft_status status = smft__json_text(&text, root);
   if (status == SMFT_OK)
     config->json = text.data;
   else
@@ -426,16 +426,22 @@ static smft_status take_config(smft__config *config, smft_ctx *ctx, json_t *root
   return status;
 }
 
-smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *directory) {
+smft_status smft__config_read(smft__config *config, smft_ctx *ctx, const char *file,
+                              const char *path) {
   json_t *root = NULL;
+  memset(config, 0, sizeof *config);
+  SMFT__TRY(smft__json_open(&root, ctx, file));
+  return take_config(config, ctx, root, path);
+}
+
+smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *directory) {
   memset(config, 0, sizeof *config);
   char *path = smft__path_join(ctx, directory, "config.json");
   if (!path)
     return SMFT_E_NOMEM;
-  smft_status status = smft__json_open(&root, ctx, path);
+  smft_status status = smft__config_read(config, ctx, path, directory);
   smft__free(ctx, path);
   SMFT__TRY(status);
-  SMFT__TRY(take_config(config, ctx, root, directory));
   status = smft__stops_read(config, ctx, directory);
   if (status != SMFT_OK)
     smft__config_free(config, ctx);

@@ -59,6 +59,9 @@ smft_status smft__config_window(const json_t *root, int32_t fallback, int32_t *o
 smft_status smft__config_layer_types(smft__config *config, const json_t *root, int32_t window);
 
 smft_status smft__config_load(smft__config *config, smft_ctx *ctx, const char *directory);
+/* config.json alone, whatever the file's name; `path` for messages. */
+smft_status smft__config_read(smft__config *config, smft_ctx *ctx, const char *file,
+                              const char *path);
 /* The same from the text that a GGUF file's keys were translated into; `path` for messages. */
 smft_status smft__config_translated(smft__config *config, smft_ctx *ctx, const char *text,
                                     const char *path);

@@ -1,9 +1,9 @@
 /* export: model + patch as a Hugging Face directory: config.json, model.safetensors, and the files
- * of text that the model came with.  Each file is replaced whole or not at all. */
+ * of text that the model came with.  They are replaced together. */
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/bytes.h"
+#include "base/staged.h"
 #include "data/safetensors.h"
 #include "model/export.h"
 #include "model/order.h"
@@ -20,22 +20,6 @@ static int32_t written_as(int32_t asked, int32_t dtype) {
 
 /* ---- config.json and files of text ----------------------------------------- */
 
-static smft_status write_file(smft_ctx *ctx, const char *directory, const char *name,
-                              const void *data, int64_t size) {
-  smft__writer writer = {0};
-  char *path = smft__path_join(ctx, directory, name);
-  if (!path)
-    return SMFT_E_NOMEM;
-  smft_status status = smft__writer_open(&writer, ctx, path);
-  if (status == SMFT_OK)
-    status = smft__writer_write(&writer, data, size);
-  if (status == SMFT_OK)
-    status = smft__writer_commit(&writer);
-  smft__writer_abandon(&writer);
-  smft__free(ctx, path);
-  return status;
-}
-
 /* Divisors of rotary frequencies as a GGUF has them: no key of Hugging Face's says that. */
 static int has_factors(const json_t *root) {
   const json_t *type = json_object_get(json_object_get(root, "rope_scaling"), "rope_type");
@@ -51,31 +35,35 @@ static smft_status say_values(json_t *root, int whole) {
              : SMFT_OK;
 }
 
-static smft_status export_config(const smft_model *model, const char *directory, int32_t dtype,
+/* The type under the key that all know, and under the newer one where that is used. */
+static smft_status say_dtype(json_t *root, int32_t dtype) {
+  int failed = json_object_set_new(root, "torch_dtype", json_string(torch_name(dtype)));
+  if (json_object_get(root, "dtype"))
+    failed |= json_object_set_new(root, "dtype", json_string(torch_name(dtype)));
+  return failed ? smft__fail(SMFT_E_NOMEM, "config.json: no memory for its torch_dtype") : SMFT_OK;
+}
+
+static smft_status export_config(const smft_model *model, smft__staged *to, int32_t dtype,
                                  int whole) {
   json_t *root = NULL;
   SMFT__TRY(smft__json_parse(&root, model->config.json, (int64_t)strlen(model->config.json),
                              "config.json"));
-  smft__buffer text = {model->ctx, NULL, 0, 0};
   smft_status status = SMFT_OK;
   if (has_factors(root))
     status = smft__fail(SMFT_E_UNSUPPORTED,
                         "%s: its rotary factors (rope_freqs.weight) cannot be said in config.json",
                         model->path);
-  else if (json_object_set_new(root, "torch_dtype", json_string(torch_name(dtype))) != 0)
-    status = smft__fail(SMFT_E_NOMEM, "config.json: no memory for its torch_dtype");
+  if (status == SMFT_OK)
+    status = say_dtype(root, dtype);
   if (status == SMFT_OK)
     status = say_values(root, whole);
   if (status == SMFT_OK)
-    status = smft__json_put(&text, root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    status = smft__json_stage(to, "config.json", root);
   json_decref(root);
-  if (status == SMFT_OK)
-    status = write_file(model->ctx, directory, "config.json", text.data, text.length);
-  smft__buffer_free(&text);
   return status;
 }
 
-static smft_status copy_file(const smft_model *model, const char *directory, const char *name) {
+static smft_status copy_file(const smft_model *model, smft__staged *to, const char *name) {
   smft__file file = {0};
   char *path = NULL;
   SMFT__TRY(smft__path_find(&path, model->ctx, smft__model_texts(model), name));
@@ -83,18 +71,19 @@ static smft_status copy_file(const smft_model *model, const char *directory, con
     return SMFT_OK;
   smft_status status = smft__file_open(&file, model->ctx, path, 0);
   if (status == SMFT_OK)
-    status = write_file(model->ctx, directory, name, file.data, file.size);
+    status = smft__staged_put(to, name, file.data, file.size);
   smft__file_close(&file);
   smft__free(model->ctx, path);
   return status;
 }
 
 /* What a model's text needs, and where its answers end. */
-static smft_status copy_text_files(const smft_model *model, const char *directory) {
+static smft_status copy_text_files(const smft_model *model, smft__staged *to) {
   static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
-                                      "chat_template.jinja", "generation_config.json"};
+                                      "special_tokens_map.json", "chat_template.jinja",
+                                      "generation_config.json"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    SMFT__TRY(copy_file(model, directory, names[i]));
+    SMFT__TRY(copy_file(model, to, names[i]));
   return SMFT_OK;
 }
 
@@ -170,20 +159,18 @@ static smft_status make_set(export_set *set, const smft_model *model, const smft
 }
 
 static smft_status export_weights(const smft_model *model, const smft__version *version,
-                                  const char *directory, const smft_export_options *options,
-                                  int whole) {
+                                  smft__staged *to, const smft_export_options *options, int whole) {
   static const char *const keys[] = {"format"}, *const values[] = {"pt"};
   export_set set = {0};
+  smft__writer *file = NULL;
   smft_status status = make_set(&set, model, version, options->dtype, whole);
-  char *path = smft__path_join(model->ctx, directory, "model.safetensors");
-  if (status == SMFT_OK && !path)
-    status = SMFT_E_NOMEM;
+  if (status == SMFT_OK)
+    status = smft__staged_add(to, "model.safetensors", &file);
   smft__pools_expect(model, SMFT__READ_IN_ORDER);
   if (status == SMFT_OK)
-    status = smft__safetensors_write(model->ctx, path, set.tensors, set.n, keys, values, 1,
-                                     options->progress, options->progress_user);
+    status = smft__safetensors_put(file, model->ctx, set.tensors, set.n, keys, values, 1,
+                                   options->progress, options->progress_user);
   smft__pools_expect(model, SMFT__READ_ROWS);
-  smft__free(model->ctx, path);
   free_set(&set);
   return status;
 }
@@ -196,18 +183,37 @@ static int zeros_changed(const smft_model *model, const smft__version *version) 
   return changed && model->config.zero_values;
 }
 
-/* Weights last: until they are there, the directory does not look finished. */
+/* Which slots are read follows from weights that patches of slots leave alone, but for what the
+ * values of one memory layer are to the next; other patches change it. */
+static int keeps_counts(const smft__version *version) {
+  return !version || version->kind == SMFT_PATCH_SLOTS;
+}
+
+/* Weights behind the rest: until they are there, a new directory looks finished to nobody. */
+static smft_status stage_all(const smft_model *model, const smft__version *version,
+                             smft__staged *to, const smft_export_options *options, int whole) {
+  int32_t own = smft__model_dtype(model, version), dtype = written_as(options->dtype, own);
+  SMFT__TRY(export_config(model, to, dtype ? dtype : own, whole));
+  SMFT__TRY(copy_text_files(model, to));
+  SMFT__TRY(export_weights(model, version, to, options, whole));
+  return keeps_counts(version) ? smft__export_counts(model, to, to->files[0].temporary,
+                                                     to->files[to->n - 1].temporary)
+                               : SMFT_OK;
+}
+
 static smft_status export_all(const smft_model *model, const smft__version *version,
                               const char *directory, const smft_export_options *options) {
-  int32_t own = smft__model_dtype(model, version), dtype = written_as(options->dtype, own);
-  dtype = dtype ? dtype : own;
+  smft__staged to = {0};
   int whole = zeros_changed(model, version);
   if (whole)
     SMFT__TRY(smft__zeros_fit(model, directory));
-  SMFT__TRY(smft__make_directory(directory));
-  SMFT__TRY(export_config(model, directory, dtype, whole));
-  SMFT__TRY(copy_text_files(model, directory));
-  return export_weights(model, version, directory, options, whole);
+  smft_status status = smft__staged_open(&to, model->ctx, directory);
+  if (status == SMFT_OK)
+    status = stage_all(model, version, &to, options, whole);
+  if (status == SMFT_OK)
+    status = smft__staged_commit(&to);
+  smft__staged_close(&to);
+  return status;
 }
 
 static smft_status check_options(const smft_export_options *own) {

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
 
 #define WHAT "config.json"
 #define HASH_LENGTH 64
@@ -86,6 +87,7 @@ smft_status smft__grafted_read(smft__grafted *out, smft_ctx *ctx, const char *pa
   memset(out, 0, sizeof *out);
   if (!smft__is_directory(path))
     return SMFT_OK;
+  SMFT__TRY(smft__folder_check(path));
   SMFT__TRY(smft__path_find(&config, ctx, path, "config.json"));
   smft_status status = config ? smft__json_open(&root, ctx, config) : SMFT_OK;
   smft__free(ctx, config);

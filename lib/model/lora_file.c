@@ -6,6 +6,8 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/folder.h"
+#include "base/staged.h"
 #include "data/json.h"
 #include "data/safetensors.h"
 #include "model/arch.h"
@@ -152,11 +154,11 @@ static json_t *make_config(const smft__lora *lora, const smft_model *model) {
   return NULL;
 }
 
-static smft_status save_config(const smft__lora *lora, const smft_model *model, const char *path) {
+static smft_status save_config(const smft__lora *lora, const smft_model *model, smft__staged *to) {
   json_t *config = make_config(lora, model);
   if (!config)
-    return smft__fail(SMFT_E_NOMEM, "%s: no memory for its JSON", path);
-  smft_status status = smft__json_save(model->ctx, path, config);
+    return smft__fail(SMFT_E_NOMEM, "%s: no memory for its JSON", CONFIG);
+  smft_status status = smft__json_stage(to, CONFIG, config);
   json_decref(config);
   return status;
 }
@@ -211,7 +213,7 @@ static void free_written(written *out, const smft__lora *lora, smft_ctx *ctx) {
 }
 
 /* config: the text of adapter_config.json; NULL: it has a file of its own. */
-static smft_status save_weights(const smft__lora *lora, const smft_model *model, smft__target *to,
+static smft_status save_weights(const smft__lora *lora, const smft_model *model, smft__writer *file,
                                 int32_t dtype, const char *config) {
   static const char *const keys[] = {"format",     "model_hash", "lora_alpha",
                                      "lora_flags", "seed",       CONFIG};
@@ -220,39 +222,44 @@ static smft_status save_weights(const smft__lora *lora, const smft_model *model,
   written out = {0};
   smft_status status = make_written(&out, lora, model, dtype);
   if (status == SMFT_OK)
-    status = smft__safetensors_write_to(model->ctx, to, out.tensors, 2 * lora->n, keys, values,
-                                        config ? 6 : 5, NULL, NULL);
+    status = smft__safetensors_put(file, model->ctx, out.tensors, 2 * lora->n, keys, values,
+                                   config ? 6 : 5, NULL, NULL);
   free_written(&out, lora, model->ctx);
   return status;
 }
 
-/* The weights last: with a new config and the old weights (after a crash between the two) a load
- * succeeds only if they fit together. */
+/* The weights last, so that until then no other reader finds an adapter in a new directory. */
 smft_status smft__lora_save(const smft__lora *lora, const smft_model *model, const char *directory,
                             int32_t dtype) {
-  char *config = smft__path_join(model->ctx, directory, CONFIG);
-  char *weights = smft__path_join(model->ctx, directory, WEIGHTS);
-  smft_status status = config && weights ? smft__make_directory(directory) : SMFT_E_NOMEM;
+  smft__staged to = {0};
+  smft__writer *file = NULL;
+  smft_status status = smft__staged_open(&to, model->ctx, directory);
   if (status == SMFT_OK)
-    status = save_config(lora, model, config);
+    status = save_config(lora, model, &to);
   if (status == SMFT_OK)
-    status = save_weights(lora, model, &(smft__target){.path = weights}, dtype, NULL);
-  smft__free(model->ctx, weights);
-  smft__free(model->ctx, config);
+    status = smft__staged_add(&to, WEIGHTS, &file);
+  if (status == SMFT_OK)
+    status = save_weights(lora, model, file, dtype, NULL);
+  if (status == SMFT_OK)
+    status = smft__staged_commit(&to);
+  smft__staged_close(&to);
   return status;
 }
 
 smft_status smft__lora_save_whole(const smft__lora *lora, const smft_model *model, smft__target *to,
                                   int32_t dtype) {
   smft__buffer text = {model->ctx, NULL, 0, 0};
+  smft__writer file;
   json_t *config = make_config(lora, model);
+  smft__writer_open_memory(&file, model->ctx, to->memory, to->capacity);
   smft_status status = config
                            ? smft__json_put(&text, config, JSON_COMPACT)
                            : smft__fail(SMFT_E_NOMEM, "a patch in memory: no memory for its JSON");
   if (status == SMFT_OK)
     status = smft__buffer_put(&text, "", 1); /* a C string */
   if (status == SMFT_OK)
-    status = save_weights(lora, model, to, dtype, text.data);
+    status = save_weights(lora, model, &file, dtype, text.data);
+  to->size = file.written;
   json_decref(config);
   smft__buffer_free(&text);
   return status;
@@ -493,6 +500,7 @@ smft_status smft__lora_load_whole(smft__lora **out, const smft_model *model,
 
 smft_status smft__lora_load(smft__lora **out, const smft_model *model, const char *directory) {
   smft_lora_options options = SMFT_LORA_OPTIONS_INIT;
+  SMFT__TRY(smft__folder_check(directory));
   char *config = smft__path_join(model->ctx, directory, CONFIG);
   char *weights = smft__path_join(model->ctx, directory, WEIGHTS);
   smft_status status = config && weights ? load_config(model->ctx, config, &options) : SMFT_E_NOMEM;

@@ -316,6 +316,20 @@ done:
   return finish(out, model, status);
 }
 
+smft_status smft__model_hash_of(char hash[65], smft_ctx *ctx, const char *config,
+                                const char *weights) {
+  smft_model *model = NULL;
+  smft_status status = SMFT_OK;
+  SMFT__TRY_GOTO(done, begin(&model, ctx, weights));
+  SMFT__TRY_GOTO(done, smft__config_read(&model->config, ctx, config, weights));
+  SMFT__TRY_GOTO(done, smft__safetensors_open(&model->source, ctx, weights, 0));
+  SMFT__TRY_GOTO(done, make_of(model, HASHED));
+  memcpy(hash, model->hash, sizeof model->hash);
+done:
+  smft_model_free(model);
+  return status;
+}
+
 smft_status smft_model_load_buffer(smft_model **out, smft_ctx *ctx, const void *data, int64_t size,
                                    const smft_load_options *options) {
   smft_load_options own = SMFT_LOAD_OPTIONS_INIT;

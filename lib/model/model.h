@@ -41,6 +41,9 @@ static inline const char *smft__model_texts(const smft_model *model) {
 }
 /* A model whose tensors are bound, without its fingerprint and its tokenizer: to be looked at. */
 smft_status smft__model_open(smft_model **out, smft_ctx *ctx, const char *path);
+/* The hash that a model of this config.json and this safetensors file will have. */
+smft_status smft__model_hash_of(char hash[65], smft_ctx *ctx, const char *config,
+                                const char *weights);
 /* Large mapped pools: how they are read from now on (SMFT__READ_*; a loaded model's: in rows).  A
  * reader of whole pools sets it and sets it back. */
 void smft__pools_expect(const smft_model *model, int how);

@@ -125,6 +125,23 @@ static void check_numbers(void) {
 START_TEST(numbers) { check_numbers(); }
 END_TEST
 
+/* As a file has it: a real has no more digits than it needs, and stays a real. */
+static void check_layout(void) {
+  static const char text[] = "{\n  \"a\": [\n    1,\n    0.005,\n    1e-05,\n    10000.0,\n    "
+                             "-1.0,\n    0.1234567890123456,\n    30.864197530864196\n  ],\n  "
+                             "\"b\": {},\n  \"c\": [],\n  \"d\": {\n    \"e\": null,\n    "
+                             "\"f\": true,\n    \"g\": false\n  },\n  \"h\": \"x\\\"y Ã©\"\n}";
+  smft__buffer buffer = {ctx, NULL, 0, 0};
+  json_t *object = parsed(text);
+  ck_ok(smft__json_text(&buffer, object));
+  ck_assert_str_eq(buffer.data, text);
+  smft__buffer_free(&buffer);
+  json_decref(object);
+}
+
+START_TEST(layout) { check_layout(); }
+END_TEST
+
 /* "0.1" read as 0 under a comma locale is what users of other libraries reported.  In ps_AF the
  * separator has two bytes. */
 START_TEST(numbers_under_a_comma_locale) {
@@ -134,6 +151,7 @@ START_TEST(numbers_under_a_comma_locale) {
   snprintf(before, sizeof before, "%s %g", setlocale(LC_ALL, NULL), 0.5);
   ck_assert_ptr_null(strstr(before, "0.5"));
   check_numbers();
+  check_layout();
   snprintf(after, sizeof after, "%s %g", setlocale(LC_ALL, NULL), 0.5);
   ck_assert_str_eq(before, after);
 }
@@ -236,6 +254,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, depth_is_bounded);
   tcase_add_test(tests, getters_say_what_they_expected);
   tcase_add_test(tests, numbers);
+  tcase_add_test(tests, layout);
   tcase_add_loop_test(tests, numbers_under_a_comma_locale, 0, 2);
   tcase_add_test(tests, jsonl_counts_lines);
   tcase_add_test(tests, jsonl_errors_name_the_line);

@@ -4,6 +4,7 @@
 #include "data/tokenizer.h"
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "data/gguf.h"
 #include "data/tokenizer/parts.h"
 #include <string.h>
@@ -76,8 +77,10 @@ SMFT_API smft_status smft_tokenizer_load(smft_tokenizer **out, smft_ctx *ctx, co
   SMFT__REQUIRE(out, "smft_tokenizer_load: out is NULL");
   *out = NULL;
   SMFT__REQUIRE(ctx && path, "smft_tokenizer_load: ctx or path is NULL");
-  if (smft__is_directory(path))
+  if (smft__is_directory(path)) {
+    SMFT__TRY(smft__folder_check(path));
     return load_json(out, ctx, path);
+  }
   smft__file file = {0};
   SMFT__TRY(smft__file_open(&file, ctx, path, 0));
   smft_status status = smft__gguf_is(file.data, file.size) ? load_gguf(out, ctx, &file, path)
