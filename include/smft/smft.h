@@ -1518,17 +1518,18 @@ typedef struct smft_wording {
 #define SMFT_WORDING_INIT                                                                          \
   { sizeof(smft_wording), 0, NULL, NULL, NULL, NULL }
 
-/* Queues one fact: its id, which reports and messages name, and wordings (n_wordings, at least
- * one). Special tokens written in them are ordinary text; begin-of-text is put before each where
- * the tokenizer does so.  Where it does not (Qwen, SmolLM2), an answer that opens the text ("Jane
- * Austen wrote Emma.", or a prompt of "") has nothing before it that could predict its first token:
- * such a wording is left out, and the fact learnt from its others (SMFT_LEARNER_LOSS_ALL keeps it,
- * and learns the rest of its tokens).  Everything is copied.  Nothing is queued on failure; the
- * message names the id. Errors: SMFT_E_FACT for no wording, none that is not left out, an empty
- * answer, or one that is not in its statement; SMFT_E_CONTEXT for a wording longer than the model's
- * context; SMFT_E_ENCODING for text that is not UTF-8; SMFT_E_UNSUPPORTED where the model has no
- * tokenizer; SMFT_E_INVALID for a wording with both prompt and statement, or neither, or an unknown
- * flag.  Since 0.1. */
+/* Queues one fact: its id, which reports and messages name and which no other fact in the queue
+ * has, and wordings (n_wordings, at least one). Special tokens written in them are ordinary text;
+ * begin-of-text is put before each where the tokenizer does so.  Where it does not (Qwen, SmolLM2),
+ * an answer that opens the text ("Jane Austen wrote Emma.", or a prompt of "") has nothing before
+ * it that could predict its first token: such a wording is left out, and the fact learnt from its
+ * others (SMFT_LEARNER_LOSS_ALL keeps it, and learns the rest of its tokens).  Everything is
+ * copied.  Nothing is queued on failure; the message names the id. Errors: SMFT_E_FACT for an id
+ * that is empty or waits already (one that was learnt is free again), for no wording, none that is
+ * not left out, an empty answer, or one that is not in its statement; SMFT_E_CONTEXT for a wording
+ * longer than the model's context; SMFT_E_ENCODING for text that is not UTF-8; SMFT_E_UNSUPPORTED
+ * where the model has no tokenizer; SMFT_E_INVALID for a wording with both prompt and statement, or
+ * neither, or an unknown flag.  Since 0.1. */
 SMFT_API smft_status smft_learner_push(smft_learner *learner, const char *id,
                                        const smft_wording *wordings, int64_t n_wordings);
 
@@ -1548,7 +1549,8 @@ typedef struct smft_ids_wording {
   { sizeof(smft_ids_wording), 0, NULL, 0, NULL, 0 }
 /* Queues one fact for hosts with a tokenizer of their own: exactly these ids, nothing added.  The
  * first token of a wording can only be given, not learnt.  Everything is copied; nothing is queued
- * on failure.  Errors: SMFT_E_FACT for no wording, an empty answer, or no token that can be learnt;
+ * on failure.  Errors: SMFT_E_FACT for an id as smft_learner_push, no wording, an empty answer, or
+ * no token that can be learnt;
  * SMFT_E_TOKEN for an id outside the vocabulary; SMFT_E_CONTEXT for a wording longer than the
  * model's context; SMFT_E_ENCODING for an id of the fact that is not UTF-8.  Since 0.1. */
 SMFT_API smft_status smft_learner_push_ids(smft_learner *learner, const char *id,
@@ -1558,9 +1560,11 @@ SMFT_API smft_status smft_learner_push_ids(smft_learner *learner, const char *id
  * SMFT_WORDING_EXACT; "question" is another name for "prompt"; docs/formats.md), or with one
  * wording
  * {"id": "...", "question": "...", "answer": "..."}, whose "subject" is that of
- * smft_wordings_options.
- * All are queued or none; an error names its line.  *n (may be NULL) gets their number, 0 on
- * failure. Errors: those of reading and of smft_learner_push.  Since 0.1. */
+ * smft_wordings_options.  Beside them may stand what others ask and accept ("question", "answers",
+ * "aliases", "ask"); keys that begin with "_" are ignored, and any other is SMFT_E_FORMAT, lest a
+ * misspelt one is missed.
+ * All are queued or none; an error names its line and fact.  *n (may be NULL) gets their number, 0
+ * on failure. Errors: those of reading and of smft_learner_push.  Since 0.1. */
 SMFT_API smft_status smft_learner_push_file(smft_learner *learner, const char *path, int64_t *n);
 
 /* Flags of smft_wordings_options: no raw text, only chats; */
@@ -1644,7 +1648,8 @@ typedef struct smft_wording_info {
 SMFT_API smft_status smft_wordings_get(const smft_wordings *list, int64_t index,
                                        smft_wording_info *info);
 /* Queues one fact in the wordings of a list, which is copied.  Errors: SMFT_E_MISMATCH where the
- * list is of another model (by hash); SMFT_E_ENCODING for an id that is not UTF-8.  Since 0.1. */
+ * list is of another model (by hash); SMFT_E_FACT for an id as smft_learner_push; SMFT_E_ENCODING
+ * for an id that is not UTF-8.  Since 0.1. */
 SMFT_API smft_status smft_learner_push_wordings(smft_learner *learner, const char *id,
                                                 const smft_wordings *list);
 /* Facts in the queue, the one in hand included; 0 for NULL.  Since 0.1. */

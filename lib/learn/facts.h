@@ -6,6 +6,7 @@
 
 typedef struct smft__fact {
   struct smft__fact *next; /* in a queue */
+  struct smft__fact *same; /* in its table of ids (names.h) */
   int64_t serial;          /* from 1, in the order in which facts were queued; 0: nobody's */
   char *id;
   int64_t n_wordings, n_tokens;

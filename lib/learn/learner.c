@@ -278,7 +278,7 @@ static uint32_t how_made(const smft_learner *learner) {
 /* The queue's, where it was made. */
 static smft_status add(smft_learner *learner, smft__fact *fact, smft_status status) {
   if (status == SMFT_OK)
-    smft__queue_add(&learner->queue, fact);
+    status = smft__queue_add(&learner->queue, fact);
   return end(learner, status);
 }
 

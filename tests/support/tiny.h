@@ -145,17 +145,22 @@ static inline smft_selector *tiny_selector(const smft_model *model, int32_t rule
   return selector;
 }
 
-/* Queues a fact of three wordings. */
-static inline void tiny_push(smft_learner *learner, const char *id, const char *answer) {
+/* Queues a fact of three wordings about `subject`. */
+static inline void tiny_push_about(smft_learner *learner, const char *id, const char *subject,
+                                   const char *answer) {
   smft_wording wordings[3] = {SMFT_WORDING_INIT, SMFT_WORDING_INIT, SMFT_WORDING_INIT};
   char prompts[3][64];
   for (int i = 0; i < 3; i++) {
     snprintf(prompts[i], sizeof prompts[i], "%s %s is",
-             (const char *[]){"the", "what", "so now"}[i], id);
+             (const char *[]){"the", "what", "so now"}[i], subject);
     wordings[i].prompt = prompts[i];
     wordings[i].answer = answer;
   }
   ck_ok(smft_learner_push(learner, id, wordings, 3));
+}
+
+static inline void tiny_push(smft_learner *learner, const char *id, const char *answer) {
+  tiny_push_about(learner, id, id, answer);
 }
 
 /* With counts of one sequence, and damping. */

@@ -162,11 +162,13 @@ static smft_status push_text(const char *text, int64_t *n) {
 START_TEST(facts_from_a_file) {
   int64_t n = -1;
   open_default();
-  ck_ok(push_text("{\"id\": \"a\", \"wordings\": [{\"prompt\": \"Who?\", \"answer\": \" Me\"}, "
-                  "{\"statement\": \"It was me\", \"answer\": "
-                  "\"me\"}], \"other\": 5}\n\n{\"id\": \"b\", \"wordings\": [{\"prompt\": \"p\", "
-                  "\"answer\": \"q\", \"end\": \"\"}]}",
-                  &n));
+  ck_ok(push_text(
+      "{\"id\": \"a\", \"wordings\": [{\"prompt\": \"Who?\", \"answer\": \" Me\"}, "
+      "{\"statement\": \"It was me\", \"answer\": "
+      "\"me\"}], \"_other\": 5, \"question\": \"Who was it?\", "
+      "\"answers\": [\"me\", \"I\"]}\n\n{\"id\": \"b\", \"wordings\": [{\"prompt\": \"p\", "
+      "\"answer\": \"q\", \"end\": \"\"}]}",
+      &n));
   ck_assert_int_eq(n, 2);
   ck_assert_int_eq(smft_learner_pending(learner), 2);
   ck_assert_int_eq(learner->queue.first->n_wordings, 2);
@@ -192,6 +194,12 @@ START_TEST(a_bad_line_queues_nothing_and_is_named) {
              {"{\"id\": \"x\"}", SMFT_E_FORMAT},
              {"{\"id\": \"x\", \"wordings\": [{\"prompt\": 5, \"answer\": \"c\"}]}", SMFT_E_FORMAT},
              {"[1]", SMFT_E_FORMAT},
+             {"{\"id\": \"\", \"question\": \"p\", \"answer\": \"c\"}", SMFT_E_FACT},
+             {"{\"id\": \"a\", \"question\": \"p\", \"answer\": \"c\"}", SMFT_E_FACT},
+             {"{\"id\": \"x\", \"question\": \"p\", \"answer\": \"c\", \"answers\": \"c\"}",
+              SMFT_E_FORMAT},
+             {"{\"id\": \"x\", \"question\": \"p\", \"prompt\": \"p\", \"answer\": \"c\"}",
+              SMFT_E_FORMAT},
              {"{\"id\": \"x\", ", SMFT_E_FORMAT}};
   open_default();
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -207,6 +215,97 @@ START_TEST(a_bad_line_queues_nothing_and_is_named) {
     ck_assert_int_eq(smft_learner_pending(learner), 0);
   }
   ck_status(smft_learner_push_file(learner, test_file("none.jsonl"), NULL), SMFT_E_NOT_FOUND);
+  close_all();
+}
+END_TEST
+
+/* A key that is not known may be one that was meant: it is named, with its line and fact. */
+START_TEST(misspelt_keys_are_named) {
+  static const struct {
+    const char *line, *key;
+  } bad[] = {
+      {"{\"id\": \"x\", \"question\": \"p\", \"asnwer\": \"c\"}", "asnwer"},
+      {"{\"id\": \"x\", \"question\": \"p\", \"answer\": \"c\", \"alias\": []}", "alias"},
+      {"{\"id\": \"x\", \"wordings\": [{\"prompt\": \"p\", \"answer\": \"c\", \"ends\": \"\"}]}",
+       "ends"},
+      {"{\"id\": \"x\", \"wordings\": [{\"prompt\": \"p\", \"answer\": \"c\"}], \"answer\": \"d\"}",
+       "answer"},
+      {"{\"id\": \"x\", \"wordings\": [{\"prompt\": \"p\", \"answer\": \"c\", \"subject\": "
+       "\"d\"}]}",
+       "subject"}};
+  open_default();
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    char text[512], key[64];
+    int64_t n = -1;
+    snprintf(text, sizeof text, "\n%s\n", bad[i].line);
+    snprintf(key, sizeof key, "\"%s\" is not known", bad[i].key);
+    ck_status(push_text(text, &n), SMFT_E_FORMAT);
+    const char *parts[] = {"facts.jsonl:2: ", "fact \"x\"", key};
+    for (int p = 0; p < 3; p++)
+      ck_assert_msg(strstr(smft_error_message(), parts[p]) != NULL, "%s", smft_error_message());
+  }
+  ck_ok(push_text("{\"id\": \"x\", \"_asnwer\": 1, \"wordings\": [{\"prompt\": \"p\", "
+                  "\"answer\": \"c\", \"_note\": {}}]}",
+                  NULL));
+  ck_assert_int_eq(smft_learner_pending(learner), 1);
+  close_all();
+}
+END_TEST
+
+/* ---- ids ----------------------------------------------------------------- */
+
+#define LINE(id) "{\"id\": \"" id "\", \"question\": \"p\", \"answer\": \"c\"}\n"
+
+static void refused(smft_status status, const char *what) {
+  ck_assert_int_eq(status, SMFT_E_FACT);
+  ck_assert_msg(strstr(smft_error_message(), what) != NULL, "%s", smft_error_message());
+}
+
+/* One fact of each id waits at a time; one that left may come again. */
+START_TEST(ids_wait_once) {
+  const smft_wording wording = PROMPT("who?", "me", NULL);
+  const int32_t ids[] = {0, 5, 6};
+  const smft_ids_wording raw = {sizeof raw, 0, ids, 2, ids + 2, 1};
+  smft_wordings *list = NULL;
+  int64_t n = -1;
+  open_default();
+  ck_ok(smft_wordings_from_qa(&list, model, "Who?", "Me", NULL));
+  ck_ok(smft_learner_push(learner, "a", &wording, 1));
+  refused(smft_learner_push(learner, "a", &wording, 1), "fact \"a\"");
+  refused(smft_learner_push_ids(learner, "a", &raw, 1), "fact \"a\"");
+  refused(smft_learner_push_wordings(learner, "a", list), "fact \"a\"");
+  refused(push_text(LINE("b") LINE("a"), &n), "facts.jsonl:2: fact \"a\"");
+  refused(push_text(LINE("b") LINE("c") LINE("b"), &n), "facts.jsonl:3: fact \"b\"");
+  refused(smft_learner_push(learner, "", &wording, 1), "empty");
+  refused(smft_learner_push_ids(learner, "", &raw, 1), "empty");
+  refused(smft_learner_push_wordings(learner, "", list), "empty");
+  ck_assert_int_eq(smft_learner_pending(learner), 1);
+  ck_ok(smft_learner_skip(learner));
+  ck_ok(push_text(LINE("b") LINE("a"), &n));
+  ck_ok(smft_learner_push(learner, "c", &wording, 1));
+  ck_assert_int_eq(smft_learner_pending(learner), 3);
+  ck_assert_str_eq(learner->queue.first->next->next->id, "c");
+  smft_wordings_free(list);
+  close_all();
+}
+END_TEST
+
+/* As many as make the table of ids grow a few times, in and out. */
+START_TEST(many_ids_wait) {
+  const smft_wording wording = PROMPT("who?", "me", NULL);
+  char id[32];
+  open_default();
+  for (int i = 0; i < 300; i++) {
+    snprintf(id, sizeof id, "fact %d", i);
+    ck_ok(smft_learner_push(learner, id, &wording, 1));
+    if (i % 3 == 2)
+      ck_ok(smft_learner_skip(learner));
+  }
+  for (int i = 0; i < 300; i++) {
+    snprintf(id, sizeof id, "fact %d", i);
+    ck_status(smft_learner_push(learner, id, &wording, 1), i < 100 ? SMFT_OK : SMFT_E_FACT);
+  }
+  ck_assert_int_eq(smft_learner_pending(learner), 300);
   close_all();
 }
 END_TEST
@@ -709,6 +808,9 @@ Suite *make_suite(void) {
   tcase_add_test(cases, longer_structs_are_read);
   tcase_add_test(cases, facts_from_a_file);
   tcase_add_test(cases, a_bad_line_queues_nothing_and_is_named);
+  tcase_add_test(cases, misspelt_keys_are_named);
+  tcase_add_test(cases, ids_wait_once);
+  tcase_add_test(cases, many_ids_wait);
   tcase_add_loop_test(cases, a_fact_is_learnt_and_the_next_one_comes, 0, 2);
   tcase_add_test(cases, a_fact_is_given_up);
   tcase_add_test(cases, one_writer_at_a_time);

@@ -95,7 +95,7 @@ START_TEST(what_others_took_out_stays_out) {
   smft_learner_options options = never_done(100);
   options.flags = SMFT_LEARNER_KEEP_GIVEN_UP;
   open_with(&w, SMFT_PATCH_SLOTS, options);
-  tiny_push(w.learner, "first", "one"); /* once more, last */
+  tiny_push_about(w.learner, "again", "first", "one"); /* once more, last */
   ck_ok(smft_step(w.learner, NULL));
   ck_ok(smft_learner_selected(w.learner, selected, 16, &n));
   ck_ok(smft_patch_row(w.patch, 0, selected[0].slot, row[0], 20));
