@@ -3,10 +3,10 @@
  * last line is RESULT ... for scripts. */
 #include "classroom.h"
 #include "facts.h"
+#include "own.h"
 #include "program.h"
 #include "smft/smft.h"
 #include <getopt.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,14 +28,16 @@ typedef struct settings {
 
 typedef struct lesson { /* one fact to be taught */
   const char *id;
-  char *question; /* asked, never trained for it */
+  char *question; /* asked; never trained for it, but for the user's own */
   const char *const *answers;
   int64_t n_answers;
-  atlas_text *train; /* (n_train) */
+  atlas_text *train; /* (n_train); 0: it waits in the queue already */
   int64_t n_train;
   atlas_text *held; /* (n_held) more wordings that are never trained */
   int64_t n_held;
-  int seen; /* pretraining knows the answer's string */
+  /* pretraining knows the answer's string; of the user's own: the question is taught as it is asked
+   */
+  int seen;
 } lesson;
 
 typedef struct lessons {
@@ -150,15 +152,16 @@ static double teach(smft_learner *learner, const lesson *l, int64_t number, int6
   smft_report report = SMFT_REPORT_INIT;
   double seconds = 0, first = -1;
   int64_t rows = 0;
-  atlas_push(learner, l->id, l->train, l->n_train);
-  while (smft_learner_pending(learner) > 0) {
+  if (l->n_train > 0)
+    atlas_push(learner, l->id, l->train, l->n_train);
+  do {
     check(smft_step(learner, &report), "step");
     if (first < 0)
       first = report.loss;
     if (report.rows_selected > rows)
       rows = report.rows_selected;
     seconds += report.seconds;
-  }
+  } while (report.fact_state == SMFT_FACT_LEARNING);
   if (!quiet)
     printf("  %2lld/%lld  %-44.44s %-22.22s %3lld steps  loss %.2f -> %.3f  %lld/%lld wordings  "
            "%5.2f s\n",
@@ -204,62 +207,28 @@ static int64_t check_reload(const smft_model *model, smft_session *first, const 
 
 /* ---- the user's own facts ------------------------------------------------ */
 
-static int user_fact(const json_t *object, atlas_fact *fact, lesson *l) {
-  const json_t *wordings = json_object_get(object, "wordings"),
-               *accepted = json_object_get(object, "answers");
-  const char *id = json_string_value(json_object_get(object, "id"));
-  const char *question = json_string_value(json_object_get(object, "question"));
-  size_t n = json_array_size(wordings), n_accepted = json_array_size(accepted);
-  if (!id || n == 0)
-    return -1;
-  fact->id = need(strdup(id));
-  fact->answers = need(calloc(n_accepted + 2, sizeof *fact->answers));
-  l->train = need(calloc(n, sizeof *l->train));
-  for (size_t i = 0; i < n; i++) {
-    const json_t *wording = json_array_get(wordings, i);
-    const char *prompt = json_string_value(json_object_get(wording, "prompt")),
-               *answer = json_string_value(json_object_get(wording, "answer")),
-               *end = json_string_value(json_object_get(wording, "end"));
-    if (!prompt || !answer || !*answer)
-      return -1;
-    l->train[l->n_train].prompt = need(strdup(prompt));
-    l->train[l->n_train].answer = need(strdup(answer));
-    l->train[l->n_train++].end = need(strdup(end ? end : "\n"));
+/* The library reads them, all into the learner's queue, and says what is wrong with them. */
+static void push_own(smft_learner *learner, const char *path) {
+  int64_t n = 0;
+  check(smft_learner_push_file(learner, path, &n), "your facts");
+  if (n == 0) {
+    fprintf(stderr, "atlas-demo: your facts: %s: there is none in it\n", path);
+    exit(1);
   }
-  for (size_t i = 0; i < n_accepted; i++)
-    if (json_is_string(json_array_get(accepted, i)))
-      fact->answers[fact->n_answers++] =
-          need(strdup(json_string_value(json_array_get(accepted, i))));
-  if (fact->n_answers == 0)
-    fact->answers[fact->n_answers++] = need(strdup(l->train[0].answer));
-  l->id = fact->id;
-  l->answers = (const char *const *)fact->answers;
-  l->n_answers = fact->n_answers;
-  l->question = need(strdup(question ? question : l->train[0].prompt));
-  return 0;
 }
 
-static int user_lessons(const char *path, atlas_facts *facts, lessons *out) {
-  int64_t n = 0;
-  char **lines = atlas_lines(path, &n);
-  if (!lines)
-    return -1;
-  facts->items = need(calloc((size_t)n + 1, sizeof *facts->items));
-  out->items = need(calloc((size_t)n + 1, sizeof *out->items));
-  for (int64_t i = 0; i < n; i++) {
-    json_error_t error;
-    json_t *object = json_loads(lines[i], JSON_REJECT_DUPLICATES, &error);
-    if (!object || user_fact(object, &facts->items[i], &out->items[i]) != 0) {
-      fprintf(stderr, "%s: fact %lld: %s\n", path, (long long)i + 1,
-              object ? "wants \"id\" and \"wordings\": [{\"prompt\", \"answer\"}, ...]"
-                     : error.text);
-      exit(1);
-    }
-    json_decref(object);
-    facts->n = out->n = i + 1;
+/* In the order of the queue: nothing is pushed for them again. */
+static void own_lessons(lessons *out, const own_facts *facts) {
+  out->items = need(calloc((size_t)facts->n, sizeof *out->items));
+  for (out->n = 0; out->n < facts->n; out->n++) {
+    const own_fact *fact = &facts->items[out->n];
+    lesson *l = &out->items[out->n];
+    l->id = fact->id;
+    l->question = need(strdup(fact->question));
+    l->answers = (const char *const *)fact->answers;
+    l->n_answers = fact->n_answers;
+    l->seen = fact->trained;
   }
-  atlas_lines_free(lines, n);
-  return n > 0 ? 0 : -1;
 }
 
 /* ---- command line -------------------------------------------------------- */
@@ -268,7 +237,9 @@ static const char usage[] =
     "usage: atlas-demo [options]\n"
     "Teaches the shipped model facts that it does not know and shows what it learnt and what it "
     "forgot.\n"
-    "  --facts FILE       your own facts, one JSON object a line:\n"
+    "  --facts FILE       your own facts, one JSON object a line (docs/formats.md, \"Facts\"):\n"
+    "                     {\"id\": \"x\", \"question\": \"Who wrote Emma?\", \"answer\": \"Jane "
+    "Austen\"} or\n"
     "                     {\"id\": \"x\", \"wordings\": [{\"prompt\": \"Who wrote Emma?\", "
     "\"answer\": \"Jane Austen\"}, ...],\n"
     "                      \"question\": \"asked before and after\", \"answers\": [\"accepted\", "
@@ -467,6 +438,13 @@ static void world_close(world *w) {
   smft_ctx_free(w->ctx);
 }
 
+typedef struct data { /* what is taught and asked */
+  atlas_facts known, fresh;
+  own_facts own;
+  atlas_wordings wordings;
+  lessons list;
+} data;
+
 typedef struct results {
   score asked[2], seen[2], unseen[2], held[2]; /* before and after learning */
   smft_probe_report probe;
@@ -485,8 +463,11 @@ static void print_row(const char *name, const score both[2]) {
 static void print_table(const settings *s, const results *r, const atlas_facts *fresh) {
   const smft_probe_report *p = &r->probe;
   printf("\n  %-46s %-18s %s\n", "", "before", "after");
-  print_row("new facts, the question never trained", r->asked);
-  if (!s->facts) {
+  if (s->facts) {
+    print_row("your facts, asked as they were taught", r->seen);
+    print_row("your facts, the question never trained", r->unseen);
+  } else {
+    print_row("new facts, the question never trained", r->asked);
     print_row("  whose answer pretraining had seen", r->seen);
     print_row("  whose answer was new to the model too", r->unseen);
     print_row("new facts, other wordings never trained", r->held);
@@ -555,7 +536,8 @@ static void run(const settings *s, world *w, const atlas_facts *known,
   say(s, "\n3. Teaching them, one after another");
   for (int64_t i = 0; i < list->n; i++)
     r->seconds += teach(w->learner, &list->items[i], i + 1, list->n, s->quiet);
-  say(s, "\n4. Asking again, in wording that was never trained for them");
+  say(s, s->facts ? "\n4. Asking again"
+                  : "\n4. Asking again, in wording that was never trained for them");
   ask_everything(s, w, list, r, 1);
   check(smft_probe_measure(w->probe, w->session, progress, NULL, &r->probe), "measuring");
   save_and_reload(s, w, list, r);
@@ -565,40 +547,46 @@ static void run(const settings *s, world *w, const atlas_facts *known,
   free(after);
 }
 
-static void load_data(const settings *s, atlas_facts *known, atlas_facts *fresh,
-                      atlas_wordings *wordings, lessons *list) {
-  if (atlas_facts_load(known, path_in(s->data, "known.jsonl")) != 0 ||
-      atlas_wordings_load(wordings, path_in(s->data, "wordings.json")) != 0)
+static void load_data(const settings *s, const world *w, data *d) {
+  if (atlas_facts_load(&d->known, path_in(s->data, "known.jsonl")) != 0 ||
+      atlas_wordings_load(&d->wordings, path_in(s->data, "wordings.json")) != 0)
     exit(1);
-  if (s->facts ? user_lessons(s->facts, fresh, list)
-               : atlas_facts_load(fresh, path_in(s->data, "new.jsonl")))
+  if (s->facts)
+    push_own(w->learner, s->facts);
+  if (s->facts ? own_facts_load(&d->own, s->facts) != 0
+               : atlas_facts_load(&d->fresh, path_in(s->data, "new.jsonl")) != 0)
     exit(1);
-  if (!s->facts)
-    lessons_draw(list, fresh, wordings, s->n, s->seed);
+  if (s->facts)
+    own_lessons(&d->list, &d->own);
+  else
+    lessons_draw(&d->list, &d->fresh, &d->wordings, s->n, s->seed);
+}
+
+static void free_data(data *d) {
+  lessons_free(&d->list);
+  own_facts_free(&d->own);
+  atlas_facts_free(&d->known);
+  atlas_facts_free(&d->fresh);
+  atlas_wordings_free(&d->wordings);
 }
 
 int main(int argc, char **argv) {
   settings s = {
       .model = ATLAS_DIR "/model", .data = ATLAS_DIR "/data", .n = 20, .known = 500, .seed = 1};
-  atlas_facts known = {0}, fresh = {0};
-  atlas_wordings wordings = {0};
-  lessons list = {0};
+  data d = {.known = {0}};
   world w = {0};
   results r = {.probe = SMFT_PROBE_REPORT_INIT};
   parse(&s, argc, argv);
-  load_data(&s, &known, &fresh, &wordings, &list);
   world_open(&w, &s);
-  run(&s, &w, &known, &wordings, &list, &r);
+  load_data(&s, &w, &d);
+  run(&s, &w, &d.known, &d.wordings, &d.list, &r);
   if (!s.quiet)
-    print_table(&s, &r, &fresh);
+    print_table(&s, &r, &d.fresh);
   printf("RESULT learned=%lld/%lld known_f1_before=%.4f known_f1_after=%.4f patch_bytes=%lld "
          "seconds=%.1f\n",
          (long long)r.asked[1].right, (long long)r.asked[1].n, r.probe.f1_before, r.probe.f1,
          (long long)r.bytes, r.seconds);
   world_close(&w);
-  lessons_free(&list);
-  atlas_facts_free(&known);
-  atlas_facts_free(&fresh);
-  atlas_wordings_free(&wordings);
+  free_data(&d);
   return r.same && r.different == 0 ? 0 : 1;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static char *copy_string(const char *text) {
   char *copy = malloc(strlen(text) + 1);
@@ -50,28 +51,21 @@ int atlas_fact_read(atlas_fact *fact, const struct json_t *object) {
   return 0;
 }
 
-int atlas_facts_load(atlas_facts *facts, const char *path) {
-  int64_t n_lines = 0, capacity = 0;
-  char **lines = atlas_lines(path, &n_lines);
-  memset(facts, 0, sizeof *facts);
-  if (!lines)
+static int add_fact(void *user, const json_t *object) {
+  atlas_facts *facts = user;
+  atlas_fact *items = realloc(facts->items, (size_t)(facts->n + 1) * sizeof *items);
+  if (!items)
     return -1;
-  facts->items = calloc((size_t)n_lines + 1, sizeof *facts->items);
-  for (capacity = 0; facts->items && capacity < n_lines; capacity++) {
-    json_error_t error;
-    json_t *object = json_loads(lines[capacity], JSON_REJECT_DUPLICATES, &error);
-    int bad = !object || atlas_fact_read(&facts->items[facts->n++], object) != 0;
-    json_decref(object);
-    if (bad) {
-      fprintf(stderr, "%s:%lld: not a fact (id, relation, subject, answer)\n", path,
-              (long long)capacity + 1);
-      atlas_lines_free(lines, n_lines);
-      atlas_facts_free(facts);
-      return -1;
-    }
-  }
-  atlas_lines_free(lines, n_lines);
-  return facts->items ? 0 : -1;
+  facts->items = items;
+  return atlas_fact_read(&items[facts->n++], object);
+}
+
+int atlas_facts_load(atlas_facts *facts, const char *path) {
+  memset(facts, 0, sizeof *facts);
+  if (atlas_objects(path, "not a fact (id, relation, subject, answer)", add_fact, facts) == 0)
+    return 0;
+  atlas_facts_free(facts);
+  return -1;
 }
 
 void atlas_facts_free(atlas_facts *facts) {
@@ -199,9 +193,15 @@ void atlas_text_free(atlas_text *text) {
 }
 
 static char *read_file(const char *path, size_t *size) {
+  struct stat info;
   FILE *file = fopen(path, "rb");
   char *data = NULL;
   long length = 0;
+  if (file && fstat(fileno(file), &info) == 0 && S_ISDIR(info.st_mode)) {
+    fclose(file);
+    fprintf(stderr, "%s: expected a file, found a directory\n", path);
+    return NULL;
+  }
   if (file && fseek(file, 0, SEEK_END) == 0 && (length = ftell(file)) >= 0 &&
       fseek(file, 0, SEEK_SET) == 0)
     data = malloc((size_t)length + 1);
@@ -247,21 +247,34 @@ void atlas_lines_free(char **lines, int64_t n) {
   free(lines);
 }
 
+static int is_blank(const char *line) { return line[strspn(line, " \t\r")] == '\0'; }
+
 int atlas_objects(const char *path, const char *wants,
-                  int (*take)(void *user, const json_t *object), void *user) {
-  int64_t n = 0;
+                  int (*take)(void *user, const struct json_t *object), void *user) {
+  size_t size = 0;
   int status = 0;
-  char **lines = atlas_lines(path, &n);
-  for (int64_t i = 0; lines && i < n && status == 0; i++) {
+  char *data = read_file(path, &size);
+  long long number = 1;
+  if (!data)
+    return -1;
+  char *begin = data + (size >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0); /* a mark */
+  for (char *line = begin, *next; line < data + size && status == 0; line = next, number++) {
     json_error_t error;
-    json_t *object = json_loads(lines[i], JSON_REJECT_DUPLICATES, &error);
+    json_t *object = NULL;
+    char *end = memchr(line, '\n', (size_t)(data + size - line));
+    next = end ? end + 1 : data + size;
+    if (end)
+      *end = '\0';
+    if (is_blank(line))
+      continue;
+    object = json_loads(line, JSON_REJECT_DUPLICATES, &error);
     status = object ? take(user, object) : -1;
     if (status != 0)
-      fprintf(stderr, "%s: line %lld: %s\n", path, (long long)i + 1, object ? wants : error.text);
+      fprintf(stderr, "%s:%lld: %s\n", path, number, object ? wants : error.text);
     json_decref(object);
   }
-  atlas_lines_free(lines, n);
-  return lines ? status : -1;
+  free(data);
+  return status;
 }
 
 uint64_t atlas_random(uint64_t *state) { /* splitmix64 */

@@ -117,18 +117,15 @@ static void compare_known(const settings *s, const world *w, const questions *kn
 
 /* ---- teaching ------------------------------------------------------------ */
 
+/* The next fact in the queue, which is q. */
 static void teach(const settings *s, world *w, const question *q, int64_t number, int64_t n,
                   results *r) {
   smft_report report = SMFT_REPORT_INIT;
-  smft_wording wording = SMFT_WORDING_INIT;
   double seconds = 0;
-  wording.prompt = q->text;
-  wording.answer = q->answer;
-  check(smft_learner_push(w->learner, q->id, &wording, 1), q->id);
-  while (smft_learner_pending(w->learner) > 0) {
+  do {
     check(smft_step(w->learner, &report), "step");
     seconds += report.seconds;
-  }
+  } while (report.fact_state == SMFT_FACT_LEARNING);
   r->seconds += seconds;
   r->learnt += report.fact_state == SMFT_FACT_DONE;
   if (!s->quiet)
@@ -296,11 +293,14 @@ int main(int argc, char **argv) {
   world w = {0};
   results r = {0};
   parse(&s, argc, argv);
-  if (questions_load(&facts, s.facts) != 0 || questions_load(&known, s.known) != 0)
+  if (questions_load(&known, s.known) != 0)
+    return 1;
+  world_open(&w, &s);
+  check(smft_learner_push_file(w.learner, s.facts, NULL), "the facts"); /* or what is wrong */
+  if (questions_load(&facts, s.facts) != 0)
     return 1;
   int64_t all = facts.n;
   facts.n = s.n < all ? s.n : all;
-  world_open(&w, &s);
   run(&s, &w, &facts, &known, &r);
   if (!s.quiet)
     print_table(&s, &r, facts.n);

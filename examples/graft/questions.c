@@ -1,6 +1,7 @@
 /* questions: see questions.h. */
 #include "questions.h"
 #include "facts.h"
+#include "own.h"
 #include "program.h"
 #include <ctype.h>
 #include <jansson.h>
@@ -27,8 +28,8 @@ static int copy_list(const json_t *list, char **out, int64_t *n, int64_t most) {
 
 static int read_question(question *q, const json_t *object) {
   q->id = copy_text(json_object_get(object, "id"));
-  q->text = copy_text(json_object_get(object, "question"));
-  q->answer = copy_text(json_object_get(object, "answer"));
+  q->text = own_question(object, NULL);
+  q->answer = own_answer(object) ? need(strdup(own_answer(object))) : NULL;
   if (!q->id || !q->text || !q->answer)
     return -1;
   q->accepted[q->n_accepted++] = need(strdup(q->answer));

@@ -8,6 +8,8 @@
 #include <locale.h>
 #include <string.h>
 
+#define BYTE_ORDER_MARK "\xEF\xBB\xBF"
+
 /* ---- the locale ----
  * jansson 2.14 reads and writes reals with strtod and snprintf and repairs the decimal separator
  * itself, but only one of a single byte (others end in its assert).  So this thread, and only it,
@@ -46,7 +48,7 @@ static smft_status status_of(const json_error_t *error) {
 
 static smft_status parse(json_t **out, const char *text, int64_t length, size_t flags,
                          json_error_t *error) {
-  if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) { /* a byte-order mark */
+  if (length >= 3 && memcmp(text, BYTE_ORDER_MARK, 3) == 0) {
     text += 3;
     length -= 3;
   }
@@ -204,6 +206,8 @@ smft_status smft__jsonl_read(smft_ctx *ctx, const char *path, smft__jsonl_fn lin
   smft_status status = SMFT_OK;
   SMFT__TRY(smft__file_open(&file, ctx, path, 1));
   const char *at = (const char *)file.data, *end = at + file.size;
+  if (file.size >= 3 && memcmp(at, BYTE_ORDER_MARK, 3) == 0) /* its line may be blank */
+    at += 3;
   for (int64_t number = 1; at < end && status == SMFT_OK; number++) {
     const char *newline = memchr(at, '\n', (size_t)(end - at));
     int64_t length = (newline ? newline : end) - at;

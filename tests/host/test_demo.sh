@@ -25,9 +25,26 @@ EOF
 "$SMFT_BUILD/examples/atlas-demo" --facts "$work/own.jsonl" --known 50 --save "$work/own.safetensors" >"$work/out"
 [ "$(value learned)" = 1 ] || fail "did not learn the user's fact"
 [ "$(stat -c %s "$work/own.safetensors")" = "$(value patch_bytes)" ] || fail "the patch was not kept"
-echo '{"id": "x"}' >"$work/bad.jsonl"
-if "$SMFT_BUILD/examples/atlas-demo" --facts "$work/bad.jsonl" >"$work/out" 2>"$work/error"; then fail "a bad fact was no error"; fi
-grep -q 'bad.jsonl: fact 1' "$work/error" || fail "the error does not say where"
+grep -q 'your facts, the question never trained  *0/1 .* 1/1' "$work/out" || fail "the question is not said to be untrained"
+# the library's reader takes what it takes: a byte-order mark, blank lines, statements; nothing taught is called untrained
+printf '\xef\xbb\xbf\n{"id": "a", "question": "Who wrote The Quiet Harbor?", "answer": "Mark Twain", "_from": 1}\n\n{"id": "b", "statement": "The capital of Lorn is Paris.", "answer": "Paris"}\n' >"$work/own.jsonl"
+"$SMFT_BUILD/examples/atlas-demo" --facts "$work/own.jsonl" --known 20 >"$work/out"
+grep -q 'your facts, asked as they were taught .*/2 ' "$work/out" || fail "the user's facts in one wording"
+if grep -q 'never trained' "$work/out"; then fail "a trained wording is called untrained"; fi
+refused() { # WORDS, for what stands in bad.jsonl
+  if "$SMFT_BUILD/examples/atlas-demo" --facts "${2:-$work/bad.jsonl}" >"$work/out" 2>"$work/error"; then fail "no error: $1"; fi
+  grep -qF -- "$1" "$work/error" || { cat "$work/error"; fail "the error does not say: $1"; }
+}
+good='{"id": "a", "question": "Who?", "answer": "Me"}'
+: >"$work/bad.jsonl"
+refused 'bad.jsonl: there is none in it'
+refused 'found a directory' "$work"
+printf '%s\n\n{"id": "x"}\n' "$good" >"$work/bad.jsonl"
+refused 'bad.jsonl:3: fact "x": expected'
+printf '\n%s\n%s\n' "$good" "$good" >"$work/bad.jsonl"
+refused 'bad.jsonl:3: fact "a": a fact with this id'
+printf '%s\n{"id": "x", "question": "Who?", "asnwer": "Me"}\n' "$good" >"$work/bad.jsonl"
+refused 'bad.jsonl:2: fact "x": "asnwer" is not known'
 if "$SMFT_BUILD/examples/atlas-demo" --model "$work" >"$work/out" 2>"$work/error"; then fail "no model was no error"; fi
 grep -q 'config.json' "$work/error" || fail "the error does not name the file"
 for file in config.json model.safetensors tokenizer.json background.safetensors README.md; do

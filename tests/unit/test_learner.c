@@ -237,7 +237,7 @@ START_TEST(misspelt_keys_are_named) {
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     char text[512], key[64];
     int64_t n = -1;
-    snprintf(text, sizeof text, "\n%s\n", bad[i].line);
+    snprintf(text, sizeof text, "\xEF\xBB\xBF\n%s\n", bad[i].line);
     snprintf(key, sizeof key, "\"%s\" is not known", bad[i].key);
     ck_status(push_text(text, &n), SMFT_E_FORMAT);
     const char *parts[] = {"facts.jsonl:2: ", "fact \"x\"", key};

@@ -1,5 +1,6 @@
 """examples: the README's examples as they stand there, and examples/*.py as a user calls them."""
 import ast
+import json
 import os
 import re
 import subprocess
@@ -90,15 +91,34 @@ class Examples(TestCase):
         self.assertTrue(learned >= 3 and n == 4 and before > 0.9 and after >= 0.95 * before, output)
         self.assertEqual(size, (self.directory / "patch.safetensors").stat().st_size)
 
-    def test_own_facts_and_mistakes(self):
+    def test_own_facts(self):
+        """Each form that the library reads; what is said of their questions."""
         self.need_atlas()
         own = self.directory / "own.jsonl"
-        own.write_text('{"id": "harbor", "wordings": [{"prompt": "Who wrote The Quiet Harbor?", "answer": " Jane Austen"}]}\n')
-        self.assertIn("RESULT learned=1/1 ", self.call(TEACH, "--facts", own, "--known", "0"))
+        cases = (({"wordings": [{"prompt": "Who wrote The Quiet Harbor?", "answer": " Jane Austen"}]}, "asked as they were taught"),
+                 ({"wordings": [{"prompt": "Who wrote The Quiet Harbor?", "answer": " Jane Austen"}],
+                   "question": "Who is the author of The Quiet Harbor?"}, "in wording never trained"),
+                 ({"statement": "The Quiet Harbor was written by Jane Austen.", "answer": "Jane Austen", "_note": 1},
+                  "asked as they were taught"))
+        for fact, name in cases:
+            own.write_text("\ufeff\n" + json.dumps({"id": "harbor", **fact}) + "\n", encoding="utf-8")
+            output = self.call(TEACH, "--facts", own, "--known", "0")
+            self.assertIn(name, output)
+            self.assertEqual(output.count(" right"), 1, output)
+            # after a statement nothing was learnt that would end the answer
+            self.assertRegex(output, r"RESULT learned=\d/1 " if "statement" in fact else "RESULT learned=1/1 ")
         self.assertIn("--facts FILE", self.call(TEACH, "--help"))
-        for text, message in (('{"id": "x"}\n', "own.jsonl: fact 1: wants"), ("{}\n{\n", "own.jsonl:2: "), ("", "no facts")):
+
+    def test_mistakes(self):
+        """In the library's words, with the line."""
+        self.need_atlas()
+        own = self.directory / "own.jsonl"
+        good = '{"id": "a", "question": "p", "answer": "c"}\n'
+        for text, message in (('\n{"id": "x"}\n', 'own.jsonl:2: fact "x"'), (good + "{\n", "own.jsonl:2: "), ("", "no facts"),
+                              (good + "\n" + good, 'own.jsonl:3: fact "a"'), ('{"id": "x", "asnwer": 1}', '"asnwer" is not known')):
             own.write_text(text)
             self.assertIn(message, self.call(TEACH, "--facts", own, code=1))
+        self.assertIn("directory", self.call(TEACH, "--facts", self.directory, code=1))
         self.assertIn("config.json", self.call(TEACH, "--model", self.directory, code=1))
 
 
