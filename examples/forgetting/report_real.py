@@ -29,6 +29,7 @@ ONE_FACTOR = {
     "blocks": "the blocks that carry memory",
     "background": "what is to be kept",
     "combined": "what was best in each",
+    "graft": "how the memory is made",
 }
 PLANS = {
     **ONE_FACTOR,

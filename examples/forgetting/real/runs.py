@@ -7,9 +7,9 @@ it ends, and a sweep that was stopped goes on with what is missing.
                             [--list] [--threads N] [--method NAME] [--most N]
 
 Plans: rows, steps, restraint, blocks, background (one factor at a time, on the facts that choose
-settings), combined (what was best in each), dense (the baselines on them), report and many (the
-facts of the report, from one question and from nineteen wordings), stream (all ninety of them in
-sequence).
+settings), combined (what was best in each), graft (how the memory is made), dense (the baselines
+on them), report and many (the facts of the report, from one question and from nineteen wordings),
+stream (all ninety of them in sequence).
 Without $SMFT_SHARED nothing is run, and that is said (exit code 77).
 """
 from __future__ import annotations
@@ -41,6 +41,8 @@ START = {"method": "slots", "background": "own", "blocks": [3, 6], "t": 64, "ste
          "wordings_per_step": 4, "loss_below": 0.1, "max_steps": 60, "damping": 0.001,
          "damping_by": "df", "max_df": 0.005, "rank_by": "weights"}
 DENSE = {"background": "own", "wordings_per_step": 4, "loss_below": 0.1, "max_steps": 40}
+# What of START the trials changed: the report's setting, and a graft's own defaults.
+CHOSEN: dict[str, Any] = {"t": 32, "damping_by": "squares", "damping": 0.0003}
 OWN = ("run", "plan", "method", "facts", "n", "wordings", "setting")
 TOOK = ("learnt", "wordings_learnt", "steps", "seconds", "cpu", "kilobytes", "peak_mb")
 
@@ -91,6 +93,8 @@ def trials() -> list[Run]:
     squares = {"damping_by": "squares", "damping": 0.0003}
     runs += [slots("combined", **squares, t=t, loss_below=below)
              for t, below in ((32, 0.2), (32, 0.1), (64, 0.2))]
+    runs += [slots("graft", **CHOSEN, graft=graft)
+             for graft in ({"shared_pool": True}, {"rank": 512}, {"keys": "random"})]
     return runs + [slots("background", background="wiki")]
 
 
@@ -112,9 +116,6 @@ def reports(chosen: dict[str, Any]) -> list[Run]:
     one_question = [slots("report", one, **chosen) for one in draws]
     many = [slots("many", one, "many", keep_given_up=True, **chosen) for one in draws]
     return one_question + many + [slots("stream", "stream", **chosen)]
-
-
-CHOSEN: dict[str, Any] = {"t": 32, "damping_by": "squares", "damping": 0.0003}  # of START
 
 
 def plan() -> list[Run]:
