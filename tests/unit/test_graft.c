@@ -102,7 +102,7 @@ START_TEST(a_directory_is_made) {
                                      "\"values\": \"zero\"",
                                      "\"t\": 32",
                                      "\"max_df\": 0.005,",
-                                     "\"damping\": 0.000",
+                                     "\"damping\": 0.0003",
                                      "\"damping_by\": \"squares\"",
                                      "\"rank_by\": \"weights\"",
                                      "\"loss_below\": 0.1",
