@@ -85,7 +85,7 @@ static void close_world(world *w) {
 }
 
 /* Wordings of 3 to 57 tokens, the long ones last, so that a first batch is seldom the largest. */
-static void push_fact(smft_learner *learner) {
+static void push_fact(smft_learner *learner, const char *id) {
   int32_t ids[WORDINGS][64];
   smft_ids_wording wordings[WORDINGS];
   for (int w = 0; w < WORDINGS; w++) {
@@ -94,7 +94,7 @@ static void push_fact(smft_learner *learner) {
     wordings[w] =
         (smft_ids_wording){sizeof wordings[w], 0, ids[w], 2 + 8 * w, ids[w] + 2 + 8 * w, w + 1};
   }
-  ck_ok(smft_learner_push_ids(learner, "fact", wordings, WORDINGS));
+  ck_ok(smft_learner_push_ids(learner, id, wordings, WORDINGS));
 }
 
 /* On a slots patch a step publishes a version: its rows, the pages of the index that they are in,
@@ -118,7 +118,7 @@ START_TEST(steps_allocate_nothing) {
   open_world(&w, &recipes[_i / 2], 1 + _i % 2);
   if (w.learner->selector && _i % 2)
     w.learner->selector->rank_by = SMFT_RANK_WEIGHTS;
-  push_fact(w.learner);
+  push_fact(w.learner, "fact");
   ck_ok(smft_step(w.learner, NULL));
   long long live = w.state.live, rows = changed_rows(&w);
   for (int step = 2; step <= STEPS; step++) {
@@ -144,8 +144,8 @@ START_TEST(a_second_fact_finds_the_room) {
   world w;
   const recipe *r = &recipes[_i];
   open_world(&w, r, 1);
-  push_fact(w.learner);
-  push_fact(w.learner);
+  push_fact(w.learner, "fact");
+  push_fact(w.learner, "next");
   ck_ok(smft_step(w.learner, NULL));
   ck_ok(smft_learner_skip(w.learner));
   long long before = w.state.calls;
@@ -183,7 +183,7 @@ END_TEST
 static smft_patch *patch_for(world *w, int32_t kind) { /* -1: none; else half learnt */
   if (kind < 0)
     return NULL;
-  push_fact(w->learner);
+  push_fact(w->learner, "fact");
   ck_ok(smft_step(w->learner, NULL));
   return w->patch;
 }
