@@ -264,7 +264,8 @@ START_TEST(three_steps) {
   smft_learner *learner = make_learner(&w, patch, selector, kinds[_i % 2], lr);
   smft_selector_free(selector);
   for (size_t i = 0; i < json_array_size(batches); i++)
-    push_batch(learner, json_array_get(batches, i), "a batch");
+    push_batch(learner, json_array_get(batches, i),
+               (const char *[]){"first", "second", "third"}[i]);
   for (size_t i = 0; i < json_array_size(batches); i++)
     check_step(learner, json_array_get(json_object_get(wanted, "steps"), i),
                json_array_get(batches, i), &w, lr);

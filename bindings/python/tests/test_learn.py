@@ -160,7 +160,7 @@ class Learning(ModelTestCase):
         path.write_text(json.dumps(fact) + "\n" + json.dumps({**fact, "id": "b"}) + "\n")
         learner = self.learner(max_steps=1, loss_below=-1, keep_given_up=True)
         self.assertEqual((learner.push_file(path), learner.pending), (2, 2))
-        path.write_text(json.dumps(fact) + "\n{\n")
+        path.write_text(json.dumps({**fact, "id": "c"}) + "\n{\n")
         with self.assertRaises(smft.FormatError) as caught:
             learner.push_file(path)
         self.assertIn(":2:", str(caught.exception))
