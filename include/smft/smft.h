@@ -53,13 +53,14 @@
  *                smft_step                                                state
  *                smft_learner_{run,step_batch,skip,set_patch}             state
  *                smft_learner_{push,push_ids,push_wordings,push_file}     state
- *                smft_learner_{pending,selected}                          value as it stands
+ *                smft_learner_pending                                     value as it stands
+ *                smft_learner_selected                                    in callbacks only
  *                smft_learner_cancel                                      stops it
  *                smft_learner_free                                        later
  *                smft_probe_{add_question,add_text,add_choice}            state
  *                smft_probe_add_file                                      state
  *                smft_probe_{baseline,measure,save_report}                state
- *                smft_probe_get_item                                      value as it stands
+ *                smft_probe_get_item                                      in callbacks only
  *                smft_probe_free                                          later
  *                smft_optimizer_{set_lr,set_group,reset,save,load}        state, in a step, too
  *                smft_selector_{count_background,load}                    state, in a step, too

@@ -6,10 +6,10 @@
 typedef struct smft__queue { /* zero but for ctx: empty */
   smft_ctx *ctx;
   smft__fact *first, *last; /* the first is in hand */
-  int64_t n;
-  int64_t serial;       /* of the fact that came last; 0: none came yet */
-  smft__names names;    /* of all that wait */
-  smft__fact *finished; /* the fact that left last, for its id */
+  _Atomic int64_t n;        /* read by any thread at any time */
+  int64_t serial;           /* of the fact that came last; 0: none came yet */
+  smft__names names;        /* of all that wait */
+  smft__fact *finished;     /* the fact that left last, for its id */
 } smft__queue;
 void smft__queue_free(smft__queue *queue);
 /* The fact comes last and gets the next serial number; it is freed on failure: SMFT_E_FACT where

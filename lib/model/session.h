@@ -11,10 +11,11 @@ struct smft_session {
   smft_model *model;
   smft_patch *patch;      /* or NULL */
   int32_t context, chunk; /* tokens in all; new tokens that are run at a time */
-  int64_t length;         /* tokens the session holds */
+  /* tokens the session holds; this, number and finish are read by any thread at any time */
+  _Atomic int64_t length;
   /* of them, how many have their keys and values in the cache, for version `number` of the patch */
   int64_t cached;
-  uint64_t number;
+  _Atomic uint64_t number;
   const smft__version *version; /* what the call that runs reads; NULL: the base, or no call runs */
   const smft__version *held;    /* what calls read until it is let go; NULL: the newest */
   int32_t pins;                 /* SMFT_SESSION_PIN: it is let go when no token is left, */
@@ -34,7 +35,7 @@ struct smft_session {
   smft__block_tape *tapes; /* (n_layers): one set of arrays, shared, but k and v in the cache */
   smft__memory_tape memory;
   smft__buffer text; /* what generate gave out last */
-  int32_t finish;    /* SMFT_FINISH_*: why it ended */
+  atomic_int finish; /* SMFT_FINISH_*: why it ended */
 };
 
 /* Between these two the session is a call's alone.  Release gives the status that the call returns,

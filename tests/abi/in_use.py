@@ -21,7 +21,7 @@ made of it hold a reference.  In a child of fork() no handle is in use.  After i
 free a handle must not be used: in C that is not found out, in Python it is
 StateError."""
 STATE, LATER, AT_ONCE, STOPS, READ = "state", "later", "at once", "stops it", "value as it stands"
-COUNTED, ALWAYS = "counted", "always"
+COUNTED, ALWAYS, INSIDE = "counted", "always", "in callbacks only"
 # functions, then what happens; {a,b} stands for several
 RULES = [
     ("smft_session_{feed,nll,generate,generate_ids}", STATE),
@@ -32,13 +32,14 @@ RULES = [
     ("smft_step", STATE),
     ("smft_learner_{run,step_batch,skip,set_patch}", STATE),
     ("smft_learner_{push,push_ids,push_wordings,push_file}", STATE),
-    ("smft_learner_{pending,selected}", READ),
+    ("smft_learner_pending", READ),
+    ("smft_learner_selected", INSIDE),
     ("smft_learner_cancel", STOPS),
     ("smft_learner_free", LATER),
     ("smft_probe_{add_question,add_text,add_choice}", STATE),
     ("smft_probe_add_file", STATE),
     ("smft_probe_{baseline,measure,save_report}", STATE),
-    ("smft_probe_get_item", READ),
+    ("smft_probe_get_item", INSIDE),
     ("smft_probe_free", LATER),
     ("smft_optimizer_{set_lr,set_group,reset,save,load}", "state, in a step, too"),
     ("smft_selector_{count_background,load}", "state, in a step, too"),
