@@ -4,12 +4,13 @@ its setting, the facts that are taught and in how many wordings; its row of real
 it ends, and a sweep that was stopped goes on with what is missing.
 
     SMFT_SHARED=DIR runs.py [PLAN ...] [--model FILE] [--work DIR] [--results FILE] [--quick]
-                            [--list] [--threads N] [--method NAME] [--most N]
+                            [--list] [--threads N] [--most N]
 
-Plans: rows, steps, restraint, blocks, background (one factor at a time, on the facts that choose
-settings), combined (what was best in each), graft (how the memory is made), dense (the baselines
-on them), report and many (the facts of the report, from one question and from nineteen wordings),
-stream (all ninety of them in sequence).
+PLAN may also be a method or a run's number.  Plans: rows, steps, restraint, blocks, background (one
+factor at a time, on the facts that choose settings), combined (what was best in each), graft
+(how the memory is made), dense (the baselines on them), report and many (the facts of the report,
+from one question and from nineteen wordings), stream (all ninety of them in sequence).  Methods that
+are not ours: ../peers/peers.py.
 Without $SMFT_SHARED nothing is run, and that is said (exit code 77).
 """
 from __future__ import annotations
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
@@ -59,6 +60,10 @@ class Run:
     def id(self) -> str:
         text = json.dumps([self.facts, self.wordings, self.n, self.setting], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def names(self) -> set[str]:
+        """By which it can be asked for."""
+        return {self.plan, self.setting["method"], self.id}
 
     def describe(self) -> str:
         """What is not as in START or DENSE."""
@@ -141,16 +146,29 @@ class World:
                       **{f"report{i + 1}": facts for i, facts in enumerate(draws.report)},
                       "stream": [fact for facts in draws.report for fact in facts]}
 
+    def lacks(self, setting: dict[str, Any]) -> str:
+        """What a run of it needs and is not there."""
+        return ""
+
+    def make(self, setting: dict[str, Any]) -> Any:
+        return make(self.words, self.backgrounds, self.probes.counted_chats(), setting)
+
+    def asker(self, method: Any) -> Any:
+        return Asker(method.model, method.patch)
+
+    def peak(self) -> int:
+        return self.context.memory()[1]
+
     def run(self, run: Run, most: int = 0) -> dict[str, str]:
         facts = self.facts[run.facts][:run.n or None][:most or None]
         self.context.reset_peak()
-        method = make(self.words, self.backgrounds, self.probes.counted_chats(), run.setting)
+        method = self.make(run.setting)
         took = [self.teach(method, fact, run.wordings) for fact in facts]
         half = "choose" if run.facts == "choose" else "report"
-        after = self.probes.measure(Asker(method.model, method.patch), facts, half)
+        after = self.probes.measure(self.asker(method), facts, half)
         row = dict(zip(OWN, (run.id, run.plan, run.setting["method"], run.facts, len(facts),
                              run.wordings, run.describe())))
-        row.update(summary(took, method.n_bytes(), self.context.memory()[1]))
+        row.update(summary(took, method.n_bytes(), self.peak()))
         row.update({name: number(after[name]) for name in COLUMNS})
         return row
 
@@ -199,7 +217,7 @@ def model_path(given: Optional[str]) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plans", nargs="*")
     parser.add_argument("--model")
@@ -209,15 +227,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two facts, few probes: a trial")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--method", help="of the plans' runs those of this one")
     parser.add_argument("--most", type=int, default=0, help="facts of each run")
     return parser.parse_args()
 
 
-def main() -> int:
+def main(planned: Callable[[], list[Run]] = plan, world_of: type = World) -> int:
+    """With a plan and a world of its own where the methods are others: ../peers."""
     given = arguments()
-    runs = [run for run in plan() if (not given.plans or run.plan in given.plans)
-            and given.method in (None, run.setting["method"])]
+    runs = [run for run in planned() if not given.plans or run.names() & set(given.plans)]
     done = {row["run"] for row in read(given.results)}
     runs = [run for run in dict((run.id, run) for run in runs).values() if run.id not in done]
     print(f"{len(done)} rows are there, {len(runs)} runs to do", flush=True)
@@ -230,11 +247,14 @@ def main() -> int:
     except Missing as missing:
         print(f"SKIPPED: {missing}")
         return 77
-    world = World(model_path(given.model), given.work, given.threads,
-                  QUICK if given.quick else Sizes())
+    world = world_of(model_path(given.model), given.work, given.threads,
+                     QUICK if given.quick else Sizes())
     for run in runs:
         print(f"{time.strftime('%H:%M')} {run.plan} {run.setting['method']} {run.facts}: "
               f"{run.describe()}", flush=True)
+        if world.lacks(run.setting):
+            print(f"  SKIPPED: {world.lacks(run.setting)}", flush=True)
+            continue
         row = world.run(run, 2 if given.quick else given.most)
         if not given.quick and not given.most:
             keep(given.results, row)
