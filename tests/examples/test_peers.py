@@ -141,6 +141,7 @@ def small_model():
 
 
 PAIRS = [([1, 20, 21, 22, 7, 8], [30]), ([1, 5, 20, 21, 22, 7, 8], [30])]
+LAST = ([1, 7, 20, 21, 22], [30])
 FACT = Fact("f", "r", "TUV", "", "", ())  # its letters are 20, 21, 22
 
 
@@ -187,11 +188,11 @@ class Torch(unittest.TestCase):
                 self.assertLess(float((got - want).abs().max()), 1e-4)
 
     def test_a_vector_is_learnt(self):
-        how = steer.Steering(self.model.blocks[0], True, 0.5, 300, 0.1, 2)
+        how = steer.Steering(self.model.blocks[0], True, 0.5, 300, 0.5, 2)
         examples = [steer.example(self.model, pair, len(pair[0]) - 3) for pair in PAIRS]
         start = torch.zeros(32)
         vector, steps, losses = steer.steer(self.model, how, start, examples)
-        self.assertLess(max(losses), 0.1)
+        self.assertLess(max(losses), 0.5)
         self.assertLess(steps, 300)
         self.assertEqual(float(start.norm()), 0.0)
         how.most = 0.5
@@ -239,7 +240,7 @@ class Torch(unittest.TestCase):
         moments = edits.second_moments(self.model, [list(range(i, i + 20))
                                                     for i in range(0, 40, 4)], [0, 1])
         setting = {"loss_below": 0.3, "wordings_per_step": 2, "blocks": [0, 1], "lambda": 1e-3,
-                   "null": 1e9, "ridge": 1e-4, "steps": 150, "lr": 1.0, "most": 30.0, "decay": 0.0,
+                   "null": 1e9, "ridge": 1e-4, "steps": 100, "lr": 0.5, "most": 30.0, "decay": 0.0,
                    "kl": 0.0, **other}
         return edits.Edits(self.model, Words, moments, setting)
 
@@ -248,10 +249,10 @@ class Torch(unittest.TestCase):
             self.model = small_model()
             rule = self.edits(method=method)
             before = self.model.blocks[2].mlp.down_proj.weight.clone()
-            took = rule.teach(FACT, PAIRS[:1])  # of one wording the key is just what is seen
+            took = rule.teach(FACT, [LAST])  # of one wording the key is just what is seen
             self.assertEqual((took.done, took.learnt), (True, 1), method)
-            self.assertLess(took.steps, 150)
-            self.assertEqual(self.answer(PAIRS[0][0]), PAIRS[0][1])
+            self.assertLess(took.steps, 100)
+            self.assertEqual(self.answer(LAST[0]), LAST[1])
             self.assertTrue(torch.equal(before, self.model.blocks[2].mlp.down_proj.weight))
             self.assertEqual(rule.n_bytes(), 4 * 2 * (48 + 32))
 
