@@ -62,22 +62,27 @@ def read_row(cells: dict, where: str) -> dict:
     return row
 
 
-def read_rows(path: str) -> list[dict]:
-    """The rows of runs.csv: text columns as text, the others as numbers or None.  Columns that nobody knows are ignored."""
+def read_table(path: str, columns: Sequence[str], read: Callable[[dict, str], dict]) -> list[dict]:
+    """`read` of each line and of where it stands; the columns are all there, others are ignored."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             header = reader.fieldnames
             if not header:
                 raise BadRows(f"{path}: the file is empty")
-            missing = [name for name in TEXT_COLUMNS + NUMBER_COLUMNS if name not in header]
+            missing = [name for name in columns if name not in header]
             if missing:
                 raise BadRows(f"{path}: missing columns: {', '.join(missing)}")
-            rows = [read_row(cells, f"{path}, line {reader.line_num}") for cells in reader]
+            return [read(cells, f"{path}, line {reader.line_num}") for cells in reader]
     except OSError as error:
         raise BadRows(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error):
         raise BadRows(f"{path}: not UTF-8 text with commas") from None
+
+
+def read_rows(path: str) -> list[dict]:
+    """The rows of runs.csv: text columns as text, the others as numbers or None."""
+    rows = read_table(path, TEXT_COLUMNS + NUMBER_COLUMNS, read_row)
     if not rows:
         raise BadRows(f"{path}: a header and no rows")
     return rows

@@ -5,14 +5,13 @@ Pure functions over plain values, like frontier.py's; nothing here draws, prints
 by its doctests and by tests/examples/test_real_rows.py."""
 from __future__ import annotations
 
-import csv
 import math
 import os
 import re
 from statistics import fmean, stdev
 from typing import Callable, Iterable, NamedTuple, Optional, Sequence
 
-from frontier import BadRows, parse_number
+from frontier import BadRows, parse_number, read_table
 
 TEXT = ("run", "plan", "method", "facts", "wordings", "setting")
 NUMBERS = (
@@ -53,18 +52,7 @@ def read_rows(path: str) -> list[Row]:
     that was written twice the later row counts."""
     if not os.path.exists(path):
         return []
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            header = reader.fieldnames or []
-            missing = [name for name in (*TEXT, *NUMBERS) if name not in header]
-            if missing:
-                raise BadRows(f"{path}: missing columns: {', '.join(missing)}")
-            rows = [read_row(cells, f"{path}, line {reader.line_num}") for cells in reader]
-    except OSError as error:
-        raise BadRows(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise BadRows(f"{path}: not UTF-8 text with commas") from None
+    rows = read_table(path, (*TEXT, *NUMBERS), read_row)
     return list({row["run"]: row for row in rows}.values())
 
 

@@ -35,13 +35,10 @@ smft_status smft__claim_read(smft__claim *claim, const char *what, const char *f
   return take(claim, 1, ALONE | FREED, what, function);
 }
 
-smft_status smft__claim_work(smft__claim *claim, const char *what, const char *function) {
-  SMFT__TRY(smft__claim_alone(claim, what, function));
-  if (!atomic_load(&claim->stop))
-    return SMFT_OK;
-  (void)smft__claim_end_work(
-      claim); /* a free by now is the host's error: the call has the handle */
-  return smft__fail(SMFT_E_CANCELLED, "%s: cancelled before it began", function);
+smft_status smft__claim_check(smft__claim *claim, const char *function) {
+  return atomic_load(&claim->stop)
+             ? smft__fail(SMFT_E_CANCELLED, "%s: cancelled before it began", function)
+             : SMFT_OK;
 }
 
 int smft__claim_end(smft__claim *claim) {
@@ -57,6 +54,11 @@ int smft__claim_end_work(smft__claim *claim) {
   if ((atomic_load(&claim->state) & FREED) == 0)
     atomic_store(&claim->stop, 0);
   return smft__claim_end(claim);
+}
+
+smft_status smft__claim_freed(smft_status status, const char *what) {
+  return status != SMFT_OK ? status
+                           : smft__fail(SMFT_E_CANCELLED, "the %s was freed during the call", what);
 }
 
 int smft__claim_free(smft__claim *claim) {

@@ -16,14 +16,16 @@ typedef struct smft__claim { /* zero: idle */
 /* `what` is the handle in words, `function` the call: for the message. */
 smft_status smft__claim_alone(smft__claim *claim, const char *what, const char *function);
 smft_status smft__claim_read(smft__claim *claim, const char *what, const char *function);
-/* Alone, for a call that may be stopped: SMFT_E_CANCELLED, and nothing claimed, where that was
- * asked for already. */
-smft_status smft__claim_work(smft__claim *claim, const char *what, const char *function);
+/* For who has it alone and may be stopped: SMFT_E_CANCELLED where that was asked for before the
+ * call began. */
+smft_status smft__claim_check(smft__claim *claim, const char *function);
 
 /* 1: the handle was freed meanwhile, and is the caller's to destroy. */
 int smft__claim_end(smft__claim *claim);
-/* After smft__claim_work: a stop that came until now was meant for this call. */
+/* The same of a call that may be stopped: a stop that came until now was meant for it. */
 int smft__claim_end_work(smft__claim *claim);
+/* What such a call returns whose handle was freed: nothing of that is the host's any more. */
+smft_status smft__claim_freed(smft_status status, const char *what);
 /* 1: destroy it; 0: it is in use, and who uses it will. */
 int smft__claim_free(smft__claim *claim);
 void smft__claim_stop(smft__claim *claim);

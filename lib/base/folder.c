@@ -116,7 +116,8 @@ static smft_status write_marker(const char *path) {
   return failed ? fail_errno(error, "cannot write", path) : SMFT_OK;
 }
 
-smft_status smft__folder_begin(const char *path, int *fresh) {
+/* *fresh: no earlier one is there. */
+static smft_status set_marker(const char *path, int *fresh) {
   char marker[PATH_MAX];
   if (!join(marker, path, MARKER))
     return fail_errno(ENAMETOOLONG, "cannot write into it", path);
@@ -134,16 +135,23 @@ static int unmark(const char *path) {
   return join(marker, path, MARKER) ? unlink(marker) : -1;
 }
 
-smft_status smft__folder_end(const char *path) {
+static smft_status take_marker(const char *path) {
   if (unmark(path) != 0)
     return fail_errno(errno, "its \"" MARKER "\" cannot be removed, so it looks unfinished", path);
   smft__directory_sync(path);
   return SMFT_OK;
 }
 
-void smft__folder_forget(const char *path, int fresh) {
-  if (fresh)
-    (void)unmark(path);
+smft_status smft__folder_place(const char *path, int n, smft__place_fn place, void *user) {
+  int fresh = 0;
+  SMFT__TRY(set_marker(path, &fresh));
+  for (int i = 0; i < n; i++) {
+    smft_status status = place(user, i);
+    if (status != SMFT_OK && i == 0 && fresh) /* nothing took its place */
+      (void)unmark(path);
+    SMFT__TRY(status);
+  }
+  return take_marker(path);
 }
 
 smft_status smft__folder_check(const char *path) {
@@ -156,19 +164,22 @@ smft_status smft__folder_check(const char *path) {
                     path);
 }
 
-smft_status smft__folder_move(const char *from, const char *to, const char *const *names, int n) {
+typedef struct moving {
+  const char *from, *to;
+  const char *const *names;
+} moving;
+
+static smft_status move_one(void *user, int i) {
+  const moving *all = user;
   char file[PATH_MAX], place[PATH_MAX];
-  int fresh = 0;
-  SMFT__TRY(smft__folder_begin(to, &fresh));
-  for (int i = 0; i < n; i++) {
-    smft_status status = join(file, from, names[i]) && join(place, to, names[i])
-                             ? smft__move(file, place)
-                             : fail_errno(ENAMETOOLONG, "cannot be put in place", to);
-    if (status != SMFT_OK && i == 0)
-      smft__folder_forget(to, fresh);
-    SMFT__TRY(status);
-  }
-  return smft__folder_end(to);
+  return join(file, all->from, all->names[i]) && join(place, all->to, all->names[i])
+             ? smft__move(file, place)
+             : fail_errno(ENAMETOOLONG, "cannot be put in place", all->to);
+}
+
+smft_status smft__folder_move(const char *from, const char *to, const char *const *names, int n) {
+  moving all = {from, to, names};
+  return smft__folder_place(to, n, move_one, &all);
 }
 
 void smft__folder_remove(const char *path, const char *const *names, int n) {

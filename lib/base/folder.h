@@ -15,12 +15,10 @@ int smft__folder_is_empty(const char *path);
 smft_status smft__move(const char *from, const char *to);
 /* Files `names` (n) of one directory into another, in this order, under the marker. */
 smft_status smft__folder_move(const char *from, const char *to, const char *const *names, int n);
-/* While files of a directory take their places one after another, a marker stands in it: what is
- * left of a move that stopped half-way is refused.  *fresh: no earlier one is there. */
-smft_status smft__folder_begin(const char *path, int *fresh);
-smft_status smft__folder_end(const char *path);
-/* Instead: nothing took its place. */
-void smft__folder_forget(const char *path, int fresh);
+/* While n files of a directory take their places one after another, by `place`, a marker stands in
+ * it: what is left of that where it stopped half-way is refused. */
+typedef smft_status (*smft__place_fn)(void *user, int i);
+smft_status smft__folder_place(const char *path, int n, smft__place_fn place, void *user);
 /* SMFT_E_MISMATCH where the marker stands in the directory. */
 smft_status smft__folder_check(const char *path);
 /* Removes `names` (n) in it, those that are there, and the directory if nothing else is. */

@@ -33,22 +33,15 @@ smft_status smft__staged_put(smft__staged *to, const char *name, const void *dat
   return smft__writer_write(file, data, size);
 }
 
-static smft_status place_all(smft__staged *to, int fresh) {
-  for (int i = 0; i < to->n; i++) {
-    smft_status status = smft__writer_place(&to->files[i]);
-    if (status != SMFT_OK && i == 0)
-      smft__folder_forget(to->path, fresh);
-    SMFT__TRY(status);
-  }
-  return smft__folder_end(to->path);
+static smft_status place_one(void *user, int i) {
+  smft__staged *to = user;
+  return smft__writer_place(&to->files[i]);
 }
 
 smft_status smft__staged_commit(smft__staged *to) {
-  int fresh = 0;
   for (int i = 0; i < to->n; i++)
     SMFT__TRY(smft__writer_finish(&to->files[i]));
-  SMFT__TRY(smft__folder_begin(to->path, &fresh));
-  return place_all(to, fresh);
+  return smft__folder_place(to->path, to->n, place_one, to);
 }
 
 void smft__staged_close(smft__staged *to) {

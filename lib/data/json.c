@@ -1,6 +1,6 @@
 /* json: JSON text and files to jansson values and back, with messages that say where and what.
- * Does not own: what the keys mean (each caller does), how
- * a value is laid out in a file (json_write.c). */
+ * Does not own: what the keys mean (each caller does), how a value is laid out in a file
+ * (json_write.c). */
 #include "data/json.h"
 #include "base/bytes.h"
 #include "base/file.h"
@@ -8,7 +8,10 @@
 #include <locale.h>
 #include <string.h>
 
-#define BYTE_ORDER_MARK "\xEF\xBB\xBF"
+/* Bytes of a byte-order mark that the text begins with. */
+static int64_t mark_of(const char *text, int64_t length) {
+  return length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+}
 
 /* ---- the locale ----
  * jansson 2.14 reads and writes reals with strtod and snprintf and repairs the decimal separator
@@ -48,10 +51,9 @@ static smft_status status_of(const json_error_t *error) {
 
 static smft_status parse(json_t **out, const char *text, int64_t length, size_t flags,
                          json_error_t *error) {
-  if (length >= 3 && memcmp(text, BYTE_ORDER_MARK, 3) == 0) {
-    text += 3;
-    length -= 3;
-  }
+  int64_t mark = mark_of(text, length);
+  text += mark;
+  length -= mark;
   plain_numbers numbers = begin_plain_numbers();
   *out = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES | flags, error);
   end_plain_numbers(numbers);
@@ -206,8 +208,7 @@ smft_status smft__jsonl_read(smft_ctx *ctx, const char *path, smft__jsonl_fn lin
   smft_status status = SMFT_OK;
   SMFT__TRY(smft__file_open(&file, ctx, path, 1));
   const char *at = (const char *)file.data, *end = at + file.size;
-  if (file.size >= 3 && memcmp(at, BYTE_ORDER_MARK, 3) == 0) /* its line may be blank */
-    at += 3;
+  at += mark_of(at, file.size); /* here: its line may be blank */
   for (int64_t number = 1; at < end && status == SMFT_OK; number++) {
     const char *newline = memchr(at, '\n', (size_t)(end - at));
     int64_t length = (newline ? newline : end) - at;

@@ -189,22 +189,27 @@ void smft_learner_cancel(smft_learner *learner) {
 
 #define NOUN "learner" /* in messages */
 
-/* What a call returns: nothing of a learner that was freed while it ran is the host's any more. */
+/* What a call returns. */
 static smft_status released(smft_learner *learner, int freed, smft_status status) {
   if (!freed)
     return status;
   destroy(learner);
-  return status != SMFT_OK ? status
-                           : smft__fail(SMFT_E_CANCELLED, "the learner was freed during the call");
+  return smft__claim_freed(status, NOUN);
 }
 
-/* Of calls that are done at once; those that may be stopped use smft__claim_work and its end. */
+/* Of calls that are done at once; those that may be stopped have the two below. */
 static smft_status end(smft_learner *learner, smft_status status) {
   return released(learner, smft__claim_end(&learner->claim), status);
 }
 
 static smft_status end_work(smft_learner *learner, smft_status status) {
   return released(learner, smft__claim_end_work(&learner->claim), status);
+}
+
+static smft_status begin_work(smft_learner *learner, const char *function) {
+  SMFT__TRY(smft__claim_alone(&learner->claim, NOUN, function));
+  smft_status status = smft__claim_check(&learner->claim, function);
+  return status == SMFT_OK ? SMFT_OK : end_work(learner, status);
 }
 
 /* A step has the optimizer alone and reads the selector's counts: either may be another learner's,
@@ -388,7 +393,7 @@ static smft_status step(smft_learner *learner, smft_report *report) {
 
 smft_status smft_step(smft_learner *learner, smft_report *report) {
   SMFT__REQUIRE(learner, "smft_step: learner is NULL");
-  SMFT__TRY(smft__claim_work(&learner->claim, NOUN, "smft_step"));
+  SMFT__TRY(begin_work(learner, "smft_step"));
   return end_work(learner, step(learner, report));
 }
 
@@ -445,7 +450,7 @@ static smft_status run(smft_learner *learner, smft_progress_fn progress, void *u
 smft_status smft_learner_run(smft_learner *learner, smft_progress_fn progress, void *user,
                              smft_run_report *report) {
   SMFT__REQUIRE(learner, "smft_learner_run: learner is NULL");
-  SMFT__TRY(smft__claim_work(&learner->claim, NOUN, "smft_learner_run"));
+  SMFT__TRY(begin_work(learner, "smft_learner_run"));
   return end_work(learner, run(learner, progress, user, report));
 }
 
@@ -480,6 +485,6 @@ static smft_status step_batch(smft_learner *learner, const smft_batch *batch, sm
 smft_status smft_learner_step_batch(smft_learner *learner, const smft_batch *batch,
                                     smft_report *report) {
   SMFT__REQUIRE(learner && batch, "smft_learner_step_batch: a NULL argument");
-  SMFT__TRY(smft__claim_work(&learner->claim, NOUN, "smft_learner_step_batch"));
+  SMFT__TRY(begin_work(learner, "smft_learner_step_batch"));
   return end_work(learner, step_batch(learner, batch, report));
 }

@@ -80,6 +80,8 @@ void smft__probe_truncate(smft_probe *probe, int64_t n) {
     free_entry(probe->ctx, &probe->entries[--probe->n]);
 }
 
+#define NOUN "probe" /* in messages */
+
 static void destroy(smft_probe *probe) {
   smft_ctx *ctx = probe->ctx;
   smft__probe_truncate(probe, 0);
@@ -100,15 +102,14 @@ SMFT_API void smft_probe_free(smft_probe *probe) {
 
 smft_status smft__probe_claim(smft_probe *probe, const char *function) {
   SMFT__REQUIRE(probe != NULL, "%s: probe is NULL", function);
-  return smft__claim_alone(&probe->claim, "probe", function);
+  return smft__claim_alone(&probe->claim, NOUN, function);
 }
 
 smft_status smft__probe_release(smft_probe *probe, smft_status status) {
   if (!smft__claim_end(&probe->claim))
     return status;
   destroy(probe);
-  return status != SMFT_OK ? status
-                           : smft__fail(SMFT_E_CANCELLED, "the probe was freed during the call");
+  return smft__claim_freed(status, NOUN);
 }
 
 static smft_status check_text(const char *text, const char *id, const char *what, int64_t index) {

@@ -101,13 +101,12 @@ static void destroy(smft_session *s) {
   smft_model_free(model);
 }
 
-/* What a call returns: nothing of a session that was freed while it ran is the host's any more. */
+/* What a call returns. */
 static smft_status released(smft_session *s, int freed, smft_status status) {
   if (!freed)
     return status;
   destroy(s);
-  return status != SMFT_OK ? status
-                           : smft__fail(SMFT_E_CANCELLED, "the session was freed during the call");
+  return smft__claim_freed(status, NOUN);
 }
 
 static smft_status make(smft_session **out, const smft_model *model, smft_patch *patch,
@@ -204,7 +203,9 @@ void smft_session_cancel(smft_session *s) {
 /* ---- what every call does ------------------------------------------------ */
 
 smft_status smft__session_claim(smft_session *s, const char *function) {
-  return smft__claim_work(&s->claim, NOUN, function);
+  SMFT__TRY(smft__claim_alone(&s->claim, NOUN, function));
+  smft_status status = smft__claim_check(&s->claim, function);
+  return status == SMFT_OK ? SMFT_OK : smft__session_release(s, status);
 }
 
 smft_status smft__session_release(smft_session *s, smft_status status) {

@@ -53,10 +53,6 @@ class Call:
         self.stopped = False  # its callbacks end it
         self.guarded = False  # _interrupt watches for Ctrl-C
 
-    @property
-    def running(self) -> bool:
-        return self in _running
-
     def stop(self) -> None:
         """Asks it to end soon; any thread, any number of times."""
         self.stopped = True
@@ -64,12 +60,6 @@ class Call:
             for hold in list(self.holds):
                 if hold.cancel is not None and hold.calls.get(self, PEEK) >= USE:
                     hold.cancel(hold.pointer)
-
-    def insist(self) -> None:
-        """Until it has ended."""
-        while self.running:
-            self.stop()
-            time.sleep(0.005)
 
 
 class Hold:
@@ -125,8 +115,6 @@ class Hold:
             calls = [call for call, mode in list(self.calls.items()) if mode >= USE and self.stops]
         for call in calls:
             call.stop()
-            if call.thread != threading.get_ident() and _exiting_thread is None:
-                threading.Thread(target=call.insist, name="smft-close", daemon=True).start()
         self.settle()
 
     def settle(self) -> None:

@@ -185,7 +185,7 @@ class _Watcher:
                 came = _SIGINT in self._drain()
                 call = _state.call if came and self.active and not _state.inside else None
             if call is not None:
-                call.insist()
+                call.stop()
 
     def in_child(self) -> None:
         """After fork: the pipe is the parent's, its thread is not there; nor is the parent's main
