@@ -230,6 +230,11 @@ typedef void (*smft_parallel_for_fn)(void *user, int64_t n, smft_block_fn block,
  * that must have room for the 8 KiB of registers that come with it, as those of
  * sysconf(_SC_SIGSTKSZ) bytes do.  Results differ in their last bits. */
 #define SMFT_CTX_AMX 1u
+/* Products of up to three rows with quantised weights, as in answering token by token, are made in
+ * whole numbers: each 32 numbers that meet the weights are rounded to 15 bits and one scale.  About
+ * twice as fast with AVX-512 VNNI, up to that with AVX2 (docs/performance.md); elsewhere nothing
+ * changes. */
+#define SMFT_CTX_INTEGER 2u
 
 /* What smft_ctx_create may be told. */
 typedef struct smft_ctx_options {

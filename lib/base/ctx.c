@@ -43,8 +43,8 @@ static smft_status resolve_options(smft_ctx_options *own, const smft_ctx_options
   SMFT__TRY(smft__reserved_check(own->reserved, "smft_ctx_options"));
   SMFT__REQUIRE(own->n_threads >= 0 && own->n_threads <= THREADS_MOST,
                 "smft_ctx_create: n_threads is %d; expected 0 to %d", own->n_threads, THREADS_MOST);
-  SMFT__REQUIRE(!(own->flags & ~SMFT_CTX_AMX), "smft_ctx_create: flags 0x%x has unknown bits",
-                own->flags);
+  SMFT__REQUIRE(!(own->flags & ~(SMFT_CTX_AMX | SMFT_CTX_INTEGER)),
+                "smft_ctx_create: flags 0x%x has unknown bits", own->flags);
   int set = (own->alloc != NULL) + (own->realloc != NULL) + (own->free != NULL);
   SMFT__REQUIRE(set == 0 || set == 3,
                 "smft_ctx_create: alloc, realloc and free go together; %d of 3 are set", set);

@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "base/workspace.h"
 #include "data/quant.h"
+#include "nn/integer.h"
 #include "nn/kernels/gemm_tiles.h"
 #include "nn/vector.h"
 #define SMFT__BODY "nn/kernels/gemm_body.h"
@@ -38,6 +39,8 @@
  * or so many rows of B */
 #define UNPACKED 128
 #define UNPACKED_ROWS 32
+/* of A in whole numbers: decoding blocks once for more of them is as fast; measured */
+#define INTEGER_ROWS_MOST 3
 
 typedef struct kernels {
   int lanes, tile_rows, panel; /* panel: columns of one of B */
@@ -73,6 +76,10 @@ typedef struct gemm_plan {
   int64_t row_blocks, column_blocks;
   int64_t depth; /* of k at a time */
   int few, tiles;
+  /* A's rows as whole numbers, `integer_bytes` from one to the next, for few of them and blocks of
+   * B; NULL: as they are */
+  char *integer;
+  int64_t integer_bytes;
   /* A stored (k, m) where some panels pass over it: where it is, each p of a tile is on another
    * line, and another page */
   int pack_a;
@@ -295,6 +302,18 @@ static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int
   }
 }
 
+/* Whole numbers meet the blocks as they are. */
+static void few_block_of_integers(const gemm_plan *plan, int64_t column, int64_t column_end) {
+  const smft__gemm_args *args = plan->args;
+  int64_t row_bytes = smft__row_bytes(args->b_dtype, args->ldb);
+  const char *b = (const char *)args->b + column * row_bytes;
+  for (int64_t i = 0; i < args->m; i++) {
+    smft__integer_row row = smft__integer_row_at(plan->integer + i * plan->integer_bytes, args->k);
+    smft__integer()->dots(args->b_dtype, column_end - column, args->k, &row, b, row_bytes,
+                          args->c + i * args->ldc + column, args->accumulate);
+  }
+}
+
 /* Where B is in blocks: one row of A meets them as they are, several meet what was decoded once. */
 static void few_block_of_blocks(const gemm_plan *plan, int64_t column, int64_t column_end) {
   const smft__gemm_args *args = plan->args;
@@ -322,7 +341,10 @@ static void few_block_of_blocks(const gemm_plan *plan, int64_t column, int64_t c
 static void few_block(const gemm_plan *plan, int64_t column, int64_t column_end) {
   const smft__gemm_args *args = plan->args;
   if (!plan->b_size) {
-    few_block_of_blocks(plan, column, column_end);
+    if (plan->integer)
+      few_block_of_integers(plan, column, column_end);
+    else
+      few_block_of_blocks(plan, column, column_end);
     return;
   }
   for (int64_t j = column; j < column_end; j += 16)
@@ -388,6 +410,35 @@ static void run_one_of(void *arg, int64_t block, int32_t lane) {
   run_block(plan, block);
 }
 
+/* Whether the context wants whole numbers for this product, and its rows fit a workspace. */
+static int wants_integers(const smft_ctx *ctx, const gemm_plan *plan) {
+  return (ctx->options.flags & SMFT_CTX_INTEGER) && plan->few &&
+         plan->args->m <= INTEGER_ROWS_MOST && !plan->b_size && smft__integer() != NULL &&
+         smft__integer_bytes(plan->args->k) * plan->args->m <= SMFT__WORKSPACE_BYTES;
+}
+
+/* The plans of one A share its rows; without memory for them they do without. */
+static void *make_integers(smft_ctx *ctx, gemm_plan *plans, gemm_plan *end) {
+  char *memory = NULL;
+  const smft__gemm_args *first = NULL;
+  for (gemm_plan *plan = plans; plan < end; plan++) {
+    const smft__gemm_args *args = plan->args;
+    if (!wants_integers(ctx, plan) || (first && (first->a != args->a || first->lda != args->lda ||
+                                                 first->k != args->k || first->m != args->m)))
+      continue;
+    if (!first && !(memory = smft__workspace_take(ctx)))
+      return NULL;
+    plan->integer = memory;
+    plan->integer_bytes = smft__integer_bytes(args->k);
+    for (int64_t i = 0; !first && i < args->m; i++) {
+      smft__integer_row row = smft__integer_row_at(memory + i * plan->integer_bytes, args->k);
+      smft__integer()->round(args->a + i * args->lda, args->k, &row);
+    }
+    first = args;
+  }
+  return memory;
+}
+
 void smft__gemm_several(smft_ctx *ctx, const smft__gemm_args *args, int32_t n) {
   gemm_plan plans[SMFT__GEMM_MOST], *plan = plans;
   int64_t blocks = 0;
@@ -396,7 +447,9 @@ void smft__gemm_several(smft_ctx *ctx, const smft__gemm_args *args, int32_t n) {
       *plan = make_plan(ctx, &args[i], smft__lanes(ctx));
       blocks += n_blocks(plan++);
     }
+  void *integers = make_integers(ctx, plans, plan);
   smft__parallel_for(ctx, blocks, run_one_of, plans);
+  smft__workspace_give(ctx, integers);
 }
 
 void smft__gemm(smft_ctx *ctx, const smft__gemm_args *args) { smft__gemm_several(ctx, args, 1); }

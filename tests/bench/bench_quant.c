@@ -1,10 +1,12 @@
 /* bench_quant: products with weights in blocks (lib/data/quant.h) beside the same product with f32
  * weights, at SmolLM2-135M's shapes, on one thread and two.  Each number is the median of RUNS, all
  * types in turns; one thread is timed by its processor time, so that a busy machine disturbs
- * little, two by the clock.  usage: bench_quant [forward|input|TOKENS|TYPE|avx2|portable]...  (y =
- * x W^T, dx = dy W; without arguments everything)
+ * little, two by the clock.  usage: bench_quant
+ * [forward|input|TOKENS|TYPE|avx2|portable|integer]...  (y = x W^T, dx = dy W; without arguments
+ * everything)
  *
- * A row says microseconds of f32, then of each type how many times as fast as f32 it is. */
+ * integer: in whole numbers (SMFT_CTX_INTEGER).  A row says microseconds of f32, then of each type
+ * how many times as fast as f32 it is. */
 #include "bench.h"
 #include "data/quant.h"
 #include "nn/gemm.h"
@@ -14,6 +16,7 @@
 #include <string.h>
 
 #define RUNS 15
+static uint32_t flags; /* of contexts */
 enum { F32, BF16, N_KINDS = 10 };
 static const int32_t types[N_KINDS] = {SMFT__F32,  SMFT__BF16, SMFT__Q4_0, SMFT__Q4_1, SMFT__Q5_0,
                                        SMFT__Q5_1, SMFT__Q8_0, SMFT__Q4_K, SMFT__Q5_K, SMFT__Q6_K};
@@ -96,6 +99,7 @@ static void shape(const problem *like, const char *asked[N_KINDS]) {
     smft_ctx *ctx = NULL;
     double median[N_KINDS];
     options.n_threads = threads;
+    options.flags = flags;
     if (smft_ctx_create(&ctx, &options) != SMFT_OK)
       exit(1);
     measure(ctx, &p, threads, median);
@@ -152,6 +156,8 @@ int main(int argc, char **argv) {
   for (int i = 1; i < argc; i++)
     if (!strcmp(argv[i], "avx2") || !strcmp(argv[i], "portable"))
       smft__cpu_limit(argv[i][0] == 'a' ? SMFT__CPU_AVX2 : SMFT__CPU_PORTABLE);
+    else if (!strcmp(argv[i], "integer"))
+      flags = SMFT_CTX_INTEGER;
   run(argc, argv, asked);
   return 0;
 }

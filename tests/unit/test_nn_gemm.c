@@ -363,7 +363,7 @@ START_TEST(test_amx_is_asked_for) {
   ck_assert_mem_eq(c[VECTORS], c[NO_MEMORY], sizeof c[0]);
   ck_assert_int_eq(memcmp(c[VECTORS], c[ASKS], sizeof c[0]) != 0,
                    smft__cpu_limit(SMFT__CPU_TILES) == SMFT__CPU_TILES);
-  options.flags = 2;
+  options.flags = 1u << 31;
   ck_assert_int_eq(smft_ctx_create(&ctx, &options), SMFT_E_INVALID);
 }
 END_TEST

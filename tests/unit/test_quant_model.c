@@ -8,6 +8,7 @@
 #include "model/lora.h"
 #include "model/network.h"
 #include "model/weights.h"
+#include "nn/integer.h"
 
 enum { D = 256, VOCAB = 40, TOKENS = 24, SLOTS = 64 };
 
@@ -38,12 +39,14 @@ static int in_blocks(const smft_model *model, int32_t i) {
          smft__params[model->origin[i].line].scope != SMFT__OF_POOL;
 }
 
-/* The same numbers whether they are decoded or not. */
-static world open_world(int32_t dtype, int decode) {
+/* The same numbers whether they are decoded or not.  flags: SMFT_CTX_* */
+static world open_world_with(int32_t dtype, int decode, uint32_t flags) {
   world w = {0};
   smft__rng rng;
+  smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
+  options.flags = flags;
   write_config();
-  ck_ok(smft_ctx_create(&w.ctx, NULL));
+  ck_ok(smft_ctx_create(&w.ctx, &options));
   ck_ok(smft_model_init(&w.model, w.ctx, test_file("q"), 5));
   ck_assert_int_le(w.model->n_tensors, 64);
   smft__rng_seed(&rng, 17);
@@ -63,6 +66,8 @@ static world open_world(int32_t dtype, int decode) {
   }
   return w;
 }
+
+static world open_world(int32_t dtype, int decode) { return open_world_with(dtype, decode, 0); }
 
 static void close_world(world *w) {
   int32_t n = w->model->n_tensors;
@@ -189,6 +194,21 @@ START_TEST(sessions_read_blocks) {
   logits_of(w[0].model, full, logits[2]);
   ck_assert_mem_eq(logits[2], logits[1], sizeof logits[1]);
   smft_patch_free(full);
+  for (int j = 0; j < 2; j++)
+    close_world(&w[j]);
+}
+END_TEST
+
+/* A long prompt is read as ever; what follows in whole numbers is as good as the same. */
+START_TEST(sessions_in_whole_numbers) {
+  world w[2] = {open_world(block_types[_i], 0),
+                open_world_with(block_types[_i], 0, SMFT_CTX_INTEGER)};
+  float logits[2][2][VOCAB];
+  for (int j = 0; j < 2; j++)
+    logits_of(w[j].model, NULL, logits[j]);
+  ck_assert(test_distance(logits[1][1], logits[0][1], VOCAB) < 3e-4);
+  if (smft__integer())
+    ck_assert_mem_ne(logits[1][1], logits[0][1], sizeof logits[0][1]);
   for (int j = 0; j < 2; j++)
     close_world(&w[j]);
 }
@@ -328,6 +348,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(tests, adapters_learn_on_blocks, 0, N_BLOCK_TYPES);
   tcase_add_loop_test(tests, slots_learn_on_blocks, 0, N_BLOCK_TYPES);
   tcase_add_loop_test(tests, sessions_read_blocks, 0, N_BLOCK_TYPES);
+  tcase_add_loop_test(tests, sessions_in_whole_numbers, 0, N_BLOCK_TYPES);
   tcase_add_loop_test(tests, tensors_are_read_out, 0, N_BLOCK_TYPES);
   tcase_add_loop_test(tests, export_has_no_blocks, 0, N_BLOCK_TYPES);
   tcase_add_loop_test(tests, only_matrices_are_in_blocks, 0, N_BLOCK_TYPES);

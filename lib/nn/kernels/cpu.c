@@ -60,6 +60,15 @@ int smft__cpu_has_tiles(int wanted) {
   return has;
 }
 
+int smft__cpu_has_vnni(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512vnni") != 0;
+#else
+  return 0;
+#endif
+}
+
 int smft__cpu_level(void) {
   int level = atomic_load_explicit(&chosen, memory_order_relaxed);
   if (level < 0) {

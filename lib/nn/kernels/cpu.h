@@ -7,6 +7,7 @@ int smft__cpu_level(void); /* of vectors: at most SMFT__CPU_AVX512 */
 /* Whether matrix products use AMX for a context that wants it.  The first that does asks Linux for
  * the permission for the whole process. */
 int smft__cpu_has_tiles(int wanted);
+int smft__cpu_has_vnni(void); /* AVX-512's products of bytes */
 /* For tests and benchmarks alone: at most this level from now on; 0 <= level.  With SMFT__CPU_TILES
  * every context wants AMX.  Returns the level in use. */
 int smft__cpu_limit(int level);
