@@ -40,11 +40,11 @@
  *              the first, is SMFT_E_STATE and does nothing.
  *   In use     A call on a handle that another call has in hand, from another thread or from a
  *              callback of that call (progress, on_token, on_fact, log, allocator, parallel_for).
- *              "state": SMFT_E_STATE, nothing is done. "later": the handle goes at that call's end,
- *              which is asked to stop and returns SMFT_E_CANCELLED. "counted": handles that were
- *              made of it hold a reference. In a child of fork() no handle is in use. After its
- *              free a handle must not be used: in C that is not found out, in Python it is
- *              StateError.
+ *              Other handles may be used there. "state": SMFT_E_STATE, nothing is done. "later":
+ *              the handle goes at that call's end, which is asked to stop and returns
+ *              SMFT_E_CANCELLED. "counted": handles that were made of it hold a reference. In a
+ *              child of fork() no handle is in use. After its free a handle must not be used: in C
+ *              that is not found out, in Python it is StateError.
  *                smft_session_{feed,nll,generate,generate_ids}            state
  *                smft_session_{rewind,set_patch}                          state
  *                smft_session_{length,version,finish}                     value as it stands

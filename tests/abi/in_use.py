@@ -15,6 +15,7 @@ BEGIN = " *   In use     "
 END = " *   Versions   "
 INTRO = """A call on a handle that another call has in hand, from another thread or from a
 callback of that call (progress, on_token, on_fact, log, allocator, parallel_for).
+Other handles may be used there.
 "state": SMFT_E_STATE, nothing is done.  "later": the handle goes at that call's end,
 which is asked to stop and returns SMFT_E_CANCELLED.  "counted": handles that were
 made of it hold a reference.  In a child of fork() no handle is in use.  After its
