@@ -314,8 +314,9 @@ SMFT_API void smft_tokenizer_free(smft_tokenizer *tokenizer);
 /* Token ids of a text of `length` bytes (text may be NULL if that is 0): ids (capacity) gets the
  * ids, *n_ids their number.  flags: SMFT_ENCODE_*.  capacity 0 asks for the number only.  Time is
  * linear in length.  Any thread.  Errors: SMFT_E_BUFFER where capacity is too small, with *n_ids
- * the number needed; SMFT_E_ENCODING where the text is not UTF-8; SMFT_E_UNSUPPORTED over 512 MiB;
- * SMFT_E_INVALID for unknown flags.  Since 0.1. */
+ * the number needed; SMFT_E_ENCODING where the text is not UTF-8; SMFT_E_FORMAT where a character
+ * is in no token and the unknown token that the tokenizer names is in none either;
+ * SMFT_E_UNSUPPORTED over 512 MiB; SMFT_E_INVALID for unknown flags.  Since 0.1. */
 SMFT_API smft_status smft_tokenizer_encode(const smft_tokenizer *tokenizer, const char *text,
                                            size_t length, uint32_t flags, int32_t *ids,
                                            int64_t capacity, int64_t *n_ids);

@@ -41,6 +41,25 @@ int32_t smft__utf8_next(const char *text, size_t length, uint32_t *code) {
   return n;
 }
 
+int32_t smft__utf8_broken(const char *text, size_t length, int *open) {
+  const unsigned char *p = (const unsigned char *)text;
+  uint32_t bits = 0;
+  int32_t wanted = first_byte(p[0], &bits), n = 1;
+  while (n < wanted && (size_t)n < length) {
+    unsigned char low = 0x80, high = 0xBF;
+    if (n == 1) {
+      low = p[0] == 0xE0 ? 0xA0 : p[0] == 0xF0 ? 0x90 : 0x80;
+      high = p[0] == 0xED ? 0x9F : p[0] == 0xF4 ? 0x8F : 0xBF;
+    }
+    if (p[n] < low || p[n] > high)
+      break;
+    n++;
+  }
+  if (open)
+    *open = (size_t)n == length && n < wanted;
+  return n;
+}
+
 int smft__utf8_valid(const char *text, size_t length, size_t *bad_at) {
   for (size_t at = 0; at < length;) {
     int32_t n = smft__utf8_next(text + at, length - at, NULL);

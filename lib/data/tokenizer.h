@@ -39,13 +39,13 @@ smft_status smft__tokenizer_ask(const smft_tokenizer *tokenizer, const smft_chat
 int smft__tokenizer_has_chat(const smft_tokenizer *tokenizer);
 /* Streaming decode: text of the ids so far is what smft_tokenizer_decode gives; this appends the
  * raw bytes that one more token adds (may end in the middle of a UTF-8 character; the caller holds
- * those back).  first: 1 for the first token after the prompt's start. work: the caller's
- * (tokenizer/decode.h), the same from token to token. */
+ * those back).  *first: 1 at the text's start, 0 from the first token on that flags do not leave
+ * out.  work: the caller's (tokenizer/decode.h), the same from token to token. */
 struct smft__buffer;
 struct smft__decode_work;
 smft_status smft__tokenizer_decode_bytes(const smft_tokenizer *tokenizer,
                                          struct smft__decode_work *work, int32_t id, uint32_t flags,
-                                         int first, struct smft__buffer *out);
+                                         int *first, struct smft__buffer *out);
 /* Puts tokenizer.ggml.* for a tokenizer that was read from this tokenizer.json: n tokens (rows of
  * the embedding; more than it has are unused ones), and the model's begin-of-text (-1: none) and
  * ends.  SMFT_E_UNSUPPORTED, naming the part, where llama.cpp would read other ids. */

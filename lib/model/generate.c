@@ -45,31 +45,21 @@ static void look_at_clock(generation *g) {
 
 /* ---- text ---------------------------------------------------------------- */
 
-/* A character cut at the end of `bytes` may still be completed; anything else that is not UTF-8
- * never will. */
-static int may_complete(const unsigned char *bytes, int64_t n) {
-  int64_t need = bytes[0] >= 0xf0 && bytes[0] <= 0xf4 ? 4 : bytes[0] >= 0xe0 ? 3 : 2;
-  if (bytes[0] < 0xc2 || bytes[0] > 0xf4 || n >= need)
-    return 0;
-  for (int64_t i = 1; i < n; i++)
-    if ((bytes[i] & 0xc0) != 0x80)
-      return 0;
-  return 1;
-}
-
-/* Moves whole characters from raw to the text; a byte that belongs to none becomes U+FFFD, as in
- * smft_tokenizer_decode. */
+/* Moves whole characters from raw to the text; bytes that belong to none become U+FFFD, as in
+ * smft_tokenizer_decode.  A character that is cut at the end may still be completed. */
 static smft_status take_characters(generation *g) {
   smft__buffer *raw = &g->raw, *text = &g->session->text;
   int64_t at = 0;
   while (at < raw->length) {
-    uint32_t code = 0;
-    int32_t size = smft__utf8_next(raw->data + at, (size_t)(raw->length - at), &code);
-    if (size == 0 && may_complete((const unsigned char *)raw->data + at, raw->length - at))
+    const char *bytes = raw->data + at;
+    size_t left = (size_t)(raw->length - at);
+    int32_t size = smft__utf8_next(bytes, left, NULL);
+    int open = 0, broken = size ? 0 : smft__utf8_broken(bytes, left, &open);
+    if (open)
       break;
-    SMFT__TRY(size ? smft__buffer_put(text, raw->data + at, size)
+    SMFT__TRY(size ? smft__buffer_put(text, bytes, size)
                    : smft__buffer_put(text, "\xef\xbf\xbd", 3));
-    at += size ? size : 1;
+    at += size + broken;
   }
   if (at > 0)
     memmove(raw->data, raw->data + at, (size_t)(raw->length - at));
@@ -105,7 +95,7 @@ static smft_status add_text(generation *g, int32_t id) {
   int64_t before = text->length;
   smft_status status =
       smft__tokenizer_decode_bytes(g->tokenizer, &g->decoding, id, SMFT_DECODE_SKIP_SPECIAL,
-                                   g->at_start && g->n == 1, &g->raw);
+                                   &g->at_start, &g->raw);
   if (status != SMFT_E_TOKEN) /* an embedding row that pads the vocabulary has no text */
     SMFT__TRY(status);
   SMFT__TRY(take_characters(g));

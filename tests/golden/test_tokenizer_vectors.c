@@ -57,9 +57,10 @@ static void check_stream(const smft_tokenizer *tokenizer, const int32_t *ids, in
                          const char *decoded, size_t n_decoded) {
   smft__buffer out = {ctx, NULL, 0, 0};
   smft__decode_work work;
+  int first = 1;
   smft__decode_work_init(&work, ctx);
   for (int64_t i = 0; i < n; i++)
-    ck_ok(smft__tokenizer_decode_bytes(tokenizer, &work, ids[i], 0, i == 0, &out));
+    ck_ok(smft__tokenizer_decode_bytes(tokenizer, &work, ids[i], 0, &first, &out));
   smft__decode_work_free(&work);
   ck_assert_uint_eq((size_t)out.length, n_decoded);
   if (n_decoded > 0)

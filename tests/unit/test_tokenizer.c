@@ -295,15 +295,16 @@ START_TEST(streams) {
   smft__buffer out = {ctx, NULL, 0, 0};
   smft__decode_work work;
   smft__decode_work_init(&work, ctx);
-  const int32_t ids[] = {1, 8, 12, 13, 6};
+  const int32_t ids[] = {1, 8, 12, 13, 6}; /* the first is special */
+  int first = 1;
   for (int i = 0; i < 5; i++)
-    ck_ok(smft__tokenizer_decode_bytes(t, &work, ids[i], SMFT_DECODE_SKIP_SPECIAL, i == 1, &out));
+    ck_ok(smft__tokenizer_decode_bytes(t, &work, ids[i], SMFT_DECODE_SKIP_SPECIAL, &first, &out));
   ck_assert_str_eq(out.data, "ab\xC3\xA9 a");
   out.length = 0;
-  ck_ok(smft__tokenizer_decode_bytes(t, &work, 8, 0, 0, &out));
-  ck_ok(smft__tokenizer_decode_bytes(t, &work, 12, 0, 0, &out));
+  ck_ok(smft__tokenizer_decode_bytes(t, &work, 8, 0, &first, &out));
+  ck_ok(smft__tokenizer_decode_bytes(t, &work, 12, 0, &first, &out));
   ck_assert_str_eq(out.data, " ab\xC3"); /* half a character: the caller waits for the rest */
-  ck_status(smft__tokenizer_decode_bytes(t, &work, 17, 0, 0, &out), SMFT_E_TOKEN);
+  ck_status(smft__tokenizer_decode_bytes(t, &work, 17, 0, &first, &out), SMFT_E_TOKEN);
   smft__decode_work_free(&work);
   smft__buffer_free(&out);
   smft_tokenizer_free(t);

@@ -336,34 +336,12 @@ static smft_status put_level(smft__buffer *out, const char *text, int64_t length
   return SMFT_OK;
 }
 
-/* How many bytes at text are the beginning of a character that goes wrong after them: one U+FFFD
- * stands for all of these, as in Unicode's "substitution of maximal subparts". */
-static int64_t broken_length(const char *text, int64_t length) {
-  const unsigned char *p = (const unsigned char *)text;
-  int64_t wanted = p[0] >= 0xC2 && p[0] <= 0xDF   ? 2
-                   : p[0] >= 0xE0 && p[0] <= 0xEF ? 3
-                   : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4
-                                                  : 1;
-  int64_t n = 1;
-  while (n < wanted && n < length) {
-    unsigned char low = 0x80, high = 0xBF;
-    if (n == 1) {
-      low = p[0] == 0xE0 ? 0xA0 : p[0] == 0xF0 ? 0x90 : 0x80;
-      high = p[0] == 0xED ? 0x9F : p[0] == 0xF4 ? 0x8F : 0xBF;
-    }
-    if (p[n] < low || p[n] > high)
-      break;
-    n++;
-  }
-  return n;
-}
-
 static smft_status put_lossy(smft__buffer *out, const char *text, int64_t length) {
   int64_t done = 0;
   for (int64_t at = 0; at < length;) {
     int64_t step = smft__utf8_next(text + at, (size_t)(length - at), NULL);
     if (step == 0) {
-      step = broken_length(text + at, length - at);
+      step = smft__utf8_broken(text + at, (size_t)(length - at), NULL);
       SMFT__TRY(smft__buffer_put(out, text + done, at - done));
       SMFT__TRY(smft__buffer_put(out, REPLACEMENT, 3));
       done = at + step;

@@ -199,11 +199,14 @@ SMFT_API smft_status smft_tokenizer_decode(const smft_tokenizer *tokenizer, cons
 }
 
 smft_status smft__tokenizer_decode_bytes(const smft_tokenizer *tokenizer, smft__decode_work *work,
-                                         int32_t id, uint32_t flags, int first, smft__buffer *out) {
+                                         int32_t id, uint32_t flags, int *first,
+                                         smft__buffer *out) {
   smft__decode_work_clear(work);
   SMFT__TRY(add_token(tokenizer, id, flags, &work->strings));
-  if (work->strings.n > 0)
-    SMFT__TRY(smft__decoder_run(&tokenizer->decoder, work, 1, first));
+  if (work->strings.n > 0) {
+    SMFT__TRY(smft__decoder_run(&tokenizer->decoder, work, 1, *first));
+    *first = 0;
+  }
   return smft__buffer_put(out, work->strings.text.data, work->strings.text.length);
 }
 
