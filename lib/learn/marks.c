@@ -53,7 +53,7 @@ void smft__marks_add(smft__marks *marks, int32_t memory, const int64_t *slots, c
     marks->square[at] += (double)weights[i] * (double)weights[i];
     if (marks->last[at] != batch) {
       marks->last[at] = batch;
-      marks->stats.df[at]++;
+      marks->stats.df[at] += marks->stats.df[at] < UINT32_MAX; /* a file may be full of them */
     }
   }
   marks->stats.n_reads += n;

@@ -11,6 +11,9 @@
 #include <stdio.h>
 
 #define FORMAT "smft.optimizer.1"
+/* of a row, so that the steps that follow do not overflow (data/source.c has as much room for the
+ * state's own) */
+#define MOST_STEPS (INT64_C(1) << 60)
 #define NAME (SMFT__PART_NAME + 16)
 
 static const char *kind_name(const smft_optimizer *optimizer) {
@@ -153,7 +156,8 @@ static smft_status load_rows(smft__row_state *state, const smft__source *file, c
     int64_t slot, step;
     memcpy(&slot, (const char *)slots->data + i * 8, sizeof slot);
     memcpy(&step, (const char *)steps->data + i * 8, sizeof step);
-    if (slot < 0 || slot >= n_slots || step < 1 || smft__rows_find(&state->moments, slot) >= 0)
+    if (slot < 0 || slot >= n_slots || step < 1 || step > MOST_STEPS ||
+        smft__rows_find(&state->moments, slot) >= 0)
       return smft__fail(
           SMFT_E_FORMAT,
           "%s: pool %d, row %lld: slot %lld of %lld, step %lld: out of range, or there twice", path,

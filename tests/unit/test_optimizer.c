@@ -344,6 +344,22 @@ START_TEST(wrong_checkpoints_are_refused) {
 }
 END_TEST
 
+/* Steps of a row that leave no room for the next one (found by fuzz/fuzz_optimizer.c). */
+START_TEST(a_row_with_too_many_steps_is_refused) {
+  open_model();
+  run r = start(SMFT_PATCH_SLOTS, &checkpointed[2], NULL);
+  step_batch(r.learner, NULL);
+  r.optimizer->pools[0].steps[0] = INT64_MAX;
+  ck_ok(smft_optimizer_save(r.optimizer, test_file("state.safetensors")));
+  ck_status(smft_optimizer_load(r.optimizer, model, test_file("state.safetensors")), SMFT_E_FORMAT);
+  r.optimizer->pools[0].steps[0] = INT64_C(1) << 60;
+  ck_ok(smft_optimizer_save(r.optimizer, test_file("state.safetensors")));
+  ck_ok(smft_optimizer_load(r.optimizer, model, test_file("state.safetensors")));
+  finish(&r);
+  close_model();
+}
+END_TEST
+
 /* ---- state from fact to fact --------------------------------------------- */
 
 START_TEST(moments_start_afresh_for_every_fact_unless_kept) {
@@ -447,6 +463,7 @@ Suite *make_suite(void) {
   tcase_add_test(cases, a_group_scales_the_rate);
   tcase_add_loop_test(cases, a_checkpoint_goes_on_bit_for_bit, 0, 6);
   tcase_add_test(cases, wrong_checkpoints_are_refused);
+  tcase_add_test(cases, a_row_with_too_many_steps_is_refused);
   tcase_add_loop_test(cases, moments_start_afresh_for_every_fact_unless_kept, 0, 2);
   tcase_add_test(cases, state_of_another_model_or_kind_is_refused);
   tcase_add_test(cases, bad_options);
