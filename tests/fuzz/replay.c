@@ -1,5 +1,6 @@
-/* replay: a fuzz target without a fuzzer: seeds, every truncation of them, and so many seeded
- * mutations; or the files named.  REPLAY_SEEDS: the header with a format's seeds.
+/* replay: a fuzz target without a fuzzer: seeds, truncations of them (every one, of seeds of up to
+ * 1 KiB), and so many seeded mutations; or the files named.  REPLAY_SEEDS: the header with a
+ * format's seeds; MOST: bytes of an input.
  * replay [N]: N mutations.  replay --seeds DIR: writes the seeds
  * there, for libFuzzer.  replay FILE...: these (a crash that was found). */
 #include <stdint.h>
@@ -9,7 +10,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+#ifndef MOST
 #define MOST 4096
+#endif
 typedef struct input {
   uint8_t bytes[MOST];
   size_t size;
@@ -96,7 +99,7 @@ static int run_file(const char *path) {
 
 static void run_all(long mutations) {
   for (size_t i = 0; i < N_SEEDS; i++)
-    for (input one = make_seed(i);; one.size--) {
+    for (input one = make_seed(i);; one.size -= 1 + one.size / 1024) {
       run(&one);
       if (one.size == 0)
         break;
