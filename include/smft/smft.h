@@ -235,6 +235,12 @@ typedef void (*smft_parallel_for_fn)(void *user, int64_t n, smft_block_fn block,
  * twice as fast with AVX-512 VNNI, up to that with AVX2 (docs/performance.md); elsewhere nothing
  * changes. */
 #define SMFT_CTX_INTEGER 2u
+/* Matrix products of 33 rows and more (in learning, of gradients, 32) round both sides to bf16 and
+ * add up in f32, as PyTorch does with bf16 models: on AMX, with what is said of it above, or
+ * AVX-512 BF16 (AMD from Zen 4 on; on Intel's processors without AMX it is slower than f32).  What
+ * that changes is measured in docs/performance.md.  Where the processor has neither,
+ * smft_ctx_create says SMFT_E_UNSUPPORTED. */
+#define SMFT_CTX_FAST 4u
 
 /* What smft_ctx_create may be told. */
 typedef struct smft_ctx_options {

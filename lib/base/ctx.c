@@ -2,6 +2,7 @@
  * Does not own: the blocks themselves (alloc.c), the threads (parallel.c). */
 #include "base/ctx.h"
 #include "base/alloc.h"
+#include "base/cpu.h"
 #include "base/loan.h"
 #include "base/parallel.h"
 #include "base/workspace.h"
@@ -43,8 +44,13 @@ static smft_status resolve_options(smft_ctx_options *own, const smft_ctx_options
   SMFT__TRY(smft__reserved_check(own->reserved, "smft_ctx_options"));
   SMFT__REQUIRE(own->n_threads >= 0 && own->n_threads <= THREADS_MOST,
                 "smft_ctx_create: n_threads is %d; expected 0 to %d", own->n_threads, THREADS_MOST);
-  SMFT__REQUIRE(!(own->flags & ~(SMFT_CTX_AMX | SMFT_CTX_INTEGER)),
+  SMFT__REQUIRE(!(own->flags & ~(SMFT_CTX_AMX | SMFT_CTX_INTEGER | SMFT_CTX_FAST)),
                 "smft_ctx_create: flags 0x%x has unknown bits", own->flags);
+  if ((own->flags & SMFT_CTX_FAST) && !smft__cpu_has_tiles(1) && !smft__cpu_has_bf16())
+    return smft__fail(
+        SMFT_E_UNSUPPORTED,
+        "smft_ctx_create: SMFT_CTX_FAST needs a processor that multiplies bf16 (AMX, or "
+        "AVX-512 BF16); this one does not");
   int set = (own->alloc != NULL) + (own->realloc != NULL) + (own->free != NULL);
   SMFT__REQUIRE(set == 0 || set == 3,
                 "smft_ctx_create: alloc, realloc and free go together; %d of 3 are set", set);

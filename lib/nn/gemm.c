@@ -1,5 +1,6 @@
 /* gemm: the cut of a product into blocks of C, and the loops over k, panels of B and tiles of rows.
- * The arithmetic is gemm_body.h's, or gemm_tiles.c's where the context asks for AMX. Why not a
+ * The arithmetic is gemm_body.h's, or gemm_tiles.c's where the context asks for AMX or
+ * bf16. Why not a
  * BLAS: results must not depend on threads, a library may not touch a host's BLAS threads, and
  * weights are read as bf16.
  *
@@ -28,6 +29,7 @@
 /* of A for AMX where B is split, too; measured: as fast as AVX-512 at 48 to 56 */
 #define TILES_ROWS_LEAST 64
 #define TILES_ROWS_BF16 33      /* where B is bf16: 1.5 times as fast */
+#define ROUNDED_ROWS_LEAST 32   /* where both are rounded */
 #define TILES_COLUMNS_LEAST 128 /* of a block for AMX */
 /* multiply-adds wanted in a block; below, waking a thread costs more than it gives */
 #define BLOCK_WORK (1 << 19)
@@ -74,8 +76,8 @@ typedef struct gemm_plan {
   int64_t b_size;                  /* bytes of an element of B; 0: in blocks */
   int64_t row_block, column_block; /* of C, the last ones smaller */
   int64_t row_blocks, column_blocks;
-  int64_t depth; /* of k at a time */
-  int few, tiles;
+  int64_t depth;  /* of k at a time */
+  int few, tiles; /* tiles: SMFT__TILES_EXACT or _ROUNDED; 0: the vectors' f32 */
   /* A's rows as whole numbers, `integer_bytes` from one to the next, for few of them and blocks of
    * B; NULL: as they are */
   char *integer;
@@ -106,12 +108,18 @@ static int64_t few_rows_for(int64_t k) {
   return k < 384 ? 16 : 32;
 }
 
-/* Worth packing both operands for. */
+/* Worth packing both operands for, and how. */
 static int wants_tiles(const smft_ctx *ctx, const smft__gemm_args *args) {
-  return !smft__is_block(args->b_dtype) &&
-         args->m >= (args->b_dtype == SMFT__BF16 ? TILES_ROWS_BF16 : TILES_ROWS_LEAST) &&
-         args->n >= SMFT__TILES_UNIT && args->k >= SMFT__TILES_UNIT &&
-         smft__cpu_has_tiles(ctx->options.flags & SMFT_CTX_AMX);
+  const uint32_t flags = ctx->options.flags;
+  if (args->n < SMFT__TILES_UNIT || args->k < SMFT__TILES_UNIT)
+    return 0;
+  if ((flags & SMFT_CTX_FAST) && args->m >= ROUNDED_ROWS_LEAST)
+    return SMFT__TILES_ROUNDED;
+  int rows = args->b_dtype == SMFT__BF16 ? TILES_ROWS_BF16 : TILES_ROWS_LEAST;
+  return !smft__is_block(args->b_dtype) && args->m >= rows &&
+                 smft__cpu_has_tiles(flags & SMFT_CTX_AMX)
+             ? SMFT__TILES_EXACT
+             : 0;
 }
 
 /* Columns of a block that packs its rows of A anew: as few blocks as keep `lanes` threads busy to
@@ -161,7 +169,7 @@ static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t l
   /* blocks are cut where the shortest of them end */
   int64_t unit = plan.b_size ? 1 : SMFT__QUANT_LEAST;
   plan.few = args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
-  plan.tiles = !plan.few && wants_tiles(ctx, args);
+  plan.tiles = plan.few ? 0 : wants_tiles(ctx, args);
   plan.pack_a = args->trans_a && args->n >= PACKED_COLUMNS_LEAST;
   plan.depth = even_piece(args->k, plan.pack_a ? PACKED_DEPTH : DEPTH, unit);
   if (plan.tiles)
@@ -359,7 +367,7 @@ static void packing_block(const gemm_plan *plan, int64_t row, int64_t row_end, i
                           int64_t column_end) {
   void *workspace = smft__workspace_take(plan->ctx);
   if (workspace && plan->tiles)
-    smft__gemm_tiles_block(plan->args, row, row_end, column, column_end, workspace);
+    smft__gemm_tiles_block(plan->args, plan->tiles, row, row_end, column, column_end, workspace);
   else
     tiled_block(plan, row, row_end, column, column_end, workspace);
   smft__workspace_give(plan->ctx, workspace);

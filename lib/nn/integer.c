@@ -1,7 +1,7 @@
 /* integer: see integer.h.  Owns where the parts of a row lie, and which kernels the processor
  * has. */
 #include "nn/integer.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 #include "nn/kernels/integer_avx2.h"
 #include "nn/kernels/integer_vnni.h"
 

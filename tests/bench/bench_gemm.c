@@ -13,7 +13,7 @@ int main(void) {
 #else
 #include "bench.h"
 #include "nn/gemm.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 #include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>

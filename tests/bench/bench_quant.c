@@ -10,7 +10,7 @@
 #include "bench.h"
 #include "data/quant.h"
 #include "nn/gemm.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

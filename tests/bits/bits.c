@@ -10,7 +10,7 @@
 #include <string.h>
 #include "smft/smft.h"
 
-int smft__cpu_limit(int level); /* lib/nn/kernels/cpu.h: the tests' own hook */
+int smft__cpu_limit(int level); /* lib/base/cpu.h: the tests' own hook */
 
 #define TOKENS 96 /* of the sequence whose logits are taken: enough for AMX, a block and a rest */
 #define FACTS 5

@@ -5,7 +5,7 @@
 #include "test.h"
 #include "base/rng.h"
 #include "data/tensor.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 
 static inline smft_ctx *nn_context(int threads) {
   smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;

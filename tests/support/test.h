@@ -97,7 +97,7 @@ static inline double test_distance(const float *a, const float *b, int64_t n) {
 /* SMFT_TEST_LEVEL=portable|avx2|avx512|tiles: runs the program with the kernels of that instruction
  * set; skipped where the processor lacks it. */
 #ifdef SMFT_TEST_INTERNAL /* programs that see the library's insides */
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 static inline void test_choose_level(void) {
   static const char *const names[] = {"portable", "avx2", "avx512", "tiles"};
   const char *wanted = getenv("SMFT_TEST_LEVEL");

@@ -6,7 +6,7 @@
 #include "test.h"
 #include "tiny.h"
 #include "learn/learner.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 
 static int best; /* level that the processor has */
 

@@ -2,7 +2,7 @@
  * threads, rows against dense gradient. */
 #include "test.h"
 #include "naive_memory.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 
 static double far_apart(const float *a, const double *b, int64_t n) {
   double worst = 0, scale = 1;

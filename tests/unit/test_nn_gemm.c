@@ -3,7 +3,7 @@
  * for 1, 2 and 3 threads; no less exact than f32; what is not finite; without AMX. */
 #include "test.h"
 #include "base/rng.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 #include "nn/gemm.h"
 
 typedef struct product {  /* shape and layout of one product */

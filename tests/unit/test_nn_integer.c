@@ -7,7 +7,7 @@
 #include "fixture.h"
 #include "nn/gemm.h"
 #include "nn/integer.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 #include "nn/linear.h"
 
 enum { N_LEVELS = SMFT__CPU_AVX512 + 1, ALL = N_BLOCK_TYPES * N_LEVELS, GROUP = 32 };

@@ -6,7 +6,7 @@
 #include "fixture.h"
 #include "nn/embedding.h"
 #include "nn/gemm.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 #include "nn/linear.h"
 #include "nn/vector.h"
 

@@ -3,7 +3,7 @@
  * written behind a row. */
 #include "test.h"
 #include "base/rng.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 #include "nn/ffn.h"
 #include "nn/vector.h"
 

@@ -4,7 +4,7 @@
 #include "base/rng.h"
 #include "memory/pool.h"
 #include "memory/kernels/row.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 
 enum { ROWS = 6, WIDEST = 70 };
 

@@ -3,7 +3,7 @@
 #include "test.h"
 #include "base/rng.h"
 #include "memory/product_keys.h"
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 
 static float as_number(float x) { return isnan(x) ? -INFINITY : x; }
 

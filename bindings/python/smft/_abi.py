@@ -273,7 +273,7 @@ STRUCTS: Dict[str, type] = {
 
 #: Every integer SMFT_* constant of the header, the version apart.
 CONSTANTS: Dict[str, int] = {
-    "CTX_AMX": 1, "CTX_INTEGER": 2, "ENCODE_SPECIAL": 1, "ENCODE_NO_PARSE": 2, "ENCODE_CONTINUE": 4,
+    "CTX_AMX": 1, "CTX_INTEGER": 2, "CTX_FAST": 4, "ENCODE_SPECIAL": 1, "ENCODE_NO_PARSE": 2, "ENCODE_CONTINUE": 4,
     "ENCODE_PROMPT": 8, "DECODE_SKIP_SPECIAL": 1, "LOAD_COPY": 1,
     "CHAT_OPEN_ANSWER": 1, "CHAT_PARSE": 2, "CHAT_NO_THINKING": 4,
     "DTYPE_F32": 1, "DTYPE_F16": 2, "DTYPE_BF16": 3, "DTYPE_Q4_0": 16, "DTYPE_Q4_1": 17, "DTYPE_Q5_0": 18, "DTYPE_Q5_1": 19,

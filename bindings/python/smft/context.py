@@ -20,6 +20,7 @@ class Context(Handle):
     amx: True lets matrix products use Intel's AMX, which needs larger signal stacks in the whole process.
     integer: True makes products of up to three rows with quantised weights in whole numbers: answers come about twice as fast,
         and what meets the weights is rounded to 15 bits.
+    fast: True rounds both sides of large products to bf16, where the processor multiplies it; else UnsupportedError.
     log(level, message): level 0 debug, 1 info, 2 warning; may be called from any thread that uses the library.
     """
 
@@ -27,8 +28,9 @@ class Context(Handle):
     _mode = PEEK
 
     def __init__(self, n_threads: int = 0, log: Optional[Callable[[int, str], Any]] = None, amx: bool = False,
-                 integer: bool = False) -> None:
-        flags = (_abi.CONSTANTS["CTX_AMX"] if amx else 0) | (_abi.CONSTANTS["CTX_INTEGER"] if integer else 0)
+                 integer: bool = False, fast: bool = False) -> None:
+        wanted = {"CTX_AMX": amx, "CTX_INTEGER": integer, "CTX_FAST": fast}
+        flags = sum(_abi.CONSTANTS[name] for name, on in wanted.items() if on)
         options = struct(_abi.CtxOptions, n_threads=n_threads, flags=flags)
         if log is not None:
             self._log = _log_callback(log)

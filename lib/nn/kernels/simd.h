@@ -19,7 +19,7 @@
  *   SMFT__AVX2, SMFT__AVX512
  * Pointers need no alignment at all.  Explicit FMA everywhere: with -std=c11 gcc does not contract
  * on its own, and clang would. */
-#include "nn/kernels/cpu.h"
+#include "base/cpu.h"
 #if defined(__x86_64__) && !defined(SMFT__AVX2)
 #include <immintrin.h>
 #define SMFT__AVX2 __attribute__((target("avx2,fma,f16c")))

@@ -1,6 +1,6 @@
-/* cpu: asks the processor once and remembers the answers in atomics, the only state of lib/nn.  Two
- * threads that ask at the same time store the same answer. */
-#include "nn/kernels/cpu.h"
+/* cpu: asks the processor once and remembers the answers in atomics, the only state of the library
+ * that no handle has.  Two threads that ask at the same time store the same answer. */
+#include "base/cpu.h"
 #include <stdatomic.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -64,6 +64,16 @@ int smft__cpu_has_vnni(void) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   return __builtin_cpu_supports("avx512vnni") != 0;
+#else
+  return 0;
+#endif
+}
+
+int smft__cpu_has_bf16(void) {
+#if defined(__x86_64__)
+  unsigned int a = 0, b = 0, c = 0, d = 0; /* compilers learnt the name late */
+  return smft__cpu_level() == SMFT__CPU_AVX512 && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+         (a >> 5 & 1);
 #else
   return 0;
 #endif

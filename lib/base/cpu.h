@@ -1,5 +1,5 @@
-/* cpu: which instruction set the kernels of lib/nn use, chosen once per process.  It does not own
- * any kernel. */
+/* cpu: which instruction set the kernels use, chosen once per process.  It does not own any
+ * kernel. */
 #ifndef SMFT__CPU_H
 #define SMFT__CPU_H
 enum { SMFT__CPU_PORTABLE = 0, SMFT__CPU_AVX2 = 1, SMFT__CPU_AVX512 = 2, SMFT__CPU_TILES = 3 };
@@ -8,6 +8,7 @@ int smft__cpu_level(void); /* of vectors: at most SMFT__CPU_AVX512 */
  * the permission for the whole process. */
 int smft__cpu_has_tiles(int wanted);
 int smft__cpu_has_vnni(void); /* AVX-512's products of bytes */
+int smft__cpu_has_bf16(void); /* and those of bf16, while the level is SMFT__CPU_AVX512 */
 /* For tests and benchmarks alone: at most this level from now on; 0 <= level.  With SMFT__CPU_TILES
  * every context wants AMX.  Returns the level in use. */
 int smft__cpu_limit(int level);
