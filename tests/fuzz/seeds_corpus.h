@@ -34,23 +34,30 @@ static int by_name(const struct dirent **a, const struct dirent **b) {
   return strcmp((*a)->d_name, (*b)->d_name); /* whatever the locale */
 }
 
+static void read_seed(const char *directory, const char *name) {
+  char path[1024];
+  input *one = &corpus[corpus_used];
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  FILE *file = name[0] == '.' ? NULL : fopen(path, "rb");
+  if (!file)
+    return;
+  one->size = fread(one->bytes, 1, MOST, file);
+  fclose(file);
+  if (!find_header(one, &corpus_headers[corpus_used], &corpus_data[corpus_used]))
+    corpus_headers[corpus_used] = SIZE_MAX;
+  corpus_used++;
+}
+
 static void read_corpus(void) {
   const char *directory = getenv("FUZZ_CORPUS");
-  struct dirent **entries;
+  struct dirent **entries = NULL;
   int n = directory ? scandir(directory, &entries, NULL, by_name) : -1;
-  for (int i = 0; i < n && corpus_used < MOST_SEEDS; i++) {
-    char path[1024];
-    input *one = &corpus[corpus_used];
-    snprintf(path, sizeof path, "%s/%s", directory, entries[i]->d_name);
-    FILE *file = entries[i]->d_name[0] == '.' ? NULL : fopen(path, "rb");
-    if (!file)
-      continue;
-    one->size = fread(one->bytes, 1, MOST, file);
-    fclose(file);
-    if (!find_header(one, &corpus_headers[corpus_used], &corpus_data[corpus_used]))
-      corpus_headers[corpus_used] = SIZE_MAX;
-    corpus_used++;
+  for (int i = 0; i < n; i++) {
+    if (corpus_used < MOST_SEEDS)
+      read_seed(directory, entries[i]->d_name);
+    free(entries[i]);
   }
+  free(entries);
   if (corpus_used == 0) {
     fprintf(stderr, "replay: FUZZ_CORPUS names no directory with files\n");
     exit(1);
