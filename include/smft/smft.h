@@ -230,10 +230,10 @@ typedef void (*smft_parallel_for_fn)(void *user, int64_t n, smft_block_fn block,
  * that must have room for the 8 KiB of registers that come with it, as those of
  * sysconf(_SC_SIGSTKSZ) bytes do.  Results differ in their last bits. */
 #define SMFT_CTX_AMX 1u
-/* Products of up to three rows with quantised weights, as in answering token by token, are made in
- * whole numbers: each 32 numbers that meet the weights are rounded to 15 bits and one scale.  About
- * twice as fast with AVX-512 VNNI, up to that with AVX2 (docs/performance.md); elsewhere nothing
- * changes. */
+/* Products of activations with quantised weights are made in whole numbers: each 32 activations are
+ * rounded to 15 bits and one scale.  With AVX-512 VNNI answers come about twice as fast and prompts
+ * are read 1.3 times as fast; with AVX2 it is for answers alone, and less; elsewhere nothing
+ * changes (docs/performance.md).  Gradients are those of f32. */
 #define SMFT_CTX_INTEGER 2u
 /* Matrix products of 33 rows and more (in learning, of gradients, 32) round both sides to bf16 and
  * add up in f32, as PyTorch does with bf16 models: on AMX, with what is said of it above, or

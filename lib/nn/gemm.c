@@ -43,6 +43,7 @@
 #define UNPACKED_ROWS 32
 /* of A in whole numbers: decoding blocks once for more of them is as fast; measured */
 #define INTEGER_ROWS_MOST 3
+#define PANEL_ROWS_LEAST 4 /* where their panels are packed */
 
 typedef struct kernels {
   int lanes, tile_rows, panel; /* panel: columns of one of B */
@@ -76,8 +77,9 @@ typedef struct gemm_plan {
   int64_t b_size;                  /* bytes of an element of B; 0: in blocks */
   int64_t row_block, column_block; /* of C, the last ones smaller */
   int64_t row_blocks, column_blocks;
-  int64_t depth;  /* of k at a time */
-  int few, tiles; /* tiles: SMFT__TILES_EXACT or _ROUNDED; 0: the vectors' f32 */
+  int64_t depth;   /* of k at a time */
+  int few, panels; /* panels: of whole numbers */
+  int tiles;       /* tiles: SMFT__TILES_EXACT or _ROUNDED; 0: the vectors' f32 */
   /* A's rows as whole numbers, `integer_bytes` from one to the next, for few of them and blocks of
    * B; NULL: as they are */
   char *integer;
@@ -122,6 +124,15 @@ static int wants_tiles(const smft_ctx *ctx, const smft__gemm_args *args) {
              : 0;
 }
 
+/* Many rows in whole numbers, which the matrix unit would do faster in bf16. */
+static int wants_panels(const smft_ctx *ctx, const smft__gemm_args *args) {
+  const smft__integer_ops *use = smft__integer();
+  return (ctx->options.flags & SMFT_CTX_INTEGER) && smft__is_block(args->b_dtype) &&
+         args->trans_b && !args->trans_a && args->m >= PANEL_ROWS_LEAST && use && use->panel &&
+         use->panel_rows(args->k) > 0 &&
+         !((ctx->options.flags & SMFT_CTX_FAST) && smft__cpu_has_tiles(1));
+}
+
 /* Columns of a block that packs its rows of A anew: as few blocks as keep `lanes` threads busy to
  * the end, two a thread, or one where those are equal; `unit` columns are a panel. */
 static int64_t columns_for_packing(const gemm_plan *plan, int32_t lanes, int64_t unit,
@@ -139,6 +150,12 @@ static void cut_for_tiles(gemm_plan *plan, int32_t lanes) {
   plan->row_block =
       even_piece(plan->args->m, smft__gemm_tiles_rows(plan->args->k), SMFT__TILES_UNIT);
   plan->column_block = columns_for_packing(plan, lanes, SMFT__TILES_UNIT, TILES_COLUMNS_LEAST);
+}
+
+static void cut_for_panels(gemm_plan *plan, int32_t lanes) {
+  plan->row_block = even_piece(plan->args->m, smft__integer()->panel_rows(plan->args->k), 1);
+  plan->column_block =
+      columns_for_packing(plan, lanes, SMFT__INTEGER_COLUMNS, SMFT__INTEGER_COLUMNS);
 }
 
 static void cut_for_few(gemm_plan *plan) {
@@ -168,11 +185,14 @@ static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t l
                     .b_size = smft__row_bytes(args->b_dtype, 1)};
   /* blocks are cut where the shortest of them end */
   int64_t unit = plan.b_size ? 1 : SMFT__QUANT_LEAST;
-  plan.few = args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
-  plan.tiles = plan.few ? 0 : wants_tiles(ctx, args);
+  plan.panels = wants_panels(ctx, args);
+  plan.few = !plan.panels && args->trans_b && !args->trans_a && args->m <= few_rows_for(args->k);
+  plan.tiles = plan.few || plan.panels ? 0 : wants_tiles(ctx, args);
   plan.pack_a = args->trans_a && args->n >= PACKED_COLUMNS_LEAST;
   plan.depth = even_piece(args->k, plan.pack_a ? PACKED_DEPTH : DEPTH, unit);
-  if (plan.tiles)
+  if (plan.panels)
+    cut_for_panels(&plan, lanes);
+  else if (plan.tiles)
     cut_for_tiles(&plan, lanes);
   else if (plan.few)
     cut_for_few(&plan);
@@ -366,7 +386,9 @@ static void few_block(const gemm_plan *plan, int64_t column, int64_t column_end)
 static void packing_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column,
                           int64_t column_end) {
   void *workspace = smft__workspace_take(plan->ctx);
-  if (workspace && plan->tiles)
+  if (workspace && plan->panels)
+    smft__integer()->panel(plan->args, row, row_end, column, column_end, workspace);
+  else if (workspace && plan->tiles)
     smft__gemm_tiles_block(plan->args, plan->tiles, row, row_end, column, column_end, workspace);
   else
     tiled_block(plan, row, row_end, column, column_end, workspace);
@@ -388,7 +410,7 @@ static void run_block(const gemm_plan *plan, int64_t block) {
   int64_t column_end = smft__least(column + plan->column_block, plan->args->n);
   if (plan->few)
     few_block(plan, column, column_end);
-  else if (plan->tiles || plan->pack_a)
+  else if (plan->panels || plan->tiles || plan->pack_a)
     packing_block(plan, row, row_end, column, column_end);
   else
     tiled_block(plan, row, row_end, column, column_end, NULL);

@@ -26,8 +26,10 @@ smft__integer_row smft__integer_row_at(char *memory, int64_t k) {
 
 const smft__integer_ops *smft__integer(void) {
 #if defined(__x86_64__)
-  static const smft__integer_ops vnni = {smft__integer_vnni_round, smft__integer_vnni_dots};
-  static const smft__integer_ops avx2 = {smft__integer_avx2_round, smft__integer_avx2_dots};
+  static const smft__integer_ops vnni = {smft__integer_vnni_round, smft__integer_vnni_dots,
+                                         smft__integer_panel_rows, smft__integer_panel_block};
+  static const smft__integer_ops avx2 = {smft__integer_avx2_round, smft__integer_avx2_dots, NULL,
+                                         NULL};
   if (smft__cpu_level() == SMFT__CPU_AVX512 && smft__cpu_has_vnni())
     return &vnni;
   if (smft__cpu_level() >= SMFT__CPU_AVX2)

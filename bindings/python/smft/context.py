@@ -18,8 +18,8 @@ class Context(Handle):
 
     n_threads: 0 the processors that this process may use, 1 only the caller's thread.
     amx: True lets matrix products use Intel's AMX, which needs larger signal stacks in the whole process.
-    integer: True makes products of up to three rows with quantised weights in whole numbers: answers come about twice as fast,
-        and what meets the weights is rounded to 15 bits.
+    integer: True makes products of activations with quantised weights in whole numbers of 15 bits: answers come about twice
+        as fast, where the processor has AVX-512 VNNI.
     fast: True rounds both sides of large products to bf16, where the processor multiplies it; else UnsupportedError.
     log(level, message): level 0 debug, 1 info, 2 warning; may be called from any thread that uses the library.
     """
