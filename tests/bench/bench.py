@@ -23,43 +23,74 @@ import facts  # noqa: E402
 import inference  # noqa: E402
 import machine  # noqa: E402
 import memory  # noqa: E402
+import peers  # noqa: E402
+import products  # noqa: E402
 import rows  # noqa: E402
 import training  # noqa: E402
 from context import Context, Scale  # noqa: E402
 
-SHARES = {"full": 1.0, "quick": 0.25, "smoke": 0.02}  # of a group's time in a full run
-MINUTES = {"full": 25, "quick": 3, "smoke": 25}       # what a run may take; groups that would go beyond it are left out, and it says so
+SHARES = {"full": 1.0, "quick": 0.2, "smoke": 0.02}  # of a group's time in a full run
+# What a run may take; groups that would go beyond it are left out, and it says so.
+MINUTES = {"full": 25, "quick": 3, "smoke": 25}
 CURVES = {"growth", "mapped", "facts", "lengths", "sessions"}  # what a quick run does without
+CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+# Real models: the variable that names the file, and what examples/models/get.sh calls it.
+REAL = {"smollm2": ("SMFT_BENCH_SMOLLM2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+        "gemma": ("SMFT_BENCH_GEMMA", "gemma-3-270m-q4_k_m.gguf")}
 Group = namedtuple("Group", "name what seconds run")
 
 
-def plan(scale):
+def plan(scale, real):
     """What a run measures, with about how long it takes in full on two quiet processors."""
-    groups = [Group("limits", "the machine: sgemm, streaming and random-row reads", 60, machine.limits),
+    groups = [Group("limits", "the machine: arithmetic, streams and random rows", 40,
+                    machine.limits),
               Group("size", "libsmft.so stripped", 1, machine.size),
-              Group("idle", "processor time of threads with nothing to do", 7, lambda bench: machine.idle(bench, scale.main))]
-    for what, name, seconds, run in (("256 tokens, all logits: PyTorch, sgemm, threads", "forward", 45, inference.forward),
-                                     ("256 tokens, the last logits: llama.cpp", "prefill", 30, inference.prefill),
-                                     ("one token after another: llama.cpp, bandwidth, PyTorch", "decode", 75, inference.decode),
-                                     ("AdamW step of every weight: PyTorch, threads", "train", 55, training.train),
-                                     ("AdamW step of adapters: PyTorch", "lora", 35, training.lora)):
-        groups += [Group("%s.%s" % (name, shape), what, seconds, lambda bench, run=run, shape=shape: run(bench, shape))
-                   for shape in scale.dense]
-    groups += [Group("step.%s" % scale.sparse, "smft_step against our own full step, threads", 90,
+              Group("idle", "processor time of threads with nothing to do", 7,
+                    lambda bench: machine.idle(bench, scale.main)),
+              Group("products", "products at SmolLM2's shapes, f32 and bf16: PyTorch", 75,
+                    products.products)]
+    names = [name for name in scale.real if name in real or scale.kind == "smoke"] + scale.dense
+    for what, task, seconds, large, run in (
+            ("a prompt, its last logits: PyTorch, llama.cpp", "prefill", 35, 120,
+             inference.prefill),
+            ("one token after another: llama.cpp, PyTorch, bandwidth", "decode", 45, 130,
+             inference.decode),
+            ("AdamW step of every weight: PyTorch", "train", 45, 130, training.train),
+            ("AdamW step of adapters: PyTorch with PEFT", "lora", 35, 120, training.lora)):
+        groups += [Group("%s.%s" % (task, name), what, seconds if name in scale.dense else large,
+                         lambda bench, run=run, name=name: run(bench, name)) for name in names]
+    groups += real_ones(scale, real)
+    groups += [Group("step.%s" % scale.sparse, "smft_step against our own full step", 60,
                      lambda bench: training.step(bench, scale.sparse, scale.main))]
     for d in scale.widths:
-        groups += [Group("memory.d%d" % d, "the memory layer alone, 16K to 1M slots: PyTorch, random rows, peak memory", 150,
+        groups += [Group("memory.d%d" % d, "the memory layer alone, 16K to 1M slots: PyTorch", 130,
                          lambda bench, d=d: memory.layers(bench, d)),
-                   Group("growth.d%d" % d, "its step from the smallest to the largest pool", 25,
+                   Group("growth.d%d" % d, "its step from the smallest to the largest pool", 20,
                          lambda bench, d=d: memory.growth(bench, d))]
     groups += [Group("open", "opening a model with a 4 GB pool, and what becomes resident", 60,
                      lambda bench: facts.opening(bench, scale.main)),
                Group("mapped", "curve: the memory layer on a mapped pool of 4M slots", 20,
                      lambda bench: memory.mapped(bench, scale.widths[0])),
-               Group("facts", "curve: a patch by facts learnt", 75, facts.patches),
-               Group("lengths", "curves: prefill by length; smft_step by length and by supervised tokens", 75, curves_of_length),
-               Group("sessions", "curve: sessions that decode at once", 40, lambda bench: inference.sessions(bench, scale.main))]
-    return [group for group in groups if scale.kind != "quick" or group.name.split(".")[0] not in CURVES]
+               Group("facts", "curve: a patch by facts learnt", 60, facts.patches),
+               Group("lengths", "curves: prefill and smft_step by length, supervised tokens", 60,
+                     curves_of_length),
+               Group("sessions", "curve: sessions that decode at once", 35,
+                     lambda bench: inference.sessions(bench, scale.main))]
+    return [group for group in groups
+            if scale.kind != "quick" or group.name.split(".")[0] not in CURVES]
+
+
+def real_ones(scale, real):
+    """Rows of files that are only there in one kind of blocks, and of new processes."""
+    groups = []
+    if "gemma" in real and scale.kind != "smoke":
+        groups.append(Group("decode.gemma", "decoding from Q4_K: llama.cpp", 25,
+                            lambda bench: inference.decode_file(bench, "gemma", "q4_k")))
+    for name in scale.real:
+        if name in real or scale.kind == "smoke":
+            groups.append(Group("first.%s" % name, "first token in a new process: llama.cpp", 15,
+                                lambda bench, name=name: inference.first(bench, name)))
+    return groups
 
 
 def curves_of_length(bench):
@@ -73,7 +104,19 @@ def chosen(groups, only):
     for name in only:
         if not any(name in (group.name, group.name.split(".")[0]) for group in groups):
             sys.exit("bench.py: there is no group %s (see --list)" % name)
-    return [group for group in groups if not only or {group.name, group.name.split(".")[0]} & set(only)]
+    return [group for group in groups
+            if not only or {group.name, group.name.split(".")[0]} & set(only)]
+
+
+def real_models():
+    """{name: file} of those that are here."""
+    found = {}
+    folder = os.environ.get("SMFT_MODELS") or os.path.join(CACHE, "smft", "models")
+    for name, (variable, file) in REAL.items():
+        path = os.environ.get(variable) or os.path.join(folder, file)
+        if os.path.exists(path):
+            found[name] = path
+    return found
 
 
 # ---- progress ----
@@ -103,6 +146,8 @@ class Progress:
         return self.elapsed + self.expected[self.at] * self.pace > 60 * minutes
 
     def next(self):
+        if self.at < 0:  # what comes before, compiling for one, is not the run
+            self.begin = time.monotonic()
         self.at += 1
         self("")
 
@@ -140,7 +185,6 @@ def circumstances(options):
             "processors": os.cpu_count(), "kernel": platform.release(), "threads": options.threads,
             "commit": output_of("git", "rev-parse", "--short", "HEAD") + ("+" if output_of("git", "status", "--porcelain") else ""),
             "compiler": output_of("cc", "--version").split("\n")[0],
-            "torch": output_of(options.python, "-c", "import torch; print(torch.__version__)") if "torch" in options.peers else "",
             "node_llama_cpp": llama_version(options)}
 
 
@@ -169,10 +213,10 @@ def arguments():
     parser.add_argument("--out", help="where results.csv goes (BUILD/bench; smoke: BUILD/bench/smoke)")
     parser.add_argument("--build", default=os.environ.get("SMFT_BUILD") or os.path.join(ROOT, "build"), help="the build folder")
     parser.add_argument("--models", help="folder of the models (BUILD/bench/models)")
-    parser.add_argument("--blas", default="", help="folder with OpenBLAS's OpenMP build: libblas.so.3 and libopenblas.so.0")
     parser.add_argument("--node-modules", default="", help="the node_modules folder with node-llama-cpp")
     parser.add_argument("--node", default="node", help="the Node.js that runs it (20 or newer)")
-    parser.add_argument("--python", default="/usr/bin/python3", help="the Python that has PyTorch")
+    parser.add_argument("--python", default=os.environ.get("SMFT_BENCH_PYTHON") or "python3", help="the Python that has PyTorch, "
+                        "transformers and PEFT (SMFT_BENCH_PYTHON)")
     options = parser.parse_args()
     if options.quick and options.smoke or options.threads < 1:
         parser.error("--quick or --smoke, and at least one thread")
@@ -180,17 +224,29 @@ def arguments():
     if options.peers - {"torch", "llama"}:
         parser.error("the peers are torch and llama")
     options.build = os.path.abspath(options.build)
+    options.compiled = os.path.join(options.build, "bench", "peers", "compiled")
+    options.header = os.path.join(ROOT, "include", "smft", "smft.h")
+    options.real = {} if options.smoke else real_models()
     options.out = os.path.abspath(options.out or os.path.join(options.build, "bench", "smoke" if options.smoke else ""))
     return options
 
 
-def run(bench, groups, progress):
+def prepare(bench, groups, progress):
     progress("looking at the peers")
-    bench.find_core_type()
     bench.check_torch()
     bench.check_llama()
+    if bench.scale.kind == "smoke":
+        bench.models.real.update((name, bench.models.gguf(bench.scale.main))
+                                 for name in bench.scale.real)
+    for name in bench.scale.real:
+        if name not in bench.models.real:
+            bench.missing[name] = "its file is not here (examples/models/get.sh %s)" % name
+    peers.compile_all(bench, {group.name for group in groups})
     for peer, why in bench.missing.items():
         progress("%s: %s" % (peer, why))
+
+
+def run(bench, groups, progress):
     left_out = []
     for group in groups:
         progress.next()
@@ -204,34 +260,48 @@ def run(bench, groups, progress):
     return left_out
 
 
+def over_limit(bench):
+    """A row that passes what the machine can do says that its limit is none: the run has failed."""
+    if bench.scale.kind == "smoke":  # tiny models: the numbers say nothing
+        return []
+    return ["%s is %.3f of its limit" % (row.name, row.limit_share) for row in bench.rows
+            if row.is_over]
+
+
 def main():
     options = arguments()
     scale = Scale("smoke" if options.smoke else "quick" if options.quick else "full")
-    groups = plan(scale)
+    groups = plan(scale, options.real)
     if options.list:
         for group in groups:
-            print("%-14s %4d s  %s" % (group.name, group.seconds * SHARES[scale.kind], group.what))
+            print("%-16s %4d s  %s" % (group.name, group.seconds * SHARES[scale.kind], group.what))
         return 0
     groups = chosen(groups, options.only)
     if not shutil.which(os.path.join(options.build, "tests", "bench", "bench_model")):
         sys.exit("bench.py: %s has no benchmarks built (tests/bench/run.sh builds them)" % options.build)
     os.makedirs(options.out, exist_ok=True)
-    begin, info = time.monotonic(), circumstances(options)
+    info = circumstances(options)
     progress = Progress(groups, SHARES[scale.kind])
     bench = Context(options, scale, progress)
     try:
+        prepare(bench, groups, progress)
+        begin = time.monotonic()
         left_out = run(bench, groups, progress)
     finally:
         bench.close()
-    info.update(bench.facts, kind=scale.kind, rounds=bench.rounds, seconds=round(time.monotonic() - begin), missing=bench.missing,
-                left_out=left_out, load_average=os.getloadavg())
+    over = over_limit(bench)
+    info.update(bench.facts, kind=scale.kind, rounds=bench.rounds,
+                seconds=round(time.monotonic() - begin), missing=bench.missing, left_out=left_out,
+                over_limit=over, load_average=os.getloadavg())
     with open(os.path.join(options.out, "run.json"), "w", encoding="utf-8") as file:
         json.dump(info, file, indent=1)
     print(rows.table(rows.read(options.out)))
     if left_out:
         print("\nleft out, for there was no time left: %s" % ", ".join(left_out))
     print("\n%s in %d s; written to %s" % (scale.kind, info["seconds"], os.path.join(options.out, "results.csv")))
-    return 0
+    if over:
+        print("\nFAILED: a row is over its limit, which then is none: %s" % "; ".join(over))
+    return 1 if over else 0
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 /* bench_learn: training a whole model through smft.h alone.  Owns the workloads; bench.h times
  * them, peer_model.py does the same work.
- * usage: bench_learn MODEL_DIRECTORY THREADS
- *   train            AdamW step of every weight on a sequence of 256 (pools too, each row of them)
- *   train_lazy       the same, pool rows that were not read left alone
- *   lora             AdamW step of adapters of rank 8 on all matrices of attention and FFN, on a
- *                    sequence of 256
+ * usage: bench_learn MODEL THREADS [FLAGS]
+ *   train S L        AdamW step of every weight (pools too, each row of them) on S sequences of L
+ *                    tokens (1, 256)
+ *   train_lazy S L   the same, pool rows that were not read left alone
+ *   lora S L M       AdamW step of adapters of rank 8; M: SMFT_LORA_* (127: all matrices of
+ *                    attention and FFN)
  *   step ANSWER N    a fact's first smft_step: N tokens (256), loss on the last ANSWER of them
  *                    (255)
  *   again ANSWER N   further smft_steps of one fact
- *   losses           of four AdamW steps of every weight at a rate of 1e-3: {"numbers": [4]}
- *   losses_lora DIR  the same of adapters at 1e-2, saved in DIR as they were before the first step
+ *   losses N S L     before and in N AdamW steps of every weight at a rate of 1e-3 (3): {"numbers":
+ *                    [N + 1]}
+ *   losses_lora N S L M DIR    the same of adapters at 1e-2, saved in DIR as they were before
  *   hash_train, hash_lora, hash_step   of the weights after three steps, all bits
  *   resident         {"cached_mb": pages of the model's file that an smft_step brought into
  *                    memory, "file_mb": growth of the process's RssFile, "rows": slots it read,
@@ -19,7 +21,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { BACKGROUND = 32, BACKGROUND_TOKENS = 64, RANK = 8, CHECKED_STEPS = 3 };
+enum { MOST_SEQUENCES = 16, BACKGROUND = 32, BACKGROUND_TOKENS = 64, RANK = 8, CHECKED_STEPS = 3 };
 
 typedef struct learning {
   subject s;
@@ -31,6 +33,8 @@ typedef struct learning {
   int64_t fact, length;
   int again; /* 1: the fact in hand stays */
   int64_t n_answer;
+  int64_t n_sequences, sequence; /* of dense steps; tokens of each */
+  uint32_t targets;              /* of adapters */
 } learning;
 
 static void clear(void *arg) {
@@ -48,6 +52,16 @@ static void clear(void *arg) {
 
 /* ---- dense steps --------------------------------------------------------- */
 
+/* words: sequences, their length, the adapters' targets; as far as they are there. */
+static void read_batch(learning *b, char **words) {
+  b->n_sequences = bench_number(words, 0, 1);
+  b->sequence = bench_number(words, 1, SEQUENCE);
+  b->targets = (uint32_t)bench_number(words, 2, SMFT_LORA_ALL);
+  if (b->n_sequences < 1 || b->n_sequences > MOST_SEQUENCES || b->sequence < 2 ||
+      b->n_sequences * b->sequence > LONGEST)
+    bench_fail("1 to %d sequences, %d tokens in all at most", MOST_SEQUENCES, LONGEST);
+}
+
 static void make_dense(learning *b, int32_t kind, uint32_t flags, double lr) {
   smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
   smft_lora_options lora = SMFT_LORA_OPTIONS_INIT;
@@ -58,6 +72,7 @@ static void make_dense(learning *b, int32_t kind, uint32_t flags, double lr) {
   lora.rank = RANK;
   lora.alpha = 2 * RANK;
   lora.seed = 1;
+  lora.targets = b->targets;
   if (kind == SMFT_PATCH_LORA)
     check(smft_patch_create_lora(&b->patch, b->s.model, &lora), "patch");
   else
@@ -68,34 +83,37 @@ static void make_dense(learning *b, int32_t kind, uint32_t flags, double lr) {
 }
 
 static void prepare_train(void *arg, char **words) {
-  (void)words;
+  read_batch(arg, words);
   make_dense(arg, SMFT_PATCH_FULL, 0, 1e-5);
 }
 
 static void prepare_train_lazy(void *arg, char **words) {
-  (void)words;
+  read_batch(arg, words);
   make_dense(arg, SMFT_PATCH_FULL, SMFT_OPTIMIZER_LAZY_POOLS, 1e-5);
 }
 
 static void prepare_lora(void *arg, char **words) {
-  (void)words;
+  read_batch(arg, words);
   make_dense(arg, SMFT_PATCH_LORA, 0, 1e-5);
 }
 
 static double dense_step(learning *b) {
-  const int64_t length = SEQUENCE;
+  int64_t lengths[MOST_SEQUENCES];
   smft_batch batch = SMFT_BATCH_INIT;
   smft_report report = SMFT_REPORT_INIT;
   batch.ids = b->s.ids;
-  batch.lengths = &length;
-  batch.n_sequences = 1;
+  for (int64_t i = 0; i < b->n_sequences; i++)
+    lengths[i] = b->sequence;
+  batch.lengths = lengths;
+  batch.n_sequences = b->n_sequences;
   check(smft_learner_step_batch(b->learner, &batch, &report), "step_batch");
   return report.loss;
 }
 
 static int64_t train(void *arg) {
-  dense_step(arg);
-  return SEQUENCE;
+  learning *b = arg;
+  dense_step(b);
+  return b->n_sequences * b->sequence;
 }
 
 /* ---- facts --------------------------------------------------------------- */
@@ -173,26 +191,28 @@ static int64_t step(void *arg) {
 
 /* ---- what comes out ------------------------------------------------------ */
 
-static void print_losses(learning *b) {
+static void print_losses(learning *b, int64_t steps) {
   printf("{\"numbers\": [");
-  for (int i = 0; i <= CHECKED_STEPS; i++)
+  for (int64_t i = 0; i <= steps; i++)
     printf("%s%.9g", i ? ", " : "", dense_step(b));
   printf("]}\n");
 }
 
 static void answer_losses(void *arg, char **words) {
-  (void)words;
+  int64_t steps = bench_number(words, 0, CHECKED_STEPS);
+  read_batch(arg, words[0] ? words + 1 : words);
   make_dense(arg, SMFT_PATCH_FULL, 0, 1e-3);
-  print_losses(arg);
+  print_losses(arg, steps);
 }
 
 static void answer_losses_lora(void *arg, char **words) {
   learning *b = arg;
-  if (!words[0])
-    bench_fail("losses_lora needs a directory");
+  if (!words[4])
+    bench_fail("losses_lora needs four numbers and a directory");
+  read_batch(b, words + 1);
   make_dense(b, SMFT_PATCH_LORA, 0, 1e-2);
-  check(smft_patch_save(b->patch, words[0], 0), "save");
-  print_losses(b);
+  check(smft_patch_save(b->patch, words[4], 0), "save");
+  print_losses(b, bench_number(words, 0, CHECKED_STEPS));
 }
 
 static void print_hash(learning *b) {
@@ -216,12 +236,12 @@ static void hash_dense(learning *b, int32_t kind) {
 }
 
 static void answer_hash_train(void *arg, char **words) {
-  (void)words;
+  read_batch(arg, words);
   hash_dense(arg, SMFT_PATCH_FULL);
 }
 
 static void answer_hash_lora(void *arg, char **words) {
-  (void)words;
+  read_batch(arg, words);
   hash_dense(arg, SMFT_PATCH_LORA);
 }
 

@@ -1,6 +1,8 @@
 /* bench_make: writes one of the benchmark's models as a Hugging Face directory: random weights,
  * f32 and (DIRECTORY-bf16) bf16.
  * usage: bench_make SHAPE DIRECTORY [N_KEYS]    N_KEYS: of the memory layer, instead of the shape's
+ *        bench_make export MODEL TYPE PATH      TYPE: f32, bf16 or q8_0; PATH: NAME.gguf, or a
+ *                                               directory
  *   A     6 layers, d 288, 6 heads, ffn 768, vocabulary 32,000
  *   B     12 layers, d 576, 9 heads, ffn 1536, vocabulary 8,192
  *   M     B with a memory layer (256 keys, H 4, k 32) instead of block 6's FFN
@@ -53,6 +55,33 @@ static void write_config(const shape *s, const char *directory, int n_keys) {
   fclose(file);
 }
 
+static int32_t type_named(const char *name) {
+  static const struct {
+    const char *name;
+    int32_t dtype;
+  } types[] = {{"f32", SMFT_DTYPE_F32}, {"bf16", SMFT_DTYPE_BF16}, {"q8_0", SMFT_DTYPE_Q8_0}};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (!strcmp(types[i].name, name))
+      return types[i].dtype;
+  fprintf(stderr, "bench_make: there is no type %s\n", name);
+  exit(2);
+}
+
+static void export(const char *source, const char *type, const char *path) {
+  size_t length = strlen(path);
+  smft_ctx *ctx;
+  smft_model *model;
+  smft_export_options options = SMFT_EXPORT_OPTIONS_INIT;
+  options.dtype = type_named(type);
+  options.format = length > 5 && !strcmp(path + length - 5, ".gguf") ? SMFT_FORMAT_GGUF
+                                                                     : SMFT_FORMAT_HUGGING_FACE;
+  check(smft_ctx_create(&ctx, NULL), "context");
+  check(smft_model_load(&model, ctx, source, NULL), "model");
+  check(smft_model_export(model, NULL, path, &options), "export");
+  smft_model_free(model);
+  smft_ctx_free(ctx);
+}
+
 int main(int argc, char **argv) {
   char half[1024];
   smft_ctx *ctx;
@@ -62,6 +91,10 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: bench_make SHAPE DIRECTORY [N_KEYS]   (the shapes: see the head of "
                     "bench_make.c)\n");
     return 2;
+  }
+  if (argc == 5 && !strcmp(argv[1], "export")) {
+    export(argv[2], argv[3], argv[4]);
+    return 0;
   }
   const shape *s = find(argv[1]);
   mkdir(argv[2], 0777);

@@ -1,18 +1,20 @@
-/* bench_memory: the memory layer alone, 2048 tokens, H 4, k 32, dk = d/2, n_keys^2 slots of d
+/* bench_memory: the memory layer alone, TOKENS tokens, H 4, k 32, dk = d/2, n_keys^2 slots of d
  * numbers: forward, and a sparse finetuning step (forward, backward to 10,000 chosen value rows,
  * SGD).  Owns the workloads; bench.h times them, peer_memory.py does the same work.
- * usage: bench_memory D N_KEYS THREADS [DIRECTORY]   DIRECTORY: the values are a mapped file there
- * (zeros) instead of memory
- *   forward, step   a piece of work is all 2048 tokens
+ * usage: bench_memory D N_KEYS THREADS TOKENS [DIRECTORY]   DIRECTORY: the values are a mapped file
+ * there (zeros) instead of memory
+ *   forward, step   a piece of work is all the tokens
  *   lookup          queries to slots alone: scores, top-k, softmax
- *   gather          value rows to sums alone, bytes a second; plain: the same rows, each number
- *                   looked at once and nothing else done
+ *   gather          value rows to sums alone, bytes a second
+ *   plain METHOD    the same rows in the same order, each number looked at once and nothing else
+ *                   done (reading.h); plain_methods: {"rows": how many there are}
  *   check DIR       writes the inputs into DIR; {"numbers": 32 of the output, "rows": chosen,
  *                   "gradient": 32 of the chosen rows' gradient}
  *   memory          {"step_mb": most memory of two steps beside the table, the layer's weights,
  *                   the input and the output; "process_mb": of the whole process beside the table,
  *                   "library_mb": what the library's allocator had at most} */
 #include "bench.h"
+#include "reading.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
 #include "base/rng.h"
@@ -24,7 +26,7 @@
 #include <sys/mman.h>
 
 enum {
-  TOKENS = 2048,
+  MOST_TOKENS = 1 << 16,
   HEADS = 4,
   TOP_K = 32,
   READS = HEADS * TOP_K,
@@ -37,7 +39,9 @@ typedef struct layer {
   smft_ctx *ctx;
   smft__memory_view weights;
   smft__memory_tape tape;
-  float *x, *out, *values; /* (TOKENS, d), (TOKENS, d), (n_keys^2, d) */
+  int64_t tokens;
+  int method;              /* of plain */
+  float *x, *out, *values; /* (tokens, d), (tokens, d), (n_keys^2, d) */
   size_t values_size;
   void *block;      /* the tape's memory; made at first need */
   smft__rows rows;  /* gradient of the chosen rows */
@@ -110,8 +114,8 @@ static void make(layer *b, int32_t d, int32_t n, int32_t threads, const char *di
   w->pool.base = smft__tensor_f32(b->values, (int64_t)n * n, d);
   w->pool.n_slots = (int64_t)n * n;
   w->pool.value_dim = d;
-  b->x = noise((int64_t)TOKENS * d, 1.0f, 6);
-  b->out = noise((int64_t)TOKENS * d, 0, 6);
+  b->x = noise(b->tokens * d, 1.0f, 6);
+  b->out = noise(b->tokens * d, 0, 6);
   smft__rows_init(&b->rows, b->ctx, d);
   b->before_mb = bench_memory_mb("VmRSS:");
 }
@@ -120,11 +124,13 @@ static void make_tape(layer *b) {
   smft__arena arena = {0};
   if (b->block)
     return;
-  smft__memory_tape_place(&b->tape, &arena, b->ctx, &b->weights.config, TOKENS, SMFT__TAPE_VALUES);
+  smft__memory_tape_place(&b->tape, &arena, b->ctx, &b->weights.config, b->tokens,
+                          SMFT__TAPE_VALUES);
   bench_need(arena.base = b->block = smft__alloc(b->ctx, (size_t)arena.used));
   arena.size = arena.used;
   arena.used = 0;
-  smft__memory_tape_place(&b->tape, &arena, b->ctx, &b->weights.config, TOKENS, SMFT__TAPE_VALUES);
+  smft__memory_tape_place(&b->tape, &arena, b->ctx, &b->weights.config, b->tokens,
+                          SMFT__TAPE_VALUES);
 }
 
 static void destroy(layer *b) {
@@ -149,14 +155,14 @@ static void prepare(void *arg, char **words) {
 
 static int64_t forward(void *arg) {
   layer *b = arg;
-  smft__memory_forward(b->ctx, &b->weights, b->x, TOKENS, &b->tape, b->out);
+  smft__memory_forward(b->ctx, &b->weights, b->x, b->tokens, &b->tape, b->out);
   return 1;
 }
 
 static void choose_rows(layer *b) {
   smft__counts counts;
   smft__counts_init(&counts, b->ctx);
-  if (smft__counts_add(&counts, b->tape.slots, (int64_t)TOKENS * READS) != SMFT_OK ||
+  if (smft__counts_add(&counts, b->tape.slots, b->tokens * READS) != SMFT_OK ||
       smft__counts_finish(&counts) != SMFT_OK)
     bench_fail("out of memory");
   int64_t n = counts.n < ROWS ? counts.n : ROWS;
@@ -188,7 +194,7 @@ static int64_t step(void *arg) {
   smft__memory_grads grads = {.rows = &b->rows};
   forward(b);
   choose_rows(b);
-  smft__memory_backward(b->ctx, &b->weights, b->x, TOKENS, &b->tape, b->out, NULL, &grads);
+  smft__memory_backward(b->ctx, &b->weights, b->x, b->tokens, &b->tape, b->out, NULL, &grads);
   smft__parallel_for(b->ctx, BLOCKS, update_block, b);
   return 1;
 }
@@ -203,52 +209,47 @@ static void prepare_reads(void *arg, char **words) {
 static int64_t look_up(void *arg) {
   layer *b = arg;
   const smft__memory_config *c = &b->weights.config;
-  smft__lookup lookup = {
-      TOKENS,         c->heads, c->n_keys,         c->top_k,
-      c->key_dim / 2, 1.0f,     b->tape.query_hat, b->weights.at[SMFT__M_KEYS].data,
-      SMFT__F32};
+  smft__lookup lookup = {b->tokens,         c->heads,
+                         c->n_keys,         c->top_k,
+                         c->key_dim / 2,    1.0f,
+                         b->tape.query_hat, b->weights.at[SMFT__M_KEYS].data,
+                         SMFT__F32};
   smft__lookup_forward(b->ctx, &lookup, b->tape.slots, b->tape.weights, b->tape.scratch);
   return 1;
 }
 
 static int64_t gather(void *arg) {
   layer *b = arg;
-  smft__reads reads = {b->tape.slots, b->tape.weights, TOKENS, READS};
+  smft__reads reads = {b->tape.slots, b->tape.weights, b->tokens, READS};
   smft__gather_forward(b->ctx, &b->weights.pool, &reads, b->tape.sum);
-  return (int64_t)TOKENS * READS * b->rows.dim * (int64_t)sizeof(float);
+  return b->tokens * READS * b->rows.dim * (int64_t)sizeof(float);
 }
 
-/* The limit: four rows at a time, the four after them fetched meanwhile. */
-typedef float floats __attribute__((vector_size(32), aligned(4)));
+static void prepare_plain(void *arg, char **words) {
+  layer *b = arg;
+  int64_t method = bench_number(words, 0, 0);
+  if (method < 0 || method >= reading_methods())
+    bench_fail("this machine has %d ways to read rows", reading_methods());
+  b->method = (int)method;
+  prepare_reads(b, words);
+}
 
 static void read_block(void *arg, int64_t block, int32_t lane) {
   layer *b = arg;
-  int64_t dim = b->rows.dim, n = (int64_t)TOKENS * READS / BLOCKS;
-  const int64_t *slots = b->tape.slots + block * n;
-  floats sum[8] = {0};
+  int64_t n = b->tokens * READS / BLOCKS;
   (void)lane;
-  for (int64_t i = 0; i < n; i += 4) {
-    const float *row[4], *next[4];
-    for (int64_t r = 0; r < 4; r++) {
-      row[r] = b->values + slots[i + r] * dim;
-      next[r] = b->values + slots[i + 4 < n ? i + 4 + r : i + r] * dim;
-    }
-    for (int64_t j = 0; j < dim; j += 16)
-      for (int64_t r = 0; r < 4; r++) {
-        __builtin_prefetch(next[r] + j);
-        sum[r] += *(const floats *)(const void *)(row[r] + j);
-        sum[4 + r] += *(const floats *)(const void *)(row[r] + j + 8);
-      }
-  }
-  for (int r = 1; r < 8; r++)
-    sum[0] += sum[r];
-  b->sums[block] = sum[0][0] + sum[0][5];
+  b->sums[block] = reading_rows[b->method](b->values, b->tape.slots + block * n, n, b->rows.dim);
 }
 
 static int64_t plain(void *arg) {
   layer *b = arg;
   smft__parallel_for(b->ctx, BLOCKS, read_block, b);
-  return (int64_t)TOKENS * READS * b->rows.dim * (int64_t)sizeof(float);
+  return b->tokens * READS * b->rows.dim * (int64_t)sizeof(float);
+}
+
+static void answer_plain_methods(void *arg, char **words) {
+  (void)arg, (void)words;
+  printf("{\"rows\": %d}\n", reading_methods());
 }
 
 /* ---- what comes out ------------------------------------------------------ */
@@ -279,11 +280,11 @@ static void answer_check(void *arg, char **words) {
   write_floats(words[0], "out", b->weights.at[SMFT__M_OUT].data, d * d);
   write_floats(words[0], "keys", b->weights.at[SMFT__M_KEYS].data, width * c->n_keys);
   write_floats(words[0], "values", b->values, b->weights.pool.n_slots * d);
-  write_floats(words[0], "x", b->x, TOKENS * d);
+  write_floats(words[0], "x", b->x, b->tokens * d);
   make_tape(b);
   forward(b);
   printf("{");
-  print_samples("numbers", b->out, TOKENS * d);
+  print_samples("numbers", b->out, b->tokens * d);
   step(b);
   printf(", \"rows\": %lld, ", (long long)b->rows.n);
   print_samples("gradient", b->rows.values, b->rows.n * d);
@@ -305,22 +306,28 @@ static void answer_memory(void *arg, char **words) {
 
 static void clear(void *arg) { (void)arg; }
 
-static const bench_task tasks[] = {
-    {"forward", prepare, forward, NULL},      {"step", prepare, step, NULL},
-    {"lookup", prepare_reads, look_up, NULL}, {"gather", prepare_reads, gather, NULL},
-    {"plain", prepare_reads, plain, NULL},    {"check", NULL, NULL, answer_check},
-    {"memory", NULL, NULL, answer_memory},    {NULL, NULL, NULL, NULL}};
+static const bench_task tasks[] = {{"forward", prepare, forward, NULL},
+                                   {"step", prepare, step, NULL},
+                                   {"lookup", prepare_reads, look_up, NULL},
+                                   {"gather", prepare_reads, gather, NULL},
+                                   {"plain", prepare_plain, plain, NULL},
+                                   {"plain_methods", NULL, NULL, answer_plain_methods},
+                                   {"check", NULL, NULL, answer_check},
+                                   {"memory", NULL, NULL, answer_memory},
+                                   {NULL, NULL, NULL, NULL}};
 
 int main(int argc, char **argv) {
   static layer b;
-  int32_t d = argc > 3 ? atoi(argv[1]) : 0, n = argc > 3 ? atoi(argv[2]) : 0;
-  int32_t threads = argc > 3 ? atoi(argv[3]) : 0;
-  if (d < 16 || d % 16 != 0 || n < TOP_K || threads < 1) {
-    fprintf(stderr,
-            "usage: bench_memory D N_KEYS THREADS [DIRECTORY], with questions on standard input\n");
+  int32_t d = argc > 4 ? atoi(argv[1]) : 0, n = argc > 4 ? atoi(argv[2]) : 0;
+  int32_t threads = argc > 4 ? atoi(argv[3]) : 0;
+  b.tokens = argc > 4 ? atoll(argv[4]) : 0;
+  if (d < 16 || d % 16 != 0 || n < TOP_K || threads < 1 || b.tokens < 4 || b.tokens % 4 != 0 ||
+      b.tokens > MOST_TOKENS) {
+    fprintf(stderr, "usage: bench_memory D N_KEYS THREADS TOKENS [DIRECTORY], with questions on "
+                    "standard input\n");
     return 2;
   }
-  make(&b, d, n, threads, argc > 4 ? argv[4] : NULL);
+  make(&b, d, n, threads, argc > 5 ? argv[5] : NULL);
   bench_serve(tasks, clear, &b);
   destroy(&b);
   return 0;

@@ -11,7 +11,8 @@ typedef struct subject {
   smft_ctx *ctx;
   smft_model *model;
   smft_model_info info;
-  double open_ms; /* what smft_model_load took */
+  double open_ms;  /* what smft_model_load took */
+  double ready_ms; /* with the context before it */
   /* the first SEQUENCE of them are what most tasks run on; peers make the same ones */
   int32_t ids[LONGEST];
 } subject;
@@ -28,20 +29,23 @@ static inline void random_ids(int32_t vocab, uint64_t seed, int32_t *ids, int64_
   }
 }
 
-/* argv: DIRECTORY THREADS */
+/* argv: MODEL THREADS [FLAGS]     MODEL: a directory or a GGUF file; FLAGS: SMFT_CTX_* as a number
+ */
 static inline void subject_open(subject *s, int argc, char **argv) {
   smft_ctx_options options = SMFT_CTX_OPTIONS_INIT;
-  if (argc != 3 || atoi(argv[2]) < 1) {
-    fprintf(stderr, "usage: %s MODEL_DIRECTORY THREADS, with questions on standard input\n",
-            argv[0]);
+  double start = bench_clock(CLOCK_MONOTONIC);
+  if (argc < 3 || argc > 4 || atoi(argv[2]) < 1) {
+    fprintf(stderr, "usage: %s MODEL THREADS [FLAGS], with questions on standard input\n", argv[0]);
     exit(2);
   }
   options.n_threads = atoi(argv[2]);
+  options.flags = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
   s->info = (smft_model_info)SMFT_MODEL_INFO_INIT;
   check(smft_ctx_create(&s->ctx, &options), "context");
   double begin = bench_clock(CLOCK_MONOTONIC);
   check(smft_model_load(&s->model, s->ctx, argv[1], NULL), "model");
   s->open_ms = 1e3 * (bench_clock(CLOCK_MONOTONIC) - begin);
+  s->ready_ms = 1e3 * (bench_clock(CLOCK_MONOTONIC) - start);
   check(smft_model_get_info(s->model, &s->info), "info");
   random_ids(s->info.vocab_size, 1, s->ids, LONGEST);
 }

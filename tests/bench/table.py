@@ -26,11 +26,13 @@ def circumstances(run):
     lines = ["%s: %s, %d processors, Linux %s; commit %s (+: with changes), %s; %s run, %d timings of each side, %d threads, %d s; load "
              "average at the end %.2f." % (run["begun"], run["processor"], run["processors"], run["kernel"], run["commit"], run["compiler"],
                                    run["kind"], run["rounds"], run["threads"], run["seconds"], run["load_average"][0])]
-    if run.get("torch_blas"):
-        lines.append("PyTorch %s on %s." % (run["torch"], run["torch_blas"]["config"]))
+    if run.get("torch"):
+        lines.append("PyTorch %s (%s)." % (run["torch"]["version"], run["torch"]["text"]))
     if run.get("node_llama_cpp") and run.get("llama_about"):
         lines.append("llama.cpp of node-llama-cpp %s (%s)." % (run["node_llama_cpp"], run["llama_about"].strip().rstrip("|").strip()))
     lines += ["Not compared with %s: %s." % missing for missing in run["missing"].items()]
+    if run.get("over_limit"):
+        lines.append("FAILED: %s; so these are no limits." % "; ".join(run["over_limit"]))
     if run["left_out"]:
         lines.append("Left out for want of time: %s." % ", ".join(run["left_out"]))
     return " ".join(lines)

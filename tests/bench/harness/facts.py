@@ -10,7 +10,7 @@ def opening(bench, dense):
     shape, n_keys = bench.scale.open_pool
     pooled = bench.models.widened(shape, n_keys)
     makers = {"dense": lambda: bench.model(dense), "pool": lambda: bench.ours("bench_model", pooled, bench.threads),
-              "torch": lambda: bench.torch("peer_model.py", bench.models.directory(dense)), "llama": lambda: bench.llama(dense)}
+              "torch": lambda: bench.torch("peer_model.py", bench.models.directory(dense), "eager"), "llama": lambda: bench.llama(dense)}
     times, errors = {name: [] for name in makers}, {}
     for i in range(bench.rounds + 1):  # the first does not count: files come into the page cache
         bench.say("round %d of %d" % (i, bench.rounds))
@@ -25,7 +25,7 @@ def opening(bench, dense):
     times = {name: values[1:] for name, values in times.items()}
     opened = {name: Measured(values) if values and name not in errors else None for name, values in times.items()}
     ours_mb = bench.peak(lambda **more: bench.model(dense, **more), "opened")
-    torch_mb = bench.peak(lambda **more: bench.torch("peer_model.py", bench.models.directory(dense), **more), "opened %d" % bench.threads)
+    torch_mb = bench.peak(lambda **more: bench.torch("peer_model.py", bench.models.directory(dense), "eager", **more), "opened %d" % bench.threads)
     llama_mb = bench.peak(lambda **more: bench.llama(dense, **more), "opened")
     for peer, label, peer_mb in (("torch", "PyTorch", torch_mb), ("llama", "llama.cpp", llama_mb)):
         bench.rows.append(Row("open.%s.%s" % (dense, peer), "ms", opened["dense"], opened[peer], "time", label, note=errors.get(peer, ""),

@@ -1,87 +1,202 @@
-"""inference: forward, prefill and decode of whole models against PyTorch, llama.cpp and the machine's limits; sequence length, sessions."""
-from rows import Target
+"""inference: prefill, decoding and the first token of whole models against PyTorch, llama.cpp and
+the machine's limits; sequence length, sessions."""
+import peers
+from rows import TIME, Row, Target
+from variants import PLAIN, arithmetic
+from worker import Measured, Unavailable
 
-SEQUENCE = 256
-F32_TOLERANCE, LLAMA_TOLERANCE = 1e-3, 0.02  # of the logits' spread; llama.cpp keeps keys and values in f16
-BF16_TOLERANCE = 0.15                        # peers round what they compute to bf16, too; ours reads bf16 and computes in f32
+DECODED, FIRST = 128, 64  # tokens
+# Of the logits' spread.  llama.cpp keeps keys and values in f16; where weights are bf16 the peers
+# round what they compute, too, and llama.cpp rounds it to bytes where weights are in blocks.
+TOLERANCE = {"f32": 1e-3, "bf16": 0.15}
+LLAMA_TOLERANCE = {"f32": 0.02, "bf16": 0.15}
+BLOCK_TOLERANCE = 0.25
+SHARE_OF_SAMPLES = 0.9  # of the logits of rounded weights
 SCALING = Target("ratio", ">=", 1.8)
+PREFILL = {"f32": 1.25, "bf16": 1.1, "q4_1": 1.2}  # ratio to the best peer that is asked for
+DECODE = {"f32": 1.5, "bf16": 1.5, "q8_0": 1.0, "q4_1": 1.0, "q4_k": 1.0}
+BANDWIDTH = 0.85
+PLAIN_KINDS = ("f32", "bf16")
 
 
-def is_b(bench, shape):
-    return shape == bench.scale.main
+# ---- who takes part ----
+
+def rivals_of(bench, name, kind, task, torch_question, llama_question, threads):
+    return peers.torch(bench, name, kind, task, torch_question, threads) + \
+        peers.llama(bench, name, kind, task, llama_question, threads)
 
 
-def flops_per_token(bench, shape):
-    config = bench.models.config(shape)
-    return 2 * bench.models.parameters(shape) + 4 * config["num_hidden_layers"] * config["hidden_size"] * SEQUENCE
+def agree(bench, name, kind, ours, rivals):
+    """Whose logits are ours, and in f32 the likeliest token, too."""
+    question = "logits %d" % bench.models.work(name).prompt
+    for group, tolerance in (("PyTorch", TOLERANCE), ("llama", LLAMA_TOLERANCE)):
+        peers.check(bench, ("logits", name, kind), ours,
+                    [rival for rival in rivals if rival.label.startswith(group)], question,
+                    question + " {}", tolerance.get(kind, BLOCK_TOLERANCE),
+                    share=1.0 if kind == "f32" else SHARE_OF_SAMPLES, same_next=kind == "f32")
 
 
-def sgemm(bench, shape):
-    """The limit of a forward pass: all its arithmetic at the speed of OpenBLAS's (256, d) x (d, ffn)."""
-    config = bench.models.config(shape)
-    return bench.side(bench.limits(), "sgemm %d %d %d" % (SEQUENCE, config["intermediate_size"], config["hidden_size"]))
+def label(*parts):
+    return ".".join(str(part) for part in parts if part)
 
 
-def forward(bench, shape):
-    ours, single = bench.model(shape), bench.model(shape, threads=1)
-    torch = bench.torch("peer_model.py", bench.models.directory(shape))
-    refused = bench.disagreement((ours, "logits"), (torch, "logits %d" % bench.threads), F32_TOLERANCE)
-    mine, alone, limit = bench.side(ours, "forward"), bench.side(single, "forward"), sgemm(bench, shape)
-    theirs = bench.peer_side(torch, "forward {}")
-    bench.in_turn(mine, theirs, limit, alone)
-    peaks = {"ours_mb": bench.peak(lambda **more: bench.model(shape, **more), "forward"),
-             "peer_mb": bench.peak(lambda **more: bench.torch("peer_model.py", bench.models.directory(shape), **more),
-                                   "forward %d" % bench.threads)}
-    bench.row("forward.%s.torch" % shape, "tokens/s", mine, theirs, "PyTorch", target=Target("ratio", ">=", 1.15), refused=refused, **peaks)
-    flops = flops_per_token(bench, shape)
-    bench.row("forward.%s.sgemm" % shape, "GFLOP/s", mine, limit=limit, peer_name="sgemm limit", refused=refused,
-              convert=1e-9.__mul__, ours_units=flops, target=Target("limit_share", ">=", 0.8) if is_b(bench, shape) else None)
-    scaling(bench, "forward.%s" % shape, mine, alone, bench.hashes_differ("hash", ours, single))
+def sides_of(bench, name, kind, question, threads):
+    """{variant: our side}"""
+    return {variant: bench.side(bench.model(name, threads, kind=kind, variant=variant), question)
+            for variant in bench.variants.of(kind)}
+
+
+def target_of(bench, variant, kind, targets):
+    """In f32 targets are for what everybody gets, else for the fastest way that there is."""
+    held = PLAIN if kind == "f32" else bench.variants.fastest(kind)
+    wanted = targets.get(kind) if variant == held else None
+    return Target("ratio", ">=", wanted) if wanted else None
+
+
+# ---- prefill ----
+
+def operations(bench, name, length, logits=1):
+    """Of a sequence: products with all weights, the head's for so many tokens, and attention."""
+    about = bench.about(name)
+    head = about["vocab"] * about["hidden"]
+    return 2 * (about["parameters"] - head) * length + 2 * head * logits + \
+        2 * about["layers"] * about["hidden"] * length * length
+
+
+def prefill(bench, name):
+    kinds = ["f32", "bf16"] if name in bench.models.real or name == bench.scale.main else ["f32"]
+    for kind in kinds + blocks(bench, name, ("q4_1",)):
+        for threads in threads_of(bench, name):
+            prefill_in(bench, name, kind, threads)
+            bench.close_workers()
+    if name == bench.scale.main:
+        scaling_of(bench, name)
+
+
+def threads_of(bench, name):
+    return bench.each_threads if name in bench.models.real else [bench.threads]
+
+
+def blocks(bench, name, kinds):
+    """Those kinds of blocks that a real model is measured in."""
+    if name not in bench.models.real:
+        return []
+    return [kind for kind in kinds if kind in bench.scale.blocks and
+            (kind == "q8_0" or bench.models.is_source(name, kind))]
+
+
+def prefill_in(bench, name, kind, threads):
+    length = bench.models.work(name).prompt
+    question = "prefill %d" % length
+    sides = sides_of(bench, name, kind, question, threads)
+    rivals = rivals_of(bench, name, kind, "prefill", question + " {}", question + " {}", threads)
+    agree(bench, name, kind, sides[PLAIN].worker, rivals)
+    limits = {variant: arithmetic(bench, threads, variant, kind) for variant in sides}
+    bench.in_turn(*sides.values(), *(rival.side for rival in rivals), *once(limits))
+    for variant, side in sides.items():
+        bench.race(label("prefill", name, kind, variant.name, "%dthr" % threads), "tokens/s", side,
+                   rivals, limits=limits_of(limits[variant],
+                                            operations(bench, name, length) / length),
+                   target=target_of(bench, variant, kind, PREFILL),
+                   peak=(lambda variant=variant, **more: bench.model(
+                       name, threads, kind=kind, variant=variant, **more), question))
+
+
+def once(limits):
+    """Limits of several variants: each side once."""
+    return [side for found in limits.values() for side, _ in found]
+
+
+def limits_of(found, units):
+    """units: operations of one of ours."""
+    return [(side, units * factor) for side, factor in found]
+
+
+def scaling_of(bench, name):
+    """One thread against all of them."""
+    question = "prefill %d" % bench.models.work(name).prompt
+    ours, single = bench.model(name), bench.model(name, threads=1)
+    refused = bench.hashes_differ("hash", ours, single)
+    mine, alone = bench.side(ours, question), bench.side(single, question)
+    bench.in_turn(mine, alone)
+    scaling(bench, "prefill.%s" % name, mine, alone, refused)
+    bench.close_workers()
 
 
 def scaling(bench, name, mine, alone, refused, convert=None):
-    """One thread against all of them."""
-    bench.row("scaling.%s" % name, "tokens/s", mine, alone, "ours, 1 thr", convert=convert, target=SCALING if bench.threads == 2 else None,
-              refused=refused, note="" if refused else "bit-identical")
+    bench.row("scaling.%s" % name, "tokens/s", mine, alone, "ours, 1 thr", convert=convert,
+              target=SCALING if bench.threads == 2 else None, refused=refused,
+              note="" if refused else "bit-identical")
 
 
-def prefill(bench, shape):
-    ours, llama = bench.model(shape), bench.llama(shape)
-    refused = bench.disagreement((ours, "logits"), (llama, "logits %d" % bench.threads), LLAMA_TOLERANCE)
-    mine, theirs = bench.side(ours, "prefill"), bench.peer_side(llama, "prefill {}")
-    bench.in_turn(mine, theirs)
-    bench.row("prefill.%s.llama" % shape, "tokens/s", mine, theirs, "llama.cpp f32", target=Target("ratio", ">=", 2), refused=refused,
-              ours_mb=bench.peak(lambda **more: bench.model(shape, **more), "prefill"),
-              peer_mb=bench.peak(lambda **more: bench.llama(shape, **more), "prefill %d" % bench.threads))
+# ---- decoding ----
+
+def decode(bench, name):
+    for kind in ["f32", "bf16"] + blocks(bench, name, ("q8_0", "q4_1")):
+        for threads in threads_of(bench, name):
+            decode_in(bench, name, kind, threads)
+            bench.close_workers()
 
 
-def decode(bench, shape):
-    for half in (False, True):
-        decode_in(bench, shape, half)
+def decode_file(bench, name, kind):
+    """A model that is there in one kind of blocks alone."""
+    for threads in bench.each_threads:
+        decode_in(bench, name, kind, threads)
         bench.close_workers()
 
 
-def decode_in(bench, shape, half):
-    name = "decode.%s.%s" % (shape, "bf16" if half else "f32")
-    directory = bench.models.half(shape) if half else bench.models.directory(shape)
-    ours, llama = bench.model(shape, half=half), bench.llama(shape, half)
-    torch = bench.torch("peer_model.py", directory)
-    refused = bench.disagreement((ours, "logits"), (llama, "logits %d" % bench.threads), BF16_TOLERANCE if half else LLAMA_TOLERANCE)
-    refused_torch = bench.disagreement((ours, "logits"), (torch, "logits %d" % bench.threads), BF16_TOLERANCE if half else F32_TOLERANCE)
-    mine, limit = bench.side(ours, "decode"), bench.side(bench.limits(), "stream")
-    theirs, others = bench.peer_side(llama, "decode {}"), bench.peer_side(torch, "decode {}")
-    has_others = bench.scale.kind != "quick"
-    bench.in_turn(mine, theirs, limit, *([others] if has_others else []))
-    mine_mb = bench.peak(lambda **more: bench.model(shape, half=half, **more), "decode")
-    bytes_per_token = bench.models.parameters(shape) * (2 if half else 4)
-    bench.row(name + ".bandwidth", "GB/s", mine, limit=limit, peer_name="streaming limit", convert=1e-9.__mul__, ours_units=bytes_per_token,
-              target=Target("limit_share", ">=", 0.85), ours_mb=mine_mb)
-    bench.row(name + ".llama", "tokens/s", mine, theirs, "llama.cpp", target=Target("ratio", ">=", 1.5), refused=refused, ours_mb=mine_mb,
-              peer_mb=bench.peak(lambda **more: bench.llama(shape, half, **more), "decode %d" % bench.threads))
-    if has_others:
-        bench.row(name + ".torch", "tokens/s", mine, others, "PyTorch", refused=refused_torch, ours_mb=mine_mb,
-                  peer_mb=bench.peak(lambda **more: bench.torch("peer_model.py", directory, **more), "decode %d" % bench.threads))
+def decode_in(bench, name, kind, threads):
+    sides = sides_of(bench, name, kind, "decode", threads)
+    rivals = rivals_of(bench, name, kind, "decode", "decode {}", "decode {}", threads)
+    agree(bench, name, kind, sides[PLAIN].worker, rivals)
+    size = bench.about(name, kind)["bytes"]
+    limit = bench.limit.stream(threads, size)
+    bench.in_turn(*sides.values(), *(rival.side for rival in rivals), limit)
+    for variant, side in sides.items():
+        row = label("decode", name, kind, variant.name, "%dthr" % threads)
 
+        def make(variant=variant, **more):
+            return bench.model(name, threads, kind=kind, variant=variant, **more)
+        bench.race(row, "tokens/s", side, rivals, limits=[(limit, size)],
+                   target=target_of(bench, variant, kind, DECODE), peak=(make, "decode"))
+        if kind in PLAIN_KINDS and name == bench.scale.main and variant == PLAIN:
+            bench.row(row + ".bandwidth", "GB/s", side, peer_name="stream of as many bytes",
+                      limits=[(limit, size)], convert=1e-9.__mul__, ours_units=size,
+                      target=Target("limit_share", ">=", BANDWIDTH))
+
+
+# ---- the first token of a new process ----
+
+def first(bench, name):
+    """Our time over llama.cpp's, each in a process of its own, the file in the page cache."""
+    kind = next((kind for kind in ("q4_1", "q4_k", "q8_0") if kind in bench.scale.blocks), "f32")
+    makers = {"ours": lambda: bench.model(name, kind=kind),
+              "llama": lambda: bench.llama(name, kind)}
+    questions = {"ours": "first %d" % FIRST, "llama": "first %d %d" % (FIRST, bench.threads)}
+    times, tokens, errors = {who: [] for who in makers}, {}, {}
+    for i in range(bench.rounds + 1):  # the first does not count: files come into the page cache
+        bench.say("round %d of %d" % (i, bench.rounds))
+        for who, make in makers.items():
+            worker = make()
+            try:
+                answer = worker.ask(questions[who])
+                times[who].append(answer["ms"])
+                tokens[who] = answer["next"]
+            except Unavailable as error:
+                errors[who] = str(error)
+            worker.close()
+    found = {who: Measured(values[1:]) if len(values) > 1 else None
+             for who, values in times.items()}
+    note = errors.get("ours") or errors.get("llama", "")
+    if not errors and tokens["ours"] != tokens["llama"]:
+        note = "the tokens are %d and %d" % (tokens["ours"], tokens["llama"])
+    bench.rows.append(Row("first.%s.%s.%dthr" % (name, kind, bench.threads), "ms", found["ours"],
+                          found["llama"], TIME, "llama.cpp %s, %d thr" % (kind.upper(),
+                                                                          bench.threads),
+                          target=Target("ratio", ">=", 1.0), note=note))
+
+
+# ---- curves ----
 
 def lengths(bench, shape):
     """A curve: prefill of one sequence, by its length."""

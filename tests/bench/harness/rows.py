@@ -58,17 +58,27 @@ class Row:
         return "" if not self.target else "yes" if self.target.met(self) else "no"
 
     @property
+    def is_over(self):
+        """Over its limit: then the limit is none, and the run has failed."""
+        return self.limit_share is not None and self.limit_share > 1
+
+    @property
+    def other(self):
+        """What stands beside ours: the peer; the limit where the row has no other purpose."""
+        return self.peer or (self.limit if self.peer_name else None)
+
+    @property
     def results(self):
-        other = self.peer or self.limit
+        other = self.other
         return [self.name, number(self.ours and self.ours.median), number(other and other.median), number(self.ratio, 4),
                 number(self.limit_share, 4), str(self.target or ""), self.met]
 
     @property
     def details(self):
-        spread = [number(side and end(side)) for side in (self.ours, self.peer or self.limit)
+        spread = [number(side and end(side)) for side in (self.ours, self.other)
                   for end in (lambda side: side.low, lambda side: side.high)]
         sides = [side for side in (self.ours, self.peer, self.limit) if side]
-        return [self.name, self.unit, spread[0], spread[1], self.peer_name if self.peer or self.limit else "", spread[2], spread[3],
+        return [self.name, self.unit, spread[0], spread[1], self.peer_name if self.other else "", spread[2], spread[3],
                 max((side.n for side in sides), default=""), number(max((side.others for side in sides), default=None), 2),
                 number(self.ours_mb, 4), number(self.peer_mb, 4), self.note]
 

@@ -94,39 +94,64 @@ class Measured:
 
 
 class Side:
-    """One question to one worker, timed again and again; or the same in several thread settings, of which the best counts."""
+    """One question to one worker, timed again and again; or the same in several settings (threads,
+    methods), of which the best counts."""
 
-    def __init__(self, worker, question=None, by_threads=None, remember=None):
+    def __init__(self, worker, question=None, settings=None, remember=None):
         self.worker, self.remember = worker, remember
-        self.questions = by_threads or {None: question}
-        self.values = {threads: [] for threads in self.questions}
-        self.others, self.error, self.threads = 0.0, None, None
+        self.questions = settings or {None: question}
+        self.values = {setting: [] for setting in self.questions}
+        self.others, self.error, self.best = 0.0, None, None
 
-    def take(self, threads, quiet):
-        answer = quiet(lambda: self.worker.ask(self.questions[threads]))
+    def take(self, setting, quiet):
+        answer = quiet(lambda: self.worker.ask(self.questions[setting]))
         self.others = max(self.others, answer["others"])
         return answer["rate"]
 
+    def near(self, tried):
+        """The settings that stay in the race after one try each."""
+        return [one for one in tried if tried[one] >= CLOSE_ENOUGH * max(tried.values())]
+
     def choose(self, quiet, memory):
-        """Leaves the settings that may be the best: that of an earlier choice, or the near best of one try each."""
+        """Leaves the settings that may be the best: that of an earlier choice, or the near best of
+        one try each."""
         known = memory.get(self.remember)
         if known in self.questions:
             self.questions = {known: self.questions[known]}
         if len(self.questions) > 1:
-            tried = {threads: self.take(threads, quiet) for threads in self.questions}
-            self.questions = {threads: self.questions[threads] for threads in tried
-                              if tried[threads] >= CLOSE_ENOUGH * max(tried.values())}
+            tried = {setting: self.take(setting, quiet) for setting in self.questions}
+            self.questions = {setting: self.questions[setting] for setting in self.near(tried)}
 
     def finish(self, memory):
-        best = max(self.questions, key=lambda threads: median(self.values[threads]))
-        self.threads = best
+        self.best = max(self.questions, key=lambda setting: median(self.values[setting]))
         if self.remember:
-            memory[self.remember] = best
+            memory[self.remember] = self.best
 
     @property
     def measured(self):
         """None where nothing was measured."""
-        return None if self.error or not self.values.get(self.threads) else Measured(self.values[self.threads], self.others)
+        values = self.values.get(self.best)
+        return None if self.error or not values else Measured(values, self.others)
+
+
+class Limit(Side):
+    """What the machine can do: the best method, and of its timings the best, so that nothing passes
+    it by having been measured at a better moment."""
+
+    def take(self, setting, quiet):
+        rate = super().take(setting, quiet)
+        self.most = max(rate, getattr(self, "most", 0))
+        return rate
+
+    def near(self, tried):
+        return [max(tried, key=tried.get)]
+
+    @property
+    def measured(self):
+        found = super().measured
+        if found:
+            found.median = found.high = self.most
+        return found
 
 
 class Quiet:
@@ -169,11 +194,11 @@ def in_turn(sides, rounds, quiet, memory, progress):
                     side.error = str(error)
 
     def one_round(side):
-        for threads in side.questions:
-            side.values[threads].append(side.take(threads, quiet))
+        for setting in side.questions:
+            side.values[setting].append(side.take(setting, quiet))
             time.sleep(side.worker.settles)
 
-    progress("choosing threads")
+    progress("choosing settings")
     each(lambda side: side.choose(quiet, memory))
     for i in range(rounds):
         progress("round %d of %d" % (i + 1, rounds))

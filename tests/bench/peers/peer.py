@@ -1,9 +1,8 @@
 """peer: what the benchmark's PyTorch programs share: bench.h's questions, answers, clock and memory, in Python.
 
 serve(make)   make(name, words) -> a function that does a piece of work and returns its units, or a dict: the answer itself
-Built in: peak; blas (which BLAS the process has loaded); threads are the last word of a task's line, and set here.
+Built in: peak; about (version, what products run on); threads are the last word of a task's line, and set here.
 """
-import ctypes
 import json
 import os
 import sys
@@ -30,16 +29,13 @@ def peak():
     return {"peak_mb": memory_mb("VmHWM"), "now_mb": memory_mb("VmRSS"), "file_mb": memory_mb("RssFile")}
 
 
-def blas():
-    """The OpenBLAS that is mapped, what it says of itself, and 0 one thread, 1 its own threads, 2 OpenMP.  No file: another BLAS."""
-    torch.mm(torch.ones(8, 8), torch.ones(8, 8))
-    with open("/proc/self/maps", encoding="utf-8") as file:
-        mapped = sorted({line.split()[-1] for line in file if "libopenblas" in line})
-    if len(mapped) != 1:
-        return {"file": " ".join(mapped), "config": "", "parallel": -1}
-    library = ctypes.CDLL(mapped[0])
-    library.openblas_get_config.restype = ctypes.c_char_p
-    return {"file": mapped[0], "config": library.openblas_get_config().decode(), "parallel": library.openblas_get_parallel()}
+def about():
+    """Which PyTorch this is, and what its products run on."""
+    lines = [line.strip(" -") for line in torch.__config__.show().splitlines()]
+    kept = [line for line in lines if line.startswith(("Intel(R) MKL-DNN", "Intel(R) oneAPI",
+                                                       "CPU capability"))]
+    return {"version": torch.__version__, "mkl": torch.backends.mkl.is_available(),
+            "text": "; ".join(kept)}
 
 
 def work_for(work, seconds):
@@ -70,8 +66,8 @@ def serve(make):
     clock, before, work = Clock(), None, None
     for line in sys.stdin:
         name, *words = line.split()
-        if name in ("peak", "blas"):
-            answer = {"peak": peak, "blas": blas}[name]()
+        if name in ("peak", "about"):
+            answer = {"peak": peak, "about": about}[name]()
         else:
             fresh, before = line != before, line
             if fresh:

@@ -1,13 +1,14 @@
 // peer_llama: bench_model.c's inference in llama.cpp, as the npm package node-llama-cpp ships it (prebuilt, for the processor at hand).
 // Same questions and answers as bench.h; the evaluation is called through the package's binding, below its queues, so that llama.cpp's own
 // speed is measured.  Decoding is given its tokens: no time goes into sampling.
-// usage: node peer_llama.mjs MODULES FILE.gguf      MODULES: the node_modules folder that holds node-llama-cpp
-//   prefill THREADS [N]   decode THREADS   opened   logits THREADS   about   peak
-import {closeSync, openSync, readFileSync, readSync} from "node:fs";
+// usage: node peer_llama.mjs MODULES FILE.gguf VOCAB      MODULES: the node_modules folder that holds node-llama-cpp; VOCAB: its tokens
+//   prefill N THREADS   decode THREADS   opened   first N THREADS   logits N THREADS   about   peak
+// first: from the call that opens the model to the likeliest token after N, in a new process; Node's own start does not count.
+import {readFileSync} from "node:fs";
 import {pathToFileURL} from "node:url";
 import {createInterface} from "node:readline";
 
-const SEQUENCE = 256, PROMPT = 16, DECODED = 64, SAMPLES = 32;
+const PROMPT = 16, DECODED = 128, SHARE = 16, SAMPLES = 32;
 const timed = Number(process.env.SMFT_BENCH_SECONDS) > 0 ? Number(process.env.SMFT_BENCH_SECONDS) : 0.5;
 
 // ---- the model ----
@@ -32,14 +33,6 @@ async function makeContext({bindings, model}, size) {
   return context;
 }
 
-function vocabularySize(path) { // from the file's metadata, where gguf.py wrote it
-  const head = Buffer.alloc(4096), file = openSync(path, "r");
-  readSync(file, head, 0, head.length, 0);
-  closeSync(file);
-  const key = Buffer.from("llama.vocab_size");
-  return head.readUInt32LE(head.indexOf(key) + key.length + 4);
-}
-
 function randomIds(vocab, n) {
   const ids = new Uint32Array(n);
   let seed = 1n;
@@ -59,9 +52,9 @@ async function feed(context, first, ids) { // logits of the last alone; returns 
 // ---- work ----
 
 class Work {
-  constructor(opened, path) {
+  constructor(opened, vocab) {
     this.opened = opened;
-    this.vocab = vocabularySize(path);
+    this.vocab = vocab;
   }
 
   async context(size, threads) {
@@ -75,7 +68,7 @@ class Work {
     return this.current;
   }
 
-  async prefill(threads, n = SEQUENCE) {
+  async prefill(n, threads) {
     const context = await this.context(n, threads);
     return async () => {
       context.disposeSequence(0);
@@ -86,24 +79,38 @@ class Work {
   }
 
   async decode(threads) {
-    const context = await this.context(SEQUENCE, threads);
+    const size = PROMPT + DECODED, context = await this.context(size, threads);
+    let at = PROMPT;
     context.disposeSequence(0);
-    context.initBatch(SEQUENCE);
+    context.initBatch(size);
     await feed(context, 0, this.ids.subarray(0, PROMPT));
     return async () => {
-      context.removeTokenCellsFromSequence(0, PROMPT, -1);
-      for (let i = PROMPT; i < PROMPT + DECODED; i++) {
-        context.initBatch(1);
-        await feed(context, i, this.ids.subarray(i, i + 1));
+      if (at === size) {
+        context.removeTokenCellsFromSequence(0, PROMPT, -1);
+        at = PROMPT;
       }
-      return DECODED;
+      for (const end = at + SHARE; at < end; at++) {
+        context.initBatch(1);
+        await feed(context, at, this.ids.subarray(at, at + 1));
+      }
+      return SHARE;
     };
   }
 
-  async logits(threads) {
-    const context = await this.context(SEQUENCE, threads);
+  async first(n, threads) {
+    const begin = performance.now(), context = await this.context(n, threads);
+    context.initBatch(n);
+    const at = await feed(context, 0, this.ids);
+    const sampler = new this.opened.bindings.AddonSampler(this.opened.model);
+    sampler.applyConfig({temperature: 0});
+    const next = await context.sampleToken(at, sampler);
+    return {ms: this.opened.opened + performance.now() - begin, next};
+  }
+
+  async logits(n, threads) {
+    const context = await this.context(n, threads);
     context.disposeSequence(0);
-    context.initBatch(SEQUENCE);
+    context.initBatch(n);
     const at = await feed(context, 0, this.ids);
     const wanted = Array.from({length: SAMPLES}, (_, i) => Math.floor(i * this.vocab / SAMPLES));
     const sampler = new this.opened.bindings.AddonSampler(this.opened.model);
@@ -155,13 +162,13 @@ function peak() {
 // ---- questions ----
 
 async function main() {
-  const [modules, path] = process.argv.slice(2);
-  if (!path) {
-    console.error("usage: node peer_llama.mjs MODULES FILE.gguf, with questions on standard input");
+  const [modules, path, vocab] = process.argv.slice(2);
+  if (!(vocab > 0)) {
+    console.error("usage: node peer_llama.mjs MODULES FILE.gguf VOCAB, with questions on standard input");
     process.exit(2);
   }
   const opened = await open(modules, path);
-  const work = new Work(opened, path);
+  const work = new Work(opened, Number(vocab));
   let before = null, current = null;
   for await (const line of createInterface({input: process.stdin})) {
     const [name, ...words] = line.trim().split(" ");
@@ -173,8 +180,8 @@ async function main() {
       answer = {text: opened.about};
     else if (name === "peak")
       answer = peak();
-    else if (name === "logits")
-      answer = await work.logits(...numbers);
+    else if (name === "logits" || name === "first")
+      answer = await work[name](...numbers);
     else if (name === "prefill" || name === "decode") {
       const fresh = line !== before;
       if (fresh)

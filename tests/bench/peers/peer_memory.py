@@ -1,76 +1,121 @@
-"""peer_memory: the memory layer of bench_memory.c in PyTorch (EmbeddingBag).
+"""peer_memory: the memory layer of bench_memory.c in PyTorch, its sparse step written three ways.
 
-The step is the naive masked sparse finetuning step: dense gradient of the table, a mask of the chosen rows, SGD.
-Run: OMP_NUM_THREADS=MOST /usr/bin/python3 tests/bench/peers/peer_memory.py D N_KEYS, with questions on standard input (peer.py):
-  forward T   step T   check DIR T (with the inputs that bench_memory wrote there)      T: threads
+Run: python peer_memory.py D N_KEYS TOKENS, with questions on standard input (peer.py):
+  forward T   STEP T   check STEP DIR T (with the inputs that bench_memory wrote there)  T: threads
+STEP: hand     no gradient of the table: the reads sorted by slot, the chosen rows' gradients as an
+               embedding_bag over the tokens' gradients, index_add_ on those rows
+      sparse   autograd with sparse gradients (EmbeddingBag(sparse=True)), those of the chosen rows
+               added to them
+      dense    autograd with the table's dense gradient, masked, SGD
 """
 import sys
 
 import torch
-from torch.nn.functional import silu
+from torch.nn.functional import embedding_bag, silu
 
 import peer
 
-T, H, K, ROWS, SAMPLES = 2048, 4, 32, 10000, 32
+H, K, ROWS, SAMPLES = 4, 32, 10000, 32
+READS, RATE = H * K, 1e-6
 
 
 class Layer:
-    def __init__(self, d, n):
-        self.d, self.n, self.half = d, n, d // 4
-        self.query, self.gate, self.out = (torch.randn(rows, d) * 0.05 for rows in (H * d // 2, d, d))
+    def __init__(self, d, n, tokens):
+        self.d, self.n, self.half, self.tokens = d, n, d // 4, tokens
+        self.query, self.gate, self.out = (torch.randn(rows, d) * 0.05
+                                           for rows in (H * d // 2, d, d))
         self.keys = torch.randn(H, 2, n, self.half) * 0.1
-        self.use_values(torch.empty(n * n, d).uniform_(-0.1, 0.1))
-        self.x = torch.randn(T, d)
-
-    def use_values(self, table):
-        self.values = torch.nn.EmbeddingBag(self.n * self.n, self.d, mode="sum", _weight=table)
+        self.table = torch.empty(n * n, d).uniform_(-0.1, 0.1)
+        self.x = torch.randn(tokens, d)
 
     def read(self, directory):
-        for name in ("query", "gate", "out", "keys", "x"):
-            was = getattr(self, name)
-            setattr(self, name, torch.frombuffer(bytearray(content(directory, name)), dtype=torch.float32).view(was.shape))
-        self.use_values(torch.frombuffer(bytearray(content(directory, "values")), dtype=torch.float32).view(self.n * self.n, self.d))
+        for name, file in (("query", 0), ("gate", 0), ("out", 0), ("keys", 0), ("x", 0),
+                           ("table", "values")):
+            with open("%s/%s" % (directory, file or name), "rb") as source:
+                data = torch.frombuffer(bytearray(source.read()), dtype=torch.float32)
+            setattr(self, name, data.view(getattr(self, name).shape))
 
-    def run(self):
-        q = (self.x @ self.query.T).view(T, H, 2, self.half)
+    # ---- forward ----
+
+    def choose(self):
+        """slots and weights (tokens, READS) of the reads."""
+        q = (self.x @ self.query.T).view(self.tokens, H, 2, self.half)
         s = torch.einsum("thpi,hpni->pthn", q, self.keys)
         best, at = s.topk(K, dim=-1)
         grid = (best[0, :, :, :, None] + best[1, :, :, None, :]).flatten(2)
         score, index = grid.topk(K, dim=-1)
         slots = at[0].gather(-1, index // K) * self.n + at[1].gather(-1, index % K)
-        weights = score.softmax(-1)
-        y = self.values(slots.view(T, H * K), per_sample_weights=weights.view(T, H * K))
-        return (y * silu(self.x @ self.gate.T)) @ self.out.T, slots
+        return slots.view(-1, READS), score.softmax(-1).view(-1, READS)
+
+    def project(self, read):
+        return (read * silu(self.x @ self.gate.T)) @ self.out.T
 
     def forward(self):
         with torch.no_grad():
-            self.run()
+            slots, weights = self.choose()
+            self.project(embedding_bag(slots, self.table, per_sample_weights=weights, mode="sum"))
         return 1
 
-    def gradient(self):
-        y, slots = self.run()
-        self.values.weight.grad = None
-        (0.5 * (y * y).sum()).backward()
-        return y, torch.unique(slots)[:ROWS]
+    # ---- steps: each returns the output, the chosen slots, and their gradient ----
+    # The loss is half the output's square, so that its gradient is the output.
 
-    def step(self):
-        _, chosen = self.gradient()
+    def hand(self):
+        with torch.no_grad():
+            slots, weights = self.choose()
+            read = embedding_bag(slots, self.table, per_sample_weights=weights, mode="sum")
+            gate = silu(self.x @ self.gate.T)
+            y = (read * gate) @ self.out.T
+            d_read = (y @ self.out) * gate
+            ordered, order = slots.flatten().sort()
+            chosen, counts = torch.unique_consecutive(ordered, return_counts=True)
+            chosen, counts = chosen[:ROWS], counts[:ROWS]
+            starts = counts.cumsum(0) - counts
+            order = order[:int(counts.sum())]
+            gradient = embedding_bag(order // READS, d_read, starts, mode="sum",
+                                     per_sample_weights=weights.flatten()[order])
+            self.table.index_add_(0, chosen, gradient, alpha=-RATE)
+        return y, chosen, gradient
+
+    def by_autograd(self, sparse):
+        with torch.no_grad():
+            slots, weights = self.choose()
+        table = self.table.requires_grad_()
+        table.grad = None
+        y = self.project(embedding_bag(slots, table, per_sample_weights=weights, mode="sum",
+                                       sparse=sparse))
+        (0.5 * (y * y).sum()).backward()
+        return y.detach(), torch.unique(slots)[:ROWS], table.grad
+
+    def sparse(self):
+        y, chosen, gradient = self.by_autograd(True)
+        with torch.no_grad():
+            slots = gradient._indices()[0]
+            wanted = slots <= chosen[-1]  # the chosen ones are the lowest
+            slots, values = slots[wanted], gradient._values()[wanted]
+            self.table.index_add_(0, slots, values, alpha=-RATE)
+        return y, chosen, gradient
+
+    def dense(self):
+        y, chosen, gradient = self.by_autograd(False)
         with torch.no_grad():
             mask = torch.zeros(self.n * self.n, 1)
             mask[chosen] = 1
-            self.values.weight.grad.mul_(mask)
-            self.values.weight.sub_(self.values.weight.grad, alpha=1e-6)
-        return 1
+            gradient.mul_(mask)
+            self.table.sub_(gradient, alpha=RATE)
+        return y, chosen, gradient
 
-    def check(self, directory):
+    def step(self, name):
+        def work():
+            getattr(self, name)()
+            return 1
+        return work
+
+    def check(self, name, directory):
         self.read(directory)
-        y, chosen = self.gradient()
-        return {"numbers": samples(y.detach()), "rows": len(chosen), "gradient": samples(self.values.weight.grad[chosen])}
-
-
-def content(directory, name):
-    with open("%s/%s" % (directory, name), "rb") as file:
-        return file.read()
+        y, chosen, gradient = getattr(self, name)()
+        if len(gradient) != len(chosen):
+            gradient = (gradient.coalesce().to_dense() if gradient.is_sparse else gradient)[chosen]
+        return {"numbers": samples(y), "rows": len(chosen), "gradient": samples(gradient)}
 
 
 def samples(numbers):
@@ -80,14 +125,16 @@ def samples(numbers):
 
 def main():
     torch.manual_seed(0)
-    layer = Layer(int(sys.argv[1]), int(sys.argv[2]))
+    layer = Layer(*map(int, sys.argv[1:]))
 
     def make(name, words):
-        return layer.check(*words) if name == "check" else getattr(layer, name)
+        if name == "check":
+            return layer.check(*words)
+        return layer.forward if name == "forward" else layer.step(name)
     peer.serve(make)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         sys.exit(__doc__)
     peer.run(main)
