@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """table: a run's results as Markdown tables: targets, what was measured beside them, the machine's limits.
 
-usage: table.py [--results DIR] [--write FILE]     DIR: build/bench, with results.csv, details.csv and run.json
-Without --write the tables go to the screen; with it they go between the file's two marker lines (docs/performance.md has them).
+usage: table.py [--results DIR] [--summary] [--write FILE]     DIR: build/bench, with results.csv, details.csv and run.json
+Without --write the tables go to the screen; with it they go between the file's two marker lines (docs/performance.md has them).  --summary:
+one short table, README.md's.
 """
 import argparse
 import json
@@ -15,6 +16,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "harness"))
 
 import rows  # noqa: E402
+import summary  # noqa: E402
 
 BEGIN, END = "<!-- begin of tests/bench/table.py -->", "<!-- end of tests/bench/table.py -->"
 PARTS = (("Targets", lambda row: row["target"]),
@@ -56,6 +58,13 @@ def document(folder):
     return "\n\n".join(text)
 
 
+def short_document(folder):
+    with open(os.path.join(folder, "run.json"), encoding="utf-8") as file:
+        run = json.load(file)
+    return "\n\n".join(("Measured %s: %s, commit %s." % (run["begun"].split(" ")[0], run["processor"], run["commit"]),
+                        summary.table(rows.read(folder))))
+
+
 def replace(path, text):
     with open(path, encoding="utf-8") as file:
         before, begin, rest = file.read().partition(BEGIN)
@@ -69,9 +78,10 @@ def replace(path, text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", default=os.path.join(os.environ.get("SMFT_BUILD") or os.path.join(ROOT, "build"), "bench"))
+    parser.add_argument("--summary", action="store_true")
     parser.add_argument("--write", metavar="FILE")
     options = parser.parse_args()
-    text = document(options.results)
+    text = (short_document if options.summary else document)(options.results)
     if options.write:
         replace(options.write, text)
     else:

@@ -152,4 +152,18 @@ python3 "$bench/table.py" --results "$work/all" --write "$work/page.md"
 grep -q '^| prefill.S.f32.2thr |' "$work/page.md" || fail "table.py wrote no row"
 cp "$work/page.md" "$work/again.md"
 python3 "$bench/table.py" --results "$work/all" --write "$work/again.md"
+python3 "$bench/table.py" --results "$work/all" --summary >"$work/short" || fail "table.py --summary fails"
+python3 - "$bench/harness" <<'PYTHON'
+import sys
+sys.path.insert(0, sys.argv[1])
+import summary
+def row(name, ratio, peer):
+    return {"name": name, "ratio": ratio, "peer_name": peer}
+found = summary.table([row("prefill.smollm2.bf16.fast.2thr", "1.25", "PyTorch bf16, 2 thr"),
+                       row("prefill.smollm2.bf16.fast.1thr", "1.5", "PyTorch bf16, 1 thr"), row("prefill.B.f32.2thr", "3", "PyTorch"),
+                       row("memory.step.d64.1K.16.2thr", "2.5", "PyTorch by hand, 2 thr"),
+                       row("memory.step.d64.4K.16.2thr", "2", "PyTorch by hand, 2 thr"), row("decode.smollm2.f32.1thr", "", "")])
+assert "| SmolLM2-135M, a prompt of 512 tokens, bf16, `SMFT_CTX_FAST` | 1.5 (PyTorch bf16) | 1.25 (PyTorch bf16) |" in found, found
+assert "| a memory layer's sparse step |  | 2 to 2.5 (PyTorch by hand) |" in found and len(found.splitlines()) == 4, found
+PYTHON
 cmp "$work/page.md" "$work/again.md" || fail "table.py does not replace what it wrote"

@@ -1,0 +1,72 @@
+"""summary: a run in a few lines, for the README: ratios to the fastest peer, by threads."""
+import re
+
+from rows import short
+
+NAMES = {"prefill": "a prompt of 512 tokens", "decode": "one token after another",
+         "train": "a step of every weight, 4 x 128 tokens",
+         "lora": "a step of adapters (q, v; rank 8), 4 x 128 tokens"}
+WEIGHTS = {"f32": "f32", "bf16": "bf16", "q8_0": "Q8_0", "q4_1": "Q4_1"}
+MODEL = re.compile(r"(prefill|decode|train|lora)\.smollm2\.(\w+)(?:\.(\w+))?\.(\d+)thr")
+LAYER = re.compile(r"memory\.(step|forward)\.d(\d+)\.(\w+)\.(\d+)\.(\d+)thr")
+FIRST = re.compile(r"first\.smollm2\.q4_1\.(\d+)thr")
+LAYERS = {"step": "a memory layer's sparse step", "forward": "a memory layer, forward"}
+
+
+def title_of(task, kind, flag):
+    weights = "products in bf16" if (task, flag) == ("train", "fast") else WEIGHTS.get(kind, kind)
+    return "SmolLM2-135M, %s, %s%s" % (NAMES[task], weights,
+                                       ", `SMFT_CTX_%s`" % flag.upper() if flag else "")
+
+
+def label_of(peer_name):
+    return peer_name.split(",")[0]
+
+
+def models(found):
+    """{title: {threads: text}}"""
+    lines = {}
+    for row in found:
+        match = MODEL.fullmatch(row["name"])
+        if match and row["ratio"]:
+            task, kind, flag, threads = match.groups()
+            lines.setdefault(title_of(task, kind, flag), {})[int(threads)] = "%s (%s)" % (
+                short(row["ratio"]), label_of(row["peer_name"]))
+    return lines
+
+
+def layers(found):
+    """From the least to the most of all sizes."""
+    ratios, peers = {}, {}
+    for row in found:
+        match = LAYER.fullmatch(row["name"])
+        if match and row["ratio"]:
+            key = LAYERS[match.group(1)], int(match.group(5))
+            ratios.setdefault(key, []).append(float(row["ratio"]))
+            peers.setdefault(key, set()).add(label_of(row["peer_name"]))
+    lines = {}
+    for (title, threads), values in ratios.items():
+        lines.setdefault(title, {})[threads] = "%s to %s (%s)" % (
+            short(min(values)), short(max(values)), ", ".join(sorted(peers[title, threads])))
+    return lines
+
+
+def first(found):
+    lines = {}
+    for row in found:
+        match = FIRST.fullmatch(row["name"])
+        if match and row["ratio"]:
+            title = "SmolLM2-135M from Q4_1, a new process to the first token after 64"
+            lines[title] = {int(match.group(1)): "%s (llama.cpp)" % short(row["ratio"])}
+    return lines
+
+
+def table(found):
+    """Markdown: how many times as fast as the fastest peer."""
+    lines = {**models(found), **first(found), **layers(found)}
+    threads = sorted({n for cells in lines.values() for n in cells})
+    head = ["times as fast as"] + ["%d thread%s" % (n, "s" if n > 1 else "") for n in threads]
+    cells = [head, ["---"] * len(head)]
+    cells += [[title] + [found_at.get(n, "") for n in threads]
+              for title, found_at in lines.items()]
+    return "\n".join("| %s |" % " | ".join(line) for line in cells)
