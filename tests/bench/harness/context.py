@@ -58,6 +58,7 @@ class Context:
         self.models = Models(os.path.join(folder, ""), self.program("bench_make"), options.real)
         self.log = os.path.join(self.folder, "programs.log")
         self.quiet, self.memory, self.workers, self.rows = Quiet(options.wait), {}, [], []
+        self.kept = {}  # peers that go on while ours are closed: they take seconds to start
         self.scratch = tempfile.mkdtemp(prefix="scratch-", dir=self.folder)
         self.missing = {}  # peer -> why it cannot be had
         self.checked = {}  # who was found to have our results, or why not
@@ -85,9 +86,12 @@ class Context:
         self.workers.append(made)
         return made
 
-    def close_workers(self):
+    def close_workers(self, peers=True):
+        """All of them; or ours, and the peers go on."""
         while self.workers:
             self.workers.pop().close()
+        while peers and self.kept:
+            self.kept.popitem()[1].close()
 
     def close(self):
         self.close_workers()
@@ -105,8 +109,8 @@ class Context:
                                             str(threads or self.threads),
                                             str(self.scale.table_mb)], settles=SETTLE, **more)
 
-    def torch(self, script, *words, threads=None, **more):
-        environment = {"OMP_NUM_THREADS": str(threads or self.threads),
+    def torch(self, script, *words, **more):
+        environment = {"OMP_NUM_THREADS": str(self.threads),  # the most; each question says its own
                        "TORCHINDUCTOR_CACHE_DIR": self.options.compiled}
         return self.peer("torch", [self.options.python, os.path.join(self.here, "peers", script),
                                    *map(str, words)], environment, **more)
@@ -120,7 +124,14 @@ class Context:
                                    str(self.about(name, kind)["vocab"]) if has else ""], **more)
 
     def peer(self, name, command, environment=None, **more):
+        """The one that is there, unless something is asked of it that another was not."""
+        key = None if more else tuple(command)
+        if key in self.kept and not self.kept[key].failed:
+            return self.kept[key]
         made = self.worker(name, command, environment, settles=SETTLE, **more)
+        if key:
+            self.workers.remove(made)
+            self.kept[key] = made
         if name in self.missing:
             made.failed = "%s: %s" % (name, self.missing[name])
         return made

@@ -68,7 +68,8 @@ def prefill(bench, name):
     for kind in kinds + blocks(bench, name, ("q4_1",)):
         for threads in threads_of(bench, name):
             prefill_in(bench, name, kind, threads)
-            bench.close_workers()
+            bench.close_workers(peers=False)
+        bench.close_workers()
     if name == bench.scale.main:
         scaling_of(bench, name)
 
@@ -135,14 +136,15 @@ def decode(bench, name):
     for kind in ["f32", "bf16"] + blocks(bench, name, ("q8_0", "q4_1")):
         for threads in threads_of(bench, name):
             decode_in(bench, name, kind, threads)
-            bench.close_workers()
+            bench.close_workers(peers=False)
+        bench.close_workers()
 
 
 def decode_file(bench, name, kind):
     """A model that is there in one kind of blocks alone."""
     for threads in bench.each_threads:
         decode_in(bench, name, kind, threads)
-        bench.close_workers()
+        bench.close_workers(peers=False)
 
 
 def decode_in(bench, name, kind, threads):

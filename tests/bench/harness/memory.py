@@ -48,8 +48,7 @@ class Layer:
                                *words, **more)
 
     def torch(self, **more):
-        made = self.bench.torch("peer_memory.py", self.d, self.n_keys, self.tokens,
-                                threads=self.threads, **more)
+        made = self.bench.torch("peer_memory.py", self.d, self.n_keys, self.tokens, **more)
         why = too_large(self.d, self.n_keys, 2.5)
         if why and not made.failed:
             made.failed = "PyTorch: " + why
@@ -67,7 +66,8 @@ def layers(bench, d):
         for tokens in bench.scale.tokens:
             for threads in bench.each_threads if n_keys == small else [bench.threads]:
                 one_layer(Layer(bench, d, n_keys, tokens, threads), n_keys == small)
-                bench.close_workers()
+                bench.close_workers(peers=False)
+            bench.close_workers()
 
 
 def one_layer(layer, is_smallest):
@@ -86,7 +86,7 @@ def one_layer(layer, is_smallest):
     if layer.threads == bench.threads:
         bench.in_turn(mine, forward[0].side)
         gather(layer, ours)
-    bench.close_workers()
+    bench.close_workers(peers=False)
     counted = [rival for rival in rivals if rival.label != LABELS["dense"]]
     row = bench.race("memory.step." + layer.name, "ms", my_step, counted, convert=ms, kind=TIME,
                      target=Target("ratio", ">=", STEP), note=dense_remark(bench, my_step, rivals))

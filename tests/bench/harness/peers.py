@@ -43,7 +43,7 @@ def torch(bench, name, kind, task, question, threads):
 
         def make(mode=mode, **more):
             return bench.torch("peer_model.py", bench.models.directory(name, mode.kind), mode.mode,
-                               threads=threads, **more)
+                               **more)
         rivals.append(Rival(mode.label, make(), question, make, threads, compiled,
                             "%s %s %s %d" % (mode.label, task, name, threads)))
     return rivals
@@ -81,6 +81,6 @@ def compile_all(bench, groups):
                 continue
             bench.say("PyTorch compiles %s of %s, %d threads" % (task, name, threads))
             worker = bench.torch("peer_model.py", bench.models.directory(name), "compiled",
-                                 threads=threads, seconds=1e-6)
+                                 seconds=1e-6)
             bench.tried(worker, "%s %s %d" % (task, words, threads))
             worker.close()

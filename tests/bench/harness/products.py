@@ -13,7 +13,7 @@ def products(bench):
         for kind in ("f32", "bf16"):
             for threads in bench.each_threads:
                 one(bench, shape, kind, threads)
-                bench.close_workers()
+                bench.close_workers(peers=False)
 
 
 def one(bench, shape, kind, threads):
@@ -22,7 +22,7 @@ def one(bench, shape, kind, threads):
              for variant in bench.variants.of(kind)}
 
     def make(**more):
-        return bench.torch("peer_products.py", threads=threads, **more)
+        return bench.torch("peer_products.py", **more)
     rivals = [peers.Rival("PyTorch " + kind, make(), question + " {}", make, threads, fixed=True)]
     check = question.replace("product", "check")
     peers.check(bench, question, sides[PLAIN].worker, rivals, check, check + " {}",

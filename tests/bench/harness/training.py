@@ -36,7 +36,8 @@ def train(bench, name):
         for threads in threads_of(bench, name):
             step_of(bench, "train", name, kind, threads, "train " + batch(bench, name),
                     "losses %d " + batch(bench, name), TRAIN)
-            bench.close_workers()
+            bench.close_workers(peers=False)
+        bench.close_workers()
     if name in bench.scale.dense:
         compare_threads(bench, name)
 
@@ -53,7 +54,8 @@ def lora(bench, name):
             folder = "%s/lora-%s" % (bench.scratch, kind)
             step_of(bench, "lora", name, kind, threads, "lora " + words,
                     "losses_lora %d " + words + " " + folder, LORA)
-            bench.close_workers()
+            bench.close_workers(peers=False)
+        bench.close_workers()
 
 
 def sides_of(bench, task, name, kind, threads, question):
