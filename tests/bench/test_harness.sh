@@ -35,16 +35,16 @@ assert header == ["name", "ours", "peer", "ratio", "limit_share", "target", "met
 assert all(len(row) == len(header) for row in rows), "a row is too short"
 names = [row[0] for row in rows]
 assert len(set(names)) == len(names), "two rows of one name"
-targets = """prefill.R.f32.1thr prefill.R.f32.2thr prefill.R.bf16.2thr prefill.S.f32.2thr scaling.prefill.S
-    decode.R.f32.1thr decode.R.q8_0.2thr decode.S.f32.2thr decode.S.bf16.2thr decode.S.f32.2thr.bandwidth
-    train.R.f32.1thr train.S.f32.2thr train.S.llmc scaling.train.S lora.R.bf16.2thr lora.S.f32.2thr first.R.q8_0.2thr
+targets = """prefill.R.f32.1thr prefill.R.f32.2thr prefill.S.f32.2thr scaling.prefill.S
+    decode.R.f32.1thr decode.S.f32.2thr decode.S.f32.2thr.bandwidth
+    train.R.f32.1thr train.S.f32.2thr train.S.llmc scaling.train.S lora.S.f32.2thr first.R.q8_0.2thr
     step.first.all.T step.first.answer.T step.repeated.all.T step.repeated.answer.T scaling.step.T
     product.64x64x64.f32.1thr memory.step.d64.1K.16.1thr memory.step.d64.4K.64.2thr memory.forward.d64.1K.64.2thr
     memory.peak.d64.1K.64.2thr memory.growth.d64 open.pool open.resident size.libsmft idle.threads""".split()
 curves = """product.64x64x64.bf16.2thr memory.gather.d64.1K.64.2thr memory.step.d64.16K.mapped facts.lookup.100 facts.save.100
     facts.load.100 facts.forward.100 length.prefill.S.256 length.step.T.64 supervised.step.T.1 sessions.S.2
     limit.stream.1thr limit.rows.4096B.1thr limit.fma.1thr""".split()
-alone = """prefill.R.f32.1thr decode.S.bf16.2thr train.S.f32.2thr train.S.llmc lora.R.bf16.2thr first.R.q8_0.2thr
+alone = """prefill.R.f32.1thr decode.S.f32.2thr train.S.f32.2thr train.S.llmc lora.S.f32.2thr first.R.q8_0.2thr
     memory.step.d64.1K.16.1thr memory.forward.d64.1K.64.2thr product.64x64x64.f32.1thr""".split()
 limited = """prefill.R.f32.2thr decode.R.q8_0.2thr train.S.f32.2thr lora.S.f32.2thr product.64x64x64.f32.1thr
     memory.gather.d64.1K.64.2thr decode.S.f32.2thr.bandwidth""".split()
@@ -60,6 +60,9 @@ for name in targets + curves:
         assert (row["peer"], row["ratio"]) == ("", "") and row["met"] in ("no", ""), "a peer that was not there: %s" % row
     if name in limited:
         assert float(row["limit_share"]) > 0, "a row without its limit: %s" % row
+for stem in "prefill.R.bf16 decode.R.q8_0 lora.R.bf16".split():  # one of the flags that this machine takes, or none of them
+    held = [row for row in rows if row[0].startswith(stem) and row[0].endswith(".2thr") and row[5]]
+    assert len(held) == 1, "not one row of %s is held against the target: %s" % (stem, held)
 print(len(rows), "rows")
 PYTHON
 

@@ -8,15 +8,19 @@ NAMES = {"prefill": "a prompt of 512 tokens", "decode": "one token after another
          "lora": "a step of adapters (q, v; rank 8), 4 x 128 tokens"}
 WEIGHTS = {"f32": "f32", "bf16": "bf16", "q8_0": "Q8_0", "q4_1": "Q4_1"}
 MODEL = re.compile(r"(prefill|decode|train|lora)\.smollm2\.(\w+)(?:\.(\w+))?\.(\d+)thr")
-LAYER = re.compile(r"memory\.(step|forward)\.d(\d+)\.(\w+)\.(\d+)\.(\d+)thr")
+LAYER = re.compile(r"memory\.(step|forward)\.d\d+\.\w+\.\d+\.(\d+)thr")
+PRODUCT = re.compile(r"product\.\w+\.(f32|bf16)(?:\.(\w+))?\.(\d+)thr")
 FIRST = re.compile(r"first\.smollm2\.q4_1\.(\d+)thr")
 LAYERS = {"step": "a memory layer's sparse step", "forward": "a memory layer, forward"}
 
 
+def named(flag):
+    return ", `SMFT_CTX_%s`" % flag.upper() if flag else ""
+
+
 def title_of(task, kind, flag):
     weights = "products in bf16" if (task, flag) == ("train", "fast") else WEIGHTS.get(kind, kind)
-    return "SmolLM2-135M, %s, %s%s" % (NAMES[task], weights,
-                                       ", `SMFT_CTX_%s`" % flag.upper() if flag else "")
+    return "SmolLM2-135M, %s, %s%s" % (NAMES[task], weights, named(flag))
 
 
 def label_of(peer_name):
@@ -35,20 +39,30 @@ def models(found):
     return lines
 
 
-def layers(found):
-    """From the least to the most of all sizes."""
+def ranges(found, pattern, title_and_threads):
+    """From the least to the most of rows of one title, whatever their sizes."""
     ratios, peers = {}, {}
     for row in found:
-        match = LAYER.fullmatch(row["name"])
+        match = pattern.fullmatch(row["name"])
         if match and row["ratio"]:
-            key = LAYERS[match.group(1)], int(match.group(5))
+            key = title_and_threads(*match.groups())
             ratios.setdefault(key, []).append(float(row["ratio"]))
             peers.setdefault(key, set()).add(label_of(row["peer_name"]))
     lines = {}
     for (title, threads), values in ratios.items():
-        lines.setdefault(title, {})[threads] = "%s to %s (%s)" % (
+        lines.setdefault(title, {})[int(threads)] = "%s to %s (%s)" % (
             short(min(values)), short(max(values)), ", ".join(sorted(peers[title, threads])))
     return lines
+
+
+def layers(found):
+    return ranges(found, LAYER, lambda what, threads: (LAYERS[what], threads))
+
+
+def products(found):
+    return ranges(found, PRODUCT, lambda kind, flag, threads: (
+        "matrix products, 512 rows at SmolLM2's shapes, %s%s" % (WEIGHTS[kind], named(flag)),
+        threads))
 
 
 def first(found):
@@ -63,7 +77,7 @@ def first(found):
 
 def table(found):
     """Markdown: how many times as fast as the fastest peer."""
-    lines = {**models(found), **first(found), **layers(found)}
+    lines = {**models(found), **first(found), **layers(found), **products(found)}
     threads = sorted({n for cells in lines.values() for n in cells})
     head = ["times as fast as"] + ["%d thread%s" % (n, "s" if n > 1 else "") for n in threads]
     cells = [head, ["---"] * len(head)]
