@@ -47,23 +47,23 @@ def plan(scale, real):
               Group("size", "libsmft.so stripped", 1, machine.size),
               Group("idle", "processor time of threads with nothing to do", 7,
                     lambda bench: machine.idle(bench, scale.main)),
-              Group("products", "products at SmolLM2's shapes, f32 and bf16: PyTorch", 75,
+              Group("products", "products at SmolLM2's shapes, f32 and bf16: PyTorch", 90,
                     products.products)]
     names = [name for name in scale.real if name in real or scale.kind == "smoke"] + scale.dense
     for what, task, seconds, large, run in (
-            ("a prompt, its last logits: PyTorch, llama.cpp", "prefill", 35, 120,
+            ("a prompt, its last logits: PyTorch, llama.cpp", "prefill", 28, 125,
              inference.prefill),
-            ("one token after another: llama.cpp, PyTorch, bandwidth", "decode", 45, 130,
+            ("one token after another: llama.cpp, PyTorch, bandwidth", "decode", 28, 100,
              inference.decode),
-            ("AdamW step of every weight: PyTorch", "train", 45, 130, training.train),
-            ("AdamW step of adapters: PyTorch with PEFT", "lora", 35, 120, training.lora)):
+            ("AdamW step of every weight: PyTorch", "train", 30, 190, training.train),
+            ("AdamW step of adapters: PyTorch with PEFT", "lora", 25, 150, training.lora)):
         groups += [Group("%s.%s" % (task, name), what, seconds if name in scale.dense else large,
                          lambda bench, run=run, name=name: run(bench, name)) for name in names]
     groups += real_ones(scale, real)
     groups += [Group("step.%s" % scale.sparse, "smft_step against our own full step", 60,
                      lambda bench: training.step(bench, scale.sparse, scale.main))]
     for d in scale.widths:
-        groups += [Group("memory.d%d" % d, "the memory layer alone, 16K to 1M slots: PyTorch", 130,
+        groups += [Group("memory.d%d" % d, "the memory layer alone, 16K to 1M slots: PyTorch", 140,
                          lambda bench, d=d: memory.layers(bench, d)),
                    Group("growth.d%d" % d, "its step from the smallest to the largest pool", 20,
                          lambda bench, d=d: memory.growth(bench, d))]
@@ -71,10 +71,10 @@ def plan(scale, real):
                      lambda bench: facts.opening(bench, scale.main)),
                Group("mapped", "curve: the memory layer on a mapped pool of 4M slots", 20,
                      lambda bench: memory.mapped(bench, scale.widths[0])),
-               Group("facts", "curve: a patch by facts learnt", 60, facts.patches),
-               Group("lengths", "curves: prefill and smft_step by length, supervised tokens", 60,
+               Group("facts", "curve: a patch by facts learnt", 45, facts.patches),
+               Group("lengths", "curves: prefill and smft_step by length, supervised tokens", 40,
                      curves_of_length),
-               Group("sessions", "curve: sessions that decode at once", 35,
+               Group("sessions", "curve: sessions that decode at once", 22,
                      lambda bench: inference.sessions(bench, scale.main))]
     return [group for group in groups
             if scale.kind != "quick" or group.name.split(".")[0] not in CURVES]
@@ -241,7 +241,8 @@ def prepare(bench, groups, progress):
     for name in bench.scale.real:
         if name not in bench.models.real:
             bench.missing[name] = "its file is not here (examples/models/get.sh %s)" % name
-    peers.compile_all(bench, {group.name for group in groups})
+    if bench.scale.kind != "smoke":
+        peers.compile_all(bench, {group.name for group in groups})
     for peer, why in bench.missing.items():
         progress("%s: %s" % (peer, why))
 

@@ -64,7 +64,7 @@ def patches(bench):
         path = bench.scratch + "/patch.safetensors"
         sides = {task: bench.side(worker, "%s %d" % (task, facts)) for task in ("lookup", "forward")}
         sides.update((task, bench.side(worker, "%s %d %s" % (task, facts, path))) for task in ("save", "load"))
-        bench.in_turn(*sides.values())
+        bench.in_turn(*sides.values(), rounds=bench.few_rounds)
         try:
             found = worker.ask("rows %d" % facts)
             note = "%d rows, %.3g MB" % (found["rows"], found["mb"])

@@ -2,7 +2,7 @@
 the machine's limits; sequence length, sessions."""
 import peers
 from rows import TIME, Row, Target
-from variants import PLAIN, arithmetic
+from variants import OF_MANY_ROWS, PLAIN, arithmetic
 from worker import Measured, Unavailable
 
 DECODED, FIRST = 128, 64  # tokens
@@ -41,14 +41,15 @@ def label(*parts):
 
 
 def sides_of(bench, name, kind, question, threads):
-    """{variant: our side}"""
+    """{variant: our side}.  Flags for products of many rows change nothing in decoding."""
     return {variant: bench.side(bench.model(name, threads, kind=kind, variant=variant), question)
-            for variant in bench.variants.of(kind)}
+            for variant in bench.variants.of(kind)
+            if question != "decode" or variant.name not in OF_MANY_ROWS}
 
 
-def target_of(bench, variant, kind, targets):
+def target_of(bench, variant, kind, targets, sides=None):
     """In f32 targets are for what everybody gets, else for the fastest way that there is."""
-    held = PLAIN if kind == "f32" else bench.variants.fastest(kind)
+    held = PLAIN if kind == "f32" else list(sides)[-1] if sides else bench.variants.fastest(kind)
     wanted = targets.get(kind) if variant == held else None
     return Target("ratio", ">=", wanted) if wanted else None
 
@@ -64,14 +65,21 @@ def operations(bench, name, length, logits=1):
 
 
 def prefill(bench, name):
-    kinds = ["f32", "bf16"] if name in bench.models.real or name == bench.scale.main else ["f32"]
-    for kind in kinds + blocks(bench, name, ("q4_1",)):
+    for kind in kinds_of(bench, name) + blocks(bench, name, ("q4_1",)):
         for threads in threads_of(bench, name):
             prefill_in(bench, name, kind, threads)
             bench.close_workers(peers=False)
         bench.close_workers()
     if name == bench.scale.main:
         scaling_of(bench, name)
+
+
+def rounds_of(bench, name):
+    return bench.rounds if name in [*bench.models.real, bench.scale.main] else bench.few_rounds
+
+
+def kinds_of(bench, name):
+    return ["f32", "bf16"] if name in [*bench.models.real, bench.scale.main] else ["f32"]
 
 
 def threads_of(bench, name):
@@ -93,14 +101,21 @@ def prefill_in(bench, name, kind, threads):
     rivals = rivals_of(bench, name, kind, "prefill", question + " {}", question + " {}", threads)
     agree(bench, name, kind, sides[PLAIN].worker, rivals)
     limits = {variant: arithmetic(bench, threads, variant, kind) for variant in sides}
-    bench.in_turn(*sides.values(), *(rival.side for rival in rivals), *once(limits))
+    bench.in_turn(*sides.values(), *(rival.side for rival in rivals), *once(limits),
+                  rounds=rounds_of(bench, name))
     for variant, side in sides.items():
         bench.race(label("prefill", name, kind, variant.name, "%dthr" % threads), "tokens/s", side,
                    rivals, limits=limits_of(limits[variant],
                                             operations(bench, name, length) / length),
                    target=target_of(bench, variant, kind, PREFILL),
-                   peak=(lambda variant=variant, **more: bench.model(
-                       name, threads, kind=kind, variant=variant, **more), question))
+                   peak=peak_of(bench, name, threads, question, kind=kind, variant=variant))
+
+
+def peak_of(bench, name, threads, question, **how):
+    """(make, question) where memory is measured: with all threads, not of every model."""
+    if threads != bench.threads or name not in [*bench.models.real, bench.scale.main]:
+        return None
+    return lambda **more: bench.model(name, threads, **how, **more), question
 
 
 def once(limits):
@@ -133,7 +148,7 @@ def scaling(bench, name, mine, alone, refused, convert=None):
 # ---- decoding ----
 
 def decode(bench, name):
-    for kind in ["f32", "bf16"] + blocks(bench, name, ("q8_0", "q4_1")):
+    for kind in kinds_of(bench, name) + blocks(bench, name, ("q8_0", "q4_1")):
         for threads in threads_of(bench, name):
             decode_in(bench, name, kind, threads)
             bench.close_workers(peers=False)
@@ -153,14 +168,13 @@ def decode_in(bench, name, kind, threads):
     agree(bench, name, kind, sides[PLAIN].worker, rivals)
     size = bench.about(name, kind)["bytes"]
     limit = bench.limit.stream(threads, size)
-    bench.in_turn(*sides.values(), *(rival.side for rival in rivals), limit)
+    bench.in_turn(*sides.values(), *(rival.side for rival in rivals), limit,
+                  rounds=rounds_of(bench, name))
     for variant, side in sides.items():
         row = label("decode", name, kind, variant.name, "%dthr" % threads)
-
-        def make(variant=variant, **more):
-            return bench.model(name, threads, kind=kind, variant=variant, **more)
         bench.race(row, "tokens/s", side, rivals, limits=[(limit, size)],
-                   target=target_of(bench, variant, kind, DECODE), peak=(make, "decode"))
+                   target=target_of(bench, variant, kind, DECODE, sides),
+                   peak=peak_of(bench, name, threads, "decode", kind=kind, variant=variant))
         if kind in PLAIN_KINDS and name == bench.scale.main and variant == PLAIN:
             bench.row(row + ".bandwidth", "GB/s", side, peer_name="stream of as many bytes",
                       limits=[(limit, size)], convert=1e-9.__mul__, ours_units=size,
@@ -203,7 +217,7 @@ def first(bench, name):
 def lengths(bench, shape):
     """A curve: prefill of one sequence, by its length."""
     sides = [(n, bench.side(bench.model(shape), "prefill %d" % n)) for n in bench.scale.lengths]
-    bench.in_turn(*(side for _, side in sides))
+    bench.in_turn(*(side for _, side in sides), rounds=bench.few_rounds)
     for n, side in sides:
         bench.row("length.prefill.%s.%d" % (shape, n), "tokens/s", side)
 
@@ -211,7 +225,7 @@ def lengths(bench, shape):
 def sessions(bench, shape):
     """A curve: sessions that decode at once on one model, tokens of all of them."""
     sides = [(n, bench.side(bench.model(shape), "sessions %d" % n)) for n in bench.scale.sessions]
-    bench.in_turn(*(side for _, side in sides))
+    bench.in_turn(*(side for _, side in sides), rounds=bench.few_rounds)
     for n, side in sides:
         bench.row("sessions.%s.%d" % (shape, n), "tokens/s", side,
                   ours_mb=bench.peak(lambda **more: bench.model(shape, **more), "sessions %d" % n))

@@ -43,6 +43,11 @@ class Layer:
         self.threads = threads
         self.name = "d%d.%s.%d.%dthr" % (d, pool_name(n_keys), tokens, threads)
 
+    @property
+    def is_main(self):
+        """Of most tokens and all threads: more than the step is looked at."""
+        return (self.tokens, self.threads) == (self.bench.scale.tokens[-1], self.bench.threads)
+
     def ours(self, *words, **more):
         return self.bench.ours("bench_memory", self.d, self.n_keys, self.threads, self.tokens,
                                *words, **more)
@@ -82,19 +87,18 @@ def one_layer(layer, is_smallest):
     for rival in rivals:
         rival.refused = known[rival.label]
     forward[0].refused = known[LABELS["hand"]]
-    bench.in_turn(my_step, *(rival.side for rival in rivals))
-    if layer.threads == bench.threads:
-        bench.in_turn(mine, forward[0].side)
+    bench.in_turn(my_step, *(rival.side for rival in rivals), rounds=bench.few_rounds)
+    if layer.is_main:
+        bench.in_turn(mine, forward[0].side, rounds=bench.few_rounds)
         gather(layer, ours)
     bench.close_workers(peers=False)
     counted = [rival for rival in rivals if rival.label != LABELS["dense"]]
     row = bench.race("memory.step." + layer.name, "ms", my_step, counted, convert=ms, kind=TIME,
                      target=Target("ratio", ">=", STEP), note=dense_remark(bench, my_step, rivals))
-    if layer.threads == bench.threads:
+    if layer.is_main:
         bench.race("memory.forward." + layer.name, "ms", mine, forward, convert=ms, kind=TIME,
                    target=Target("ratio", ">=", FORWARD))
-        if layer.tokens == bench.scale.tokens[-1] and layer.n_keys in (bench.scale.keys[0],
-                                                                       bench.scale.keys[-1]):
+        if layer.n_keys in (bench.scale.keys[0], bench.scale.keys[-1]):
             memory_of_step(layer, row, counted)
 
 
@@ -113,7 +117,7 @@ def gather(layer, ours):
         methods = ()
     side = bench.side(ours, "gather")
     plain = Limit(ours, settings={i: "plain %d" % i for i in methods}) if methods else None
-    bench.in_turn(side, plain)
+    bench.in_turn(side, plain, rounds=bench.few_rounds)
     bench.row("memory.gather." + layer.name, "GB/s", side, peer_name="the same rows read",
               limits=[(plain, 1)], convert=1e-9.__mul__)
 

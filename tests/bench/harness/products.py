@@ -28,7 +28,8 @@ def one(bench, shape, kind, threads):
     peers.check(bench, question, sides[PLAIN].worker, rivals, check, check + " {}",
                 TOLERANCE[kind])
     limits = {variant: arithmetic(bench, threads, variant, kind) for variant in sides}
-    bench.in_turn(*sides.values(), *(rival.side for rival in rivals), *once(limits))
+    bench.in_turn(*sides.values(), *(rival.side for rival in rivals), *once(limits),
+                  rounds=bench.few_rounds)
     for variant, side in sides.items():
         bench.race(label("product", "x".join(map(str, shape)), kind, variant.name,
                          "%dthr" % threads), "GFLOP/s", side, rivals, convert=1e-9.__mul__,

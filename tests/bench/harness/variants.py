@@ -12,6 +12,7 @@ DEFINED = re.compile(r"^#define SMFT_CTX_([A-Z0-9_]+) (\d+)u$", re.MULTILINE)
 # Which kinds of weights a flag is measured on; one that is not named here: those in blocks.
 KINDS = {"AMX": ("f32", "bf16"), "FAST": ("bf16",)}
 PLAIN_KINDS = ("f32", "bf16")
+OF_MANY_ROWS = ("amx", "fast")  # flags that change no product of one row
 SPLITS = {"f32": 6, "bf16": 3}  # products of pieces that exact AMX takes for one of f32
 EVERY_UNIT = ("fma", "bf16", "bytes", "tiles", "tiles_bytes")
 
