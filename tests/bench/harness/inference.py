@@ -2,7 +2,7 @@
 the machine's limits; sequence length, sessions."""
 import peers
 from rows import TIME, Row, Target
-from variants import OF_MANY_ROWS, PLAIN, arithmetic
+from variants import OF_MANY_ROWS, PLAIN, arithmetic, fastest
 from worker import Measured, Unavailable
 
 DECODED, FIRST = 128, 64  # tokens
@@ -47,9 +47,9 @@ def sides_of(bench, name, kind, question, threads):
             if question != "decode" or variant.name not in OF_MANY_ROWS}
 
 
-def target_of(bench, variant, kind, targets, sides=None):
+def target_of(variant, kind, targets, sides):
     """In f32 targets are for what everybody gets, else for the fastest way that there is."""
-    held = PLAIN if kind == "f32" else list(sides)[-1] if sides else bench.variants.fastest(kind)
+    held = PLAIN if kind == "f32" else fastest(sides)
     wanted = targets.get(kind) if variant == held else None
     return Target("ratio", ">=", wanted) if wanted else None
 
@@ -107,7 +107,7 @@ def prefill_in(bench, name, kind, threads):
         bench.race(label("prefill", name, kind, variant.name, "%dthr" % threads), "tokens/s", side,
                    rivals, limits=limits_of(limits[variant],
                                             operations(bench, name, length) / length),
-                   target=target_of(bench, variant, kind, PREFILL),
+                   target=target_of(variant, kind, PREFILL, sides),
                    peak=peak_of(bench, name, threads, question, kind=kind, variant=variant))
 
 
@@ -173,7 +173,7 @@ def decode_in(bench, name, kind, threads):
     for variant, side in sides.items():
         row = label("decode", name, kind, variant.name, "%dthr" % threads)
         bench.race(row, "tokens/s", side, rivals, limits=[(limit, size)],
-                   target=target_of(bench, variant, kind, DECODE, sides),
+                   target=target_of(variant, kind, DECODE, sides),
                    peak=peak_of(bench, name, threads, "decode", kind=kind, variant=variant))
         if kind in PLAIN_KINDS and name == bench.scale.main and variant == PLAIN:
             bench.row(row + ".bandwidth", "GB/s", side, peer_name="stream of as many bytes",

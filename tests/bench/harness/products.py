@@ -34,4 +34,4 @@ def one(bench, shape, kind, threads):
         bench.race(label("product", "x".join(map(str, shape)), kind, variant.name,
                          "%dthr" % threads), "GFLOP/s", side, rivals, convert=1e-9.__mul__,
                    limits=limits_of(limits[variant], 1),
-                   target=target_of(bench, variant, kind, TARGETS))
+                   target=target_of(variant, kind, TARGETS, sides))

@@ -4,7 +4,7 @@ import peers
 from inference import (label, limits_of, once, operations, peak_of, scaling, target_of,
                        threads_of)
 from rows import SHARE, Target
-from variants import PLAIN, arithmetic
+from variants import arithmetic
 
 TOLERANCE = {"f32": 1e-3, "bf16": 0.05}  # of the losses of a few steps
 CHECKED_STEPS = {True: 1, False: 3}      # of a real model, and of a small one
@@ -44,7 +44,7 @@ def train(bench, name):
 
 
 def may_round(bench, name):
-    return name in bench.models.real and bench.variants.fastest("bf16").name == "fast"
+    return name in bench.models.real and bench.variants.has_fast
 
 
 def lora(bench, name):
@@ -82,7 +82,7 @@ def step_of(bench, task, name, kind, threads, question, losses, targets):
     for variant, side in sides.items():
         bench.race(label(task, name, kind, variant.name, "%dthr" % threads), "tokens/s", side,
                    rivals, limits=limits_of(limits[variant], units),
-                   target=target_of(bench, variant, kind, targets),
+                   target=target_of(variant, kind, targets, sides),
                    peak=peak_of(bench, name, threads, question, program="bench_learn",
                                 kind="f32" if task == "train" else kind, variant=variant))
 

@@ -10,7 +10,7 @@ from worker import Unavailable
 
 DEFINED = re.compile(r"^#define SMFT_CTX_([A-Z0-9_]+) (\d+)u$", re.MULTILINE)
 # Which kinds of weights a flag is measured on; one that is not named here: those in blocks.
-KINDS = {"AMX": ("f32", "bf16"), "FAST": ("bf16",)}
+KINDS = {"AMX": ("f32", "bf16"), "FAST": ("bf16", "q4_1", "q4_k")}
 PLAIN_KINDS = ("f32", "bf16")
 OF_MANY_ROWS = ("amx", "fast")  # flags that change no product of one row
 SPLITS = {"f32": 6, "bf16": 3}  # products of pieces that exact AMX takes for one of f32
@@ -56,16 +56,17 @@ class Variants:
         kinds = KINDS.get(variant.name.upper())
         return kind in kinds if kinds else kind not in PLAIN_KINDS
 
-    def fastest(self, kind):
-        """The one that targets of this kind are for."""
-        found = self.of(kind)
-        return next((one for one in found if one.name == "fast"), found[-1])
+    @property
+    def has_fast(self):
+        return any(one.name == "fast" for one in self.of("bf16"))
 
-    def why_not_fast(self):
-        if not any(one.name == "fast" for one in self.defined):
-            return "this library has no SMFT_CTX_FAST"
-        fast = next(one for one in self.defined if one.name == "fast")
-        return "" if self.takes(fast) else "this machine has no unit for SMFT_CTX_FAST"
+
+def fastest(sides):
+    """Of {variant: side} the one that was measured to be the fastest."""
+    def rate(variant):
+        found = sides[variant].measured
+        return found.median if found else 0
+    return max(sides, key=rate)
 
 
 def arithmetic(bench, threads, variant, kind):

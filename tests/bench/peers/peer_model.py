@@ -17,7 +17,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here asks anybody for an
 
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForCausalLM, DynamicCache, StaticCache
+from transformers import AutoModelForCausalLM, DynamicCache
 
 import peer
 
@@ -91,26 +91,16 @@ class Tasks:
         return work
 
     def decode(self):
-        config, ids = self.model.config, self.ids[None]
-        fixed = self.mode == "compiled"
-        cache = StaticCache(config=config, max_cache_len=PROMPT + DECODED) if fixed else \
-            DynamicCache(config=config)
-        at = PROMPT
+        cache, ids, at = DynamicCache(config=self.model.config), self.ids[None], PROMPT
 
         def feed(first, last):
             self.model(ids[:, first:last], cache=cache, logits_to_keep=1)
-
-        def rewind():
-            if not fixed:
-                cache.crop(-DECODED)
-            for layer in cache.layers if fixed else ():
-                layer.cumulative_length.fill_(PROMPT)
 
         def work():
             nonlocal at
             with torch.inference_mode(), self.cast():
                 if at == PROMPT + DECODED:
-                    rewind()
+                    cache.crop(-DECODED)
                     at = PROMPT
                 for at in range(at + 1, at + SHARE + 1):
                     feed(at - 1, at)
