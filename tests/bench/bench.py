@@ -200,8 +200,8 @@ def llama_version(options):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="this group alone (again for more); forward is "
-                        "forward.A and forward.B")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="this group alone (again for more); prefill is "
+                        "prefill.smollm2, prefill.A and prefill.B")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes: three minutes")
     parser.add_argument("--smoke", action="store_true", help="tiny models, one round: tries that everything works; the numbers say nothing")
     parser.add_argument("--list", action="store_true", help="the groups, and about how long each takes")
