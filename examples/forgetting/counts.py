@@ -25,8 +25,6 @@ DATA = os.path.join(ROOT, "examples", "atlas", "data")
 NUMBERS = (500, 2000, 8000, 32000)
 SEEDS = (1, 2, 3)
 KNOWN = 500  # known facts that a run asks for
-# how the other published runs decide that a fact is learnt, and keep what was given up; taken where forgetting-run has it
-FORMER_RULE = ("--sample-decides", "--keep-given-up")
 
 
 def prose() -> list[str]:
@@ -86,11 +84,6 @@ def run(program: str, seed: int, more: list[str]) -> dict[str, str]:
     return list(csv.DictReader(io.StringIO(header + rows)))[-1]
 
 
-def former_rule(program: str) -> list[str]:
-    usage = subprocess.run([program, "--help"], check=True, capture_output=True, text=True).stdout
-    return [option for option in FORMER_RULE if option in usage]
-
-
 def read(path: str) -> list[dict[str, str]]:
     if not os.path.exists(path):
         return []
@@ -134,7 +127,7 @@ def main() -> None:
         print(f"{kind} {n}, seed {seed}", flush=True)
         if given.list:
             continue
-        more = former_rule(given.program)
+        more: list[str] = []
         if all_texts[kind, n]:
             texts = os.path.join(given.work, f"{kind}-{n}.txt")
             with open(texts, "w", encoding="utf-8") as file:

@@ -1138,10 +1138,9 @@ SMFT_API void smft_selector_free(smft_selector *selector);
 
 /* Text to count the background over: one of a file, token ids and texts.  Rule of thumb: some 8,000
  * texts like those to be kept, in the form in which users ask, half of them prose.  Known F1 lost
- * on atlas after 100 new facts (docs/method.md; with SMFT_LEARNER_SAMPLE_DECIDES and
- * SMFT_LEARNER_KEEP_GIVEN_UP), with 500, 2,000 and 8,000 texts: of
- * prose 13.4, 12.5 and 12.1 % (all 12,072 lines: 11.5); of sentences about facts like those
- * kept 4.3, 2.4 and 1.4 % (32,000: 0.9); of half each 5.5, 2.5 and 1.9 %. */
+ * on atlas after 100 new facts (docs/method.md), with 500, 2,000 and 8,000 texts: of
+ * prose 16.2, 15.9 and 15.9 % (all 12,072 lines: 16.1); of sentences about facts like those
+ * kept 4.8, 3.6 and 1.8 % (32,000: 1.5); of half each 7.6, 4.4 and 2.6 %. */
 typedef struct smft_background {
   uint32_t struct_size;
   /* this id never counts (and is fed to nothing); -1: none, which SMFT_BACKGROUND_INIT sets.  0 is
