@@ -290,6 +290,19 @@ START_TEST(appends_or_leaves) {
 }
 END_TEST
 
+/* Found by fuzz/fuzz_tokenizer.c. */
+START_TEST(a_vocabulary_of_one_empty_token) {
+  smft_tokenizer *t = load_text("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"\":3},\"merges\":[]}}");
+  const int32_t id = 3;
+  char text[4] = "x";
+  size_t length = 9;
+  ck_ok(smft_tokenizer_decode(t, &id, 1, 0, text, sizeof text, &length));
+  ck_assert_uint_eq(length, 0);
+  ck_assert_str_eq(text, "");
+  smft_tokenizer_free(t);
+}
+END_TEST
+
 START_TEST(streams) {
   smft_tokenizer *t = load_text(WHOLE);
   smft__buffer out = {ctx, NULL, 0, 0};
@@ -854,6 +867,7 @@ Suite *make_suite(void) {
   tcase_add_test(tests, references);
   tcase_add_test(tests, appends_or_leaves);
   tcase_add_test(tests, streams);
+  tcase_add_test(tests, a_vocabulary_of_one_empty_token);
   tcase_add_test(tests, hostile_files);
   tcase_add_test(tests, unsupported_parts);
   tcase_add_test(tests, unknown_characters);

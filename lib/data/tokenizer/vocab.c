@@ -24,7 +24,7 @@ smft_status smft__vocab_start(smft__vocab *vocab, smft_ctx *ctx, int64_t n_token
 }
 
 smft_status smft__vocab_reserve(smft__vocab *vocab, int64_t bytes) {
-  return smft__grow(vocab->ctx, &vocab->text, &vocab->text_capacity, bytes, 1);
+  return smft__grow(vocab->ctx, &vocab->text, &vocab->text_capacity, bytes + 1, 1);
 }
 
 void smft__vocab_free(smft__vocab *vocab) {
@@ -51,13 +51,14 @@ static int64_t find_slot(const smft__vocab *vocab, const char *text, int64_t len
   }
 }
 
+/* A byte more than that is there, so that the text of an empty token is no NULL, either. */
 static smft_status append_text(smft__vocab *vocab, const char *text, int64_t length) {
   int64_t needed;
-  if (!smft__add_i64(vocab->text_length, length, &needed))
+  if (!smft__add_i64(vocab->text_length, length + 1, &needed))
     return smft__fail(SMFT_E_NOMEM, "out of memory: more than 2^63 bytes of tokens");
   SMFT__TRY(smft__grow(vocab->ctx, &vocab->text, &vocab->text_capacity, needed, 1));
   memcpy(vocab->text + vocab->text_length, text, (size_t)length);
-  vocab->text_length = needed;
+  vocab->text_length += length;
   return SMFT_OK;
 }
 
