@@ -870,6 +870,7 @@ END_TEST
 Suite *make_suite(void) {
   Suite *suite = suite_create("allocation failures");
   TCase *tests = tcase_create("each in turn");
+  test_directory_in_memory();
   test_directory_make();
   tcase_add_unchecked_fixture(tests, make_files, NULL);
   tcase_set_timeout(tests, 120);

@@ -298,8 +298,7 @@ END_TEST
 Suite *make_suite(void) {
   Suite *suite = suite_create("killed");
   TCase *tests = tcase_create("killed");
-  if (access("/dev/shm", W_OK) == 0) /* on a disk each replaced file waits for it */
-    setenv("TMPDIR", "/dev/shm", 0);
+  test_directory_in_memory();
   test_directory_make();
   tcase_add_test(tests, what_was_saved_is_whole);
   tcase_add_test(tests, what_is_left_behind_is_in_nobodys_way);

@@ -536,8 +536,7 @@ END_TEST
 Suite *make_suite(void) {
   Suite *suite = suite_create("writes");
   TCase *tests = tcase_create("writes");
-  if (access("/dev/shm", W_OK) == 0) /* on a disk each replaced file waits for it */
-    setenv("TMPDIR", "/dev/shm", 0);
+  test_directory_in_memory();
   test_directory_make();
   tcase_add_loop_test(tests, a_call_fails, 0, N_KINDS);
   tcase_add_test(tests, writes_are_short);
