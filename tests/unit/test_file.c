@@ -30,6 +30,24 @@ START_TEST(whole_files_are_read) {
 }
 END_TEST
 
+/* A hint about how it will be read changes no byte, and is none of what is not in the file. */
+START_TEST(hints_change_nothing) {
+  static char data[40000];
+  smft__file file = {0};
+  for (size_t i = 0; i < sizeof data; i++)
+    data[i] = (char)(i * 31);
+  ck_ok(smft__file_open(&file, ctx, test_write("hinted", data, sizeof data), _i));
+  for (int how = SMFT__READ_IN_ORDER; how <= SMFT__READ_ROWS; how++) {
+    smft__file_expect(&file, file.data, file.size, how);
+    smft__file_expect(&file, file.data + 100, 200, how); /* no whole page */
+    smft__file_expect(&file, file.data, file.size + 1, how);
+    smft__file_expect(&file, data, sizeof data, how);
+    ck_assert_mem_eq(file.data, data, sizeof data);
+  }
+  smft__file_close(&file);
+}
+END_TEST
+
 START_TEST(what_is_no_file_is_named) {
   smft__file file;
   ck_status(smft__file_open(&file, ctx, test_file("missing"), 0), SMFT_E_NOT_FOUND);
@@ -185,6 +203,7 @@ Suite *make_suite(void) {
   test_directory_make();
   tcase_add_checked_fixture(tests, set_up, tear_down);
   tcase_add_loop_test(tests, whole_files_are_read, 0, 2);
+  tcase_add_loop_test(tests, hints_change_nothing, 0, 2);
   tcase_add_test(tests, what_is_no_file_is_named);
   tcase_add_test(tests, paths_and_directories);
   tcase_add_test(tests, files_are_replaced_whole);
