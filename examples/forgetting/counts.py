@@ -127,7 +127,7 @@ def main() -> None:
         print(f"{kind} {n}, seed {seed}", flush=True)
         if given.list:
             continue
-        more: list[str] = []
+        more = []
         if all_texts[kind, n]:
             texts = os.path.join(given.work, f"{kind}-{n}.txt")
             with open(texts, "w", encoding="utf-8") as file:
