@@ -60,19 +60,14 @@ static smft_status load_model(world *w) {
   return status;
 }
 
-static smft_status load_patch(world *w) {
+static smft_status load_patch_of(world *w, const char *name) {
   smft_patch *patch = NULL;
-  smft_status status = smft_patch_load(&patch, w->model, test_file("f/patch"));
+  smft_status status = smft_patch_load(&patch, w->model, test_file(name));
   smft_patch_free(patch);
   return status;
 }
-
-static smft_status load_adapters(world *w) {
-  smft_patch *patch = NULL;
-  smft_status status = smft_patch_load(&patch, w->model, test_file("f/lora"));
-  smft_patch_free(patch);
-  return status;
-}
+static smft_status load_patch(world *w) { return load_patch_of(w, "f/patch"); }
+static smft_status load_adapters(world *w) { return load_patch_of(w, "f/lora"); }
 
 static smft_status load_tokenizer(world *w) {
   smft_tokenizer *tokenizer = NULL;
