@@ -1,8 +1,7 @@
 /* gemm: the cut of a product into blocks of C, and the loops over k, panels of B and tiles of rows.
- * The arithmetic is gemm_body.h's, or gemm_tiles.c's where the context asks for AMX or
- * bf16. Why not a
- * BLAS: results must not depend on threads, a library may not touch a host's BLAS threads, and
- * weights are read as bf16.
+ * The arithmetic is gemm_body.h's; gemm_tiles.c's where the context asks for AMX or bf16;
+ * integer.h's where it asks for whole numbers.  Why not a BLAS: results must not depend on threads,
+ * a library may not touch a host's BLAS threads, and weights are read as bf16.
  *
  * Every element of C is summed over k in the same order wherever the cut falls.  The packed panel
  * (at most 48 KiB) is on the stack; packed rows of A, and AMX, need more, which the context keeps
@@ -80,10 +79,8 @@ typedef struct gemm_plan {
   int64_t depth;   /* of k at a time */
   int few, panels; /* panels: of whole numbers */
   int tiles;       /* tiles: SMFT__TILES_EXACT or _ROUNDED; 0: the vectors' f32 */
-  /* A's rows as whole numbers, `integer_bytes` from one to the next, for few of them and blocks of
-   * B; NULL: as they are */
+  /* A's rows as whole numbers, end to end, for few of them and blocks of B; NULL: as they are */
   char *integer;
-  int64_t integer_bytes;
   /* A stored (k, m) where some panels pass over it: where it is, each p of a tile is on another
    * line, and another page */
   int pack_a;
@@ -126,9 +123,10 @@ static int wants_tiles(const smft_ctx *ctx, const smft__gemm_args *args) {
 
 /* Many rows in whole numbers, which the matrix unit would do faster in bf16. */
 static int wants_panels(const smft_ctx *ctx, const smft__gemm_args *args) {
+  if (!(ctx->options.flags & SMFT_CTX_INTEGER) || !smft__is_block(args->b_dtype))
+    return 0;
   const smft__integer_ops *use = smft__integer();
-  return (ctx->options.flags & SMFT_CTX_INTEGER) && smft__is_block(args->b_dtype) &&
-         args->trans_b && !args->trans_a && args->m >= PANEL_ROWS_LEAST && use && use->panel &&
+  return args->trans_b && !args->trans_a && args->m >= PANEL_ROWS_LEAST && use && use->panel &&
          use->panel_rows(args->k) > 0 &&
          !((ctx->options.flags & SMFT_CTX_FAST) && smft__cpu_has_tiles(1));
 }
@@ -334,9 +332,10 @@ static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int
 static void few_block_of_integers(const gemm_plan *plan, int64_t column, int64_t column_end) {
   const smft__gemm_args *args = plan->args;
   int64_t row_bytes = smft__row_bytes(args->b_dtype, args->ldb);
+  int64_t step = smft__integer_bytes(args->k);
   const char *b = (const char *)args->b + column * row_bytes;
   for (int64_t i = 0; i < args->m; i++) {
-    smft__integer_row row = smft__integer_row_at(plan->integer + i * plan->integer_bytes, args->k);
+    smft__integer_row row = smft__integer_row_at(plan->integer + i * step, args->k);
     smft__integer()->dots(args->b_dtype, column_end - column, args->k, &row, b, row_bytes,
                           args->c + i * args->ldc + column, args->accumulate);
   }
@@ -459,9 +458,9 @@ static void *make_integers(smft_ctx *ctx, gemm_plan *plans, gemm_plan *end) {
     if (!first && !(memory = smft__workspace_take(ctx)))
       return NULL;
     plan->integer = memory;
-    plan->integer_bytes = smft__integer_bytes(args->k);
     for (int64_t i = 0; !first && i < args->m; i++) {
-      smft__integer_row row = smft__integer_row_at(memory + i * plan->integer_bytes, args->k);
+      smft__integer_row row =
+          smft__integer_row_at(memory + i * smft__integer_bytes(args->k), args->k);
       smft__integer()->round(args->a + i * args->lda, args->k, &row);
     }
     first = args;

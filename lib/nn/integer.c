@@ -5,9 +5,7 @@
 #include "nn/kernels/integer_avx2.h"
 #include "nn/kernels/integer_vnni.h"
 
-#define LINE                                                                                       \
-  64 /* bytes; also the numbers that a row is filled up to, and more than a scale's 16             \
-      */
+#define LINE 64 /* bytes; also what a row's numbers are filled up to */
 
 static int64_t up(int64_t n) { return (n + LINE - 1) / LINE * LINE; }
 static int64_t scales(int64_t k) { return up(k / 16 * (int64_t)sizeof(float)); }
@@ -16,7 +14,7 @@ int64_t smft__integer_bytes(int64_t k) { return 2 * up(k) + 4 * scales(k); }
 
 smft__integer_row smft__integer_row_at(char *memory, int64_t k) {
   char *next = memory + 2 * up(k);
-  smft__integer_row row = {.x = memory};
+  smft__integer_row row = {.x = memory, .lower = memory + up(k)};
   row.scale = (float *)(void *)next;
   row.sum = (float *)(void *)(next + scales(k));
   row.scale_16 = (float *)(void *)(next + 2 * scales(k));

@@ -20,9 +20,9 @@
 typedef struct smft__integer_row {
   /* X: 16 bits each, or (nn/kernels/integer_vnni.c) all upper bytes, then all lower ones, of
    * X = 128 upper + lower, -64 <= lower < 64 */
-  char *x;
-  float *scale; /* (k / 32) s */
-  float *sum;   /* (k / 32) s sum(X) */
+  char *x, *lower; /* lower: where those begin */
+  float *scale;    /* (k / 32) s */
+  float *sum;      /* (k / 32) s sum(X) */
   /* (k / 16) the same for 16 numbers each; a scale stands there twice */
   float *scale_16, *sum_16;
 } smft__integer_row;

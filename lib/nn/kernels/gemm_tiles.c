@@ -1,14 +1,15 @@
 /* gemm_tiles: products on AMX, which multiplies bf16 and adds up in f32, sixteen times as fast as
- * AVX-512 multiplies f32; or on AVX-512 BF16, twice as fast (some processors: as fast).
+ * AVX-512 multiplies f32; or on AVX-512 BF16.
  *
  * SMFT__TILES_ROUNDED takes one bf16 of each number.  SMFT__TILES_EXACT: every f32 is the sum of
  * three bf16: x = h + m + l, each what is left by those before it, rounded; eight bits and a sign
  * each make the 24 of a float, so that the sum is exact.  Of the nine products of two such sums the
- * six largest are taken: x y = h h' + h m' + m h' + h l' + m m' + l h' The rest is below 2^-25 |x
- * y|, half of what rounding x y to f32 may take. bf16 weights are an h alone: three products.  The
- * unit reads numbers below 2^-126 as zeros, so what is left out is 2^-126 at most where x is small;
- * an x above 3.39e38 rounds to infinity, and it and an infinite x give NaN where f32 would give
- * infinity.
+ * six largest are taken:
+ *   x y = h h' + h m' + m h' + h l' + m m' + l h'
+ * The rest is below 2^-25 |x y|, half of what rounding x y to f32 may take.
+ * bf16 weights are an h alone: three products.  The unit reads numbers below 2^-126 as zeros, so
+ * what is left out is 2^-126 at most where x is small; an x above 3.39e38 rounds to infinity, and
+ * it and an infinite x give NaN where f32 would give infinity.
  *
  * A tile is 16 rows of 64 bytes.  Of op(A) it is 16 rows by 32 of k.  Of op(B) it is 32 of k by 16
  * columns: row r has two of k of all columns, in pairs.  The order of k makes no difference as

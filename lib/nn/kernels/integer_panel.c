@@ -113,7 +113,7 @@ VNNI static void pack(int32_t dtype, const char *b, int64_t row_bytes, int64_t c
 /* Rows of A, `step` bytes from one to the next in every part of smft__integer_row. */
 typedef struct rounded_rows {
   smft__integer_row first;
-  int64_t step, lower; /* lower: from upper bytes to lower ones */
+  int64_t step;
 } rounded_rows;
 
 INLINE __m512i splat_4(const char *from) {
@@ -154,7 +154,7 @@ INLINE void tile(int rows, int group, int64_t k, const rounded_rows *a, const pa
       sum[i][0] = _mm512_slli_epi32(sum[i][0], 7);
       sum[i][1] = _mm512_slli_epi32(sum[i][1], 7);
     }
-    add_bytes(rows, group, b->q + p * COLUMNS, a->first.x + a->lower + p, a->step, sum);
+    add_bytes(rows, group, b->q + p * COLUMNS, a->first.lower + p, a->step, sum);
     SMFT__UNROLL for (int j = 0; j < 2; j++) {
       const __m512 of_d = _mm512_load_ps(d + STRIPE * j), of_m = _mm512_load_ps(m + STRIPE * j);
       SMFT__UNROLL for (int i = 0; i < rows; i++) {
@@ -217,7 +217,7 @@ static void panel_rows(const smft__gemm_args *args, char *rows, int64_t row, int
   const int64_t height = smft__blocks(n, smft__blocks(n, ROWS));
   for (int64_t i = 0; i < n; i += height) {
     smft__integer_row first = smft__integer_row_at(rows + i * step, args->k);
-    rounded_rows a = {first, step, (args->k + 63) / 64 * 64};
+    rounded_rows a = {first, step};
     any_tile((int)smft__least(height, n - i), args->b_dtype == SMFT__Q6_K ? 16 : 32, args, &a, b,
              columns, args->c + (row + i) * args->ldc + column);
   }

@@ -59,15 +59,13 @@ INLINE void round_group(__m512 first, __m512 second, char *upper, char *lower,
   out->sum[group] = sum[0] + sum[1];
 }
 
-static int64_t padded(int64_t k) { return (k + 63) / 64 * 64; }
-
 VNNI void smft__integer_vnni_round(const float *x, int64_t k, const smft__integer_row *out) {
-  char *upper = out->x, *lower = out->x + padded(k);
+  const size_t fill = (size_t)(out->lower - out->x - k);
   for (int64_t p = 0; p < k; p += 32)
-    round_group(_mm512_loadu_ps(x + p), _mm512_loadu_ps(x + p + 16), upper + p, lower + p, out,
-                p / 32);
-  memset(upper + k, 0, (size_t)(padded(k) - k));
-  memset(lower + k, 0, (size_t)(padded(k) - k));
+    round_group(_mm512_loadu_ps(x + p), _mm512_loadu_ps(x + p + 16), out->x + p, out->lower + p,
+                out, p / 32);
+  memset(out->x + k, 0, fill);
+  memset(out->lower + k, 0, fill);
 }
 
 /* ---- dot products -------------------------------------------------------- */
@@ -92,29 +90,28 @@ INLINE chunk_scales scales_at(int dtype, const smft__integer_row *row, int64_t p
                         lower_half(_mm256_maskz_loadu_ps(there, row->sum + p / 32))};
 }
 
-INLINE __m512 chunk_dot(int dtype, const char *b, const smft__integer_row *row, const char *lower,
-                        int64_t p, int blocks, __m512 sum) {
+INLINE __m512 chunk_dot(int dtype, const char *b, const smft__integer_row *row, int64_t p,
+                        int blocks, __m512 sum) {
   const chunk_scales of_b = open_chunk(dtype, b, blocks), of_a = scales_at(dtype, row, p, blocks);
   const __m512 d = _mm512_mul_ps(of_b.d, of_a.d);
   sum = _mm512_fmadd_ps(of_b.m, of_a.m, sum);
   SMFT__UNROLL for (int i = 0; i < 4; i++) if (2 * i < blocks) sum =
-      add_numbers(dtype, b, i, 2 * i + 1 < blocks, d, row->x + p, lower + p, sum);
+      add_numbers(dtype, b, i, 2 * i + 1 < blocks, d, row->x + p, row->lower + p, sum);
   return sum;
 }
 
 /* Sixteen partial sums of row . b */
 INLINE __m512 partial_sums(int dtype, int64_t k, const smft__integer_row *row, const char *b) {
-  const char *lower = row->x + padded(k);
   const int chunk_bytes = quant_bytes_avx512(dtype) * (quant_is_k_avx512(dtype) ? 1 : 8);
   __m512 sum = _mm512_setzero_ps();
   int64_t p = 0;
   for (; p + CHUNK <= k; p += CHUNK, b += chunk_bytes) {
     for (int line = 0; line < chunk_bytes; line += 64) /* behind B's end: asked for, never read */
       __builtin_prefetch((const void *)((uintptr_t)b + AHEAD + (uintptr_t)line));
-    sum = chunk_dot(dtype, b, row, lower, p, 8, sum);
+    sum = chunk_dot(dtype, b, row, p, 8, sum);
   }
   if (p < k && !quant_is_k_avx512(dtype))
-    sum = chunk_dot(dtype, b, row, lower, p, (int)((k - p) / 32), sum);
+    sum = chunk_dot(dtype, b, row, p, (int)((k - p) / 32), sum);
   return sum;
 }
 
