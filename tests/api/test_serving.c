@@ -67,7 +67,7 @@ static void open_world(world *w) {
   smft_learner_options learning = SMFT_LEARNER_OPTIONS_INIT;
   smft_optimizer_options rate = SMFT_OPTIMIZER_OPTIONS_INIT;
   smft_optimizer *optimizer;
-  char id[16], says[16];
+  char id[24], says[16];
   memset(w, 0, sizeof *w);
   options.n_threads = 1;
   learning.loss_below = -1;

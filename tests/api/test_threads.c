@@ -315,7 +315,7 @@ START_TEST(another_thread_cancels_learning) {
   world w = open_world(2, 2), alone = open_world(1, 2);
   canceller c = {.learner = w.learner};
   smft_run_report report = SMFT_RUN_REPORT_INIT;
-  char id[16];
+  char id[24];
   float left[DIM], right[DIM];
   for (int i = 0; i < 40; i++) {
     snprintf(id, sizeof id, "fact %d", i);

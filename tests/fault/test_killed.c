@@ -86,7 +86,7 @@ static void learn(const world *w, const char *place, int apart, int tell) {
   ck_ok(smft_optimizer_create(&p.optimizer, w->ctx, &rate));
   ck_ok(smft_learner_create(&p.learner, w->model, p.patch, selector, p.optimizer, &options));
   for (int fact = 1; fact <= N_FACTS; fact++) {
-    char id[16];
+    char id[24];
     snprintf(id, sizeof id, "fact %d", fact);
     tiny_push(p.learner, id, id + 5);
     ck_ok(smft_learner_run(p.learner, NULL, NULL, NULL));
@@ -125,7 +125,7 @@ static void check_patch(const world *w, const char *path, int facts) {
   ck_ok(smft_patch_load(&patch, w->model, path));
   ck_assert_int_eq(smft_patch_fact_count(patch), facts);
   for (int i = 0; i < facts; i++) {
-    char wanted[16], id[16];
+    char wanted[24], id[24];
     size_t length;
     snprintf(wanted, sizeof wanted, "fact %d", i + 1);
     ck_ok(smft_patch_fact_id(patch, i, id, sizeof id, &length));

@@ -1,7 +1,7 @@
 /* real: checkpoints that people have, as GGUF: greedy tokens and likelihood against what
  * transformers computes from the same dequantised weights (make_real.py).  They are not in the
  * repository: examples/models/get.sh fetches them; without them these tests are skipped, visibly.
- */
+ * Under a sanitizer a fifth of it runs, and the likelihood of one piece is compared to nothing. */
 #include "test.h"
 #include <jansson.h>
 
@@ -37,7 +37,12 @@ static const char *const prompts[] = {
     "To be, or not to be,",
     "The Great Wall of China",
 };
-enum { N_PROMPTS = sizeof prompts / sizeof *prompts, NEW = 64 };
+enum {
+  N_PROMPTS = sizeof prompts / sizeof *prompts,
+  N_CONTINUED = TEST_SANITIZED ? N_PROMPTS / 5 : N_PROMPTS,
+  N_PIECES = TEST_SANITIZED ? 1 : PIECES,
+  NEW = 64
+};
 
 typedef struct world {
   json_t *reference;
@@ -128,7 +133,7 @@ START_TEST(greedy) {
   smft_model_info info = SMFT_MODEL_INFO_INIT;
   ck_ok(smft_model_get_info(w.model, &info));
   float *logits = malloc((size_t)info.vocab_size * sizeof *logits);
-  for (int i = 0; i < N_PROMPTS; i++)
+  for (int i = 0; i < N_CONTINUED; i++)
     go_on(&w, i, logits, info.vocab_size);
   free(logits);
   close_world(&w);
@@ -159,7 +164,7 @@ START_TEST(likelihood) {
   double total = 0;
   ck_ok(smft_tokenizer_encode(tokenizer, text, TEXT, 0, ids, TEXT, &n));
   ck_ok(smft_tokenizer_encode(tokenizer, "", 0, SMFT_ENCODE_SPECIAL, piece, PIECE, &n_before));
-  for (int i = 0; i < PIECES; i++, at += PIECE - n_before) {
+  for (int i = 0; i < N_PIECES; i++, at += PIECE - n_before) {
     double mean = 0;
     ck_assert_int_le(at + PIECE - n_before, n);
     memcpy(piece + n_before, ids + at, (size_t)(PIECE - n_before) * sizeof *ids);
@@ -167,9 +172,12 @@ START_TEST(likelihood) {
     total += mean * (PIECE - 1);
     count += PIECE - 1;
   }
-  ck_assert_int_eq(count, json_integer_value(json_object_get(w.reference, "predictions")));
-  ck_assert_double_eq_tol(total / (double)count,
-                          json_number_value(json_object_get(w.reference, "nll")), 1e-4);
+  ck_assert(isfinite(total) && total > 0);
+  if (N_PIECES == PIECES) {
+    ck_assert_int_eq(count, json_integer_value(json_object_get(w.reference, "predictions")));
+    ck_assert_double_eq_tol(total / (double)count,
+                            json_number_value(json_object_get(w.reference, "nll")), 1e-4);
+  }
   free(ids);
   free(text);
   close_world(&w);
@@ -194,6 +202,9 @@ Suite *make_suite(void) {
     suite_add_tcase(suite, tcase);
     there++;
   }
+  if (there && TEST_SANITIZED)
+    printf("SKIPPED IN PART: a sanitizer: %d of %d prompts, %d of %d pieces\n", N_CONTINUED,
+           N_PROMPTS, N_PIECES, PIECES);
   if (!there)
     exit(77);
   return suite;
