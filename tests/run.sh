@@ -7,7 +7,7 @@ case "${1:-}" in
   -h|--help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 . "$(dirname "${BASH_SOURCE[0]}")/support/install.sh"
-install_missing build-essential cmake pkg-config libjansson-dev libpcre2-dev libutf8proc-dev check python3 python3-numpy python3-matplotlib binutils locales
+install_for_tests
 build_release -DSMFT_BUILD_TESTS=ON -DSMFT_BUILD_EXAMPLES=ON
 say "testing"
 cd "$root/build"

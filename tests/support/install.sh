@@ -1,6 +1,6 @@
-# install.sh: sourced by tests/run.sh and examples/demo.sh: installs what is missing (apt), configures and builds build/.
+# install.sh: sourced by tests/run.sh, tests/sanitized.sh and examples/demo.sh: installs what is missing (apt), configures and builds build/.
 # Says what it does; does nothing where all is there; prints the log's tail on failure.
-# Owns: install_missing PACKAGE..., build_release [cmake options], build_target TARGET...
+# Owns: install_missing PACKAGE..., install_for_tests, build_release [cmake options], build_target TARGET...
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 log=$(mktemp "${TMPDIR:-/tmp}/smft-XXXXXX.log")
@@ -33,6 +33,10 @@ install_missing() { # a package list that is old or empty is renewed once
   say "installing with apt: ${missing[*]}"
   quietly as_root apt-get update -q
   quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+install_for_tests() {
+  install_missing build-essential cmake pkg-config libjansson-dev libpcre2-dev libutf8proc-dev check python3 python3-numpy python3-matplotlib binutils locales
 }
 
 build_release() { # everything that the cmake options ask for
