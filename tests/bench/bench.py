@@ -30,8 +30,8 @@ import training  # noqa: E402
 from context import Context, Scale  # noqa: E402
 
 SHARES = {"full": 1.0, "quick": 0.2, "smoke": 0.02}  # of a group's time in a full run
-# What a run may take; groups that would go beyond it are left out, and it says so.
-MINUTES = {"full": 25, "quick": 3, "smoke": 25}
+# What a run may take (--minutes); groups that would go beyond it are left out, and it says so.
+MINUTES = {"full": 25, "quick": 3}
 CURVES = {"growth", "mapped", "facts", "lengths", "sessions"}  # what a quick run does without
 CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 # Real models: the variable that names the file, and what examples/models/get.sh calls it.
@@ -209,6 +209,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=0, help="timings of each side (5; quick: 2)")
     parser.add_argument("--wait", type=int, default=0, metavar="SECONDS", help="in all, for a quiet machine: timings in which others had "
                         "more than 0.15 cores are taken again (0)")
+    parser.add_argument("--minutes", type=float, help="what the run may take; groups that would go beyond are left out (25; quick: 3)")
     parser.add_argument("--peers", default="torch,llama", help="which to compare with: torch,llama or none")
     parser.add_argument("--out", help="where results.csv goes (BUILD/bench; smoke: BUILD/bench/smoke)")
     parser.add_argument("--build", default=os.environ.get("SMFT_BUILD") or os.path.join(ROOT, "build"), help="the build folder")
@@ -220,6 +221,7 @@ def arguments():
     options = parser.parse_args()
     if options.quick and options.smoke or options.threads < 1:
         parser.error("--quick or --smoke, and at least one thread")
+    options.minutes = options.minutes or MINUTES["quick" if options.quick else "full"]
     options.peers = set(options.peers.split(",")) - {"none", ""}
     if options.peers - {"torch", "llama"}:
         parser.error("the peers are torch and llama")
@@ -247,15 +249,18 @@ def prepare(bench, groups, progress):
         progress("%s: %s" % (peer, why))
 
 
-def run(bench, groups, progress):
+def run(bench, groups, progress, took):
+    """took: {group: seconds} to be filled.  Returns the groups that there was no time for."""
     left_out = []
     for group in groups:
         progress.next()
-        if progress.too_late(MINUTES[bench.scale.kind]) and not bench.options.only:
+        if progress.too_late(bench.options.minutes) and not bench.options.only:
             left_out.append(group.name)
             continue
+        begin = time.monotonic()
         group.run(bench)
         bench.close_workers()
+        took[group.name] = round(time.monotonic() - begin)
         rows.write(bench.folder, bench.rows)
     progress.clear()
     return left_out
@@ -283,16 +288,16 @@ def main():
     os.makedirs(options.out, exist_ok=True)
     info = circumstances(options)
     progress = Progress(groups, SHARES[scale.kind])
-    bench = Context(options, scale, progress)
+    bench, took = Context(options, scale, progress), {}
     try:
         prepare(bench, groups, progress)
         begin = time.monotonic()
-        left_out = run(bench, groups, progress)
+        left_out = run(bench, groups, progress, took)
     finally:
         bench.close()
     over = over_limit(bench)
     info.update(bench.facts, kind=scale.kind, rounds=bench.rounds,
-                seconds=round(time.monotonic() - begin), missing=bench.missing, left_out=left_out,
+                seconds=round(time.monotonic() - begin), missing=bench.missing, took=took, left_out=left_out,
                 over_limit=over, load_average=os.getloadavg())
     with open(os.path.join(options.out, "run.json"), "w", encoding="utf-8") as file:
         json.dump(info, file, indent=1)

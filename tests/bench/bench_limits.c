@@ -9,10 +9,12 @@
 #include "reading.h"
 #include "units.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 
-/* PIECE_ROWS, LEAST_STREAMED: what a thread reads in one piece of work, long beside its making */
-enum { MOST_THREADS = 64, PIECE_ROWS = 16384, LEAST_STREAMED = 256 << 20 };
+/* PIECE_ROWS, LEAST_STREAMED, UNIT_LOOPS: what a thread does in one piece of work, long beside its
+ * making */
+enum { MOST_THREADS = 64, PIECE_ROWS = 16384, LEAST_STREAMED = 256 << 20, UNIT_LOOPS = 32 };
 
 typedef struct limits {
   int threads, method;
@@ -21,6 +23,7 @@ typedef struct limits {
   float *table; /* (table_floats) small pages, as a mapped file has */
   int64_t table_floats, row;
   uint64_t seed;
+  atomic_int claimed; /* loops of a unit that a thread has begun */
 } limits;
 
 typedef struct part {
@@ -154,16 +157,20 @@ static void prepare_unit(void *arg, char **words) {
     bench_fail("this processor has no such unit: %s", units[l->method].name);
 }
 
+/* Loops are claimed, as the library's threads claim their work: one whose processor is taken away
+ * holds nobody up. */
 static void *run_unit(void *arg) {
   part *p = arg;
-  p->sum = units[p->of->method].loop((float)(p->index + 1));
+  while (atomic_fetch_add(&p->of->claimed, 1) < UNIT_LOOPS * p->of->threads)
+    p->sum = units[p->of->method].loop((float)(p->index + 1));
   return NULL;
 }
 
 static int64_t unit_rate(void *arg) {
   limits *l = arg;
+  atomic_store(&l->claimed, 0);
   on_threads(l, run_unit);
-  return (int64_t)(units[l->method].operations * l->threads);
+  return (int64_t)(units[l->method].operations * UNIT_LOOPS * l->threads);
 }
 
 static void answer_methods(void *arg, char **words) {

@@ -146,6 +146,13 @@ class Limit(Side):
     def near(self, tried):
         return [max(tried, key=tried.get)]
 
+    def finish(self, memory):
+        """One that is remembered is a unit's, the same for every row: its best of the whole run."""
+        super().finish(memory)
+        if self.remember:
+            self.most = memory["most", self.remember] = max(
+                self.most, memory.get(("most", self.remember), 0))
+
     @property
     def measured(self):
         found = super().measured
