@@ -60,6 +60,9 @@ def plan(scale, real):
         groups += [Group("%s.%s" % (task, name), what, seconds if name in scale.dense else large,
                          lambda bench, run=run, name=name: run(bench, name)) for name in names]
     groups += real_ones(scale, real)
+    groups += [Group("fact.%s" % name, "smft_step of a fact, grafted: PyTorch by hand", 60,
+                     lambda bench, name=name: training.fact(bench, name))
+               for name in scale.real if name in real or scale.kind == "smoke"]
     groups += [Group("step.%s" % scale.sparse, "smft_step against our own full step", 60,
                      lambda bench: training.step(bench, scale.sparse, scale.main))]
     for d in scale.widths:

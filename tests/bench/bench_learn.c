@@ -9,6 +9,10 @@
  *   step ANSWER N    a fact's first smft_step: N tokens (256), loss on the last ANSWER of them
  *                    (255)
  *   again ANSWER N   further smft_steps of one fact
+ *   fact S L ANSWER  smft_steps of a model that was grafted, by its own defaults: a fact of S
+ *                    wordings of L tokens (6, 30), loss on the last ANSWER of each (4), all of
+ *                    them in every step; 25 steps a fact, then the next
+ *   first_loss S L ANSWER       of the first fact, before its first step: {"numbers": [loss]}
  *   losses N S L     before and in N AdamW steps of every weight at a rate of 1e-3 (3): {"numbers":
  *                    [N + 1]}
  *   losses_lora N S L M DIR    the same of adapters at 1e-2, saved in DIR as they were before
@@ -22,6 +26,7 @@
 #include <sys/stat.h>
 
 enum { MOST_SEQUENCES = 16, BACKGROUND = 32, BACKGROUND_TOKENS = 64, RANK = 8, CHECKED_STEPS = 3 };
+enum { STEPS_OF_A_FACT = 25 };
 
 typedef struct learning {
   subject s;
@@ -189,6 +194,63 @@ static int64_t step(void *arg) {
   return b->length;
 }
 
+/* ---- facts of a grafted model -------------------------------------------- */
+
+/* words: wordings, their tokens, those of the answer.  No model learns random tokens for good:
+ * max_steps decides, and the fact is given up. */
+static void prepare_fact(void *arg, char **words) {
+  learning *b = arg;
+  smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
+  b->n_sequences = bench_number(words, 0, 6);
+  b->sequence = bench_number(words, 1, 30);
+  b->n_answer = bench_number(words, 2, 4);
+  if (b->n_sequences < 1 || b->n_sequences > MOST_SEQUENCES || b->n_answer < 1 ||
+      b->n_answer >= b->sequence || b->n_sequences * b->sequence > LONGEST)
+    bench_fail("1 to %d wordings, %d tokens in all at most", MOST_SEQUENCES, LONGEST);
+  options.max_steps = STEPS_OF_A_FACT;
+  options.wordings_per_step = -1;
+  options.loss_below = -1;
+  check(smft_patch_create(&b->patch, b->s.model, SMFT_PATCH_SLOTS), "patch");
+  check(smft_learner_create(&b->learner, b->s.model, b->patch, NULL, NULL, &options), "learner");
+}
+
+static void push_wordings(learning *b) {
+  static int32_t ids[LONGEST];
+  smft_ids_wording wordings[MOST_SEQUENCES];
+  char id[32];
+  int64_t n_prompt = b->sequence - b->n_answer;
+  random_ids(b->s.info.vocab_size, 100 + (uint64_t)b->fact, ids, b->n_sequences * b->sequence);
+  for (int64_t i = 0; i < b->n_sequences; i++) {
+    const int32_t *its = ids + i * b->sequence;
+    wordings[i] =
+        (smft_ids_wording){sizeof *wordings, 0, its, n_prompt, ids + n_prompt, b->n_answer};
+  }
+  snprintf(id, sizeof id, "fact %lld", (long long)b->fact++);
+  check(smft_learner_push_ids(b->learner, id, wordings, b->n_sequences), "push");
+}
+
+static double wordings_step(learning *b) {
+  smft_report report = SMFT_REPORT_INIT;
+  if (smft_learner_pending(b->learner) == 0)
+    push_wordings(b);
+  check(smft_step(b->learner, &report), "step");
+  if (report.rows_selected == 0 || report.tokens != b->n_sequences * b->sequence)
+    bench_fail("the step trained %lld rows on %lld tokens", (long long)report.rows_selected,
+               (long long)report.tokens);
+  return report.loss;
+}
+
+static int64_t fact(void *arg) {
+  learning *b = arg;
+  wordings_step(b);
+  return b->n_sequences * b->sequence;
+}
+
+static void answer_first_loss(void *arg, char **words) {
+  prepare_fact(arg, words);
+  printf("{\"numbers\": [%.9g]}\n", wordings_step(arg));
+}
+
 /* ---- what comes out ------------------------------------------------------ */
 
 static void print_losses(learning *b, int64_t steps) {
@@ -304,6 +366,8 @@ static const bench_task tasks[] = {{"train", prepare_train, train, NULL},
                                    {"lora", prepare_lora, train, NULL},
                                    {"step", prepare_step, step, NULL},
                                    {"again", prepare_again, step, NULL},
+                                   {"fact", prepare_fact, fact, NULL},
+                                   {"first_loss", NULL, NULL, answer_first_loss},
                                    {"losses", NULL, NULL, answer_losses},
                                    {"losses_lora", NULL, NULL, answer_losses_lora},
                                    {"hash_train", NULL, NULL, answer_hash_train},

@@ -3,6 +3,8 @@
  * usage: bench_make SHAPE DIRECTORY [N_KEYS]    N_KEYS: of the memory layer, instead of the shape's
  *        bench_make export MODEL TYPE PATH      TYPE: f32, bf16 or q8_0; PATH: NAME.gguf, or a
  *                                               directory
+ *        bench_make graft MODEL BLOCK KEYS PATH a memory of KEYS^2 slots beside that block's FFN,
+ *                                               counted on random tokens
  *   A     6 layers, d 288, 6 heads, ffn 768, vocabulary 32,000
  *   B     12 layers, d 576, 9 heads, ffn 1536, vocabulary 8,192
  *   M     B with a memory layer (256 keys, H 4, k 32) instead of block 6's FFN
@@ -82,6 +84,40 @@ static void export(const char *source, const char *type, const char *path) {
   smft_ctx_free(ctx);
 }
 
+/* Rows that a hundredth of the sequences reads may still change: of so few, one is more than the
+ * default. */
+static void graft(const char *source, int block, int n_keys, const char *path) {
+  enum { SEQUENCES = 128, TOKENS = 64, ROUNDS = 3 };
+  static int32_t ids[SEQUENCES * TOKENS];
+  int64_t lengths[SEQUENCES];
+  int32_t layer = block;
+  smft_ctx *ctx;
+  smft_model *model;
+  smft_background text = SMFT_BACKGROUND_INIT;
+  const smft_background *sources[] = {&text};
+  smft_graft_options options = SMFT_GRAFT_OPTIONS_INIT;
+  check(smft_ctx_create(&ctx, NULL), "context");
+  check(smft_model_load(&model, ctx, source, NULL), "model");
+  smft_model_info info = SMFT_MODEL_INFO_INIT;
+  check(smft_model_get_info(model, &info), "info");
+  random_ids(info.vocab_size, 3, ids, SEQUENCES * TOKENS);
+  for (int i = 0; i < SEQUENCES; i++)
+    lengths[i] = TOKENS;
+  text.ids = ids;
+  text.lengths = lengths;
+  text.n_sequences = SEQUENCES;
+  options.sources = sources;
+  options.n_sources = 1;
+  options.layers = &layer;
+  options.n_layers = 1;
+  options.n_keys = n_keys;
+  options.rounds = ROUNDS;
+  options.max_df = 0.01;
+  check(smft_graft(model, path, &options, NULL), "graft");
+  smft_model_free(model);
+  smft_ctx_free(ctx);
+}
+
 int main(int argc, char **argv) {
   char half[1024];
   smft_ctx *ctx;
@@ -94,6 +130,10 @@ int main(int argc, char **argv) {
   }
   if (argc == 5 && !strcmp(argv[1], "export")) {
     export(argv[2], argv[3], argv[4]);
+    return 0;
+  }
+  if (argc == 6 && !strcmp(argv[1], "graft")) {
+    graft(argv[2], atoi(argv[3]), atoi(argv[4]), argv[5]);
     return 0;
   }
   const shape *s = find(argv[1]);

@@ -31,6 +31,7 @@ class Scale:
         self.main, self.sparse = ("S", "T") if smoke else ("B", "M")
         self.open_pool = ("T", 128) if smoke else ("G", 1024)
         self.patch_pool = ("T", 128) if smoke else ("P", 1024)
+        self.graft_block, self.graft_keys = (1, 32) if smoke else (3, 1024)
         self.widths = [64] if smoke else [576, 1024]
         self.keys = [32, 64] if smoke else [128, 256, 1024] if full else [128, 256]
         self.tokens = [16, 64] if smoke else [64, 2048]
@@ -103,6 +104,10 @@ class Context:
     def model(self, name, threads=None, program="bench_model", kind="f32", variant=PLAIN, **more):
         return self.ours(program, self.models.ours(name, kind), threads or self.threads,
                          variant.flags, **more)
+
+    def graft(self, name, kind="f32"):
+        """A model's directory with a memory grafted onto it."""
+        return self.models.grafted(name, self.scale.graft_block, self.scale.graft_keys, kind)
 
     def limits(self, threads=None, **more):
         return self.worker("bench_limits", [self.program("bench_limits"),

@@ -19,9 +19,11 @@ PLAIN = ("f32", "bf16")  # kinds of weights that directories have; the others ar
 QV = 1 | 4  # SMFT_LORA_Q | SMFT_LORA_V
 ALL = 127
 
-# What is done with a model: tokens of a prompt, a batch of training, the adapters' targets.
-Work = namedtuple("Work", "prompt sequences length targets")
-SHAPE_WORK, REAL_WORK = Work(256, 1, 256, ALL), Work(512, 4, 128, QV)
+# What is done with a model: tokens of a prompt, a batch of training, the adapters' targets; of a
+# fact its wordings, their tokens and those of the answer.
+Work = namedtuple("Work", "prompt sequences length targets fact")
+FACT = (6, 30, 4)
+SHAPE_WORK, REAL_WORK = Work(256, 1, 256, ALL, FACT), Work(512, 4, 128, QV, FACT)
 
 
 class Models:
@@ -79,6 +81,12 @@ class Models:
         source = self.real[name]
         return self.made("%s-%s%s" % (name, kind, suffix), lambda path: subprocess.run(
             [self.program, "export", source, kind, path], check=True), after=source)
+
+    def grafted(self, name, block, n_keys, kind="f32"):
+        """A memory beside a block's FFN, on the model's directory."""
+        source = self.directory(name, kind)
+        return self.made("%s-%s-graft-%d" % (name, kind, block), lambda path: subprocess.run(
+            [self.program, "graft", source, str(block), str(n_keys), path], check=True))
 
     def widened(self, shape, n_keys):
         """The shape with n_keys^2 value rows, a hole in the file: a pool of gigabytes takes neither

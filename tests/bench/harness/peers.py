@@ -9,7 +9,8 @@ Mode = namedtuple("Mode", "label mode kind")
 TORCH = {"f32": [Mode("PyTorch", "eager", "f32"), Mode("PyTorch compiled", "compiled", "f32")],
          "bf16": [Mode("PyTorch bf16", "eager", "bf16"),
                   Mode("PyTorch autocast", "autocast", "f32")]}
-NO_COMPILER = {"decode"}  # one token at a time there is nothing to fuse
+# One token at a time there is nothing to fuse.
+NO_COMPILER = {"decode"}
 
 
 class Rival:
@@ -33,6 +34,14 @@ class Rival:
         return "%s, %d thr" % (self.label, self.side.best) if self.side.best else self.label
 
 
+def script_of(bench, name, kind, task, mode):
+    """The program that does a task, and its words."""
+    directory = bench.models.directory(name, kind)
+    if task == "fact":
+        return "peer_graft.py", directory, mode, bench.graft(name)
+    return "peer_model.py", directory, mode
+
+
 def torch(bench, name, kind, task, question, threads):
     """PyTorch on a model, in every way of that precision."""
     rivals = []
@@ -41,9 +50,8 @@ def torch(bench, name, kind, task, question, threads):
         if compiled and task in NO_COMPILER:
             continue
 
-        def make(mode=mode, **more):
-            return bench.torch("peer_model.py", bench.models.directory(name, mode.kind), mode.mode,
-                               **more)
+        def make(mode=mode, **options):
+            return bench.torch(*script_of(bench, name, mode.kind, task, mode.mode), **options)
         rivals.append(Rival(mode.label, make(), question, make, threads, compiled,
                             "%s %s %s %d" % (mode.label, task, name, threads)))
     return rivals
@@ -74,13 +82,13 @@ def compile_all(bench, groups):
     a folder, and the processes that are timed find it there.  groups: names of what is measured."""
     for name, threads in bench.compiled_models():
         work = bench.models.work(name)
-        for task, words in (("prefill", "%d" % work.prompt),
-                            ("train", "%d %d" % (work.sequences, work.length)),
-                            ("lora", "%d %d %d" % (work.sequences, work.length, work.targets))):
+        for task, words in (("prefill", (work.prompt,)),
+                            ("train", (work.sequences, work.length)),
+                            ("lora", (work.sequences, work.length, work.targets)),
+                            ("fact", work.fact)):
             if "%s.%s" % (task, name) not in groups:
                 continue
             bench.say("PyTorch compiles %s of %s, %d threads" % (task, name, threads))
-            worker = bench.torch("peer_model.py", bench.models.directory(name), "compiled",
-                                 seconds=1e-6)
-            bench.tried(worker, "%s %s %d" % (task, words, threads))
+            worker = bench.torch(*script_of(bench, name, "f32", task, "compiled"), seconds=1e-6)
+            bench.tried(worker, " ".join(map(str, (task, *words, threads))))
             worker.close()

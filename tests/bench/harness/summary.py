@@ -5,9 +5,10 @@ from rows import short
 
 NAMES = {"prefill": "a prompt of 512 tokens", "decode": "one token after another",
          "train": "a step of every weight, 4 x 128 tokens",
-         "lora": "a step of adapters (q, v; rank 8), 4 x 128 tokens"}
+         "lora": "a step of adapters (q, v; rank 8), 4 x 128 tokens",
+         "fact": "grafted: a step of a fact, 6 wordings of 30 tokens"}
 WEIGHTS = {"f32": "f32", "bf16": "bf16", "q8_0": "Q8_0", "q4_1": "Q4_1"}
-MODEL = re.compile(r"(prefill|decode|train|lora)\.smollm2\.(\w+)(?:\.(\w+))?\.(\d+)thr")
+MODEL = re.compile(r"(prefill|decode|train|lora|fact)\.smollm2\.(\w+)(?:\.(\w+))?\.(\d+)thr")
 LAYER = re.compile(r"memory\.(step|forward)\.d\d+\.\w+\.\d+\.(\d+)thr")
 PRODUCT = re.compile(r"product\.\w+\.(f32|bf16)(?:\.(\w+))?\.(\d+)thr")
 FIRST = re.compile(r"first\.smollm2\.q4_1\.(\d+)thr")

@@ -4,13 +4,14 @@ import peers
 from inference import (label, limits_of, once, operations, peak_of, scaling, target_of,
                        threads_of)
 from rows import SHARE, Target
-from variants import arithmetic
+from variants import PLAIN, arithmetic
 
 TOLERANCE = {"f32": 1e-3, "bf16": 0.05}  # of the losses of a few steps
 CHECKED_STEPS = {True: 1, False: 3}      # of a real model, and of a small one
 FULL, SUPERVISED = 256, 16  # tokens of a step; of them those that an answer has
 TRAIN = {"f32": 1.15, "bf16": 1.1}  # ratio to the best peer that is asked for
 LORA = {"f32": 1.25, "bf16": 1.6}
+FACT = {"bf16": 2.0}
 LLMC = 5
 
 
@@ -105,6 +106,35 @@ def compare_threads(bench, name):
               note="llm.c is in no package registry")
     scaling(bench, "train.%s" % name, mine, alone, refused)
     bench.close_workers()
+
+
+# ---- steps of a grafted model ----
+
+def fact(bench, name):
+    """smft_step of a fact's wordings on a grafted model, against PyTorch that does the same by
+    hand: no gradient but that of what the memory put out."""
+    for kind in ("f32", "bf16"):
+        for threads in threads_of(bench, name):
+            fact_in(bench, name, kind, threads)
+            bench.close_workers(peers=False)
+        bench.close_workers()
+
+
+def fact_in(bench, name, kind, threads):
+    count, length, answer = bench.models.work(name).fact
+    words = "%d %d %d" % (count, length, answer)
+    sides = {variant: bench.side(bench.ours("bench_learn", bench.graft(name, kind), threads,
+                                            variant.flags), "fact " + words)
+             for variant in bench.variants.of(kind)}
+    rivals = peers.torch(bench, name, kind, "fact", "fact %s {}" % words, threads)
+    check = "first_loss " + words
+    peers.check(bench, ("fact", name, kind), sides[PLAIN].worker, rivals, check, check + " {}",
+                TOLERANCE[kind])
+    bench.in_turn(*sides.values(), *(rival.side for rival in rivals))
+    for variant, side in sides.items():
+        bench.race(label("fact", name, kind, variant.name, "%dthr" % threads), "steps/s", side,
+                   rivals, convert=(1 / (count * length)).__mul__,
+                   target=target_of(variant, kind, FACT, sides))
 
 
 # ---- the sparse step ----

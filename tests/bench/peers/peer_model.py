@@ -26,12 +26,17 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 MODES = ("eager", "compiled", "autocast")
 
 
-def token_ids(vocab, n):
-    ids, seed = [], 1
+def token_ids(vocab, n, seed=1):
+    ids = []
     for _ in range(n):
         seed = (seed * 6364136223846793005 + 1442695040888963407) % 2 ** 64
         ids.append((seed >> 33) % vocab)
     return torch.tensor(ids)
+
+
+def casting(mode):
+    return torch.autocast("cpu", dtype=torch.bfloat16) if mode == "autocast" else \
+        contextlib.nullcontext()
 
 
 def load(directory, mode):
@@ -73,8 +78,7 @@ class Tasks:
         return model.train()
 
     def cast(self):
-        return torch.autocast("cpu", dtype=torch.bfloat16) if self.mode == "autocast" else \
-            contextlib.nullcontext()
+        return casting(self.mode)
 
     def opened(self):
         return {"ms": self.open_ms}
