@@ -212,6 +212,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=0, help="timings of each side (5; quick: 2)")
     parser.add_argument("--wait", type=int, default=0, metavar="SECONDS", help="in all, for a quiet machine: timings in which others had "
                         "more than 0.15 cores are taken again (0)")
+    parser.add_argument("--resume", action="store_true", help="keep the groups that --out has already, measure the others")
     parser.add_argument("--minutes", type=float, help="what the run may take; groups that would go beyond are left out (25; quick: 3)")
     parser.add_argument("--peers", default="torch,llama", help="which to compare with: torch,llama or none")
     parser.add_argument("--out", help="where results.csv goes (BUILD/bench; smoke: BUILD/bench/smoke)")
@@ -252,29 +253,47 @@ def prepare(bench, groups, progress):
         progress("%s: %s" % (peer, why))
 
 
-def run(bench, groups, progress, took):
-    """took: {group: seconds} to be filled.  Returns the groups that there was no time for."""
+class Record:
+    """What each group found and how long it took: in groups.json, results.csv and details.csv after
+    every group, so that a run that was stopped can be resumed."""
+
+    def __init__(self, folder, order, resume):
+        self.folder, self.order = folder, order
+        self.path, self.groups = os.path.join(folder, "groups.json"), {}
+        if resume and os.path.exists(self.path):
+            with open(self.path, encoding="utf-8") as file:
+                self.groups = json.load(file)
+
+    def add(self, name, seconds, found):
+        self.groups[name] = {"seconds": seconds, "rows": [row.texts for row in found]}
+        with open(self.path, "w", encoding="utf-8") as file:
+            json.dump(self.groups, file)
+        rows.write(self.folder, self.rows)
+
+    @property
+    def rows(self):
+        return [row for name in self.order if name in self.groups
+                for row in self.groups[name]["rows"]]
+
+    @property
+    def took(self):
+        return {name: group["seconds"] for name, group in self.groups.items()}
+
+
+def run(bench, groups, progress, record):
+    """Returns the groups that there was no time for."""
     left_out = []
     for group in groups:
         progress.next()
         if progress.too_late(bench.options.minutes) and not bench.options.only:
             left_out.append(group.name)
             continue
-        begin = time.monotonic()
+        begin, known = time.monotonic(), len(bench.rows)
         group.run(bench)
         bench.close_workers()
-        took[group.name] = round(time.monotonic() - begin)
-        rows.write(bench.folder, bench.rows)
+        record.add(group.name, round(time.monotonic() - begin), bench.rows[known:])
     progress.clear()
     return left_out
-
-
-def over_limit(bench):
-    """A row that passes what the machine can do says that its limit is none: the run has failed."""
-    if bench.scale.kind == "smoke":  # tiny models: the numbers say nothing
-        return []
-    return ["%s is %.3f of its limit" % (row.name, row.limit_share) for row in bench.rows
-            if row.is_over]
 
 
 def main():
@@ -285,22 +304,24 @@ def main():
         for group in groups:
             print("%-16s %4d s  %s" % (group.name, group.seconds * SHARES[scale.kind], group.what))
         return 0
+    order = [group.name for group in groups]
     groups = chosen(groups, options.only)
     if not shutil.which(os.path.join(options.build, "tests", "bench", "bench_model")):
         sys.exit("bench.py: %s has no benchmarks built (tests/bench/run.sh builds them)" % options.build)
     os.makedirs(options.out, exist_ok=True)
     info = circumstances(options)
+    record = Record(options.out, order, options.resume)
+    groups = [group for group in groups if group.name not in record.groups]
     progress = Progress(groups, SHARES[scale.kind])
-    bench, took = Context(options, scale, progress), {}
+    bench = Context(options, scale, progress)
     try:
         prepare(bench, groups, progress)
-        begin = time.monotonic()
-        left_out = run(bench, groups, progress, took)
+        left_out = run(bench, groups, progress, record)
     finally:
         bench.close()
-    over = over_limit(bench)
+    over = [] if scale.kind == "smoke" else rows.over_limit(record.rows)  # tiny models say nothing
     info.update(bench.facts, kind=scale.kind, rounds=bench.rounds,
-                seconds=round(time.monotonic() - begin), missing=bench.missing, took=took, left_out=left_out,
+                seconds=sum(record.took.values()), missing=bench.missing, took=record.took, left_out=left_out,
                 over_limit=over, load_average=os.getloadavg())
     with open(os.path.join(options.out, "run.json"), "w", encoding="utf-8") as file:
         json.dump(info, file, indent=1)

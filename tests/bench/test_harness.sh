@@ -41,7 +41,7 @@ targets = """prefill.R.f32.1thr prefill.R.f32.2thr prefill.S.f32.2thr scaling.pr
     step.first.all.T step.first.answer.T step.repeated.all.T step.repeated.answer.T scaling.step.T
     product.64x64x64.f32.1thr memory.step.d64.1K.16.1thr memory.step.d64.4K.64.2thr memory.forward.d64.1K.64.2thr
     memory.peak.d64.1K.64.2thr memory.growth.d64 open.pool open.resident size.libsmft idle.threads""".split()
-curves = """product.64x64x64.bf16.2thr memory.gather.d64.1K.64.2thr memory.step.d64.16K.mapped facts.lookup.100 facts.save.100
+curves = """product.64x64x64.bf16.2thr memory.gather.d64.1K.64.2thr memory.step.d64.16K.mapped facts.lookup.100 facts.save.100 fact.R.f32.1thr
     facts.load.100 facts.forward.100 length.prefill.S.256 length.step.T.64 supervised.step.T.1 sessions.S.2
     limit.stream.1thr limit.rows.4096B.1thr limit.fma.1thr""".split()
 alone = """prefill.R.f32.1thr decode.S.f32.2thr train.S.f32.2thr train.S.llmc lora.S.f32.2thr first.R.q8_0.2thr
@@ -60,11 +60,28 @@ for name in targets + curves:
         assert (row["peer"], row["ratio"]) == ("", "") and row["met"] in ("no", ""), "a peer that was not there: %s" % row
     if name in limited:
         assert float(row["limit_share"]) > 0, "a row without its limit: %s" % row
-for stem in "prefill.R.bf16 decode.R.q8_0 lora.R.bf16".split():  # one of the flags that this machine takes, or none of them
+for stem in "prefill.R.bf16 decode.R.q8_0 lora.R.bf16 fact.R.bf16".split():  # one of the flags that this machine takes, or none of them
     held = [row for row in rows if row[0].startswith(stem) and row[0].endswith(".2thr") and row[5]]
     assert len(held) == 1, "not one row of %s is held against the target: %s" % (stem, held)
 print(len(rows), "rows")
 PYTHON
+
+# ---- a run that was stopped is resumed: what is there is kept, and the rows stay in the plan's order ----
+cp -r "$work/all" "$work/resumed"
+python3 - "$work/resumed/groups.json" <<'PYTHON'
+import json, sys
+with open(sys.argv[1]) as file:
+    groups = json.load(file)
+assert groups["size"]["seconds"] >= 0 and groups["limits"]["rows"], groups
+groups["limits"]["rows"][0]["note"] = "kept"
+del groups["size"]
+with open(sys.argv[1], "w") as file:
+    json.dump(groups, file)
+PYTHON
+run resumed --peers none --resume
+cut -d, -f1 "$work/all/results.csv" >"$work/names"
+cut -d, -f1 "$work/resumed/results.csv" | cmp - "$work/names" || fail "a resumed run has other rows"
+grep -q ',kept$' "$work/resumed/details.csv" || fail "a resumed run measured again what was there"
 
 # ---- a peer that agrees is compared; one that does not, or that is not what a reader has, is not; of several the fastest counts ----
 cat >"$work/peer.py" <<'PYTHON'
@@ -111,9 +128,8 @@ check old 'ours != "" and peer == ratio == "" and met == "no" and "not compared"
 python3 - "$bench" <<'PYTHON'
 import sys
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/harness", sys.argv[1] + "/peers"]
-import bench
-from rows import Row
-from worker import Limit, Measured, in_turn
+from rows import Row, over_limit
+from worker import Limit, Measured, Side, in_turn
 
 class Machine:
     settles = 0
@@ -124,11 +140,22 @@ limit = Limit(Machine(), settings={"a": "a", "b": "b"})
 in_turn([limit], 2, lambda ask: ask(), {}, lambda text: None)
 assert limit.measured.median == 9 and limit.best == "b", limit.measured.median
 
-class Run:
-    class scale: kind = "quick"
-    rows = [Row("under", "GB/s", Measured([8, 9, 10]), limit=limit.measured),
-            Row("over", "GB/s", Measured([9.5]), limit=limit.measured)]
-assert bench.over_limit(Run) == ["over is 1.056 of its limit"], bench.over_limit(Run)
+found = [Row("under", "GB/s", Measured([8, 9, 10]), limit=limit.measured).texts,
+         Row("over", "GB/s", Measured([9.5]), limit=limit.measured).texts]
+assert over_limit(found) == ["over is 1.056 of its limit"], over_limit(found)
+
+# ---- a peer that is far behind the best of them is timed once; one that is ours never is ----
+class Even:
+    settles = 0
+    def __init__(self, rate):
+        self.rate, self.asked = rate, 0
+    def ask(self, question):
+        self.asked += 1
+        return {"rate": self.rate, "others": 0}
+slow, fast, ours = Even(1), Even(2), Even(0.1)
+in_turn([Side(ours, "q"), Side(slow, "q", is_rival=True), Side(fast, "q", is_rival=True)], 4, lambda ask: ask(), {},
+        lambda text: None)
+assert (slow.asked, fast.asked, ours.asked) == (1, 4, 4), (slow.asked, fast.asked, ours.asked)
 PYTHON
 
 # ---- what llama.cpp gets: a GGUF with every tensor, and the rows of q in its order ----

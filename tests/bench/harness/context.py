@@ -31,7 +31,7 @@ class Scale:
         self.main, self.sparse = ("S", "T") if smoke else ("B", "M")
         self.open_pool = ("T", 128) if smoke else ("G", 1024)
         self.patch_pool = ("T", 128) if smoke else ("P", 1024)
-        self.graft_block, self.graft_keys = (1, 32) if smoke else (3, 1024)
+        self.graft_block, self.graft_keys = (1, 512) if smoke else (3, 1024)
         self.widths = [64] if smoke else [576, 1024]
         self.keys = [32, 64] if smoke else [128, 256, 1024] if full else [128, 256]
         self.tokens = [16, 64] if smoke else [64, 2048]
@@ -59,6 +59,7 @@ class Context:
         self.models = Models(os.path.join(folder, ""), self.program("bench_make"), options.real)
         self.log = os.path.join(self.folder, "programs.log")
         self.quiet, self.memory, self.workers, self.rows = Quiet(options.wait), {}, [], []
+        self.peaks = {}  # memory of processes that were asked already
         self.kept = {}  # peers that go on while ours are closed: they take seconds to start
         self.scratch = tempfile.mkdtemp(prefix="scratch-", dir=self.folder)
         self.missing = {}  # peer -> why it cannot be had
@@ -257,6 +258,13 @@ class Context:
         if not self.scale.has_peaks:
             return None
         worker = make(seconds=1e-6)
+        key = (*worker.command, *questions)
+        if key not in self.peaks:
+            self.peaks[key] = self.peak_of(worker, questions)
+        return self.peaks[key]
+
+    @staticmethod
+    def peak_of(worker, questions):
         try:
             for question in questions:
                 worker.ask(question)

@@ -23,7 +23,7 @@ class Rival:
         self.threads, self.question = threads, question.format(threads)
         settings = [threads] if fixed else sorted({1, threads})
         self.side = Side(worker, settings={n: question.format(n) for n in settings},
-                         remember=remember)
+                         remember=remember, is_rival=True)
 
     @property
     def counts(self):

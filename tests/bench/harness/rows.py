@@ -58,11 +58,6 @@ class Row:
         return "" if not self.target else "yes" if self.target.met(self) else "no"
 
     @property
-    def is_over(self):
-        """Over its limit: then the limit is none, and the run has failed."""
-        return self.limit_share is not None and self.limit_share > 1
-
-    @property
     def other(self):
         """What stands beside ours: the peer; the limit where the row has no other purpose."""
         return self.peer or (self.limit if self.peer_name else None)
@@ -82,6 +77,11 @@ class Row:
                 max((side.n for side in sides), default=""), number(max((side.others for side in sides), default=None), 2),
                 number(self.ours_mb, 4), number(self.peer_mb, 4), self.note]
 
+    @property
+    def texts(self):
+        """Of both files' columns."""
+        return {**dict(zip(COLUMNS, self.results)), **dict(zip(DETAILS, self.details))}
+
 
 def number(value, digits=6):
     return "" if value is None else "%.*g" % (digits, value)
@@ -89,11 +89,13 @@ def number(value, digits=6):
 
 # ---- files ----
 
-def write(folder, rows):
-    for file_name, columns, cells in (("results.csv", COLUMNS, [row.results for row in rows]),
-                                      ("details.csv", DETAILS, [row.details for row in rows])):
+def write(folder, found):
+    """found: one dictionary a row, as read() gives them."""
+    for file_name, columns in (("results.csv", COLUMNS), ("details.csv", DETAILS)):
         with open(os.path.join(folder, file_name), "w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([columns, *cells])
+            writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(found)
 
 
 def read(folder):
@@ -104,6 +106,12 @@ def read(folder):
             for row in csv.DictReader(file):
                 found.setdefault(row["name"], {}).update(row)
     return list(found.values())
+
+
+def over_limit(found):
+    """Rows that pass what the machine can do: then the limit is none, and the run has failed."""
+    return ["%s is %.3f of its limit" % (row["name"], float(row["limit_share"])) for row in found
+            if float(row["limit_share"] or 0) > 1]
 
 
 # ---- the table ----

@@ -7,6 +7,7 @@ import time
 from statistics import median
 
 CLOSE_ENOUGH = 0.85  # a thread setting that is this near the best one stays in the race
+FAR_BEHIND = 0.75  # a peer that is slower than this share of the best is timed once
 QUIET, DISTURBED = 0.12, 0.15  # cores that others have: less than the first is quiet, more than the second spoils a timing
 
 
@@ -97,8 +98,8 @@ class Side:
     """One question to one worker, timed again and again; or the same in several settings (threads,
     methods), of which the best counts."""
 
-    def __init__(self, worker, question=None, settings=None, remember=None):
-        self.worker, self.remember = worker, remember
+    def __init__(self, worker, question=None, settings=None, remember=None, is_rival=False):
+        self.worker, self.remember, self.is_rival, self.is_behind = worker, remember, is_rival, False
         self.questions = settings or {None: question}
         self.values = {setting: [] for setting in self.questions}
         self.others, self.error, self.best = 0.0, None, None
@@ -190,6 +191,13 @@ class Quiet:
             self.left -= time.monotonic() - begin
 
 
+def leave_behind(rivals):
+    """Peers that cannot become the best of theirs are not timed again."""
+    rates = {side: max(median(values) for values in side.values.values()) for side in rivals}
+    for side, rate in rates.items():
+        side.is_behind = rate < FAR_BEHIND * max(rates.values())
+
+
 def in_turn(sides, rounds, quiet, memory, progress):
     """Each side once a round.  A side that fails says why in .error and is left out from then on."""
     def each(what):
@@ -205,9 +213,14 @@ def in_turn(sides, rounds, quiet, memory, progress):
             side.values[setting].append(side.take(setting, quiet))
             time.sleep(side.worker.settles)
 
+    def one_of_all(side):
+        if not side.is_behind:
+            one_round(side)
+
     progress("choosing settings")
     each(lambda side: side.choose(quiet, memory))
     for i in range(rounds):
         progress("round %d of %d" % (i + 1, rounds))
-        each(one_round)
+        each(one_of_all)
+        leave_behind([side for side in sides if side.is_rival and not side.error])
     each(lambda side: side.finish(memory))
