@@ -109,6 +109,7 @@ def _nested(call: Call, body: Callable[[], T]) -> T:
     call.guarded = True
     _state.call = call
     _state.inside = False
+    _watcher.find()
     try:
         return body()
     finally:
@@ -125,8 +126,10 @@ class _Watcher:
     def __init__(self) -> None:
         self.reader = self.writer = -1
         self.active = False
+        self.lost = False  # by a fork in a callback: calls in it want another
 
     def begin(self) -> None:
+        self.lost = False
         try:
             if self.reader < 0:
                 self._start()
@@ -135,7 +138,14 @@ class _Watcher:
         except (OSError, ValueError, RuntimeError):
             pass  # no descriptors or threads: the call is stopped by its callbacks alone
 
+    def find(self) -> None:
+        """At first need: a child that goes on to exec or exit makes no thread; the call that was
+        forked in has its callbacks, which hear."""
+        if self.lost:
+            self.begin()
+
     def end(self) -> None:
+        self.lost = False
         if not self.active:
             return
         with _calls._lock:
@@ -198,7 +208,9 @@ class _Watcher:
         for fd in (self.reader, self.writer):
             if fd >= 0:
                 os.close(fd)
+        lost = self.active and _state.call is not None
         self.__init__()  # type: ignore[misc]
+        self.lost = lost
 
 
 _watcher = _Watcher()

@@ -44,6 +44,9 @@ class Interrupted(SlowCase):
 
     def setUp(self):
         super().setUp()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a script's background
+            self.addCleanup(signal.signal, signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.assertIs(signal.getsignal(signal.SIGINT), signal.default_int_handler)
 
     def interrupted(self, call, after):
@@ -278,24 +281,36 @@ class Interrupted(SlowCase):
             self.assertFalse(self.session._hold.calls)
 
     def test_fork_in_a_callback(self):
-        """The child has its own Ctrl-C; the parent is not told of it."""
+        """The child has its own Ctrl-C, as soon, in the callback and behind it; the parent is not
+        told of it."""
+        other, made = smft.Session(self.model), []
+
+        def leaves():
+            os._exit(7 if time.process_time() - made[0].at < SOON else 8)
 
         def forks(*_):
-            if not pids:
-                pids.append(os.fork())
-                if pids[0] == 0:
+            child = os.fork() if not made else 0
+            if child:
+                self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 7)
+            elif not made:
+                made.append(Signal(0.05))
+                made[0].ready.set()
+                if nested:
                     try:
-                        Signal(0.05).go(lambda: smft.Session(self.model).nll(LONG * 2))
+                        other.nll(LONG * 2)
                     except KeyboardInterrupt:
-                        os._exit(7)
+                        leaves()
                     os._exit(1)
-                self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]), 7)
+            return child  # which stops the parent's call
 
-        pids = []
-        self.session.nll([1, 2, 3])  # there is a thread that waits for signals
-        self.assertEqual(
-            self.session.generate([BOS], 5, on_token=forks), self.session.generate([BOS], 5)
-        )
+        other.nll([1, 2, 3])  # there is a thread that waits for signals
+        for nested in (True, False):
+            try:
+                self.session.generate("Who?", 3000, on_token=forks)
+            except KeyboardInterrupt:
+                leaves()
+            if made:
+                os._exit(1)
 
 
 if __name__ == "__main__":
