@@ -23,9 +23,11 @@ static inline void failing_seal(char *raw, size_t size) {
 static inline size_t failing_check(const char *raw) {
   unsigned long long words[2], guard;
   memcpy(words, raw, sizeof words);
-  ck_assert_msg(words[1] == FAILING_GUARD, "written before the block's start, or not a block");
+  if (words[1] != FAILING_GUARD) /* not ck_assert: it is too often right (test.h, test_mark) */
+    ck_abort_msg("written before the block's start, or not a block");
   memcpy(&guard, raw + 24 + words[0], sizeof guard);
-  ck_assert_msg(guard == FAILING_GUARD, "written past the block's end");
+  if (guard != FAILING_GUARD)
+    ck_abort_msg("written past the block's end");
   return (size_t)words[0];
 }
 static inline int failing_now(failing *state, size_t size) {
