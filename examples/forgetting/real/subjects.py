@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""subjects: what teaching a fact does to other questions about its subject: the plain questions of
+all other PopQA relations, asked of the subjects of the facts that choose settings.  Counts answers
+whose text is the base's, and those that give the taught answer where the base did not.
+
+    SMFT_SHARED=DIR subjects.py [--blocks 3,6] [--t 32] [--most 10] [--model FILE] [--work DIR]
+                                [--threads N]
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any, Iterator
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+sys.path.insert(0, os.path.join(ROOT, "bindings", "python"))
+
+from answers import Asker, is_right  # noqa: E402
+from facts import POPQA, Fact, Missing, shared  # noqa: E402
+from probes import Sizes, share  # noqa: E402
+from runs import CHOSEN, START, World, model_path  # noqa: E402
+
+
+def others_of(fact: Fact) -> Iterator[str]:
+    """Whether they make sense of it or not: people ask, and the base says something."""
+    for form in POPQA.values():
+        question = form.replace("(.+)", fact.subject).replace("\\?", "?")
+        if question != fact.question:
+            yield question
+
+
+def ask(world: World, asker: Asker, facts: list[Fact]) -> None:
+    same, spilt = [], []
+    for fact in facts:
+        for question in others_of(fact):
+            unchanged = asker.still(question, world.base.ids(question))
+            same.append(unchanged)
+            spilt.append(not unchanged and is_right(asker.text(question), fact.accepted)
+                         and not is_right(world.base.text(question), fact.accepted))
+    print(f"{len(same)} other questions about {len(facts)} subjects: the same text "
+          f"{share(same):.3f}, the taught answer {share(spilt):.3f}")
+
+
+def ask_wordings(world: World, asker: Asker, facts: list[Fact]) -> None:
+    found = world.probes.learnt(asker, facts, "choose")
+    print(f"taught questions {found['taught']:.2f}, free wordings {found['free']:.2f} of "
+          f"{found['free_n']}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--blocks", default="3,6")
+    parser.add_argument("--t", type=int, default=CHOSEN["t"], help="rows of a fact")
+    parser.add_argument("--most", type=int, default=10, help="facts")
+    parser.add_argument("--model")
+    parser.add_argument("--work", default=os.path.join(ROOT, "build", "forgetting", "real"))
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = arguments()
+    try:
+        shared("qa", "popqa_test.json")
+    except Missing as missing:
+        print(f"SKIPPED: {missing}")
+        return 77
+    world = World(model_path(given.model), given.work, given.threads, Sizes())
+    setting: dict[str, Any] = {**START, **CHOSEN, "t": given.t,
+                               "blocks": [int(block) for block in given.blocks.split(",")]}
+    facts = world.facts["choose"][:given.most]
+    method = world.make(setting)
+    took = [world.teach(method, fact, "one") for fact in facts]
+    print(f"blocks {given.blocks}, {given.t} rows: {share(one.done for one in took):.2f} done in "
+          f"{sum(one.steps for one in took) / len(took):.1f} steps, "
+          f"{sum(one.cpu for one in took) / len(took):.1f} s of a core")
+    asker = world.asker(method)
+    ask_wordings(world, asker, facts)
+    ask(world, asker, facts)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
