@@ -12,7 +12,7 @@ from support import BOS, smft, write_model
 from test_calls import LONG, SlowCase
 
 FOREVER = 10**6
-SOON = 1 if os.environ.get("SMFT_SANITIZE") else 0.1  # seconds; sanitized code is slow
+SOON = 3 if os.environ.get("SMFT_SANITIZE") else 0.1  # seconds; sanitized code is slow
 
 
 class Signal(threading.Thread):
