@@ -1,5 +1,6 @@
 """peers: who a row is compared with: PyTorch and llama.cpp in the forms that compute with the same
 precision as ours.  All of a row's peers are timed; the fastest counts, the others are a remark."""
+import os
 from collections import namedtuple
 
 from worker import Side
@@ -79,16 +80,22 @@ def check(bench, key, ours, rivals, question, theirs, tolerance, **more):
 
 def compile_all(bench, groups):
     """Has the compiled models compiled before anything is timed: the compiler keeps what it made in
-    a folder, and the processes that are timed find it there.  groups: names of what is measured."""
+    a folder, and the processes that are timed find it there, those of later runs, too.  groups:
+    names of what is measured."""
     for name, threads in bench.compiled_models():
         work = bench.models.work(name)
         for task, words in (("prefill", (work.prompt,)),
                             ("train", (work.sequences, work.length)),
                             ("lora", (work.sequences, work.length, work.targets)),
                             ("fact", work.fact)):
-            if "%s.%s" % (task, name) not in groups:
+            stamp = os.path.join(bench.options.compiled, "%s.%s.%d.torch-%s" % (
+                task, name, threads, bench.facts["torch"]["version"]))
+            if "%s.%s" % (task, name) not in groups or os.path.exists(stamp):
                 continue
             bench.say("PyTorch compiles %s of %s, %d threads" % (task, name, threads))
             worker = bench.torch(*script_of(bench, name, "f32", task, "compiled"), seconds=1e-6)
-            bench.tried(worker, " ".join(map(str, (task, *words, threads))))
+            if bench.tried(worker, " ".join(map(str, (task, *words, threads)))):
+                os.makedirs(bench.options.compiled, exist_ok=True)
+                with open(stamp, "w", encoding="utf-8"):
+                    pass
             worker.close()
