@@ -153,9 +153,14 @@ class Even:
         self.asked += 1
         return {"rate": self.rate, "others": 0}
 slow, fast, ours = Even(1), Even(2), Even(0.1)
-in_turn([Side(ours, "q"), Side(slow, "q", is_rival=True), Side(fast, "q", is_rival=True)], 4, lambda ask: ask(), {},
-        lambda text: None)
-assert (slow.asked, fast.asked, ours.asked) == (1, 4, 4), (slow.asked, fast.asked, ours.asked)
+class Threads(Even):
+    def ask(self, question):
+        self.rate = {"1 thread": 1.9, "2 threads": 0.5}[question]
+        return super().ask(question)
+one = Threads(0)
+in_turn([Side(ours, "q"), Side(slow, "q", is_rival=True), Side(fast, "q", is_rival=True),
+         Side(one, settings={1: "1 thread", 2: "2 threads"}, is_rival=True)], 4, lambda ask: ask(), {}, lambda text: None)
+assert (slow.asked, fast.asked, ours.asked, one.asked) == (1, 4, 4, 6), (slow.asked, fast.asked, ours.asked, one.asked)
 PYTHON
 
 # ---- what llama.cpp gets: a GGUF with every tensor, and the rows of q in its order ----

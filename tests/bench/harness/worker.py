@@ -193,7 +193,8 @@ class Quiet:
 
 def leave_behind(rivals):
     """Peers that cannot become the best of theirs are not timed again."""
-    rates = {side: max(median(values) for values in side.values.values()) for side in rivals}
+    rates = {side: max(median(side.values[setting]) for setting in side.questions)
+             for side in rivals}
     for side, rate in rates.items():
         side.is_behind = rate < FAR_BEHIND * max(rates.values())
 
