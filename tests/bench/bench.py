@@ -281,19 +281,16 @@ class Record:
 
 
 def run(bench, groups, progress, record):
-    """Returns the groups that there was no time for."""
-    left_out = []
+    """Leaves out what there is no time for."""
     for group in groups:
         progress.next()
         if progress.too_late(bench.options.minutes) and not bench.options.only:
-            left_out.append(group.name)
             continue
         begin, known = time.monotonic(), len(bench.rows)
         group.run(bench)
         bench.close_workers()
         record.add(group.name, round(time.monotonic() - begin), bench.rows[known:])
     progress.clear()
-    return left_out
 
 
 def main():
@@ -316,9 +313,13 @@ def main():
     bench = Context(options, scale, progress)
     try:
         prepare(bench, groups, progress)
-        left_out = run(bench, groups, progress, record)
+        run(bench, groups, progress, record)
+    except KeyboardInterrupt:
+        progress.clear()
+        print("stopped; --resume goes on")
     finally:
         bench.close()
+    left_out = [name for name in order if name not in record.groups]
     over = [] if scale.kind == "smoke" else rows.over_limit(record.rows)  # tiny models say nothing
     info.update(bench.facts, kind=scale.kind, rounds=bench.rounds,
                 seconds=sum(record.took.values()), missing=bench.missing, took=record.took, left_out=left_out,
@@ -327,7 +328,7 @@ def main():
         json.dump(info, file, indent=1)
     print(rows.table(rows.read(options.out)))
     if left_out:
-        print("\nleft out, for there was no time left: %s" % ", ".join(left_out))
+        print("\nnot measured: %s" % ", ".join(left_out))
     print("\n%s in %d s; written to %s" % (scale.kind, info["seconds"], os.path.join(options.out, "results.csv")))
     if over:
         print("\nFAILED: a row is over its limit, which then is none: %s" % "; ".join(over))

@@ -36,7 +36,7 @@ def circumstances(run):
     if run.get("over_limit"):
         lines.append("FAILED: %s; so these are no limits." % "; ".join(run["over_limit"]))
     if run["left_out"]:
-        lines.append("Left out for want of time: %s." % ", ".join(run["left_out"]))
+        lines.append("Not measured: %s." % ", ".join(run["left_out"]))
     return " ".join(lines)
 
 
