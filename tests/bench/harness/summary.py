@@ -7,8 +7,9 @@ NAMES = {"prefill": "a prompt of 512 tokens", "decode": "one token after another
          "train": "a step of every weight, 4 x 128 tokens",
          "lora": "a step of adapters (q, v; rank 8), 4 x 128 tokens",
          "fact": "grafted: a step of a fact, 6 wordings of 30 tokens"}
-WEIGHTS = {"f32": "f32", "bf16": "bf16", "q8_0": "Q8_0", "q4_1": "Q4_1"}
-MODEL = re.compile(r"(prefill|decode|train|lora|fact)\.smollm2\.(\w+)(?:\.(\w+))?\.(\d+)thr")
+WEIGHTS = {"f32": "f32", "bf16": "bf16", "q8_0": "Q8_0", "q4_1": "Q4_1", "q4_k": "Q4_K"}
+MODELS = {"smollm2": "SmolLM2-135M", "gemma": "Gemma 3 270M"}
+MODEL = re.compile(r"(prefill|decode|train|lora|fact)\.(smollm2|gemma)\.(\w+)(?:\.(\w+))?\.(\d+)thr")
 LAYER = re.compile(r"memory\.(step|forward)\.d\d+\.\w+\.\d+\.(\d+)thr")
 PRODUCT = re.compile(r"product\.\w+\.(f32|bf16)(?:\.(\w+))?\.(\d+)thr")
 FIRST = re.compile(r"first\.smollm2\.q4_1\.(\d+)thr")
@@ -19,9 +20,9 @@ def named(flag):
     return ", `SMFT_CTX_%s`" % flag.upper() if flag else ""
 
 
-def title_of(task, kind, flag):
+def title_of(task, model, kind, flag):
     weights = "products in bf16" if (task, flag) == ("train", "fast") else WEIGHTS.get(kind, kind)
-    return "SmolLM2-135M, %s, %s%s" % (NAMES[task], weights, named(flag))
+    return "%s, %s, %s%s" % (MODELS[model], NAMES[task], weights, named(flag))
 
 
 def label_of(peer_name):
@@ -34,8 +35,8 @@ def models(found):
     for row in found:
         match = MODEL.fullmatch(row["name"])
         if match and row["ratio"]:
-            task, kind, flag, threads = match.groups()
-            lines.setdefault(title_of(task, kind, flag), {})[int(threads)] = "%s (%s)" % (
+            task, model, kind, flag, threads = match.groups()
+            lines.setdefault(title_of(task, model, kind, flag), {})[int(threads)] = "%s (%s)" % (
                 short(row["ratio"]), label_of(row["peer_name"]))
     return lines
 
