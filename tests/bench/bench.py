@@ -40,6 +40,10 @@ REAL = {"smollm2": ("SMFT_BENCH_SMOLLM2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
 Group = namedtuple("Group", "name what seconds run")
 
 
+def real_names(scale, real):
+    return [name for name in scale.real if name in real or scale.kind == "smoke"]
+
+
 def plan(scale, real):
     """What a run measures, with about how long it takes in full on two quiet processors."""
     groups = [Group("limits", "the machine: arithmetic, streams and random rows", 40,
@@ -49,7 +53,7 @@ def plan(scale, real):
                     lambda bench: machine.idle(bench, scale.main)),
               Group("products", "products at SmolLM2's shapes, f32 and bf16: PyTorch", 90,
                     products.products)]
-    names = [name for name in scale.real if name in real or scale.kind == "smoke"] + scale.dense
+    names = real_names(scale, real) + scale.dense
     for what, task, seconds, large, run in (
             ("a prompt, its last logits: PyTorch, llama.cpp", "prefill", 28, 125,
              inference.prefill),
@@ -62,7 +66,7 @@ def plan(scale, real):
     groups += real_ones(scale, real)
     groups += [Group("fact.%s" % name, "smft_step of a fact, grafted: PyTorch by hand", 60,
                      lambda bench, name=name: training.fact(bench, name))
-               for name in scale.real if name in real or scale.kind == "smoke"]
+               for name in real_names(scale, real)]
     groups += [Group("step.%s" % scale.sparse, "smft_step against our own full step", 60,
                      lambda bench: training.step(bench, scale.sparse, scale.main))]
     for d in scale.widths:
@@ -89,11 +93,9 @@ def real_ones(scale, real):
     if "gemma" in real and scale.kind != "smoke":
         groups.append(Group("decode.gemma", "decoding from Q4_K: llama.cpp", 25,
                             lambda bench: inference.decode_file(bench, "gemma", "q4_k")))
-    for name in scale.real:
-        if name in real or scale.kind == "smoke":
-            groups.append(Group("first.%s" % name, "first token in a new process: llama.cpp", 15,
-                                lambda bench, name=name: inference.first(bench, name)))
-    return groups
+    return groups + [Group("first.%s" % name, "first token in a new process: llama.cpp", 15,
+                           lambda bench, name=name: inference.first(bench, name))
+                     for name in real_names(scale, real)]
 
 
 def curves_of_length(bench):

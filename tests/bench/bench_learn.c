@@ -175,14 +175,20 @@ static void push_fact(learning *b) {
   check(smft_learner_push_ids(b->learner, id, &wording, 1), "push");
 }
 
-static smft_report fact_step(learning *b) {
+/* One that trains rows, on so many tokens. */
+static smft_report step_on(learning *b, int64_t tokens) {
   smft_report report = SMFT_REPORT_INIT;
-  if (smft_learner_pending(b->learner) == 0)
-    push_fact(b);
   check(smft_step(b->learner, &report), "step");
-  if (report.rows_selected == 0 || report.tokens != b->length)
+  if (report.rows_selected == 0 || report.tokens != tokens)
     bench_fail("the step trained %lld rows on %lld tokens", (long long)report.rows_selected,
                (long long)report.tokens);
+  return report;
+}
+
+static smft_report fact_step(learning *b) {
+  if (smft_learner_pending(b->learner) == 0)
+    push_fact(b);
+  smft_report report = step_on(b, b->length);
   if (!b->again)
     check(smft_learner_skip(b->learner), "skip");
   return report;
@@ -230,14 +236,9 @@ static void push_wordings(learning *b) {
 }
 
 static double wordings_step(learning *b) {
-  smft_report report = SMFT_REPORT_INIT;
   if (smft_learner_pending(b->learner) == 0)
     push_wordings(b);
-  check(smft_step(b->learner, &report), "step");
-  if (report.rows_selected == 0 || report.tokens != b->n_sequences * b->sequence)
-    bench_fail("the step trained %lld rows on %lld tokens", (long long)report.rows_selected,
-               (long long)report.tokens);
-  return report.loss;
+  return step_on(b, b->n_sequences * b->sequence).loss;
 }
 
 static int64_t fact(void *arg) {

@@ -210,18 +210,16 @@ def in_turn(sides, rounds, quiet, memory, progress):
                     side.error = str(error)
 
     def one_round(side):
+        if side.is_behind:
+            return
         for setting in side.questions:
             side.values[setting].append(side.take(setting, quiet))
             time.sleep(side.worker.settles)
-
-    def one_of_all(side):
-        if not side.is_behind:
-            one_round(side)
 
     progress("choosing settings")
     each(lambda side: side.choose(quiet, memory))
     for i in range(rounds):
         progress("round %d of %d" % (i + 1, rounds))
-        each(one_of_all)
+        each(one_round)
         leave_behind([side for side in sides if side.is_rival and not side.error])
     each(lambda side: side.finish(memory))

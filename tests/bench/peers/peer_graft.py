@@ -6,7 +6,8 @@ Run: python peer_graft.py BASE MODE GRAFT, with questions on standard input (pee
 BASE, MODE: as peer_model.py's; in compiled mode the memory's own block runs as it is.
 A step as docs/method.md has it: reads sorted by slot, weights summed over each slot and multiplied
 by log((|B| + 1) / (df + 1)), rows that background reads too often left out, the best 32 changed by
-their gradient, brought together to a fixed length.  df comes from no file: random, as few."""
+their gradient, brought together to a fixed length.  The background read nothing here: every df is
+0, looked up as if it were not."""
 import json
 import math
 import os
@@ -20,37 +21,32 @@ from safetensors.torch import load_file
 
 import peer
 import peer_model
+from peer_memory import by_slot, product_keys, row_gradients
 
 ROWS, LENGTH, STEPS_OF_A_FACT, SEED = 32, 30.0, 25, 100
 BATCHES, MOST = 128.0, 0.01
 
 
-class Memory(torch.nn.Module):
+class Memory:
     """Beside one block's FFN; table (n^2, d) begins at zero, and memory comes as rows change."""
 
     def __init__(self, folder, width):
-        super().__init__()
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
-            self.config = json.load(file)["memory"]
+            config = json.load(file)["memory"]
         tensors = load_file(os.path.join(folder, "memory.safetensors"))
         self.block = int(re.search(r"layers\.(\d+)\.", next(iter(tensors))).group(1))
         parts = {name.split(".memory.")[1]: x.float() for name, x in tensors.items()}
         self.query, self.bias, self.keys = (parts[name] for name in ("query.weight", "query.bias",
                                                                      "keys"))
-        self.heads, self.k, self.n = (self.config[name] for name in ("heads", "top_k", "n_keys"))
-        self.table = torch.from_numpy(numpy.zeros((self.n ** 2, width), numpy.float32))
-        self.df = torch.from_numpy(numpy.zeros(self.n ** 2, numpy.float32))
+        self.k, n_slots = config["top_k"], config["n_keys"] ** 2
+        self.table = torch.from_numpy(numpy.zeros((n_slots, width), numpy.float32))
+        self.df = torch.from_numpy(numpy.zeros(n_slots, numpy.float32))
         self.read = self.slots = self.weights = None
 
     def choose(self, x):
         """slots and weights (tokens, heads * k) that states (tokens, d) read."""
-        q = (x @ self.query.T + self.bias).view(len(x), self.heads, 2, -1)
-        s = torch.einsum("thpi,hpni->pthn", q, self.keys)
-        best, at = s.topk(self.k, dim=-1)
-        grid = (best[0, :, :, :, None] + best[1, :, :, None, :]).flatten(2)
-        score, index = grid.topk(self.k, dim=-1)
-        slots = at[0].gather(-1, index // self.k) * self.n + at[1].gather(-1, index % self.k)
-        return slots.flatten(1), score.softmax(-1).flatten(1)
+        q = (x @ self.query.T + self.bias).view(len(x), len(self.keys), 2, -1)
+        return product_keys(q, self.keys, self.k)
 
     def beside(self, _module, inputs, output):
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
@@ -63,14 +59,11 @@ class Memory(torch.nn.Module):
     def update(self):
         """One step by the gradient of what was read; returns the rows it changed."""
         gradient = self.read.grad.flatten(0, 1).float()
-        reads = self.slots.shape[1]
-        ordered, order = self.slots.flatten().sort()
-        slots, counts = torch.unique_consecutive(ordered, return_counts=True)
-        weights = self.weights.flatten()[order]
-        rows = F.embedding_bag(order // reads, gradient, counts.cumsum(0) - counts, mode="sum",
-                               per_sample_weights=weights)
+        order, slots, counts = by_slot(self.slots)
+        rows = row_gradients(order, counts, self.weights, gradient)
         total = torch.zeros(len(slots)).index_add_(
-            0, torch.repeat_interleave(torch.arange(len(slots)), counts), weights)
+            0, torch.repeat_interleave(torch.arange(len(slots)), counts),
+            self.weights.flatten()[order])
         df = self.df[slots]
         score = total * torch.log((BATCHES + 1) / (df + 1))
         score[df > MOST * BATCHES] = -math.inf
@@ -89,9 +82,8 @@ class Tasks:
         blocks = self.model.model.layers
         blocks[self.memory.block].mlp.register_forward_hook(self.memory.beside)
         if mode == "compiled":
-            for i, block in enumerate(blocks):
-                if i != self.memory.block:
-                    block.compile(dynamic=False)
+            peer_model.compile_blocks(block for i, block in enumerate(blocks)
+                                      if i != self.memory.block)
 
     def wordings(self, fact, count, length, n_answer):
         """(count, length) ids; all end with the first one's answer."""

@@ -16,7 +16,31 @@ from torch.nn.functional import embedding_bag, silu
 import peer
 
 H, K, ROWS, SAMPLES = 4, 32, 10000, 32
-READS, RATE = H * K, 1e-6
+RATE = 1e-6
+
+
+def product_keys(q, keys, k):
+    """slots and weights (tokens, H * k) that queries (tokens, H, 2, half) read, by keys
+    (H, 2, n, half)."""
+    n = keys.shape[2]
+    s = torch.einsum("thpi,hpni->pthn", q, keys)
+    best, at = s.topk(k, dim=-1)
+    grid = (best[0, :, :, :, None] + best[1, :, :, None, :]).flatten(2)
+    score, index = grid.topk(k, dim=-1)
+    slots = at[0].gather(-1, index // k) * n + at[1].gather(-1, index % k)
+    return slots.flatten(1), score.softmax(-1).flatten(1)
+
+
+def by_slot(slots):
+    """The reads in the order of their slots, the slots, and how many reads each has."""
+    ordered, order = slots.flatten().sort()
+    return order, *torch.unique_consecutive(ordered, return_counts=True)
+
+
+def row_gradients(order, counts, weights, d_read):
+    """Of rows whose reads are `order`, counts of them each: no gradient of the table."""
+    return embedding_bag(order // weights.shape[1], d_read, counts.cumsum(0) - counts, mode="sum",
+                         per_sample_weights=weights.flatten()[order])
 
 
 class Layer:
@@ -38,14 +62,9 @@ class Layer:
     # ---- forward ----
 
     def choose(self):
-        """slots and weights (tokens, READS) of the reads."""
+        """slots and weights (tokens, H * K) of the reads."""
         q = (self.x @ self.query.T).view(self.tokens, H, 2, self.half)
-        s = torch.einsum("thpi,hpni->pthn", q, self.keys)
-        best, at = s.topk(K, dim=-1)
-        grid = (best[0, :, :, :, None] + best[1, :, :, None, :]).flatten(2)
-        score, index = grid.topk(K, dim=-1)
-        slots = at[0].gather(-1, index // K) * self.n + at[1].gather(-1, index % K)
-        return slots.view(-1, READS), score.softmax(-1).view(-1, READS)
+        return product_keys(q, self.keys, K)
 
     def project(self, read):
         return (read * silu(self.x @ self.gate.T)) @ self.out.T
@@ -66,13 +85,9 @@ class Layer:
             gate = silu(self.x @ self.gate.T)
             y = (read * gate) @ self.out.T
             d_read = (y @ self.out) * gate
-            ordered, order = slots.flatten().sort()
-            chosen, counts = torch.unique_consecutive(ordered, return_counts=True)
+            order, chosen, counts = by_slot(slots)
             chosen, counts = chosen[:ROWS], counts[:ROWS]
-            starts = counts.cumsum(0) - counts
-            order = order[:int(counts.sum())]
-            gradient = embedding_bag(order // READS, d_read, starts, mode="sum",
-                                     per_sample_weights=weights.flatten()[order])
+            gradient = row_gradients(order[:int(counts.sum())], counts, weights, d_read)
             self.table.index_add_(0, chosen, gradient, alpha=-RATE)
         return y, chosen, gradient
 

@@ -39,12 +39,16 @@ def casting(mode):
         contextlib.nullcontext()
 
 
+def compile_blocks(blocks):
+    for block in blocks:
+        block.compile(dynamic=False)
+
+
 def load(directory, mode):
     model = AutoModelForCausalLM.from_pretrained(directory, dtype="auto", use_safetensors=True,
                                                  attn_implementation="sdpa")
     if mode == "compiled":
-        for block in model.model.layers:
-            block.compile(dynamic=False)
+        compile_blocks(model.model.layers)
     return model
 
 
