@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(ROOT, "bindings", "python"))
 import smft  # noqa: E402
 from answers import Asker, Base, is_right, known  # noqa: E402
 from backgrounds import own_chats  # noqa: E402
-from facts import Asked, Missing, candidates, shared  # noqa: E402
+from facts import Asked, candidates, is_here  # noqa: E402
 from probes import Sizes, Texts  # noqa: E402
 
 
@@ -48,10 +48,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     given = arguments()
-    try:
-        shared("qa", "popqa_test.json")
-    except Missing as missing:
-        print(f"SKIPPED: {missing}")
+    if not is_here():
         return 77
     os.makedirs(given.work, exist_ok=True)
     context = smft.Context(n_threads=given.threads)

@@ -33,7 +33,7 @@ sys.path.insert(0, os.path.join(ROOT, "bindings", "python"))
 import smft  # noqa: E402
 from answers import Asker, Base  # noqa: E402
 from backgrounds import Backgrounds  # noqa: E402
-from facts import Draws, Fact, Missing, draw, shared  # noqa: E402
+from facts import Draws, Fact, draw, is_here  # noqa: E402
 from methods import Taught, make  # noqa: E402
 from probes import COLUMNS, QUICK, Probes, Sizes, number  # noqa: E402
 from wordings import Wordings  # noqa: E402
@@ -242,10 +242,7 @@ def main(planned: Callable[[], list[Run]] = plan, world_of: type = World) -> int
         print("\n".join(f"{run.id} {run.plan} {run.setting['method']} {run.facts} {run.wordings}: "
                         f"{run.describe()}" for run in runs))
         return 0
-    try:
-        shared("qa", "popqa_test.json")
-    except Missing as missing:
-        print(f"SKIPPED: {missing}")
+    if not is_here():
         return 77
     world = world_of(model_path(given.model), given.work, given.threads,
                      QUICK if given.quick else Sizes())

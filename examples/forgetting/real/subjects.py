@@ -17,28 +17,27 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 sys.path.insert(0, os.path.join(ROOT, "bindings", "python"))
 
-from answers import Asker, is_right  # noqa: E402
-from facts import POPQA, Fact, Missing, shared  # noqa: E402
+from answers import Asker  # noqa: E402
+from facts import POPQA, Asked, Fact, is_here  # noqa: E402
 from probes import Sizes, share  # noqa: E402
-from runs import CHOSEN, START, World, model_path  # noqa: E402
+from runs import CHOSEN, START, World, model_path, summary  # noqa: E402
 
 
-def others_of(fact: Fact) -> Iterator[str]:
+def others_of(fact: Fact) -> Iterator[Asked]:
     """Whether they make sense of it or not: people ask, and the base says something."""
     for form in POPQA.values():
         question = form.replace("(.+)", fact.subject).replace("\\?", "?")
         if question != fact.question:
-            yield question
+            yield Asked(question)
 
 
 def ask(world: World, asker: Asker, facts: list[Fact]) -> None:
     same, spilt = [], []
     for fact in facts:
-        for question in others_of(fact):
-            unchanged = asker.still(question, world.base.ids(question))
+        for one in others_of(fact):
+            unchanged = asker.still(one.question, world.base.ids(one.question))
             same.append(unchanged)
-            spilt.append(not unchanged and is_right(asker.text(question), fact.accepted)
-                         and not is_right(world.base.text(question), fact.accepted))
+            spilt.append(not unchanged and world.probes.has_spilt(asker, fact, one))
     print(f"{len(same)} other questions about {len(facts)} subjects: the same text "
           f"{share(same):.3f}, the taught answer {share(spilt):.3f}")
 
@@ -63,20 +62,17 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     given = arguments()
-    try:
-        shared("qa", "popqa_test.json")
-    except Missing as missing:
-        print(f"SKIPPED: {missing}")
+    if not is_here():
         return 77
     world = World(model_path(given.model), given.work, given.threads, Sizes())
     setting: dict[str, Any] = {**START, **CHOSEN, "t": given.t,
                                "blocks": [int(block) for block in given.blocks.split(",")]}
     facts = world.facts["choose"][:given.most]
     method = world.make(setting)
-    took = [world.teach(method, fact, "one") for fact in facts]
-    print(f"blocks {given.blocks}, {given.t} rows: {share(one.done for one in took):.2f} done in "
-          f"{sum(one.steps for one in took) / len(took):.1f} steps, "
-          f"{sum(one.cpu for one in took) / len(took):.1f} s of a core")
+    took = summary([world.teach(method, fact, "one") for fact in facts], method.n_bytes(),
+                   world.peak())
+    print(f"blocks {given.blocks}, {given.t} rows: {took['learnt']} done in {took['steps']} steps, "
+          f"{took['cpu']} s of a core")
     asker = world.asker(method)
     ask_wordings(world, asker, facts)
     ask(world, asker, facts)
