@@ -1,13 +1,13 @@
-/* snapshot: see snapshot.h.  Owns rows and pages, counted by reference: a page is a small hash
- * table of a part of the slots.  A change copies the one page it is in, as pointers to rows that
- * stay where they are; what has a single reference belongs to the snapshot being changed.  Knows
- * nothing of patches and their versions. */
+/* snapshot: see snapshot.h.  Owns rows, pages and groups of pages, counted by reference: a page is
+ * a small hash table of a part of the slots.  A change copies the one page it is in, as pointers to
+ * rows that stay where they are, and that page's group; what has a single reference, down from the
+ * snapshot being changed, belongs to it.  Knows nothing of patches and their versions. */
 #include "memory/snapshot.h"
 #include "base/hash.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS_A_PAGE = 16, FEWEST_PLACES = 16 };
+enum { ROWS_A_PAGE = 16, FEWEST_PLACES = 16, PAGES_A_GROUP = 64 };
 #define EMPTY (-1) /* no slot is negative */
 
 typedef struct page {
@@ -17,11 +17,16 @@ typedef struct page {
   float **rows;      /* (places) */
 } page;
 
+typedef struct group {
+  atomic_int references;
+  page *pages[PAGES_A_GROUP]; /* NULL: no slot of it is changed */
+} group;
+
 struct smft__snapshot {
   smft_ctx *ctx;
   atomic_int references;
-  int64_t dim, n, n_pages; /* pages: a power of two */
-  page *pages[];           /* (n_pages) NULL: no slot of it is changed */
+  int64_t dim, n, n_pages, n_groups; /* pages: a power of two */
+  group *groups[];                   /* (n_groups) NULL: no page of it is there */
 };
 
 /* ---- rows ---------------------------------------------------------------- */
@@ -115,10 +120,38 @@ static void close_gap(page *p, int64_t hole) {
   p->n--;
 }
 
+/* ---- groups of pages ----------------------------------------------------- */
+
+static void release_group(smft_ctx *ctx, group *g, int64_t dim) {
+  if (!g || atomic_fetch_sub_explicit(&g->references, 1, memory_order_acq_rel) != 1)
+    return;
+  for (int i = 0; i < PAGES_A_GROUP; i++)
+    release_page(ctx, g->pages[i], dim);
+  smft__free(ctx, g);
+}
+
+/* Another group with the same pages; from NULL: with none. */
+static group *copy_group(smft_ctx *ctx, const group *from) {
+  group *g = smft__alloc(ctx, sizeof *g);
+  if (!g)
+    return NULL;
+  atomic_init(&g->references, 1);
+  for (int i = 0; i < PAGES_A_GROUP; i++)
+    if ((g->pages[i] = from ? from->pages[i] : NULL))
+      atomic_fetch_add_explicit(&g->pages[i]->references, 1, memory_order_relaxed);
+  return g;
+}
+
 /* ---- snapshots ----------------------------------------------------------- */
 
 static int64_t page_of(const smft__snapshot *s, int64_t slot) {
   return (int64_t)(smft__mix64((uint64_t)slot) & (uint64_t)(s->n_pages - 1));
+}
+
+/* NULL: it is not there. */
+static const page *page_at(const smft__snapshot *s, int64_t i) {
+  const group *g = s->groups[i / PAGES_A_GROUP];
+  return g ? g->pages[i % PAGES_A_GROUP] : NULL;
 }
 
 smft__snapshot *smft__snapshot_retain(smft__snapshot *s) {
@@ -130,15 +163,15 @@ smft__snapshot *smft__snapshot_retain(smft__snapshot *s) {
 void smft__snapshot_release(smft__snapshot *s) {
   if (!s || atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) != 1)
     return;
-  for (int64_t i = 0; i < s->n_pages; i++)
-    release_page(s->ctx, s->pages[i], s->dim);
+  for (int64_t i = 0; i < s->n_groups; i++)
+    release_group(s->ctx, s->groups[i], s->dim);
   smft__free(s->ctx, s);
 }
 
 int64_t smft__snapshot_count(const smft__snapshot *s) { return s ? s->n : 0; }
 
 const float *smft__snapshot_find(const smft__snapshot *s, int64_t slot) {
-  const page *p = s ? s->pages[page_of(s, slot)] : NULL;
+  const page *p = s ? page_at(s, page_of(s, slot)) : NULL;
   if (!p)
     return NULL;
   int64_t place = place_of(p, slot);
@@ -152,10 +185,12 @@ static int compare(const void *a, const void *b) {
 
 void smft__snapshot_slots(const smft__snapshot *s, int64_t *slots) {
   int64_t n = 0;
-  for (int64_t i = 0; s && i < s->n_pages; i++)
-    for (int32_t j = 0; s->pages[i] && j < s->pages[i]->places; j++)
-      if (s->pages[i]->slots[j] != EMPTY)
-        slots[n++] = s->pages[i]->slots[j];
+  for (int64_t i = 0; s && i < s->n_pages; i++) {
+    const page *p = page_at(s, i);
+    for (int32_t j = 0; p && j < p->places; j++)
+      if (p->slots[j] != EMPTY)
+        slots[n++] = p->slots[j];
+  }
   if (n > 0)
     qsort(slots, (size_t)n, sizeof *slots, compare);
 }
@@ -170,7 +205,8 @@ static int64_t pages_for(int64_t n) {
 }
 
 static smft__snapshot *make(smft_ctx *ctx, int64_t dim, int64_t n_pages) {
-  smft__snapshot *s = smft__alloc(ctx, sizeof *s + (size_t)n_pages * sizeof *s->pages);
+  int64_t n_groups = (n_pages + PAGES_A_GROUP - 1) / PAGES_A_GROUP;
+  smft__snapshot *s = smft__alloc(ctx, sizeof *s + (size_t)n_groups * sizeof(group *));
   if (!s)
     return NULL;
   s->ctx = ctx;
@@ -178,13 +214,30 @@ static smft__snapshot *make(smft_ctx *ctx, int64_t dim, int64_t n_pages) {
   s->dim = dim;
   s->n = 0;
   s->n_pages = n_pages;
-  memset(s->pages, 0, (size_t)n_pages * sizeof *s->pages);
+  s->n_groups = n_groups;
+  memset(s->groups, 0, (size_t)n_groups * sizeof(group *));
   return s;
+}
+
+/* The group that a page is in, of this snapshot alone; NULL on no memory. */
+static group *own_group(smft__snapshot *s, int64_t i) {
+  group **at = &s->groups[i / PAGES_A_GROUP], *g = *at;
+  if (g && atomic_load_explicit(&g->references, memory_order_acquire) == 1)
+    return g;
+  group *own = copy_group(s->ctx, g);
+  if (!own)
+    return NULL;
+  release_group(s->ctx, g, s->dim);
+  return *at = own;
 }
 
 /* The page that a slot is in, with room for one more, of this snapshot alone; NULL on no memory. */
 static page *own_page(smft__snapshot *s, int64_t slot) {
-  page **at = &s->pages[page_of(s, slot)], *p = *at;
+  int64_t i = page_of(s, slot);
+  group *g = own_group(s, i);
+  if (!g)
+    return NULL;
+  page **at = &g->pages[i % PAGES_A_GROUP], *p = *at;
   if (p && atomic_load_explicit(&p->references, memory_order_acquire) == 1 &&
       2 * (p->n + 1) <= p->places)
     return p;
@@ -210,7 +263,7 @@ static void set_row(smft__snapshot *s, page *own, int64_t slot, float *row) {
 /* All rows of another one, into more pages. */
 static smft_status spread(smft__snapshot *s, const smft__snapshot *from) {
   for (int64_t i = 0; i < from->n_pages; i++) {
-    const page *p = from->pages[i];
+    const page *p = page_at(from, i);
     for (int32_t j = 0; p && j < p->places; j++) {
       if (p->slots[j] == EMPTY)
         continue;
@@ -238,9 +291,9 @@ smft__snapshot *smft__snapshot_edit(smft_ctx *ctx, int64_t dim, const smft__snap
     smft__snapshot_release(s);
     return NULL;
   }
-  for (int64_t i = 0; i < n_pages; i++)
-    if ((s->pages[i] = from->pages[i]))
-      atomic_fetch_add_explicit(&s->pages[i]->references, 1, memory_order_relaxed);
+  for (int64_t i = 0; i < s->n_groups; i++)
+    if ((s->groups[i] = from->groups[i]))
+      atomic_fetch_add_explicit(&s->groups[i]->references, 1, memory_order_relaxed);
   s->n = n;
   return s;
 }

@@ -1,6 +1,6 @@
 /* snapshot: the changed rows of a pool at one time: slot -> row of `dim` floats.  Once others see
  * it nothing in it changes, so any number of threads read it without a lock; one that is made from
- * it shares every row, and every page of the index, that is the same in both. */
+ * it shares every row, and every part of the index, that is the same in both. */
 #ifndef SMFT__SNAPSHOT_H
 #define SMFT__SNAPSHOT_H
 #include "base/alloc.h"
@@ -18,8 +18,8 @@ void smft__snapshot_slots(const smft__snapshot *snapshot, int64_t *slots);
 /* ---- one that nobody else sees yet --------------------------------------- */
 
 /* A copy to change, of which `more` rows are to be added; `from` (NULL: none) must outlive the
- * changes.  NULL on no memory.  The index is as large as the rows need: O(rows / 16) here, and
- * O(1) for each change. */
+ * changes.  NULL on no memory.  The index is as large as the rows need: O(rows / 1,024) here, or
+ * O(rows) where it grows, and O(1) for each change. */
 smft__snapshot *smft__snapshot_edit(smft_ctx *ctx, int64_t dim, const smft__snapshot *from,
                                     int64_t more);
 /* The slot's row, to be filled: a new one, not cleared, in place of the one there was.  NULL on no
