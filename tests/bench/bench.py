@@ -45,53 +45,59 @@ def real_names(scale, real):
 
 
 def plan(scale, real):
-    """What a run measures, with about how long it takes in full on two quiet processors."""
-    groups = [Group("limits", "the machine: arithmetic, streams and random rows", 40,
+    """What a run measures, with about how long it takes in full on two quiet processors: real
+    models and the memory layer first, since a run that is out of time leaves out the rest."""
+    groups = [Group("limits", "the machine: arithmetic, streams and random rows", 140,
                     machine.limits),
               Group("size", "libsmft.so stripped", 1, machine.size),
               Group("idle", "processor time of threads with nothing to do", 7,
                     lambda bench: machine.idle(bench, scale.main)),
               Group("products", "products at SmolLM2's shapes, f32 and bf16: PyTorch", 90,
                     products.products)]
-    names = real_names(scale, real) + scale.dense
-    for what, task, seconds, large, run in (
-            ("a prompt, its last logits: PyTorch, llama.cpp", "prefill", 28, 125,
-             inference.prefill),
-            ("one token after another: llama.cpp, PyTorch, bandwidth", "decode", 28, 100,
-             inference.decode),
-            ("AdamW step of every weight: PyTorch", "train", 30, 190, training.train),
-            ("AdamW step of adapters: PyTorch with PEFT", "lora", 25, 150, training.lora)):
-        groups += [Group("%s.%s" % (task, name), what, seconds if name in scale.dense else large,
-                         lambda bench, run=run, name=name: run(bench, name)) for name in names]
+    groups += of_models(real_names(scale, real), dict(prefill=400, decode=210, train=620, lora=360))
     groups += real_ones(scale, real)
-    groups += [Group("fact.%s" % name, "smft_step of a fact, grafted: PyTorch by hand", 60,
+    groups += [Group("fact.%s" % name, "smft_step of a fact, grafted: PyTorch by hand", 120,
                      lambda bench, name=name: training.fact(bench, name))
                for name in real_names(scale, real)]
-    groups += [Group("step.%s" % scale.sparse, "smft_step against our own full step", 60,
+    groups += [Group("step.%s" % scale.sparse, "smft_step against our own full step", 45,
                      lambda bench: training.step(bench, scale.sparse, scale.main))]
     for d in scale.widths:
-        groups += [Group("memory.d%d" % d, "the memory layer alone, 16K to 1M slots: PyTorch", 140,
+        groups += [Group("memory.d%d" % d, "the memory layer alone, 16K to 1M slots: PyTorch", 170,
                          lambda bench, d=d: memory.layers(bench, d)),
-                   Group("growth.d%d" % d, "its step from the smallest to the largest pool", 20,
+                   Group("growth.d%d" % d, "its step from the smallest to the largest pool", 12,
                          lambda bench, d=d: memory.growth(bench, d))]
+    groups += of_models(scale.dense, dict(prefill=70, decode=50, train=65, lora=40))
     groups += [Group("open", "opening a model with a 4 GB pool, and what becomes resident", 60,
                      lambda bench: facts.opening(bench, scale.main)),
-               Group("mapped", "curve: the memory layer on a mapped pool of 4M slots", 20,
+               Group("mapped", "curve: the memory layer on a mapped pool of 4M slots", 10,
                      lambda bench: memory.mapped(bench, scale.widths[0])),
-               Group("facts", "curve: a patch by facts learnt", 45, facts.patches),
+               Group("facts", "curve: a patch by facts learnt", 150, facts.patches),
                Group("lengths", "curves: prefill and smft_step by length, supervised tokens", 40,
                      curves_of_length),
-               Group("sessions", "curve: sessions that decode at once", 22,
+               Group("sessions", "curve: sessions that decode at once", 15,
                      lambda bench: inference.sessions(bench, scale.main))]
     return [group for group in groups
             if scale.kind != "quick" or group.name.split(".")[0] not in CURVES]
+
+
+def of_models(names, seconds):
+    """Each task for each model; seconds: of a task."""
+    return [Group("%s.%s" % (task, name), what, seconds[task],
+                  lambda bench, run=run, name=name: run(bench, name))
+            for what, task, run in (
+                ("a prompt, its last logits: PyTorch, llama.cpp", "prefill", inference.prefill),
+                ("one token after another: llama.cpp, PyTorch, bandwidth", "decode",
+                 inference.decode),
+                ("AdamW step of every weight: PyTorch", "train", training.train),
+                ("AdamW step of adapters: PyTorch with PEFT", "lora", training.lora))
+            for name in names]
 
 
 def real_ones(scale, real):
     """Rows of files that are only there in one kind of blocks, and of new processes."""
     groups = []
     if "gemma" in real and scale.kind != "smoke":
-        groups.append(Group("decode.gemma", "decoding from Q4_K: llama.cpp", 25,
+        groups.append(Group("decode.gemma", "decoding from Q4_K: llama.cpp", 60,
                             lambda bench: inference.decode_file(bench, "gemma", "q4_k")))
     return groups + [Group("first.%s" % name, "first token in a new process: llama.cpp", 15,
                            lambda bench, name=name: inference.first(bench, name))
