@@ -81,14 +81,15 @@ class Examples(TestCase):
 
     def test_teach(self):
         self.need_atlas()
-        output = self.call(TEACH, "--n", "4", "--known", "40", "--save", "patch.safetensors")
-        self.assertEqual(len(re.findall(r"^ +\d/4  .* steps  loss ", output, flags=re.M)), 4)
+        most, known = (2, 10) if os.environ.get("SMFT_SANITIZE") else (4, 40)
+        output = self.call(TEACH, "--n", most, "--known", known, "--save", "patch.safetensors")
+        self.assertEqual(len(re.findall(r"^ +\d/%d  .* steps  loss " % most, output, flags=re.M)), most)
         self.assertIn("the same answers", output)
         self.assertIn("unchanged, bit for bit", output)
         result = re.fullmatch(RESULT, output.splitlines()[-1])
         self.assertTrue(result, output)
         learned, n, before, after, size = map(float, result.groups())
-        self.assertTrue(learned >= 3 and n == 4 and before > 0.9 and after >= 0.95 * before, output)
+        self.assertTrue(learned >= most - 1 and n == most and before > 0.9 and after >= 0.95 * before, output)
         self.assertEqual(size, (self.directory / "patch.safetensors").stat().st_size)
 
     def test_own_facts(self):
