@@ -40,6 +40,7 @@
  * or so many rows of B */
 #define UNPACKED 128
 #define UNPACKED_ROWS 32
+#define FETCHED_ROWS 32 /* so far ahead; measured */
 /* of A in whole numbers: decoding blocks once for more of them is as fast; measured */
 #define INTEGER_ROWS_MOST 3
 #define PANEL_ROWS_LEAST 4 /* where their panels are packed */
@@ -209,14 +210,21 @@ static const char *b_at(const gemm_plan *plan, int64_t p, int64_t j) {
 }
 
 /* Numbers [begin, begin + n) of rows of B as it is stored become out (rows, n); begin and n are
- * multiples of SMFT__QUANT_LEAST. */
+ * multiples of SMFT__QUANT_LEAST.  What is taken of a row is a line or two, too little for the
+ * processor to see which comes next. */
 static void unpack_rows(const gemm_plan *plan, int64_t row, int64_t rows, int64_t begin, int64_t n,
                         float *out) {
   const smft__gemm_args *args = plan->args;
   int64_t row_bytes = smft__row_bytes(args->b_dtype, args->ldb);
+  int64_t piece = smft__row_bytes(args->b_dtype, n);
+  const smft__vector_ops *use = smft__vector();
   const char *from = (const char *)args->b + row * row_bytes;
-  for (int64_t i = 0; i < rows; i++, from += row_bytes, out += n)
-    smft__vector()->blocks_to_f32(from, args->b_dtype, begin, n, out);
+  const char *ahead = from + FETCHED_ROWS * row_bytes + smft__row_bytes(args->b_dtype, begin);
+  for (int64_t i = 0; i < rows; i++, from += row_bytes, ahead += row_bytes, out += n) {
+    for (int64_t at = 0; at < piece; at += 64)
+      __builtin_prefetch(ahead + at);
+    use->blocks_to_f32(from, args->b_dtype, begin, n, out);
+  }
 }
 
 /* columns [column, column + columns) of op(B) over [start, start + depth) of k */

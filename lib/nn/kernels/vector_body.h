@@ -267,8 +267,22 @@ SMFT__TARGET static void SMFT__FN(rotate)(float *low, float *high, const float *
       SMFT__FN(store_rest)(y + i, LOAD_AS(padded), n - i);                                         \
     }                                                                                              \
   } while (0)
-SMFT__INLINE void SMFT__FN(unpack)(int dtype, const char *row, int64_t begin, int64_t n, float *y) {
-  const int block = SMFT__FN(quant_block)(dtype), run = SMFT__FN(quant_run)(dtype);
+/* Blocks of 32: begin and n are whole ones. */
+SMFT__INLINE void SMFT__FN(unpack_short)(int dtype, const char *row, int64_t begin, int64_t n,
+                                         float *y) {
+  const int bytes = SMFT__FN(quant_bytes)(dtype);
+  for (row += begin / 32 * bytes; n > 0; row += bytes, y += 32, n -= 32) {
+    SMFT__FN(quant_scales) scales;
+    SMFT__FN(quant_open)(dtype, row, &scales);
+    SMFT__UNROLL for (int l = 0; l < 32; l += LANES)
+        STORE(y + l, SMFT__FN(quant_of_32)(dtype, row, l, &scales));
+  }
+}
+
+/* Blocks of 256, any 32 of them. */
+SMFT__INLINE void SMFT__FN(unpack_long)(int dtype, const char *row, int64_t begin, int64_t n,
+                                        float *y) {
+  const int block = 256, run = SMFT__FN(quant_run)(dtype);
   int64_t first = begin % block;
   for (row += begin / block * SMFT__FN(quant_bytes)(dtype); n > 0;
        row += SMFT__FN(quant_bytes)(dtype)) {
@@ -279,9 +293,16 @@ SMFT__INLINE void SMFT__FN(unpack)(int dtype, const char *row, int64_t begin, in
       SMFT__UNROLL for (int j = 0; j < run; j += 32) if (i + j >= first && i + j < end)
           SMFT__UNROLL for (int l = 0; l < 32; l += LANES)
               STORE(y + (i + j - first) + l,
-                    SMFT__FN(quant_numbers)(dtype, row, i / run, j + l, &scales));
+                    SMFT__FN(quant_of_256)(dtype, row, i / run, j + l, &scales));
     y += end - first, n -= end - first, first = 0;
   }
+}
+
+SMFT__INLINE void SMFT__FN(unpack)(int dtype, const char *row, int64_t begin, int64_t n, float *y) {
+  if (SMFT__FN(quant_is_k)(dtype))
+    SMFT__FN(unpack_long)(dtype, row, begin, n, y);
+  else
+    SMFT__FN(unpack_short)(dtype, row, begin, n, y);
 }
 
 SMFT__TARGET static void SMFT__FN(blocks_to_f32)(const void *row, int32_t dtype, int64_t begin,
