@@ -21,6 +21,7 @@ try:
     import answers
     import facts
     import methods
+    import partial
     import real_rows
     import runs
     import wordings
@@ -79,12 +80,20 @@ class Draws(Files):
         self.assertFalse(known & set(subjects))
         self.assertEqual([sum(bool(f.natural) for f in group) for group in groups], [2, 10, 10, 10])
         self.assertEqual(drawn, facts.draw(lambda fact: fact.subject in known))
+        self.assertEqual((len(drawn.stream), drawn.more), (90, []))
         taught = {fact.question for group in groups for fact in group}
         near = {n.question for g in groups for f in g for n in f.same_relation}
         self.assertTrue(near)
         self.assertFalse(taught & near)
         relations = {fact.relation for fact in drawn.choose}
         self.assertEqual(relations, {"occupation", "capital", "sport", "r"})
+
+    def test_a_longer_stream_begins_with_the_reports(self):
+        self.write_facts()
+        drawn, longer = (facts.draw(lambda fact: False, n) for n in (0, 110))
+        self.assertEqual((longer.choose, longer.report), (drawn.choose, drawn.report))
+        self.assertEqual((len(longer.stream), longer.stream[:90]), (120, drawn.stream))
+        self.assertEqual(len({fact.subject for fact in longer.stream}), 120)
 
     def test_what_gives_itself_away_is_not_drawn(self):
         fact = facts.Fact("1", "capital", "Rome", "What is the capital of Rome?", "Rome", ("Rome",))
@@ -188,6 +197,38 @@ class Numbers(unittest.TestCase):
         took = dense.teach(FACT, pairs)
         self.assertLess(sum(dense.losses(pairs)), sum(before))
         self.assertEqual((took.steps, took.wordings), (8, 3))
+
+
+class Partials(unittest.TestCase):
+    def test_what_was_stopped_goes_on(self):
+        path = os.path.join(SOURCE, "examples", "atlas", "model")
+        if not os.path.exists(os.path.join(path, "config.json")):
+            self.skipTest("no model of atlas")
+        model = methods.smft.Model(path)
+        setting = {"t": 50, "max_steps": 2, "keep_given_up": True}
+        known = [types.SimpleNamespace(id=str(i)) for i in range(3)]
+        pairs = [[([1, 20 + i, 21], [30 + i])] for i in range(3)]
+        with tempfile.TemporaryDirectory() as work:
+            made = [methods.Slots(model, [[1, 2, 3]], setting, 1) for _ in range(3)]
+            whole, first, second = made
+            for fact, pair in zip(known, pairs):
+                whole.teach(fact, pair)
+            took = [first.teach(*one) for one in list(zip(known, pairs))[:2]]
+            kept = partial.Partial(work, "stream")
+            self.assertEqual(kept.resume(second, 3), [])
+            kept.keep(first, took[:1])  # not every fact is worth a file
+            self.assertEqual(os.listdir(work), [])
+            kept.keep(first, took, at_once=True)
+            self.assertEqual(kept.resume(second, 1), [])  # more is known than is asked for
+            self.assertEqual(kept.resume(second, 3), took)
+            second.teach(known[2], pairs[2])
+            self.assertEqual(second.patch.to_bytes(), whole.patch.to_bytes())
+            kept.keep(second, took + took[:1], at_once=True)
+            self.assertEqual(sorted(os.listdir(os.path.join(work, "partial"))),
+                             ["stream.3.safetensors", "stream.json"])
+            nothing = partial.Partial(work, None)
+            nothing.keep(second, took, at_once=True)
+            self.assertEqual(nothing.resume(second, 9), [])
 
 
 class Rows(Files):

@@ -137,9 +137,15 @@ class Draws:
 
     choose: list[Fact]
     report: list[list[Fact]]
+    more: list[Fact]  # for long streams, after the report's
+
+    @property
+    def stream(self) -> list[Fact]:
+        return [fact for facts in self.report for fact in facts] + self.more
 
 
-def draw(knows: Callable[[Fact], bool]) -> Draws:
+def draw(knows: Callable[[Fact], bool], n_stream: int = 0) -> Draws:
+    """n_stream: the stream has so many at least."""
     by_relation = popqa()
     real, natural = _wrong(_turns(by_relation), knows), _wrong(iter(hallu()), knows)
 
@@ -150,7 +156,10 @@ def draw(knows: Callable[[Fact], bool]) -> Draws:
         return taken
 
     choose = take(N_CHOOSE - 2, 2)
-    return Draws(choose, [take(N_POPQA, N_HALLU) for _ in range(N_DRAWS)])
+    report = [take(N_POPQA, N_HALLU) for _ in range(N_DRAWS)]
+    missing = n_stream - N_DRAWS * (N_POPQA + N_HALLU)
+    more = [take(N_POPQA, N_HALLU) for _ in range(0, missing, N_POPQA + N_HALLU)]
+    return Draws(choose, report, [fact for facts in more for fact in facts])
 
 
 def _turns(by_relation: dict[str, list[Fact]]) -> Iterator[Fact]:

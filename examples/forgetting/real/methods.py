@@ -56,6 +56,10 @@ class Slots:
         return Taught(last.done, last.step, last.wordings, last.wordings_learnt,
                       time.monotonic() - wall, time.process_time() - cpu)
 
+    def use(self, patch: Any) -> None:
+        """Goes on with what another run taught."""
+        self.patch = self.learner.patch = patch
+
     def n_bytes(self) -> int:
         pools = range(self.model.info.n_pools)
         return sum(4 * self.model.pool(pool)[1] * len(self.patch.slots(pool))

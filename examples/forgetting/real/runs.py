@@ -9,8 +9,9 @@ it ends, and a sweep that was stopped goes on with what is missing.
 PLAN may also be a method or a run's number.  Plans: rows, steps, restraint, blocks, background (one
 factor at a time, on the facts that choose settings), combined (what was best in each), graft
 (how the memory is made), dense (the baselines on them), report and many (the facts of the report,
-from one question and from nineteen wordings), stream (all ninety of them in sequence).  Methods that
-are not ours: ../peers/peers.py.
+from one question and from nineteen wordings), stream (all ninety of them in sequence), long (300
+and 1,000 facts that begin with these; kept every ten facts in the work folder, so that it goes on
+where it was stopped).  Methods that are not ours: ../peers/peers.py.
 Without $SMFT_SHARED nothing is run, and that is said (exit code 77).
 """
 from __future__ import annotations
@@ -35,6 +36,7 @@ from answers import Asker, Base  # noqa: E402
 from backgrounds import Backgrounds  # noqa: E402
 from facts import Draws, Fact, draw, is_here  # noqa: E402
 from methods import Taught, make  # noqa: E402
+from partial import Partial  # noqa: E402
 from probes import COLUMNS, QUICK, Probes, Sizes, number  # noqa: E402
 from wordings import Wordings  # noqa: E402
 
@@ -60,6 +62,11 @@ class Run:
     def id(self) -> str:
         text = json.dumps([self.facts, self.wordings, self.n, self.setting], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def stream_id(self) -> str:
+        """The same for every length."""
+        return Run("", self.facts, self.wordings, self.setting).id
 
     def names(self) -> set[str]:
         """By which it can be asked for."""
@@ -120,7 +127,8 @@ def reports(chosen: dict[str, Any]) -> list[Run]:
     draws = [f"report{i}" for i in (1, 2, 3)]
     one_question = [slots("report", one, **chosen) for one in draws]
     many = [slots("many", one, "many", keep_given_up=True, **chosen) for one in draws]
-    return one_question + many + [slots("stream", "stream", **chosen)]
+    return one_question + many + [slots("stream", "stream", **chosen)] + \
+        [slots("long", "stream", n=n, **chosen) for n in (300, 1000)]
 
 
 def plan() -> list[Run]:
@@ -141,10 +149,19 @@ class World:
         self.words = Wordings(self.model)
         self.backgrounds = Backgrounds(self.model, path, work, self.context)
         self.probes = Probes(self.base.asker, self.base, self.words, sizes)
-        draws: Draws = draw(lambda fact: self.base.is_right(fact.question, fact.accepted))
-        self.facts = {"choose": draws.choose,
-                      **{f"report{i + 1}": facts for i, facts in enumerate(draws.report)},
-                      "stream": [fact for facts in draws.report for fact in facts]}
+        self.work = work
+        draws = self.draw()
+        self.facts = {"choose": draws.choose, "stream": draws.stream,
+                      **{f"report{i + 1}": facts for i, facts in enumerate(draws.report)}}
+
+    def draw(self, n_stream: int = 0) -> Draws:
+        return draw(lambda fact: self.base.is_right(fact.question, fact.accepted), n_stream)
+
+    def facts_of(self, run: Run) -> list[Fact]:
+        facts = self.facts[run.facts]
+        if run.n > len(facts) and run.facts == "stream":
+            facts = self.draw(run.n).stream
+        return facts[:run.n or None]
 
     def lacks(self, setting: dict[str, Any]) -> str:
         """What a run of it needs and is not there."""
@@ -160,10 +177,15 @@ class World:
         return self.context.memory()[1]
 
     def run(self, run: Run, most: int = 0) -> dict[str, str]:
-        facts = self.facts[run.facts][:run.n or None][:most or None]
+        facts = self.facts_of(run)[:most or None]
         self.context.reset_peak()
         method = self.make(run.setting)
-        took = [self.teach(method, fact, run.wordings) for fact in facts]
+        partial = Partial(self.work, run.stream_id if run.plan == "long" else None)
+        took = partial.resume(method, len(facts))
+        for fact in facts[len(took):]:
+            took.append(self.teach(method, fact, run.wordings))
+            partial.keep(method, took)
+        partial.keep(method, took, at_once=True)
         half = "choose" if run.facts == "choose" else "report"
         after = self.probes.measure(self.asker(method), facts, half)
         row = dict(zip(OWN, (run.id, run.plan, run.setting["method"], run.facts, len(facts),
