@@ -18,7 +18,7 @@
 typedef struct settings {
   const char *model, *facts, *known, *save;
   int64_t n;
-  int32_t threads, quiet, all;
+  int32_t threads, integer, quiet, all;
 } settings;
 
 typedef struct world { /* the handles of the job */
@@ -193,6 +193,7 @@ static const char usage[] =
     "  --n N           so many of the facts (all)\n"
     "  --save FILE     keep the patch here (default: a temporary file)\n"
     "  --threads N     0: all processors (0)\n"
+    "  --integer       products with quantised weights in whole numbers: faster with AVX-512 VNNI\n"
     "  --all           show every answer, not only those about the first four facts\n"
     "  --quiet         the RESULT line only\n";
 
@@ -202,10 +203,11 @@ static void fail_usage(void) {
 }
 
 static void parse(settings *s, int argc, char **argv) {
-  static const struct option options[] = {
-      {"facts", 1, 0, 'f'}, {"known", 1, 0, 'k'},   {"n", 1, 0, 'n'},
-      {"save", 1, 0, 's'},  {"threads", 1, 0, 't'}, {"quiet", 0, 0, 'q'},
-      {"all", 0, 0, 'a'},   {"help", 0, 0, 'h'},    {0, 0, 0, 0}};
+  static const struct option options[] = {{"facts", 1, 0, 'f'},   {"known", 1, 0, 'k'},
+                                          {"n", 1, 0, 'n'},       {"save", 1, 0, 's'},
+                                          {"threads", 1, 0, 't'}, {"quiet", 0, 0, 'q'},
+                                          {"all", 0, 0, 'a'},     {"integer", 0, 0, 'i'},
+                                          {"help", 0, 0, 'h'},    {0, 0, 0, 0}};
   for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
     if (option == 'f')
       s->facts = optarg;
@@ -221,6 +223,8 @@ static void parse(settings *s, int argc, char **argv) {
       s->quiet = 1;
     else if (option == 'a')
       s->all = 1;
+    else if (option == 'i')
+      s->integer = 1;
     else if (option == 'h')
       exit(fputs(usage, stdout) < 0);
     else
@@ -236,6 +240,7 @@ static void parse(settings *s, int argc, char **argv) {
 static void world_open(world *w, const settings *s) {
   smft_ctx_options ctx = SMFT_CTX_OPTIONS_INIT;
   ctx.n_threads = s->threads;
+  ctx.flags = s->integer ? SMFT_CTX_INTEGER : 0;
   check(smft_ctx_create(&w->ctx, &ctx), "context");
   check(smft_model_load(&w->model, w->ctx, s->model, NULL), "the model");
   check(smft_patch_create(&w->patch, w->model, SMFT_PATCH_SLOTS), "patch");

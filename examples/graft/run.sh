@@ -4,13 +4,14 @@
 # Works from any directory.  Arguments go to the program that teaches and asks; the most useful:
 #   run.sh --facts FILE          your own facts, {"id", "question", "answer", "ask": ["the same otherwise", ...]} a line
 #   run.sh --save FILE           keep what was learnt
+#   run.sh --integer             faster on processors with AVX-512 VNNI (docs/performance.md, "Whole numbers")
 #   run.sh --program-help        all options of the program
 #   MODEL=path run.sh            another chat model: a Hugging Face directory or a GGUF file
 # The graft lies in build/graft; it is made once for each model (remove it to make it anew).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case "${1:-}" in
-  -h|--help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  -h|--help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 . "$here/../../tests/support/install.sh"
 install_missing build-essential cmake pkg-config libjansson-dev libpcre2-dev libutf8proc-dev

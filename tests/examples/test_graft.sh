@@ -38,6 +38,6 @@ refused "empty.jsonl: no facts" "$demo" --facts "$work/empty.jsonl" --known "$wo
 refused "bad.jsonl:1: fact" "$demo" --facts "$work/bad.jsonl" --known "$work/known" "$work/graft"
 printf '\n\n{"id": "x", "question": "p", "asnwer": "c"}\n' >"$work/odd.jsonl"
 refused 'odd.jsonl:3: fact "x": "asnwer" is not known' "$demo" --facts "$work/odd.jsonl" --known "$work/known" "$work/graft"
-"$demo" --n 1 --facts "$data/facts.jsonl" --known "$work/known" --save "$work/patch" "$work/graft" >"$work/out" 2>"$work/err" || fail "graft-demo"
+"$demo" --n 1 --integer --facts "$data/facts.jsonl" --known "$work/known" --save "$work/patch" "$work/graft" >"$work/out" 2>"$work/err" || fail "graft-demo"
 grep -q "RESULT taught=1/1" "$work/out" || fail "the taught question is not answered"
 [ -s "$work/patch" ] || fail "--save saved nothing"
