@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the peers from packages, builds the benchmarks, measures ours and theirs in turn in one run, and prints the table.
-#   tests/bench/run.sh                       every row and curve; at most 25 minutes on two quiet processors
+#   tests/bench/run.sh                       rows and curves, as many as 25 minutes allow (all: about 50)
 #   tests/bench/run.sh --quick               less of everything; at most 3 minutes
 #   tests/bench/run.sh --only prefill --only memory.d1024    these alone; --list says what there is
 #   tests/bench/run.sh --wait 600            waits for a quiet machine, ten minutes in all at most
