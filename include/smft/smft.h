@@ -1369,8 +1369,9 @@ typedef struct smft_optimizer_options {
   /* SGD on slots patches: every step changes the selected rows together by so much, the Euclidean
    * length over all pools of what is added to them, along their damped gradient, however long that
    * is (warm-up scales it): for memories whose values are zero, from which no rate follows.  A step
-   * reports the rate that came of it; without a gradient there is none (rows_selected 0).  lr,
-   * pool_lr, momentum, weight_decay and clip_norm must be 0.  0: off */
+   * reports the rate that came of it; without a gradient there is none (rows_selected 0).  With
+   * momentum each of its rows goes on by that share of its last step, too.  lr, pool_lr,
+   * weight_decay and clip_norm must be 0.  0: off */
   double step_length;
 } smft_optimizer_options;
 #define SMFT_OPTIMIZER_OPTIONS_INIT                                                                \

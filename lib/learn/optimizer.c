@@ -22,9 +22,10 @@ static smft_status check_length(const smft_optimizer_options *o) {
                 "smft_optimizer_options.step_length is for SMFT_OPTIMIZER_SGD");
   SMFT__REQUIRE(o->lr == 0 && o->pool_lr == 0,
                 "smft_optimizer_options: lr and step_length: a step has a rate or a length");
-  SMFT__REQUIRE(o->momentum == 0 && o->weight_decay == 0 && o->clip_norm == 0,
-                "smft_optimizer_options.step_length: momentum, weight_decay and clip_norm must be "
-                "0: each would make the step another length, or do nothing");
+  SMFT__REQUIRE(
+      o->weight_decay == 0 && o->clip_norm == 0,
+      "smft_optimizer_options.step_length: weight_decay and clip_norm must be 0: one would "
+      "make the step another length, the other do nothing");
   return SMFT_OK;
 }
 

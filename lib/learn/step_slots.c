@@ -158,14 +158,24 @@ static int64_t old_moments(const smft_learner *learner, const smft_selected *sel
   return at < 0 ? 0 : state->steps[at];
 }
 
+/* What an update multiplies the gradient by, and the rate of that.  With momentum, steps of a
+ * length are added up, not their gradients, which have other lengths. */
+static double scale_of(const smft_learner *learner, const smft_report *report, double *lr) {
+  const smft_optimizer_options *o = &learner->optimizer->options;
+  int adds_steps = o->step_length > 0 && o->momentum > 0;
+  *lr = adds_steps ? 1 : report->lr;
+  return adds_steps ? report->lr : smft__clip_scale(report->gradient_norm, o->clip_norm);
+}
+
 /* New values of every selected row into the next version, new moments into `fresh`. */
 static smft_status compute(smft_learner *learner, const smft_report *report, int afresh,
-                           double scale, smft__version *next) {
+                           smft__version *next) {
   const smft__selection *selection = &learner->slots.selection;
   int32_t moments = smft__optimizer_moments(learner->optimizer);
   int64_t dim = learner->model->config.memory.value_dim;
   float *old = learner->slots.old, *m = moments > 0 ? old + dim : NULL;
   float *v = moments > 1 ? m + dim : NULL;
+  double rate, scale = scale_of(learner, report, &rate);
   for (int64_t i = 0; i < selection->n; i++) {
     const smft_selected *selected = &selection->list[i];
     const smft__rows *gradient = &learner->slots.gradient[selected->pool];
@@ -176,8 +186,8 @@ static smft_status compute(smft_learner *learner, const smft_report *report, int
     if (!row)
       return SMFT_E_NOMEM;
     int64_t steps = m ? old_moments(learner, selected, afresh, m) : 0;
-    double lr = report->lr * smft__protect_damping(&learner->protect, learner->selector,
-                                                   selected->pool, selected->slot);
+    double lr = rate * smft__protect_damping(&learner->protect, learner->selector, selected->pool,
+                                             selected->slot);
     smft__update_rule rule = smft__optimizer_rule(learner->optimizer, lr, 0, steps + 1, scale);
     const float *g = smft__rows_at(gradient, smft__rows_find(gradient, selected->slot));
     if (!smft__update(&rule, old, g, m, v, dim, row, fresh, v ? fresh + dim : NULL))
@@ -229,8 +239,7 @@ static smft_status update(smft_learner *learner, smft__step *step) {
   if (step->fact)
     SMFT__TRY(smft__undo_begin(learner, step->fact, widest(learner, step)));
   SMFT__TRY(begin_next(learner, &step->next));
-  SMFT__TRY(compute(learner, step->report, afresh,
-                    smft__clip_scale(step->report->gradient_norm, o->clip_norm), step->next));
+  SMFT__TRY(compute(learner, step->report, afresh, step->next));
   commit(learner, step->fact, afresh);
   step->report->rows_selected = learner->slots.selection.n;
   step->changed = 1;

@@ -14,7 +14,7 @@ static float base[POOLS][SLOTS][DIM];
 static uint32_t df[POOLS][SLOTS];
 
 typedef struct recipe {
-  double step_length, lr, damping, max_df;
+  double step_length, lr, damping, max_df, momentum;
   int32_t damping_by, rank_by;
   int64_t warmup;
 } recipe;
@@ -52,12 +52,13 @@ static smft_optimizer *make_optimizer(const recipe *r) {
   options.lr = r->lr;
   options.step_length = r->step_length;
   options.warmup_steps = r->warmup;
+  options.momentum = r->momentum;
   ck_ok(smft_optimizer_create(&optimizer, ctx, &options));
   return optimizer;
 }
 
-/* One step on all wordings of a fact; the patch with what it changed. */
-static smft_patch *step(const recipe *r, smft_report *report) {
+/* So many steps on all wordings of a fact; the patch with what they changed. */
+static smft_patch *steps(const recipe *r, int n, smft_report *report) {
   smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
   smft_selector *selector = make_selector(r);
   smft_optimizer *optimizer = make_optimizer(r);
@@ -68,12 +69,15 @@ static smft_patch *step(const recipe *r, smft_report *report) {
   ck_ok(smft_patch_create(&patch, model, SMFT_PATCH_SLOTS));
   ck_ok(smft_learner_create(&learner, model, patch, selector, optimizer, &options));
   tiny_push(learner, "first", "one");
-  ck_ok(smft_step(learner, report));
+  for (int i = 0; i < n; i++)
+    ck_ok(smft_step(learner, report));
   smft_learner_free(learner);
   smft_optimizer_free(optimizer);
   smft_selector_free(selector);
   return patch;
 }
+
+static smft_patch *step(const recipe *r, smft_report *report) { return steps(r, 1, report); }
 
 /* change (POOLS, SLOTS, DIM): what a step added to every row */
 static void changes(smft_patch *patch, double change[POOLS][SLOTS][DIM]) {
@@ -164,6 +168,47 @@ START_TEST(a_step_is_the_damped_gradient_at_a_length) {
 }
 END_TEST
 
+static int are_near(const double *a, const double *b, double slack) {
+  double most = 0;
+  for (int i = 0; i < DIM; i++)
+    most = fmax(most, fabs(a[i] - b[i]));
+  return most < slack;
+}
+
+/* The second step begins where it does without momentum; the rows that it reads go on by a share of
+ * the first.  (A row that stays without momentum is either not read, or has no gradient.) */
+START_TEST(momentum_adds_up_steps) {
+  static double once[POOLS][SLOTS][DIM], twice[POOLS][SLOTS][DIM], change[POOLS][SLOTS][DIM];
+  static const struct {
+    double momentum;
+    int steps;
+    double (*to)[SLOTS][DIM];
+  } each[] = {{0, 1, once}, {0, 2, twice}, {0.5, 2, change}};
+  smft_report report = SMFT_REPORT_INIT;
+  double moved = 0, slack = 2e-6 * recipes[_i].step_length;
+  open_model(2);
+  read_base();
+  for (int k = 0; k < 3; k++) {
+    recipe r = recipes[_i];
+    r.momentum = each[k].momentum;
+    smft_patch *patch = steps(&r, each[k].steps, &report);
+    changes(patch, each[k].to);
+    smft_patch_free(patch);
+  }
+  for (int32_t p = 0; p < POOLS; p++)
+    for (int64_t slot = 0; slot < SLOTS; slot++) {
+      const double *first = once[p][slot], *both = twice[p][slot], *got = change[p][slot];
+      int stays = are_near(got, first, slack) && are_near(both, first, slack);
+      for (int i = 0; i < DIM; i++) {
+        ck_assert_double_eq_tol(got[i], both[i] + (stays ? 0 : 0.5 * first[i]), slack);
+        moved += fabs(got[i] - both[i]);
+      }
+    }
+  ck_assert(moved > 0.1 * recipes[_i].step_length); /* or it shows nothing */
+  close_model();
+}
+END_TEST
+
 START_TEST(threads_make_no_difference) {
   static float rows[2][POOLS][SLOTS][DIM];
   smft_report report = SMFT_REPORT_INIT;
@@ -249,7 +294,7 @@ START_TEST(what_contradicts_a_length_is_refused) {
   REFUSED(kind, SMFT_OPTIMIZER_ADAMW);
   REFUSED(lr, 1);
   REFUSED(pool_lr, 1);
-  REFUSED(momentum, 0.9);
+  REFUSED(momentum, 1);
   REFUSED(weight_decay, 0.1);
   REFUSED(clip_norm, 1);
   ck_assert_ptr_nonnull(strstr(smft_error_message(), "clip_norm"));
@@ -276,6 +321,7 @@ Suite *make_suite(void) {
   int n = (int)(sizeof recipes / sizeof *recipes);
   suite_add_tcase(suite, cases);
   tcase_add_loop_test(cases, a_step_is_the_damped_gradient_at_a_length, 0, n);
+  tcase_add_loop_test(cases, momentum_adds_up_steps, 0, n);
   tcase_add_loop_test(cases, threads_make_no_difference, 0, n);
   tcase_add_test(cases, without_a_gradient_there_is_no_step);
   tcase_add_test(cases, zero_values_need_a_length_or_a_rate);

@@ -193,8 +193,8 @@ class Optimizer(Handle):
     warmup_steps: the rate rises linearly over the first so many updates (of a fact, on patches of slots without keep_state).
     For full patches: pool_lr, pool_clip_norm and pool_weight_decay of the pools' values (0: lr; clipped with the rest; none);
     lazy_pools: rows that a batch did not read keep values and moments, as PyTorch's SparseAdam does it.
-    step_length ("sgd", patches of slots): every step changes its rows together by so much, a Euclidean length, along their damped gradient;
-    without lr, momentum, weight_decay and clip_norm.
+    step_length ("sgd", patches of slots): every step changes its rows together by so much, a Euclidean length, along their damped gradient,
+    and with momentum by that share of each row's last step, too; without lr, weight_decay and clip_norm.
     """
 
     _free = "smft_optimizer_free"

@@ -305,7 +305,7 @@ class Learning(ModelTestCase):
         for wrong in (dict(max_df=1.5), dict(damping_by="reads"), dict(rank_by="df")):
             with self.assertRaises(smft.InvalidError):
                 smft.Selector(self.model, **wrong)
-        for wrong in (dict(lr=1), dict(momentum=0.5), dict(kind="adamw"), dict(step_length=-1)):
+        for wrong in (dict(lr=1), dict(momentum=1.5), dict(kind="adamw"), dict(step_length=-1)):
             with self.assertRaises(smft.InvalidError):
                 smft.Optimizer(**{"step_length": 3, **wrong})
         with self.assertRaises(smft.UnsupportedError):

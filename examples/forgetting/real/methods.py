@@ -39,7 +39,8 @@ class Slots:
         self.selector.count_background([[ids] for ids in counted])
         length, optimizer = setting.get("step_length"), None
         if length:
-            optimizer = smft.Optimizer("sgd", step_length=length)
+            optimizer = smft.Optimizer("sgd", step_length=length,
+                                       momentum=setting.get("momentum", 0))
         names = ("loss_below", "wordings_per_step", "max_steps", "protect", "keep_given_up")
         self.learner = smft.Learner(model, self.patch, self.selector, optimizer, seed=seed,
                                     **{n: setting[n] for n in names if n in setting})
