@@ -4,6 +4,7 @@
  * snapshot being changed, belongs to it.  Knows nothing of patches and their versions. */
 #include "memory/snapshot.h"
 #include "base/hash.h"
+#include "base/parallel.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,8 +26,8 @@ typedef struct group {
 struct smft__snapshot {
   smft_ctx *ctx;
   atomic_int references;
-  int64_t dim, n, n_pages, n_groups; /* pages: a power of two */
-  group *groups[];                   /* (n_groups) NULL: no page of it is there */
+  int64_t dim, n, n_pages; /* pages: a power of two */
+  group *groups[];         /* (groups_for(n_pages)) NULL: no page of it is there */
 };
 
 /* ---- rows ---------------------------------------------------------------- */
@@ -142,6 +143,8 @@ static group *copy_group(smft_ctx *ctx, const group *from) {
   return g;
 }
 
+static int64_t groups_for(int64_t n_pages) { return smft__blocks(n_pages, PAGES_A_GROUP); }
+
 /* ---- snapshots ----------------------------------------------------------- */
 
 static int64_t page_of(const smft__snapshot *s, int64_t slot) {
@@ -163,7 +166,7 @@ smft__snapshot *smft__snapshot_retain(smft__snapshot *s) {
 void smft__snapshot_release(smft__snapshot *s) {
   if (!s || atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) != 1)
     return;
-  for (int64_t i = 0; i < s->n_groups; i++)
+  for (int64_t i = 0; i < groups_for(s->n_pages); i++)
     release_group(s->ctx, s->groups[i], s->dim);
   smft__free(s->ctx, s);
 }
@@ -205,8 +208,8 @@ static int64_t pages_for(int64_t n) {
 }
 
 static smft__snapshot *make(smft_ctx *ctx, int64_t dim, int64_t n_pages) {
-  int64_t n_groups = (n_pages + PAGES_A_GROUP - 1) / PAGES_A_GROUP;
-  smft__snapshot *s = smft__alloc(ctx, sizeof *s + (size_t)n_groups * sizeof(group *));
+  size_t size = (size_t)groups_for(n_pages) * sizeof(group *);
+  smft__snapshot *s = smft__alloc(ctx, sizeof *s + size);
   if (!s)
     return NULL;
   s->ctx = ctx;
@@ -214,8 +217,7 @@ static smft__snapshot *make(smft_ctx *ctx, int64_t dim, int64_t n_pages) {
   s->dim = dim;
   s->n = 0;
   s->n_pages = n_pages;
-  s->n_groups = n_groups;
-  memset(s->groups, 0, (size_t)n_groups * sizeof(group *));
+  memset(s->groups, 0, size);
   return s;
 }
 
@@ -291,7 +293,7 @@ smft__snapshot *smft__snapshot_edit(smft_ctx *ctx, int64_t dim, const smft__snap
     smft__snapshot_release(s);
     return NULL;
   }
-  for (int64_t i = 0; i < s->n_groups; i++)
+  for (int64_t i = 0; i < groups_for(n_pages); i++)
     if ((s->groups[i] = from->groups[i]))
       atomic_fetch_add_explicit(&s->groups[i]->references, 1, memory_order_relaxed);
   s->n = n;
