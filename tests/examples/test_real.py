@@ -219,7 +219,10 @@ class Partials(unittest.TestCase):
             kept.keep(first, took[:1])  # not every fact is worth a file
             self.assertEqual(os.listdir(work), [])
             kept.keep(first, took, at_once=True)
-            self.assertEqual(kept.resume(second, 1), [])  # more is known than is asked for
+            shorter = partial.Partial(work, "stream")
+            self.assertEqual(shorter.resume(second, 1), [])  # more is known than is asked for
+            shorter.keep(first, took[:1], at_once=True)  # and stays
+            self.assertEqual(kept.resume(second, 1), [])
             self.assertEqual(kept.resume(second, 3), took)
             second.teach(known[2], pairs[2])
             self.assertEqual(second.patch.to_bytes(), whole.patch.to_bytes())
