@@ -77,9 +77,10 @@ typedef struct gemm_plan {
   int64_t b_size;                  /* bytes of an element of B; 0: in blocks */
   int64_t row_block, column_block; /* of C, the last ones smaller */
   int64_t row_blocks, column_blocks;
-  int64_t depth;   /* of k at a time */
-  int few, panels; /* panels: of whole numbers */
-  int tiles;       /* tiles: SMFT__TILES_EXACT or _ROUNDED; 0: the vectors' f32 */
+  int64_t depth;    /* of k at a time */
+  int64_t together; /* columns that are packed at a time: of one panel, or of some */
+  int few, panels;  /* panels: of whole numbers */
+  int tiles;        /* tiles: SMFT__TILES_EXACT or _ROUNDED; 0: the vectors' f32 */
   /* A's rows as whole numbers, end to end, for few of them and blocks of B; NULL: as they are */
   char *integer;
   /* A stored (k, m) where some panels pass over it: where it is, each p of a tile is on another
@@ -168,13 +169,24 @@ static void cut_for_few(gemm_plan *plan) {
 
 static void cut_for_vectors(gemm_plan *plan, int32_t lanes) {
   const smft__gemm_args *args = plan->args;
+  int64_t unit = plan->together;
   plan->row_block = even_piece(args->m, ROW_BLOCK, 1);
-  if (plan->pack_a)
-    plan->column_block = columns_for_packing(plan, lanes, plan->use->panel, PACKED_COLUMNS_LEAST);
-  else
-    plan->column_block =
-        columns_for(args, (double)plan->row_block * plan->use->panel * (double)args->k / BLOCK_WORK,
-                    plan->use->panel);
+  if (plan->pack_a) {
+    plan->column_block = columns_for_packing(plan, lanes, unit, PACKED_COLUMNS_LEAST);
+    return;
+  }
+  double share = (double)plan->row_block * (double)unit * (double)args->k / BLOCK_WORK;
+  plan->column_block = columns_for(args, share, unit);
+  if (!plan->b_size && !args->trans_b) { /* of a row of B a unit is less than a line of the cache */
+    int64_t wide = columns_for_packing(plan, lanes, unit, unit);
+    plan->column_block = wide > plan->column_block ? wide : plan->column_block;
+  }
+}
+
+/* Where a panel is narrower than a block of B, all that are in one are decoded for. */
+static int64_t columns_together(const gemm_plan *plan) {
+  int64_t panel = plan->use->panel, block = SMFT__QUANT_LEAST;
+  return !plan->b_size && !plan->args->trans_b && block % panel == 0 ? block : panel;
 }
 
 static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t lanes) {
@@ -189,6 +201,7 @@ static gemm_plan make_plan(smft_ctx *ctx, const smft__gemm_args *args, int32_t l
   plan.tiles = plan.few || plan.panels ? 0 : wants_tiles(ctx, args);
   plan.pack_a = args->trans_a && args->n >= PACKED_COLUMNS_LEAST;
   plan.depth = even_piece(args->k, plan.pack_a ? PACKED_DEPTH : DEPTH, unit);
+  plan.together = columns_together(&plan);
   if (plan.panels)
     cut_for_panels(&plan, lanes);
   else if (plan.tiles)
@@ -223,11 +236,13 @@ static void unpack_rows(const gemm_plan *plan, int64_t row, int64_t rows, int64_
   for (int64_t i = 0; i < rows; i++, from += row_bytes, ahead += row_bytes, out += n) {
     for (int64_t at = 0; at < piece; at += 64)
       __builtin_prefetch(ahead + at);
+    __builtin_prefetch(ahead + piece - 1);
     use->blocks_to_f32(from, args->b_dtype, begin, n, out);
   }
 }
 
-/* columns [column, column + columns) of op(B) over [start, start + depth) of k */
+/* Columns [column, column + columns) of op(B) over [start, start + depth) of k: one panel, or some
+ * that were packed one behind the other. */
 typedef struct gemm_panel {
   const float *b;
   int64_t b_step, column, columns, start, depth;
@@ -275,6 +290,18 @@ static void panel_rows(const gemm_plan *plan, const gemm_panel *panel, const flo
   }
 }
 
+/* The same by each of the panels that were packed together. */
+static void panels_rows(const gemm_plan *plan, const gemm_panel *all, const float *strips,
+                        int64_t begin, int64_t end, int64_t width) {
+  for (int64_t c = 0; c < all->columns; c += width) {
+    gemm_panel one = *all;
+    one.b += c * all->depth;
+    one.column += c;
+    one.columns = smft__least(width, all->columns - c);
+    panel_rows(plan, &one, strips, begin, end);
+  }
+}
+
 /* Full f32 panels that only few rows would use are read where they are, when their address allows
  * it. */
 static int read_directly(const gemm_plan *plan, int64_t rows, int64_t columns) {
@@ -283,7 +310,7 @@ static int read_directly(const gemm_plan *plan, int64_t rows, int64_t columns) {
          rows <= 2 * plan->use->tile_rows && (uintptr_t)args->b % sizeof(float) == 0;
 }
 
-/* Blocks become a panel in pieces, by way of floats in the nearest cache. */
+/* Blocks become panels in pieces, by way of floats in the nearest cache. */
 static void pack_blocks(const gemm_plan *plan, const gemm_panel *panel, float *packed) {
   const smft__gemm_args *args = plan->args;
   float rows[UNPACKED * MOST_PANEL / DEPTH];
@@ -291,15 +318,18 @@ static void pack_blocks(const gemm_plan *plan, const gemm_panel *panel, float *p
   int64_t begin = panel->column / SMFT__QUANT_LEAST * SMFT__QUANT_LEAST; /* of a row of columns */
   int64_t skip = panel->column - begin;
   int64_t width = smft__blocks(skip + panel->columns, SMFT__QUANT_LEAST) * SMFT__QUANT_LEAST;
-  for (int64_t p = 0; p < panel->depth; p += most, packed += most * plan->use->panel) {
+  for (int64_t p = 0; p < panel->depth; p += most) {
     int64_t deep = smft__least(most, panel->depth - p), at = panel->start + p;
     if (args->trans_b)
       unpack_rows(plan, panel->column, panel->columns, at, deep, rows);
     else
       unpack_rows(plan, at, deep, begin, width, rows);
-    const float *from = args->trans_b ? rows : rows + skip;
-    plan->use->pack((const char *)from, (args->trans_b ? deep : width) * (int64_t)sizeof *rows,
-                    SMFT__F32, args->trans_b, panel->columns, deep, packed);
+    for (int64_t c = 0; c < panel->columns; c += plan->use->panel) {
+      const float *from = args->trans_b ? rows + c * deep : rows + skip + c;
+      plan->use->pack((const char *)from, (args->trans_b ? deep : width) * (int64_t)sizeof *rows,
+                      SMFT__F32, args->trans_b, smft__least(plan->use->panel, panel->columns - c),
+                      deep, packed + c * panel->depth + p * plan->use->panel);
+    }
   }
 }
 
@@ -316,22 +346,25 @@ static void pack_panel(const gemm_plan *plan, const gemm_panel *panel, float *pa
 static void tiled_block(const gemm_plan *plan, int64_t row, int64_t row_end, int64_t column,
                         int64_t column_end, float *strips) {
   const smft__gemm_args *args = plan->args;
-  int64_t width = even_piece(column_end - column, plan->use->panel, plan->use->lanes);
+  int64_t panel_columns = plan->use->panel, together = plan->together;
+  if (together == panel_columns)
+    together = panel_columns = even_piece(column_end - column, panel_columns, plan->use->lanes);
   float packed[MOST_PANEL] __attribute__((aligned(64)));
   for (int64_t p = 0; p < args->k; p += plan->depth) {
     int64_t deep = smft__least(plan->depth, args->k - p);
     if (strips)
       plan->use->pack_a(args->a + p * args->lda + row, args->lda, row_end - row, deep,
                         tile_height(plan, row_end - row), strips);
-    for (int64_t j = column; j < column_end; j += width) {
-      gemm_panel panel = {packed, plan->use->panel, j, smft__least(width, column_end - j), p, deep};
+    for (int64_t j = column; j < column_end; j += together) {
+      int64_t columns = smft__least(together, column_end - j);
+      gemm_panel panel = {packed, plan->use->panel, j, columns, p, deep};
       if (read_directly(plan, row_end - row, panel.columns)) {
         panel.b = (const float *)(const void *)b_at(plan, p, j);
         panel.b_step = args->ldb;
       } else {
         pack_panel(plan, &panel, packed);
       }
-      panel_rows(plan, &panel, strips, row, row_end);
+      panels_rows(plan, &panel, strips, row, row_end, panel_columns);
     }
   }
 }
