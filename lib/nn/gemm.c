@@ -13,6 +13,7 @@
 #include "nn/integer.h"
 #include "nn/kernels/gemm_tiles.h"
 #include "nn/vector.h"
+#define FETCHED_PACK 16 /* rows of B ahead of those that are packed */
 #define SMFT__BODY "nn/kernels/gemm_body.h"
 #include "nn/kernels/levels.h"
 
@@ -23,6 +24,8 @@
 #define MOST_PANEL (DEPTH * 48) /* numbers of B in a panel */
 /* rows of A by DEPTH stay in the second-level cache while the panels of a block pass */
 #define ROW_BLOCK 256
+/* of a block of C that several panels of B stored (k, n) add to: with them, it stays there, too */
+#define WIDE_NUMBERS (1 << 16)
 /* of a block that packs its rows of A; below, that takes longer than it saves */
 #define PACKED_COLUMNS_LEAST 128
 /* of A for AMX where B is split, too; measured: as fast as AVX-512 at 48 to 56 */
@@ -177,8 +180,10 @@ static void cut_for_vectors(gemm_plan *plan, int32_t lanes) {
   }
   double share = (double)plan->row_block * (double)unit * (double)args->k / BLOCK_WORK;
   plan->column_block = columns_for(args, share, unit);
-  if (!plan->b_size && !args->trans_b) { /* of a row of B a unit is less than a line of the cache */
+  if (!args->trans_b) { /* of a row of B a unit is a line of the cache or less */
     int64_t wide = columns_for_packing(plan, lanes, unit, unit);
+    int64_t most = smft__blocks(WIDE_NUMBERS / plan->row_block, unit) * unit;
+    wide = wide < most ? wide : most;
     plan->column_block = wide > plan->column_block ? wide : plan->column_block;
   }
 }
