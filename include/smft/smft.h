@@ -1253,7 +1253,7 @@ typedef struct smft_graft_options {
   /* What a learner, a selector and an optimizer of the grafted model take where their options say
    * nothing.  Rows of a fact; 0: 32 */
   int64_t t;
-  /* smft_selector_options.max_df; 0: .005; below 0: none */
+  /* smft_selector_options.max_df; 0: .001; below 0: none */
   double max_df;
   /* smft_selector_options.damping; 0: .0003, by df .001; below 0: none */
   double damping;
@@ -1439,6 +1439,11 @@ SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_m
 #define SMFT_LEARNER_FRAMES 32u
 /* What is pushed is learnt as it is, also where the model's config asks for frames. */
 #define SMFT_LEARNER_NO_FRAMES 64u
+/* 0, the default: where the selector has a max_df, and a fact's wordings are made by rule of a
+ * question about something that has a name, rows that the same question reads when it is asked
+ * about others (names that the library has) are chosen last, so that answers about others stay as
+ * they are (docs/graft.md). */
+#define SMFT_LEARNER_NO_CONTRAST 128u
 
 struct smft_report;
 /* Asked when a fact is about to be final, done or given up, after everything that measures it:

@@ -22,6 +22,8 @@ void smft__fact_free(smft__fact *fact, smft_ctx *ctx) {
   smft__free(ctx, fact->weights);
   smft__free(ctx, fact->offsets);
   smft__ids_free(&fact->ids);
+  smft__ids_free(&fact->others.ids);
+  smft__free(ctx, fact->others.offsets);
   smft__free(ctx, fact);
 }
 
@@ -39,7 +41,7 @@ smft_status smft__fact_begin(maker *make, const smft_model *model, const char *i
   smft__fact *fact = make->fact = smft__calloc_array(make->ctx, 1, sizeof *fact);
   if (!fact)
     return SMFT_E_NOMEM;
-  fact->ids.ctx = make->ctx;
+  fact->ids.ctx = fact->others.ids.ctx = make->ctx;
   fact->id = smft__strdup(make->ctx, id);
   fact->offsets = smft__calloc_array(make->ctx, n + 1, sizeof *fact->offsets);
   return fact->id && fact->offsets ? SMFT_OK : SMFT_E_NOMEM;
@@ -88,6 +90,16 @@ static smft_status end_wording(maker *make) {
                       fact->id, number_of(make), (long long)n);
   fact->n_wordings++;
   fact->offsets[fact->n_wordings] = fact->n_tokens;
+  return SMFT_OK;
+}
+
+smft_status smft__fact_end_other(smft__fact *fact, smft_ctx *ctx) {
+  smft__others *others = &fact->others;
+  SMFT__TRY(
+      smft__grow(ctx, &others->offsets, &others->capacity, others->n + 2, sizeof *others->offsets));
+  if (others->n == 0)
+    others->offsets[0] = 0;
+  others->offsets[++others->n] = others->ids.n;
   return SMFT_OK;
 }
 
@@ -308,6 +320,15 @@ static void set_weights(const maker *make, const smft__fact *from) {
     fact->weights[fact->offsets[w]] = 0; /* nothing stands before it */
 }
 
+static smft_status copy_others(smft__fact *fact, smft_ctx *ctx, const smft__others *from) {
+  for (int64_t s = 0; s < from->n; s++) {
+    for (int64_t i = from->offsets[s]; i < from->offsets[s + 1]; i++)
+      SMFT__TRY(smft__ids_put(&fact->others.ids, from->ids.data[i]));
+    SMFT__TRY(smft__fact_end_other(fact, ctx));
+  }
+  return SMFT_OK;
+}
+
 smft_status smft__fact_copy(smft__fact **out, const smft_model *model, const smft__fact *from,
                             const char *id, int loss_all) {
   maker make = {0};
@@ -317,6 +338,8 @@ smft_status smft__fact_copy(smft__fact **out, const smft_model *model, const smf
     status = smft__ids_put(&make.fact->ids, from->ids.data[i]);
   if (status == SMFT_OK)
     status = put_weights(&make, 0);
+  if (status == SMFT_OK)
+    status = copy_others(make.fact, make.ctx, &from->others);
   if (status == SMFT_OK) {
     memcpy(make.fact->offsets, from->offsets,
            (size_t)(from->n_wordings + 1) * sizeof *from->offsets);

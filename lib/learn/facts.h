@@ -4,6 +4,12 @@
 #define SMFT__FACTS_H
 #include "model/model.h"
 
+typedef struct smft__others { /* sequences one after another */
+  smft__ids ids;
+  int64_t *offsets; /* (n + 1) */
+  int64_t n, capacity;
+} smft__others;
+
 typedef struct smft__fact {
   struct smft__fact *next; /* in a queue */
   struct smft__fact *same; /* in its table of ids (names.h) */
@@ -17,9 +23,10 @@ typedef struct smft__fact {
   smft__ids ids;  /* (n_tokens): the wordings, one after another */
   float *weights; /* (n_tokens): 1 where the token is learnt; a wording's first is 0 */
   int64_t weights_capacity;
-  int64_t *offsets; /* (n_wordings + 1) */
-  int64_t steps;    /* taken so far */
-  double seconds;   /* that they took */
+  int64_t *offsets;    /* (n_wordings + 1) */
+  smft__others others; /* its question, asked about others (contrast.h) */
+  int64_t steps;       /* taken so far */
+  double seconds;      /* that they took */
 } smft__fact;
 void smft__fact_free(smft__fact *fact, smft_ctx *ctx);
 /* loss_all: every token is learnt, not only the answer's. */
@@ -40,6 +47,8 @@ typedef struct smft__fact_maker {
 } smft__fact_maker;
 smft_status smft__fact_begin(smft__fact_maker *make, const smft_model *model, const char *id,
                              int64_t n, int loss_all);
+/* The ids that came to others.ids since the last call are one more. */
+smft_status smft__fact_end_other(smft__fact *fact, smft_ctx *ctx);
 /* One that failed may be dropped, and others added. */
 smft_status smft__fact_add_text(smft__fact_maker *make, const smft_wording *wording);
 smft_status smft__fact_add_ids(smft__fact_maker *make, const smft_ids_wording *wording);

@@ -102,6 +102,10 @@ static smft_status add(smft__frames *frames, int32_t kind, char *prompt, const c
   return status;
 }
 
+smft_status smft__frames_add(smft__frames *frames, int32_t kind, char *prompt) {
+  return add(frames, kind, prompt, NULL, NULL);
+}
+
 /* ---- filling blanks ------------------------------------------------------ */
 
 typedef struct filling {

@@ -22,6 +22,9 @@ void smft__frames_free(smft__frames *frames);
 /* The last of them goes again. */
 void smft__frames_drop(smft__frames *frames);
 
+/* Appends a prompt, which it takes over, also where it fails. */
+smft_status smft__frames_add(smft__frames *frames, int32_t kind, char *prompt);
+
 /* Appends, the plainest first.  subject: NULL: found by rule; "": none.  flags:
  * SMFT_WORDINGS_NO_*. */
 smft_status smft__frames_of_question(smft__frames *out, const char *question, const char *answer,

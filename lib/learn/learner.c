@@ -17,7 +17,7 @@
 #define KNOWN_FLAGS                                                                                \
   (SMFT_LEARNER_LOSS_ALL | SMFT_LEARNER_ROWS_PER_STEP | SMFT_LEARNER_NO_PROTECT |                  \
    SMFT_LEARNER_SAMPLE_DECIDES | SMFT_LEARNER_KEEP_GIVEN_UP | SMFT_LEARNER_FRAMES |                \
-   SMFT_LEARNER_NO_FRAMES)
+   SMFT_LEARNER_NO_FRAMES | SMFT_LEARNER_NO_CONTRAST)
 /* as 0.1 first had them */
 #define SMALLEST_REPORT offsetof(smft_report, reason)
 #define SMALLEST_RUN_REPORT offsetof(smft_run_report, facts_rolled_back)
@@ -102,6 +102,8 @@ static smft_status take_parts(smft_learner *learner, smft_selector *selector,
   if (slots)
     SMFT__TRY(smft__protect_create(&learner->protect, learner->model));
   if (slots)
+    SMFT__TRY(smft__contrast_create(&learner->contrast, learner->model));
+  if (slots)
     SMFT__TRY(smft__undo_create(learner));
   return slots ? smft__slots_work_create(learner) : smft__dense_work_create(learner);
 }
@@ -112,6 +114,7 @@ static void destroy(smft_learner *learner) {
   smft__batch_free(&learner->batch);
   smft__check_free(&learner->check);
   smft__free(ctx, learner->choice.rows.list);
+  smft__contrast_free(&learner->contrast);
   smft__kept_free(&learner->kept.layers);
   smft__opening_free(&learner->opening);
   smft__protect_free(&learner->protect);

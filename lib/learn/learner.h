@@ -4,6 +4,7 @@
 #include "base/claim.h"
 #include "learn/batch.h"
 #include "learn/check.h"
+#include "learn/contrast.h"
 #include "learn/choice.h"
 #include "learn/forward.h"
 #include "learn/opening.h"
@@ -26,6 +27,7 @@ struct smft_learner {
   smft__check check;
   smft__tape *tape;
   smft__choice choice; /* this and what follows: slots patches */
+  smft__contrast contrast;
   smft__kept_layers kept;
   smft__opening opening;
   smft__protect protect;

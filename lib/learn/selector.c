@@ -11,7 +11,8 @@
 /* So many background sequences is a learnt wording worth, where damping goes by squares:
  * docs/method.md. */
 #define WORTH 10.0
-#define NOUN "selector" /* in messages */
+#define READ_BY_OTHERS 1e-12 /* times its score: behind all others, in the same order */
+#define NOUN "selector"      /* in messages */
 
 void smft__selector_set(smft_selector *selector, smft__stats *stats) {
   smft__stats none = {0};
@@ -332,7 +333,7 @@ static double share_of(const smft_selector *selector, const smft__counts *counts
 }
 
 smft_status smft__select(const smft_selector *selector, const smft__counts *counts,
-                         smft__selection *selection) {
+                         const smft__counts *others, smft__selection *selection) {
   int64_t distinct = 0;
   double all = 0;
   for (int32_t p = 0; p < selector->model->config.n_pools; p++) {
@@ -348,6 +349,8 @@ smft_status smft__select(const smft_selector *selector, const smft__counts *coun
     for (int64_t i = 0; i < counts[p].n; i++) {
       double score =
           score_of(selector, p, counts[p].slots[i], share_of(selector, &counts[p], i, all), draw);
+      if (others && smft__counts_find(&others[p], counts[p].slots[i]) >= 0)
+        score *= READ_BY_OTHERS;
       smft_selected item = {counts[p].slots[i], score, p, 0};
       if (score > 0 && !is_common(selector, p, counts[p].slots[i]))
         offer(selection, t, item);

@@ -250,10 +250,10 @@ static smft_status update(smft_learner *learner, smft__step *step) {
 static smft_status select_rows(smft_learner *learner, int64_t serial) {
   smft__slots_work *work = &learner->slots;
   if (!serial)
-    return smft__choose_of(learner->selector, work->counts, learner->tape, &work->selection);
+    return smft__choose_of(learner->selector, work->counts, NULL, learner->tape, &work->selection);
   if (learner->choice.serial != serial) /* the batch holds every wording */
-    SMFT__TRY(
-        smft__choose(&learner->choice, learner->selector, work->counts, learner->tape, serial));
+    SMFT__TRY(smft__choose(&learner->choice, learner->selector, work->counts,
+                           smft__contrast_of(&learner->contrast, serial), learner->tape, serial));
   return smft__choice_read(&learner->choice, work->counts, &work->selection);
 }
 

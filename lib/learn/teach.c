@@ -24,8 +24,17 @@ static smft_status choose(smft_learner *learner, const smft__fact *fact) {
   SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact, NULL,
                                        &learner->claim.stop));
   SMFT__TRY(smft__count_reads(learner->slots.counts, learner->model, learner->tape));
-  return smft__choose(&learner->choice, learner->selector, learner->slots.counts, learner->tape,
+  return smft__choose(&learner->choice, learner->selector, learner->slots.counts,
+                      smft__contrast_of(&learner->contrast, fact->serial), learner->tape,
                       fact->serial);
+}
+
+/* What others read stays as it is where what all the world reads does. */
+static smft_status read_others(smft_learner *learner, const smft__fact *fact) {
+  if (has_flag(learner, SMFT_LEARNER_NO_CONTRAST) || learner->selector->max_df < 0 ||
+      learner->choice.serial == fact->serial)
+    return SMFT_OK;
+  return smft__contrast_read(&learner->contrast, learner->tape, fact, &learner->claim.stop);
 }
 
 /* Where rows that all the world reads never change, what opens several wordings alike (a chat
@@ -61,6 +70,8 @@ static smft_status prepare(smft_learner *learner, const smft__fact *fact, int64_
     SMFT__TRY(smft__keep_layers(&learner->kept, learner->tape, fact, &learner->claim.stop));
     step->serial = has_flag(learner, SMFT_LEARNER_ROWS_PER_STEP) ? 0 : fact->serial;
   }
+  if (step->serial)
+    SMFT__TRY(read_others(learner, fact));
   if (step->serial && n < fact->n_wordings) /* else the step's own batch tells */
     SMFT__TRY(choose(learner, fact));
   if (may_share(learner, step))

@@ -4,6 +4,7 @@
  * templates (data/tokenizer/chat.c). */
 #include "learn/wordings.h"
 #include "base/alloc.h"
+#include "learn/contrast.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -18,6 +19,9 @@ typedef struct framing { /* frames being made into a fact */
   const char *end; /* of raw questions and prompts; NULL: the frame's */
   int64_t most;    /* wordings; 0: all */
   int keep_first;  /* the first must fit, as it is the host's own */
+  int chats;       /* there is a template */
+  /* a question, which is asked about others, too, and its subject, or NULL; NULL: it is none */
+  const char *asked, *subject;
 } framing;
 
 /* The answer's turn, and what ends it: where no template says what, the model's first stop. */
@@ -102,6 +106,37 @@ static smft_status add_frames(smft__fact_maker *make, const framing *f, smft__fr
   return make->fact->n_wordings > 0 ? SMFT_OK : status;
 }
 
+/* ---- the question about others ------------------------------------------- */
+
+/* The message as it stands before an answer opens.  One that is longer than the context is left
+ * out. */
+static smft_status add_other(smft__fact *fact, const framing *f, const char *question) {
+  smft__ids *ids = &fact->others.ids, reply = {ids->ctx, NULL, 0, 0};
+  int64_t begin = ids->n;
+  int ends = 0;
+  smft_status status =
+      f->chats ? smft__tokenizer_ask(f->model->tokenizer, f->chat, question, "", ids, &reply, &ends)
+               : smft__tokenizer_encode(f->model->tokenizer, question, strlen(question),
+                                        SMFT_ENCODE_PROMPT | SMFT_ENCODE_NO_PARSE, ids);
+  smft__ids_free(&reply);
+  if (status == SMFT_OK && ids->n > begin && ids->n - begin <= f->model->config.context)
+    return smft__fact_end_other(fact, ids->ctx);
+  ids->n = begin;
+  return status;
+}
+
+static smft_status add_others(smft__fact *fact, const framing *f) {
+  smft__frames questions = {f->model->ctx, NULL, 0, 0};
+  smft_status status =
+      f->asked ? smft__contrast_questions(&questions, f->asked, f->subject) : SMFT_OK;
+  for (int64_t i = 0; i < questions.n && status == SMFT_OK; i++)
+    status = add_other(fact, f, questions.list[i].prompt);
+  smft__frames_free(&questions);
+  return status;
+}
+
+/* ---- a fact -------------------------------------------------------------- */
+
 static smft_status make_fact(smft__fact **out, const framing *f, smft__frames *frames,
                              const char *id, int loss_all) {
   smft__fact_maker make = {0};
@@ -111,6 +146,8 @@ static smft_status make_fact(smft__fact **out, const framing *f, smft__frames *f
     status = add_frames(&make, f, frames);
   if (status == SMFT_OK)
     make.fact->n_spared = make.fact->n_wordings / ONE_SPARED_OF;
+  if (status == SMFT_OK)
+    status = add_others(make.fact, f);
   if (status == SMFT_OK && make.fact->n_wordings == 0)
     status =
         smft__fail(SMFT_E_FACT, "fact \"%s\": nothing can be learnt of any of its wordings", id);
@@ -164,6 +201,10 @@ static void leave_out_chats(smft_wordings_options *own, const smft_model *model)
     own->flags |= SMFT_WORDINGS_NO_CHATS;
 }
 
+static int has_chats(const smft_wordings_options *own) {
+  return !(own->flags & SMFT_WORDINGS_NO_CHATS);
+}
+
 static smft_status check_model(const smft_model *model) {
   SMFT__REQUIRE(model, "smft_wordings: model is NULL");
   if (!model->tokenizer)
@@ -197,9 +238,10 @@ void smft_wordings_free(smft_wordings *list) {
 }
 
 /* With the frames that were found. */
-static smft_status finish(smft_wordings *list, const smft_wordings_options *own,
+static smft_status finish(smft_wordings *list, const smft_wordings_options *own, const char *asked,
                           smft_status status) {
-  framing f = {list->model, own->chat, list->answer, NULL, own->limit, 0};
+  framing f = {list->model, own->chat,      list->answer, NULL,        own->limit,
+               0,           has_chats(own), asked,        own->subject};
   SMFT__TRY(status);
   if (list->frames.n == 0)
     return smft__fail(SMFT_E_FACT, "smft_wordings: the flags (0x%x) and the model leave no frame",
@@ -225,9 +267,9 @@ static smft_status make_list(smft_wordings **out, const smft_model *model, const
     status = trimmed(&own_text, model->ctx, text, what);
   if (status == SMFT_OK)
     status = frame(&list->frames, own_text, list->answer, own.subject, own.flags);
-  smft__free(model->ctx, own_text);
   if (list)
-    status = finish(list, &own, status);
+    status = finish(list, &own, frame == smft__frames_of_question ? own_text : NULL, status);
+  smft__free(model->ctx, own_text);
   if (status == SMFT_OK)
     *out = list;
   else
@@ -336,7 +378,8 @@ static smft_status from_frames(smft__fact **out, const smft_model *model, const 
     status = trimmed(&answer, model->ctx, w->answer, "the answer");
   if (status == SMFT_OK)
     status = find_frames(&frames, w, text, answer, subject, own.flags);
-  framing f = {model, NULL, answer, w->end, 0, 1};
+  int asks = !w->statement && text && smft__is_question(text);
+  framing f = {model, NULL, answer, w->end, 0, 1, has_chats(&own), asks ? text : NULL, subject};
   if (status == SMFT_OK)
     status = make_fact(out, &f, &frames, id, loss_all);
   smft__frames_free(&frames);

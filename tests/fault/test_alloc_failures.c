@@ -570,6 +570,33 @@ static smft_status do_push_framed(world *w) {
   smft_learner_free(learner);
   return status;
 }
+/* Where rows have a max_df, a question is asked about others, too; with a patch of its own. */
+static smft_status do_step_contrast(world *w) {
+  smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
+  smft_selector_options select = SMFT_SELECTOR_OPTIONS_INIT;
+  smft_wording wording = {sizeof wording, 0, question, "Jane", NULL, NULL};
+  smft_selector *selector = NULL;
+  smft_learner *learner = NULL;
+  smft_patch *patch = NULL;
+  options.flags = SMFT_LEARNER_FRAMES;
+  select.rule = SMFT_RULE_TF;
+  select.t = 8;
+  select.max_df = 1;
+  select.flags = SMFT_SELECTOR_EMPTY;
+  smft_status status = smft_selector_create(&selector, w->model, &select);
+  if (status == SMFT_OK)
+    status = smft_patch_create(&patch, w->model, SMFT_PATCH_SLOTS);
+  if (status == SMFT_OK)
+    status = smft_learner_create(&learner, w->model, patch, selector, NULL, &options);
+  if (status == SMFT_OK)
+    status = smft_learner_push(learner, "third", &wording, 1);
+  if (status == SMFT_OK)
+    status = smft_step(learner, NULL);
+  smft_learner_free(learner);
+  smft_patch_free(patch);
+  smft_selector_free(selector);
+  return status;
+}
 static smft_status do_step(world *w) { return smft_step(w->learner, NULL); }
 static smft_status do_skip(world *w) { return smft_learner_skip(w->learner); } /* takes back */
 static smft_status do_step_batch(world *w) {
@@ -680,6 +707,7 @@ static const call calls[] = {
     {"push file", do_push_file, 5, CHANGES},
     {"push wordings", do_push_wordings, 20, CHANGES},
     {"push framed", do_push_framed, 20, 0},
+    {"step contrast", do_step_contrast, 40, 0},
     {"step", do_step, 0, CHANGES},
     {"skip", do_skip, 1, CHANGES},
     {"step batch", do_step_batch, 1, CHANGES},

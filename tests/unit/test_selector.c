@@ -97,7 +97,7 @@ START_TEST(rules_rank_as_their_formulas) {
   open_model();
   smft_selector *selector = make_fake(&f, rule, t, 6);
   smft__selection selection = {ctx, NULL, 0, 0};
-  ck_ok(smft__select(selector, f.counts, &selection));
+  ck_ok(smft__select(selector, f.counts, NULL, &selection));
   int64_t n = naive_order(&f, rule, 6, wanted);
   if (rule != SMFT_RULE_ALL && n > t)
     n = t;
@@ -110,6 +110,43 @@ START_TEST(rules_rank_as_their_formulas) {
   smft__free(ctx, selection.list);
   smft__counts_free(&f.counts[0]);
   smft__counts_free(&f.counts[1]);
+  smft_selector_free(selector);
+  close_model();
+}
+END_TEST
+
+/* What others read comes behind all else, in the order that it had: every rule. */
+START_TEST(what_others_read_comes_last) {
+  fake f;
+  open_model();
+  smft_selector *selector = make_fake(&f, 1 + _i, 100000, 6);
+  smft__selection plain = {ctx, NULL, 0, 0}, selection = {ctx, NULL, 0, 0};
+  smft__counts others[2];
+  for (int p = 0; p < 2; p++) {
+    smft__counts_init(&others[p], ctx);
+    for (int64_t slot = p; slot < 256; slot += 3)
+      ck_ok(smft__counts_add(&others[p], &slot, 1));
+    ck_ok(smft__counts_finish(&others[p]));
+  }
+  ck_ok(smft__select(selector, f.counts, NULL, &plain));
+  ck_ok(smft__select(selector, f.counts, others, &selection));
+  ck_assert(plain.n > 50 && selection.n == plain.n);
+  int64_t at = 0;
+  for (int read = 0; read < 2; read++)
+    for (int64_t i = 0; i < plain.n; i++) {
+      const smft_selected *row = &plain.list[i];
+      if ((row->slot % 3 == row->pool) != read)
+        continue;
+      ck_assert_int_eq(selection.list[at].pool, row->pool);
+      ck_assert_int_eq(selection.list[at++].slot, row->slot);
+    }
+  ck_assert_int_eq(at, plain.n);
+  smft__free(ctx, plain.list);
+  smft__free(ctx, selection.list);
+  for (int p = 0; p < 2; p++) {
+    smft__counts_free(&f.counts[p]);
+    smft__counts_free(&others[p]);
+  }
   smft_selector_free(selector);
   close_model();
 }
@@ -135,7 +172,7 @@ START_TEST(weights_and_common_rows) {
         all += (double)weight;
       }
   }
-  ck_ok(smft__select(selector, f.counts, &selection));
+  ck_ok(smft__select(selector, f.counts, NULL, &selection));
   int64_t n = 0, common = 0;
   for (int p = 0; p < 2; p++)
     for (int64_t slot = 0; slot < 256; slot++) {
@@ -189,7 +226,7 @@ START_TEST(random_draws_among_the_slots_read) {
         ck_ok(smft__counts_add(&counts[0], &slot, 1));
     for (int p = 0; p < 2; p++)
       ck_ok(smft__counts_finish(&counts[p]));
-    ck_ok(smft__select(selector, counts, &selection));
+    ck_ok(smft__select(selector, counts, NULL, &selection));
     ck_assert_int_eq(selection.n, 20);
     for (int64_t i = 0; i < 20; i++) {
       ck_assert(selection.list[i].pool == 0 && selection.list[i].slot < 100);
@@ -223,7 +260,7 @@ START_TEST(without_counts_tfidf_selects_nothing) {
     ck_ok(smft__counts_add(&counts[p], slots, p ? 3 : 0));
     ck_ok(smft__counts_finish(&counts[p]));
   }
-  ck_ok(smft__select(selector, counts, &selection));
+  ck_ok(smft__select(selector, counts, NULL, &selection));
   ck_assert_int_eq(selection.n, 0);
   ck_ok(smft_selector_df(selector, 1, df, 256, &n_batches));
   ck_assert(n_batches == 0 && df[4] == 0);
@@ -919,6 +956,7 @@ Suite *make_suite(void) {
   Suite *suite = suite_create("selector");
   TCase *cases = tcase_create("selector");
   tcase_add_loop_test(cases, rules_rank_as_their_formulas, 0, 16);
+  tcase_add_loop_test(cases, what_others_read_comes_last, 0, 4);
   tcase_add_loop_test(cases, weights_and_common_rows, 0, 8);
   tcase_add_test(cases, without_counts_tfidf_selects_nothing);
   tcase_add_test(cases, random_draws_among_the_slots_read);

@@ -322,6 +322,7 @@ class Learner(Handle):
     so that where rows are damped, facts that follow move the less what earlier ones read.
     frames: a fact that is pushed with one wording is learnt in those that are made of it by rule, as smft.wordings_from_qa makes them;
     None: where the model's config asks for it; False: never.
+    contrast: of such a fact, rows that its question reads when it is asked about others are chosen last (where rows have a max_df).
 
         for report in learner:      # until the queue is empty
             print(report.fact_id, report.loss, f"{report.progress:.0%}")
@@ -338,13 +339,14 @@ class Learner(Handle):
                  max_steps: int = 0, loss_below: float = 0.0, wordings_per_step: Optional[int] = 0, seed: int = 0,
                  loss_all: bool = False, rows_per_step: bool = False, protect: bool = True, sample_decides: bool = False,
                  keep_given_up: bool = False, max_seconds: float = 0.0, frames: Optional[bool] = None,
-                 on_fact: Optional[Callable[[Report], Any]] = None) -> None:
+                 contrast: bool = True, on_fact: Optional[Callable[[Report], Any]] = None) -> None:
         flags = _abi.CONSTANTS["LEARNER_LOSS_ALL"] if loss_all else 0
         flags |= _abi.CONSTANTS["LEARNER_ROWS_PER_STEP"] if rows_per_step else 0
         flags |= 0 if protect else _abi.CONSTANTS["LEARNER_NO_PROTECT"]
         flags |= _abi.CONSTANTS["LEARNER_SAMPLE_DECIDES"] if sample_decides else 0
         flags |= _abi.CONSTANTS["LEARNER_KEEP_GIVEN_UP"] if keep_given_up else 0
         flags |= 0 if frames is None else _abi.CONSTANTS["LEARNER_FRAMES" if frames else "LEARNER_NO_FRAMES"]
+        flags |= 0 if contrast else _abi.CONSTANTS["LEARNER_NO_CONTRAST"]
         asked = None if on_fact is None else Callback(_abi.FactFn, on_fact, self._asked, stops=None)
         options = struct(_abi.LearnerOptions, max_steps=max_steps, loss_below=loss_below, seed=seed, max_seconds=max_seconds,
                          wordings_per_step=-1 if wordings_per_step is None else wordings_per_step, flags=flags)

@@ -81,6 +81,19 @@ class FromQuestions(TestCase):
         with self.assertRaises(smft.StateError):
             learner.push("emma", made)
 
+    def test_contrast(self):
+        """Rows that the question reads when it is asked about others come last, where rows have a max_df."""
+        def rows(max_df, **options):
+            selector = smft.Selector(self.model, rule="tf", t=24, max_df=max_df, empty=True)
+            patch = smft.Patch(self.model)
+            learner = smft.Learner(self.model, patch, selector, max_steps=1, loss_below=-1, frames=True, keep_given_up=True, **options)
+            learner.push("emma", (QUESTION, ANSWER))
+            learner.step()
+            return [int(slot) for slot in patch.slots(0)]
+
+        self.assertNotEqual(rows(1), rows(1, contrast=False))
+        self.assertEqual(rows(0), rows(1, contrast=False))
+
     def test_files(self):
         path = self.directory / "facts.jsonl"
         path.write_text(json.dumps({"id": "emma", "question": QUESTION, "answer": ANSWER}) + "\n")

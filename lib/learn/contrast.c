@@ -1,0 +1,111 @@
+/* contrast: see contrast.h.  Owns the names, the questions and the pass over them; how they become
+ * ids is wordings.c's, what follows from their reads selector.c's. */
+#include "learn/contrast.h"
+#include "base/alloc.h"
+#include "learn/forward.h"
+#include "learn/grammar.h"
+#include <string.h>
+
+/* People, places, works: what they are does not matter, as long as they are many (docs/graft.md).
+ */
+static const char *const names[] = {
+    "Maria Silva",    "Oakland",       "The Long Road", "Tom Wilson",   "Lake Tahoma",
+    "Li Wei",         "Midnight Sun",  "Kingsbridge",   "Anna Keller",  "Port Ellen",
+    "Golden Days",    "John Parker",   "Green Valley",  "David Okafor", "Silent Hours",
+    "Novara",         "Sofia Petrova", "Brightwater",   "The Stranger", "Carlos Mendes",
+    "Blue River",     "Emma Brown",    "Broken Wings",  "Santa Rosa",   "Ahmed Hassan",
+    "Northfield",     "A Quiet Place", "Robert Lang",   "Mount Arden",  "Yuki Tanaka",
+    "The Last Train", "Westmore"};
+#define N_NAMES (sizeof names / sizeof *names)
+
+/* ---- the questions ------------------------------------------------------- */
+
+typedef struct span { /* bytes of a text */
+  size_t at, n;
+} span;
+
+static span subject_in(const char *question, const char *subject) {
+  smft__sentence s = {0};
+  smft__grammar g = {0};
+  const char *found = subject && *subject ? strstr(question, subject) : NULL;
+  if (subject)
+    return (span){found ? (size_t)(found - question) : 0, found ? strlen(subject) : 0};
+  if (!smft__sentence_read(&s, question, strlen(question), NULL))
+    return (span){0, 0};
+  smft__grammar_read(&g, &s, "");
+  if (g.n_topic > 0)
+    return (span){(size_t)g.topic, (size_t)g.n_topic};
+  return (span){(size_t)s.subject, (size_t)s.n_subject};
+}
+
+/* The letters of one of the name's words stand in the question: it may be about the same, or about
+ * one that is called so, too. */
+static int shares_word(const char *name, const char *question) {
+  char word[32];
+  while (*name) {
+    size_t n = strcspn(name, " ");
+    memcpy(word, name, n);
+    word[n] = '\0';
+    if (strstr(question, word))
+      return 1;
+    name += n + (name[n] != '\0');
+  }
+  return 0;
+}
+
+static smft_status add(smft__frames *out, const char *question, span subject, const char *name) {
+  smft__buffer text = {out->ctx, NULL, 0, 0};
+  smft_status status = smft__buffer_printf(&text, "%.*s%s%s", (int)subject.at, question, name,
+                                           question + subject.at + subject.n);
+  if (status == SMFT_OK)
+    return smft__frames_add(out, SMFT_FRAME_CHAT, text.data);
+  smft__buffer_free(&text);
+  return status;
+}
+
+smft_status smft__contrast_questions(smft__frames *out, const char *question, const char *subject) {
+  span found = subject_in(question, subject);
+  for (size_t i = 0; found.n > 0 && i < N_NAMES; i++)
+    if (!shares_word(names[i], question))
+      SMFT__TRY(add(out, question, found, names[i]));
+  return SMFT_OK;
+}
+
+/* ---- what they read ------------------------------------------------------ */
+
+smft_status smft__contrast_create(smft__contrast *contrast, const smft_model *model) {
+  contrast->ctx = model->ctx;
+  contrast->read = smft__calloc_array(model->ctx, model->config.n_pools, sizeof *contrast->read);
+  if (!contrast->read)
+    return SMFT_E_NOMEM;
+  contrast->n_pools = model->config.n_pools;
+  for (int32_t p = 0; p < contrast->n_pools; p++)
+    smft__counts_init(&contrast->read[p], model->ctx);
+  return SMFT_OK;
+}
+
+void smft__contrast_free(smft__contrast *contrast) {
+  for (int32_t p = 0; p < contrast->n_pools; p++)
+    smft__counts_free(&contrast->read[p]);
+  if (contrast->read)
+    smft__free(contrast->ctx, contrast->read);
+  contrast->read = NULL;
+  contrast->n_pools = 0;
+}
+
+smft_status smft__contrast_read(smft__contrast *contrast, smft__tape *tape, const smft__fact *fact,
+                                const atomic_int *cancel) {
+  const smft__others *others = &fact->others;
+  if (contrast->serial == fact->serial || others->n == 0)
+    return SMFT_OK;
+  contrast->serial = 0;
+  smft__sequences all = {others->ids.data, others->offsets, others->n, others->ids.n, NULL};
+  SMFT__TRY(smft__network_forward(tape, NULL, &all, SMFT__KEEP_NOTHING, NULL, cancel));
+  SMFT__TRY(smft__count_reads(contrast->read, tape->model, tape));
+  contrast->serial = fact->serial;
+  return SMFT_OK;
+}
+
+const smft__counts *smft__contrast_of(const smft__contrast *contrast, int64_t serial) {
+  return serial && contrast->serial == serial ? contrast->read : NULL;
+}

@@ -1,0 +1,27 @@
+/* contrast: what a fact's question reads when it is asked about others: that is of the question,
+ * and of words that others have, too, and should not change for this fact. */
+#ifndef SMFT__CONTRAST_H
+#define SMFT__CONTRAST_H
+#include "learn/facts.h"
+#include "learn/frames.h"
+#include "memory/counts.h"
+#include "model/network.h"
+
+/* The question with each of some other names in place of its subject (NULL: found by rule), as a
+ * user's message.  None where it has no subject; no name that shares a word with the question. */
+smft_status smft__contrast_questions(smft__frames *out, const char *question, const char *subject);
+
+typedef struct smft__contrast {
+  smft_ctx *ctx;
+  smft__counts *read; /* (n_pools) what a fact's others read */
+  int32_t n_pools;
+  int64_t serial; /* of that fact; 0: nobody's */
+} smft__contrast;
+smft_status smft__contrast_create(smft__contrast *contrast, const smft_model *model);
+void smft__contrast_free(smft__contrast *contrast);
+/* Passes over them, unless what they read is known; the tape is spent. */
+smft_status smft__contrast_read(smft__contrast *contrast, smft__tape *tape, const smft__fact *fact,
+                                const atomic_int *cancel);
+/* (n_pools), or NULL where nothing is known of this fact: it has no others. */
+const smft__counts *smft__contrast_of(const smft__contrast *contrast, int64_t serial);
+#endif
