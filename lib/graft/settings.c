@@ -20,7 +20,7 @@ static const smft_graft_options usual = {
     .keep_bytes = (int64_t)1 << 30,
     /* learning; "frames" is on */
     .t = 32,
-    .max_df = 0.005,
+    .max_df = 0.001,
     .damping = 0.0003,
     .damping_by = SMFT_DAMPING_SQUARES,
     .rank_by = SMFT_RANK_WEIGHTS,

@@ -101,7 +101,7 @@ START_TEST(a_directory_is_made) {
                                      "\"out\": \"identity\"",
                                      "\"values\": \"zero\"",
                                      "\"t\": 32",
-                                     "\"max_df\": 0.005,",
+                                     "\"max_df\": 0.001,",
                                      "\"damping\": 0.0003",
                                      "\"damping_by\": \"squares\"",
                                      "\"rank_by\": \"weights\"",
