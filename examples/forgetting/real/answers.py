@@ -71,16 +71,17 @@ class Base:
         return is_right(self.text(question), accepted)
 
 
-def known(base: Base, candidates: Iterable[Any], n: int, most: int,
+def known(base: Base, candidates: Iterable[Any], n_counted: int, n_never: int, most: int,
           told: set[str]) -> tuple[list[Any], list[Any]]:
-    """What the base answers rightly, of at most so many candidates: n that are to be counted as
-    background, n that no count sees.  What the background asks already (told) is counted."""
+    """What the base answers rightly, of at most so many candidates: some that are to be counted as
+    background, some that no count sees.  What the background asks already (told) is counted."""
     counted: list[Any] = []
     never: list[Any] = []
     for i, one in enumerate(candidates):
-        if i >= most or len(counted) == len(never) == n:
+        if i >= most or (len(counted) == n_counted and len(never) == n_never):
             break
-        side = counted if one.question in told or len(counted) < len(never) else never
+        short = len(counted) < min(len(never), n_counted)
+        side, n = (counted, n_counted) if one.question in told or short else (never, n_never)
         if len(side) < n and base.is_right(one.question, one.accepted):
             side.append(one)
     return counted, never

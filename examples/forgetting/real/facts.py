@@ -23,6 +23,7 @@ POPQA = {
     "capital": r"What is the capital of (.+)\?",
 }
 N_CHOOSE, N_POPQA, N_HALLU, N_DRAWS = 10, 20, 10, 3
+N_NEAR = 400  # the last of HalluEdit, whose neighbours may be known
 SEED = 2026
 
 
@@ -136,6 +137,7 @@ class Draws:
     """Facts that the model answers wrongly: those that choose settings, and the report's draws."""
 
     choose: list[Fact]
+    tune: list[Fact]  # more of those that choose settings, as many as a draw of the report
     report: list[list[Fact]]
     more: list[Fact]  # for long streams, after the report's
 
@@ -146,20 +148,30 @@ class Draws:
 
 def draw(knows: Callable[[Fact], bool], n_stream: int = 0) -> Draws:
     """n_stream: the stream has so many at least."""
-    by_relation = popqa()
-    real, natural = _wrong(_turns(by_relation), knows), _wrong(iter(hallu()), knows)
+    by_relation, natural = popqa(), hallu()
+    front = _wrong(_turns(by_relation), knows), _wrong(iter(natural), knows)
+    back = _wrong(_turns(_backwards(by_relation)), knows), _wrong(iter(natural[-N_NEAR - 1::-1]), knows)
 
-    def take(n_popqa: int, n_hallu: int) -> list[Fact]:
-        taken = [with_neighbours(one, by_relation[one.relation]) for one in _next(real, n_popqa)]
-        taken += _next(natural, n_hallu)
+    def take(n_popqa: int, n_hallu: int, source: Any = front, near: int = 2) -> list[Fact]:
+        taken = [with_neighbours(one, by_relation[one.relation], near)
+                 for one in _next(source[0], n_popqa)]
+        taken += _next(source[1], n_hallu)
         random.Random(SEED).shuffle(taken)
         return taken
 
     choose = take(N_CHOOSE - 2, 2)
+    tune = take(N_POPQA, N_HALLU, back, 5)
     report = [take(N_POPQA, N_HALLU) for _ in range(N_DRAWS)]
     missing = n_stream - N_DRAWS * (N_POPQA + N_HALLU)
     more = [take(N_POPQA, N_HALLU) for _ in range(0, missing, N_POPQA + N_HALLU)]
-    return Draws(choose, report, [fact for facts in more for fact in facts])
+    return Draws(choose, tune, report, [fact for facts in more for fact in facts])
+
+
+def _backwards(by_relation: dict[str, list[Fact]]) -> dict[str, list[Fact]]:
+    """The halves that are taught from, from their ends, of relations that no stream comes to the
+    end of."""
+    return {relation: facts[len(facts) // 2 - 1::-1] + facts[len(facts) // 2:]
+            for relation, facts in by_relation.items() if len(facts) > 200}
 
 
 def _turns(by_relation: dict[str, list[Fact]]) -> Iterator[Fact]:
@@ -240,7 +252,7 @@ def _nq() -> Iterable[Asked]:
 
 
 def _hallu_near() -> Iterable[Asked]:
-    for fact in hallu()[-400:]:
+    for fact in hallu()[-N_NEAR:]:
         for near in fact.same_relation:
             yield Asked(near.question, near.accepted, "hallu")
 

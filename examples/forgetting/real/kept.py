@@ -57,7 +57,7 @@ def main() -> int:
     graft = smft.Model(given.graft, context=context)
     asker = Asker(graft, smft.Patch.load(graft, given.patch))
     told = {question for question, _ in own_chats()}
-    counted, never = known(base, candidates(), given.known, 20 * given.known, told)
+    counted, never = known(base, candidates(), given.known, given.known, 20 * given.known, told)
     ask("never counted", never, base, asker)
     ask("asked in the background", [one for one in counted if one.question in told], base, asker)
     texts = Texts(base.asker, base, Sizes())

@@ -43,6 +43,7 @@ class Slots:
                                        momentum=setting.get("momentum", 0))
         names = ("loss_below", "wordings_per_step", "max_steps", "protect", "keep_given_up")
         self.learner = smft.Learner(model, self.patch, self.selector, optimizer, seed=seed,
+                                    contrast=setting.get("contrast", False),
                                     **{n: setting[n] for n in names if n in setting})
 
     def teach(self, fact: Fact, pairs: Optional[list[Pair]]) -> Taught:

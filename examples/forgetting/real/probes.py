@@ -16,8 +16,9 @@ from wordings import Wordings
 
 @dataclass(frozen=True)
 class Sizes:
-    known: int = 40  # that no count sees, and as many that are counted
-    candidates: int = 600  # asked at most to find them
+    counted: int = 40  # known answers
+    never: int = 120  # that no count sees
+    candidates: int = 900  # asked at most to find them
     prose: int = 10
     chats: int = 8
     glosses: int = 12
@@ -25,7 +26,7 @@ class Sizes:
     tokens: int = 96  # of a text
 
 
-QUICK = Sizes(known=6, candidates=60, prose=2, chats=2, glosses=2, kl=1, tokens=32)
+QUICK = Sizes(counted=6, never=6, candidates=60, prose=2, chats=2, glosses=2, kl=1, tokens=32)
 COLUMNS = ("taught", "taught_f1", "plain", "free", "free_n", "natural", "natural_n", "never_lost",
            "never_n", "counted_lost", "counted_n", "never_same", "counted_same", "relation_same",
            "relation_n", "subject_same", "subject_n", "spill", "prose", "prose_before", "chats",
@@ -78,7 +79,8 @@ class Probes:
     def __init__(self, asker: Asker, base: Base, words: Wordings, sizes: Sizes) -> None:
         self.base, self.words = base, words
         told = {question for question, _ in own_chats()}
-        self.counted, self.never = known(base, candidates(), sizes.known, sizes.candidates, told)
+        self.counted, self.never = known(base, candidates(), sizes.counted, sizes.never,
+                                         sizes.candidates, told)
         self.texts = Texts(asker, base, sizes)
 
     def counted_chats(self) -> list[list[int]]:

@@ -7,8 +7,8 @@ it ends, and a sweep that was stopped goes on with what is missing.
                             [--list] [--threads N] [--most N]
 
 PLAN may also be a method or a run's number.  Plans: rows, steps, restraint, blocks, background (one
-factor at a time, on the facts that choose settings), combined (what was best in each), graft
-(how the memory is made), dense (the baselines on them), report and many (the facts of the report,
+factor at a time, on the facts that choose settings), combined (what was best in each), tune (thirty
+other facts in sequence, where what is lost adds up), graft (how the memory is made), dense (the baselines on them), report and many (the facts of the report,
 from one question and from nineteen wordings), stream (all ninety of them in sequence), long (300
 and 1,000 facts that begin with these; kept every ten facts in the work folder, so that it goes on
 where it was stopped).  Methods that are not ours: ../peers/peers.py.
@@ -45,7 +45,9 @@ START = {"method": "slots", "background": "own", "blocks": [3, 6], "t": 64, "ste
          "damping_by": "df", "max_df": 0.005, "rank_by": "weights"}
 DENSE = {"background": "own", "wordings_per_step": 4, "loss_below": 0.1, "max_steps": 40}
 # What of START the trials changed: the report's setting, and a graft's own defaults.
-CHOSEN: dict[str, Any] = {"t": 32, "damping_by": "squares", "damping": 0.0003}
+BEFORE: dict[str, Any] = {"t": 32, "damping_by": "squares", "damping": 0.0003}
+CHOSEN: dict[str, Any] = {**BEFORE, "max_df": 0.001, "contrast": True}
+MOMENTUM = {"momentum": 0.5, "step_length": 20}
 OWN = ("run", "plan", "method", "facts", "n", "wordings", "setting")
 TOOK = ("learnt", "wordings_learnt", "steps", "seconds", "cpu", "kilobytes", "peak_mb")
 
@@ -105,8 +107,11 @@ def trials() -> list[Run]:
     squares = {"damping_by": "squares", "damping": 0.0003}
     runs += [slots("combined", **squares, t=t, loss_below=below)
              for t, below in ((32, 0.2), (32, 0.1), (64, 0.2))]
-    runs += [slots("graft", **CHOSEN, graft=graft)
+    runs += [slots("graft", **BEFORE, graft=graft)
              for graft in ({"shared_pool": True}, {"rank": 512}, {"keys": "random"})]
+    runs += [slots("tune", "tune", **{**BEFORE, **other})
+             for other in ({}, {"max_df": 0.001}, {"max_df": 0.001, **MOMENTUM},
+                           {"max_df": 0.0005}, {"max_df": 0.001, "damping": 0.0001}, CHOSEN)]
     return runs + [slots("background", background="wiki")]
 
 
@@ -151,7 +156,7 @@ class World:
         self.probes = Probes(self.base.asker, self.base, self.words, sizes)
         self.work = work
         draws = self.draw()
-        self.facts = {"choose": draws.choose, "stream": draws.stream,
+        self.facts = {"choose": draws.choose, "tune": draws.tune, "stream": draws.stream,
                       **{f"report{i + 1}": facts for i, facts in enumerate(draws.report)}}
 
     def draw(self, n_stream: int = 0) -> Draws:
@@ -180,13 +185,13 @@ class World:
         facts = self.facts_of(run)[:most or None]
         self.context.reset_peak()
         method = self.make(run.setting)
-        partial = Partial(self.work, run.stream_id if run.plan == "long" else None)
+        partial = Partial(self.work, run.stream_id if run.plan in ("stream", "long") else None)
         took = partial.resume(method, len(facts))
         for fact in facts[len(took):]:
             took.append(self.teach(method, fact, run.wordings))
             partial.keep(method, took)
         partial.keep(method, took, at_once=True)
-        half = "choose" if run.facts == "choose" else "report"
+        half = "choose" if run.facts in ("choose", "tune") else "report"
         after = self.probes.measure(self.asker(method), facts, half)
         row = dict(zip(OWN, (run.id, run.plan, run.setting["method"], run.facts, len(facts),
                              run.wordings, run.describe())))
