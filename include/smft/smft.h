@@ -1114,8 +1114,9 @@ typedef struct smft_selector_options {
    * damping, as in [P].  Without background counts nothing is damped. */
   double damping;
   /* rows that more than this share of the background batches read (df over max_df |B|) are never
-   * selected, whatever the rule: 0.005 spares what every chat reads.  At most 1; 0: the model's
-   * default, else none; negative: none */
+   * selected, whatever the rule: 0.005 spares what every chat reads.  A fact that is not learnt
+   * after 40 updates gets rows among five times as common ones.  At most 1; 0: the model's default,
+   * else none; negative: none */
   double max_df;
   /* SMFT_DAMPING_*; 0: the model's default, else SMFT_DAMPING_SQUARES */
   int32_t damping_by;

@@ -5,17 +5,17 @@
 #include "learn/choice.h"
 
 smft_status smft__choose_of(const smft_selector *selector, smft__counts *counts,
-                            const smft__counts *others, const smft__tape *tape,
+                            const smft__restraint *restraint, const smft__tape *tape,
                             smft__selection *selection) {
   if (selector->rank_by == SMFT_RANK_WEIGHTS)
     SMFT__TRY(smft__weigh_reads(counts, selector->model, tape));
-  return smft__select(selector, counts, others, selection);
+  return smft__select(selector, counts, restraint, selection);
 }
 
 smft_status smft__choose(smft__choice *choice, const smft_selector *selector, smft__counts *counts,
-                         const smft__counts *others, const smft__tape *tape, int64_t serial) {
+                         const smft__tape *tape, int64_t serial) {
   choice->serial = 0;
-  SMFT__TRY(smft__choose_of(selector, counts, others, tape, &choice->rows));
+  SMFT__TRY(smft__choose_of(selector, counts, &choice->restraint, tape, &choice->rows));
   choice->serial = serial;
   return SMFT_OK;
 }

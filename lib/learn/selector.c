@@ -320,9 +320,9 @@ static void sort_best_first(smft_selected *list, int64_t n) {
 }
 
 /* Read by more of the background than any row may be that changes. */
-static int is_common(const smft_selector *selector, int32_t pool, int64_t slot) {
-  return selector->max_df >= 0 &&
-         df_of(selector, pool, slot) > selector->max_df * (double)selector->stats.n_batches;
+static int is_common(const smft_selector *selector, double looser, int32_t pool, int64_t slot) {
+  return selector->max_df >= 0 && df_of(selector, pool, slot) >
+                                      selector->max_df * looser * (double)selector->stats.n_batches;
 }
 
 /* A slot's part of all reads of the batch, all pools. */
@@ -333,7 +333,9 @@ static double share_of(const smft_selector *selector, const smft__counts *counts
 }
 
 smft_status smft__select(const smft_selector *selector, const smft__counts *counts,
-                         const smft__counts *others, smft__selection *selection) {
+                         const smft__restraint *restraint, smft__selection *selection) {
+  const smft__counts *others = restraint ? restraint->others : NULL;
+  double looser = restraint ? restraint->looser : 1;
   int64_t distinct = 0;
   double all = 0;
   for (int32_t p = 0; p < selector->model->config.n_pools; p++) {
@@ -352,7 +354,7 @@ smft_status smft__select(const smft_selector *selector, const smft__counts *coun
       if (others && smft__counts_find(&others[p], counts[p].slots[i]) >= 0)
         score *= READ_BY_OTHERS;
       smft_selected item = {counts[p].slots[i], score, p, 0};
-      if (score > 0 && !is_common(selector, p, counts[p].slots[i]))
+      if (score > 0 && !is_common(selector, looser, p, counts[p].slots[i]))
         offer(selection, t, item);
     }
   sort_best_first(selection->list, selection->n);

@@ -38,11 +38,14 @@ typedef struct smft__selection { /* the rows of a step, best first */
 /* How many of a pool's rows in the selection are not in `rows` (NULL: none is) yet. */
 int64_t smft__selection_absent(const smft__selection *selection, const smft__rows *rows,
                                int32_t pool);
-/* counts (n_pools), finished, and weighed where the selector ranks by weights.  others (n_pools,
- * finished; NULL: none): what they read comes after all that they do not.  O(distinct slots read),
- * memory O(rows selected). */
+typedef struct smft__restraint { /* beside what the background says */
+  double looser;                 /* times the selector's max_df */
+  const smft__counts *others;    /* (n_pools), finished: what they read comes last; NULL: none */
+} smft__restraint;
+/* counts (n_pools), finished, and weighed where the selector ranks by weights.  restraint: NULL:
+ * the selector's own.  O(distinct slots read), memory O(rows selected). */
 smft_status smft__select(const smft_selector *selector, const smft__counts *counts,
-                         const smft__counts *others, smft__selection *selection);
+                         const smft__restraint *restraint, smft__selection *selection);
 
 /* Takes the stats over in exchange for the one before. */
 void smft__selector_set(smft_selector *selector, smft__stats *stats);

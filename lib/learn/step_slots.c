@@ -252,8 +252,8 @@ static smft_status select_rows(smft_learner *learner, int64_t serial) {
   if (!serial)
     return smft__choose_of(learner->selector, work->counts, NULL, learner->tape, &work->selection);
   if (learner->choice.serial != serial) /* the batch holds every wording */
-    SMFT__TRY(smft__choose(&learner->choice, learner->selector, work->counts,
-                           smft__contrast_of(&learner->contrast, serial), learner->tape, serial));
+    SMFT__TRY(
+        smft__choose(&learner->choice, learner->selector, work->counts, learner->tape, serial));
   return smft__choice_read(&learner->choice, work->counts, &work->selection);
 }
 

@@ -24,17 +24,34 @@ static smft_status choose(smft_learner *learner, const smft__fact *fact) {
   SMFT__TRY(smft__forward_all_wordings(&learner->kept, learner->tape, learner->patch, fact, NULL,
                                        &learner->claim.stop));
   SMFT__TRY(smft__count_reads(learner->slots.counts, learner->model, learner->tape));
-  return smft__choose(&learner->choice, learner->selector, learner->slots.counts,
-                      smft__contrast_of(&learner->contrast, fact->serial), learner->tape,
+  return smft__choose(&learner->choice, learner->selector, learner->slots.counts, learner->tape,
                       fact->serial);
 }
 
+/* A fact that is not learnt after so many updates: its subject's words are too common ("What genre
+ * is Fish?").  Its rows are chosen anew, among so many times as common ones. */
+#define LOOSENS_AFTER 40
+#define LOOSER 5
+
+static int is_restrained(const smft_learner *learner) { return learner->selector->max_df >= 0; }
+
+static void loosen(smft_learner *learner, const smft__fact *fact) {
+  smft__restraint *restraint = &learner->choice.restraint;
+  double looser = is_restrained(learner) && fact->steps >= LOOSENS_AFTER ? LOOSER : 1;
+  if (learner->choice.serial == fact->serial && restraint->looser < looser)
+    learner->choice.serial = learner->opening.serial = 0;
+  restraint->looser = looser;
+}
+
 /* What others read stays as it is where what all the world reads does. */
-static smft_status read_others(smft_learner *learner, const smft__fact *fact) {
-  if (has_flag(learner, SMFT_LEARNER_NO_CONTRAST) || learner->selector->max_df < 0 ||
-      learner->choice.serial == fact->serial)
+static smft_status restrain(smft_learner *learner, const smft__fact *fact) {
+  loosen(learner, fact);
+  if (learner->choice.serial == fact->serial)
     return SMFT_OK;
-  return smft__contrast_read(&learner->contrast, learner->tape, fact, &learner->claim.stop);
+  if (is_restrained(learner) && !has_flag(learner, SMFT_LEARNER_NO_CONTRAST))
+    SMFT__TRY(smft__contrast_read(&learner->contrast, learner->tape, fact, &learner->claim.stop));
+  learner->choice.restraint.others = smft__contrast_of(&learner->contrast, fact->serial);
+  return SMFT_OK;
 }
 
 /* Where rows that all the world reads never change, what opens several wordings alike (a chat
@@ -71,7 +88,7 @@ static smft_status prepare(smft_learner *learner, const smft__fact *fact, int64_
     step->serial = has_flag(learner, SMFT_LEARNER_ROWS_PER_STEP) ? 0 : fact->serial;
   }
   if (step->serial)
-    SMFT__TRY(read_others(learner, fact));
+    SMFT__TRY(restrain(learner, fact));
   if (step->serial && n < fact->n_wordings) /* else the step's own batch tells */
     SMFT__TRY(choose(learner, fact));
   if (may_share(learner, step))

@@ -98,6 +98,48 @@ START_TEST(rows_per_step_choose_anew) {
 }
 END_TEST
 
+/* Every third slot is rare, the others are 5 and 9 times as common; after 40 updates five times
+ * max_df goes, where there is one. */
+START_TEST(more_common_rows_where_a_fact_is_not_learnt) {
+  double max_df = _i ? -1 : 0.02;
+  smft_selected before[MOST];
+  int64_t n_before = 0, common = 0;
+  open_model(3);
+  smft_learner *learner = open_learner(0, 1, 1e-9);
+  smft_selector *selector = learner->selector;
+  learner->options.max_steps = 50;
+  selector->max_df = max_df;
+  selector->stats.n_batches = 100;
+  for (int64_t slot = 0; slot < smft__n_slots(model); slot++)
+    selector->stats.df[slot] = 1 + 4 * (uint32_t)(slot % 3);
+  tiny_push(learner, "fact", " one");
+  for (int i = 0; i < 42; i++) {
+    const smft__selection *rows = &learner->choice.rows;
+    ck_ok(smft_step(learner, NULL));
+    common = 0;
+    for (int64_t r = 0; r < rows->n; r++)
+      common += rows->list[r].slot % 3 != 0;
+    if (i == 39) {
+      n_before = rows->n;
+      memcpy(before, rows->list, (size_t)rows->n * sizeof *before);
+      ck_assert_int_eq(common > 0, max_df < 0);
+    }
+  }
+  ck_assert_int_gt(common, 0);
+  const smft__selection *rows = &learner->choice.rows;
+  int same = rows->n == n_before;
+  for (int64_t r = 0; r < n_before && same; r++)
+    same = rows->list[r].slot == before[r].slot;
+  ck_assert_int_eq(same, max_df < 0);
+  ck_ok(smft_learner_skip(learner));
+  tiny_push(learner, "next", " two"); /* is as restrained as the first one was */
+  ck_ok(smft_step(learner, NULL));
+  for (int64_t r = 0; r < rows->n && max_df > 0; r++)
+    ck_assert_int_eq(rows->list[r].slot % 3, 0);
+  close_all(learner);
+}
+END_TEST
+
 START_TEST(next_fact_gets_rows_of_its_own) {
   smft_selected first[MOST], second[MOST];
   open_model(3);
@@ -169,6 +211,7 @@ Suite *make_suite(void) {
   test_directory_make();
   tcase_add_test(cases, steps_stay_within_the_choice);
   tcase_add_test(cases, rows_per_step_choose_anew);
+  tcase_add_loop_test(cases, more_common_rows_where_a_fact_is_not_learnt, 0, 2);
   tcase_add_test(cases, next_fact_gets_rows_of_its_own);
   tcase_add_test(cases, default_rate_follows_the_scale_of_the_values);
   tcase_add_test(cases, rates);

@@ -129,7 +129,7 @@ START_TEST(what_others_read_comes_last) {
     ck_ok(smft__counts_finish(&others[p]));
   }
   ck_ok(smft__select(selector, f.counts, NULL, &plain));
-  ck_ok(smft__select(selector, f.counts, others, &selection));
+  ck_ok(smft__select(selector, f.counts, &(smft__restraint){1, others}, &selection));
   ck_assert(plain.n > 50 && selection.n == plain.n);
   int64_t at = 0;
   for (int read = 0; read < 2; read++)
