@@ -2,12 +2,10 @@
  * ids is wordings.c's, what follows from their reads selector.c's. */
 #include "learn/contrast.h"
 #include "base/alloc.h"
-#include "learn/forward.h"
 #include "learn/grammar.h"
 #include <string.h>
 
-/* People, places, works: what they are does not matter, as long as they are many (docs/graft.md).
- */
+/* People, places, works: what they are does not matter, as long as they are many. */
 static const char *const names[] = {
     "Maria Silva",    "Oakland",       "The Long Road", "Tom Wilson",   "Lake Tahoma",
     "Li Wei",         "Midnight Sun",  "Kingsbridge",   "Anna Keller",  "Port Ellen",
@@ -17,6 +15,7 @@ static const char *const names[] = {
     "Northfield",     "A Quiet Place", "Robert Lang",   "Mount Arden",  "Yuki Tanaka",
     "The Last Train", "Westmore"};
 #define N_NAMES (sizeof names / sizeof *names)
+#define MOST_TOKENS 4096 /* of a pass: usual questions are all in one */
 
 /* ---- the questions ------------------------------------------------------- */
 
@@ -93,15 +92,51 @@ void smft__contrast_free(smft__contrast *contrast) {
   contrast->n_pools = 0;
 }
 
+/* Of the last pass, to what was counted before. */
+static smft_status add_reads(smft__contrast *contrast, const smft__tape *tape) {
+  const smft__config *config = &tape->model->config;
+  for (int32_t m = 0; m < config->n_memories; m++) {
+    int64_t n = 0;
+    const int64_t *slots = smft__tape_slots(tape, m, &n);
+    SMFT__TRY(smft__counts_add(&contrast->read[config->memories[m].pool], slots, n));
+  }
+  return SMFT_OK;
+}
+
+/* Sequences [s, end) in one pass: as many as there are names, and as have MOST_TOKENS together, but
+ * one at least. */
+static int64_t end_of_pass(const smft__others *others, int64_t s) {
+  int64_t end = s + 1;
+  while (end < others->n && end - s < (int64_t)N_NAMES &&
+         others->offsets[end + 1] - others->offsets[s] <= MOST_TOKENS)
+    end++;
+  return end;
+}
+
+static smft_status pass_over(smft__contrast *contrast, smft__tape *tape, const smft__others *others,
+                             int64_t s, int64_t end, const atomic_int *cancel) {
+  int64_t offsets[N_NAMES + 1], first = others->offsets[s];
+  for (int64_t i = s; i <= end; i++)
+    offsets[i - s] = others->offsets[i] - first;
+  smft__sequences some = {others->ids.data + first, offsets, end - s, offsets[end - s], NULL};
+  SMFT__TRY(smft__network_forward(tape, NULL, &some, SMFT__KEEP_NOTHING, NULL, cancel));
+  return add_reads(contrast, tape);
+}
+
 smft_status smft__contrast_read(smft__contrast *contrast, smft__tape *tape, const smft__fact *fact,
                                 const atomic_int *cancel) {
   const smft__others *others = &fact->others;
   if (contrast->serial == fact->serial || others->n == 0)
     return SMFT_OK;
   contrast->serial = 0;
-  smft__sequences all = {others->ids.data, others->offsets, others->n, others->ids.n, NULL};
-  SMFT__TRY(smft__network_forward(tape, NULL, &all, SMFT__KEEP_NOTHING, NULL, cancel));
-  SMFT__TRY(smft__count_reads(contrast->read, tape->model, tape));
+  for (int32_t p = 0; p < contrast->n_pools; p++)
+    smft__counts_clear(&contrast->read[p]);
+  for (int64_t s = 0, end; s < others->n; s = end) {
+    end = end_of_pass(others, s);
+    SMFT__TRY(pass_over(contrast, tape, others, s, end, cancel));
+  }
+  for (int32_t p = 0; p < contrast->n_pools; p++)
+    SMFT__TRY(smft__counts_finish(&contrast->read[p]));
   contrast->serial = fact->serial;
   return SMFT_OK;
 }

@@ -108,8 +108,8 @@ static smft_status add_frames(smft__fact_maker *make, const framing *f, smft__fr
 
 /* ---- the question about others ------------------------------------------- */
 
-/* The message as it stands before an answer opens.  One that is longer than the context is left
- * out. */
+/* The message as it stands before an answer opens.  One that is longer than the context, or that
+ * the tokenizer does not take, is left out. */
 static smft_status add_other(smft__fact *fact, const framing *f, const char *question) {
   smft__ids *ids = &fact->others.ids, reply = {ids->ctx, NULL, 0, 0};
   int64_t begin = ids->n;
@@ -122,7 +122,7 @@ static smft_status add_other(smft__fact *fact, const framing *f, const char *que
   if (status == SMFT_OK && ids->n > begin && ids->n - begin <= f->model->config.context)
     return smft__fact_end_other(fact, ids->ctx);
   ids->n = begin;
-  return status;
+  return status == SMFT_E_NOMEM ? status : SMFT_OK;
 }
 
 static smft_status add_others(smft__fact *fact, const framing *f) {
