@@ -211,6 +211,7 @@ def settings_of(rows: Iterable[Row]) -> list[Setting]:
 
 # ---- the best of a method -----------------------------------------------------------------------
 
+CHOOSING = ("choose", "tune")  # facts that no report has
 FLOOR = 0.80  # free wordings; of those that reach it, what loses least
 
 
@@ -243,7 +244,7 @@ class Contest(NamedTuple):
 def contests(settings: Sequence[Setting]) -> list[Contest]:
     """Where slots and another method were taught the same.  Of the facts for choosing, the setting
     that was chosen is the one with rows of other facts."""
-    told = {(one.series, one.setting) for one in settings if one.facts != "choose"}
+    told = {(one.series, one.setting) for one in settings if one.facts not in CHOOSING}
     groups: dict[tuple, dict[str, list[Setting]]] = {}
     for one in settings:
         group = groups.setdefault((one.facts, one.wordings, one.n), {})
@@ -332,7 +333,17 @@ def cores(setting: Setting) -> float:
     return cpu.mean / seconds.mean if cpu and seconds and seconds.mean else 0.0
 
 
+def reported(settings: Iterable[Setting]) -> list[Setting]:
+    """The library's own rows that are not for choosing; of the same facts only what was measured on
+    all draws, where anything was."""
+    told = [one for one in settings if one.method == "slots" and one.facts not in CHOOSING]
+    most = {}
+    for one in told:
+        key = (one.facts, one.wordings, one.n)
+        most[key] = max(most.get(key, 0), len(one.rows))
+    return [one for one in told if len(one.rows) == most[one.facts, one.wordings, one.n]]
+
+
 def slots_at(settings: Iterable[Setting], size: int, wordings: str) -> list[Setting]:
-    """The library's own rows that a target of so many facts is about: never those for choosing."""
-    return [one for one in settings if one.method == "slots" and one.facts != "choose"
-            and one.wordings == wordings and one.n == size]
+    """The rows that a target of so many facts is about."""
+    return [one for one in reported(settings) if one.wordings == wordings and one.n == size]

@@ -33,6 +33,8 @@ ONE_FACTOR = {
 }
 PLANS = {
     **ONE_FACTOR,
+    "combined": "what was best in each",
+    "tune": "restraint again, on thirty other facts in sequence",
     "dense": "full finetuning, LoRA and the grafted blocks’ FFN, with and without replay",
     "peers": "the methods of the field",
     "report": "the report’s facts, from one question each",
@@ -92,7 +94,8 @@ def look(series: str) -> Look:
 
 
 def facts_of(one: Setting) -> str:
-    words = {"choose": f"{one.n} facts for choosing", "stream": f"{one.n} facts in sequence",
+    words = {"choose": f"{one.n} facts for choosing", "tune": f"{one.n} others for choosing",
+             "stream": f"{one.n} facts in sequence",
              "report": f"{one.n} facts × {amounts.counted(len(one.rows), 'draw')}"}
     facts = words.get(one.facts, f"{one.n} facts, {one.facts}")
     return f"{facts}, {WORDINGS.get(one.wordings, one.wordings)}"
@@ -277,7 +280,7 @@ def headline(world: World) -> str:
     """One paragraph of plain text."""
     if not world.rows:
         return f"{NONE}."
-    told = [one for one in world.settings if one.method == "slots" and one.facts != "choose"]
+    told = rr.reported(world.settings)
     words = [f"{amounts.counted(len(world.rows), 'row')}, "
              f"{amounts.counted(len(world.settings), 'setting')}."]
     words += map(result_words, told)
@@ -368,8 +371,8 @@ def plot(settings: Iterable[Setting], name: str, x_label: str, title: str) -> st
 
 
 def section_plots(world: World) -> str:
-    groups = (("facts for choosing", [one for one in world.settings if one.facts == "choose"]),
-              ("facts of the report", [one for one in world.settings if one.facts != "choose"]))
+    groups = (("facts for choosing", [one for one in world.settings if one.facts in rr.CHOOSING]),
+              ("facts of the report", [one for one in world.settings if one.facts not in rr.CHOOSING]))
     axes = (("free", "learning: free wordings that were never taught"),
             ("taught", "learning: the fact’s own question"))
     out = side_by_side([one for title, settings in groups for name, words in axes

@@ -63,9 +63,9 @@ class Files(unittest.TestCase):
 
     def write_facts(self) -> None:
         bad = {"question": "What is the capital of ?", "answer": "x", "aliases": []}
-        self.write("qa/popqa_test.json", json.dumps([bad, *popqa_like(300)]))
+        self.write("qa/popqa_test.json", json.dumps([bad, *popqa_like(900)]))
         self.write("edits/halluedit_a.jsonl",
-                   "".join(json.dumps(one) + "\n" for one in hallu_like(80)))
+                   "".join(json.dumps(one) + "\n" for one in hallu_like(520)))
 
 
 class Draws(Files):
@@ -73,12 +73,12 @@ class Draws(Files):
         self.write_facts()
         known = {"Subject4", "Name7"}
         drawn = facts.draw(lambda fact: fact.subject in known)
-        groups = [drawn.choose, *drawn.report]
+        groups = [drawn.choose, *drawn.report, drawn.tune]
         subjects = [fact.subject for group in groups for fact in group]
-        self.assertEqual([len(group) for group in groups], [10, 30, 30, 30])
-        self.assertEqual(len(set(subjects)), 100)
+        self.assertEqual([len(group) for group in groups], [10, 30, 30, 30, 30])
+        self.assertEqual(len(set(subjects)), 130)
         self.assertFalse(known & set(subjects))
-        self.assertEqual([sum(bool(f.natural) for f in group) for group in groups], [2, 10, 10, 10])
+        self.assertEqual([sum(bool(f.natural) for f in group) for group in groups], [2, 10, 10, 10, 10])
         self.assertEqual(drawn, facts.draw(lambda fact: fact.subject in known))
         self.assertEqual((len(drawn.stream), drawn.more), (90, []))
         taught = {fact.question for group in groups for fact in group}
@@ -91,7 +91,8 @@ class Draws(Files):
     def test_a_longer_stream_begins_with_the_reports(self):
         self.write_facts()
         drawn, longer = (facts.draw(lambda fact: False, n) for n in (0, 110))
-        self.assertEqual((longer.choose, longer.report), (drawn.choose, drawn.report))
+        self.assertEqual((longer.choose, longer.tune, longer.report), (drawn.choose, drawn.tune, drawn.report))
+        self.assertFalse({fact.subject for fact in drawn.tune} & {fact.subject for fact in longer.stream})
         self.assertEqual((len(longer.stream), longer.stream[:90]), (120, drawn.stream))
         self.assertEqual(len({fact.subject for fact in longer.stream}), 120)
 
@@ -122,8 +123,10 @@ class Known(unittest.TestCase):
     def test_what_the_background_asks_is_not_among_the_never_counted(self):
         asked = [facts.Asked(str(i), (str(i),) if i % 3 else ()) for i in range(40)]
         told = {str(i) for i in range(0, 40, 2)}
-        counted, never = answers.known(FakeBase, asked, 5, 40, told)
+        counted, never = answers.known(FakeBase, asked, 5, 5, 40, told)
         self.assertEqual((len(counted), len(never)), (5, 5))
+        same, more = answers.known(FakeBase, asked, 5, 8, 40, told)
+        self.assertEqual((same, more[:5], len(more)), (counted, never, 8))
         self.assertFalse(told & {one.question for one in never})
         self.assertFalse(set(counted) & set(never))
         self.assertTrue(all(one.accepted for one in counted + never))
