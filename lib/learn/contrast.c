@@ -2,6 +2,7 @@
  * ids is wordings.c's, what follows from their reads selector.c's. */
 #include "learn/contrast.h"
 #include "base/alloc.h"
+#include "learn/forward.h"
 #include "learn/grammar.h"
 #include <string.h>
 
@@ -32,9 +33,8 @@ static span subject_in(const char *question, const char *subject) {
   if (!smft__sentence_read(&s, question, strlen(question), NULL))
     return (span){0, 0};
   smft__grammar_read(&g, &s, "");
-  if (g.n_topic > 0)
-    return (span){(size_t)g.topic, (size_t)g.n_topic};
-  return (span){(size_t)s.subject, (size_t)s.n_subject};
+  int32_t n, at = smft__grammar_subject(&g, &s, &n);
+  return (span){(size_t)at, (size_t)n};
 }
 
 /* The letters of one of the name's words stand in the question: it may be about the same, or about
@@ -86,21 +86,7 @@ smft_status smft__contrast_create(smft__contrast *contrast, const smft_model *mo
 void smft__contrast_free(smft__contrast *contrast) {
   for (int32_t p = 0; p < contrast->n_pools; p++)
     smft__counts_free(&contrast->read[p]);
-  if (contrast->read)
-    smft__free(contrast->ctx, contrast->read);
-  contrast->read = NULL;
-  contrast->n_pools = 0;
-}
-
-/* Of the last pass, to what was counted before. */
-static smft_status add_reads(smft__contrast *contrast, const smft__tape *tape) {
-  const smft__config *config = &tape->model->config;
-  for (int32_t m = 0; m < config->n_memories; m++) {
-    int64_t n = 0;
-    const int64_t *slots = smft__tape_slots(tape, m, &n);
-    SMFT__TRY(smft__counts_add(&contrast->read[config->memories[m].pool], slots, n));
-  }
-  return SMFT_OK;
+  smft__free(contrast->ctx, contrast->read);
 }
 
 /* Sequences [s, end) in one pass: as many as there are names, and as have MOST_TOKENS together, but
@@ -120,7 +106,7 @@ static smft_status pass_over(smft__contrast *contrast, smft__tape *tape, const s
     offsets[i - s] = others->offsets[i] - first;
   smft__sequences some = {others->ids.data + first, offsets, end - s, offsets[end - s], NULL};
   SMFT__TRY(smft__network_forward(tape, NULL, &some, SMFT__KEEP_NOTHING, NULL, cancel));
-  return add_reads(contrast, tape);
+  return smft__add_reads(contrast->read, tape->model, tape);
 }
 
 smft_status smft__contrast_read(smft__contrast *contrast, smft__tape *tape, const smft__fact *fact,

@@ -93,10 +93,10 @@ static smft_status end_wording(maker *make) {
   return SMFT_OK;
 }
 
-smft_status smft__fact_end_other(smft__fact *fact, smft_ctx *ctx) {
+smft_status smft__fact_end_other(smft__fact *fact) {
   smft__others *others = &fact->others;
-  SMFT__TRY(
-      smft__grow(ctx, &others->offsets, &others->capacity, others->n + 2, sizeof *others->offsets));
+  SMFT__TRY(smft__grow(others->ids.ctx, &others->offsets, &others->capacity, others->n + 2,
+                       sizeof *others->offsets));
   if (others->n == 0)
     others->offsets[0] = 0;
   others->offsets[++others->n] = others->ids.n;
@@ -320,11 +320,11 @@ static void set_weights(const maker *make, const smft__fact *from) {
     fact->weights[fact->offsets[w]] = 0; /* nothing stands before it */
 }
 
-static smft_status copy_others(smft__fact *fact, smft_ctx *ctx, const smft__others *from) {
+static smft_status copy_others(smft__fact *fact, const smft__others *from) {
   for (int64_t s = 0; s < from->n; s++) {
     for (int64_t i = from->offsets[s]; i < from->offsets[s + 1]; i++)
       SMFT__TRY(smft__ids_put(&fact->others.ids, from->ids.data[i]));
-    SMFT__TRY(smft__fact_end_other(fact, ctx));
+    SMFT__TRY(smft__fact_end_other(fact));
   }
   return SMFT_OK;
 }
@@ -339,7 +339,7 @@ smft_status smft__fact_copy(smft__fact **out, const smft_model *model, const smf
   if (status == SMFT_OK)
     status = put_weights(&make, 0);
   if (status == SMFT_OK)
-    status = copy_others(make.fact, make.ctx, &from->others);
+    status = copy_others(make.fact, &from->others);
   if (status == SMFT_OK) {
     memcpy(make.fact->offsets, from->offsets,
            (size_t)(from->n_wordings + 1) * sizeof *from->offsets);

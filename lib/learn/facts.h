@@ -48,7 +48,7 @@ typedef struct smft__fact_maker {
 smft_status smft__fact_begin(smft__fact_maker *make, const smft_model *model, const char *id,
                              int64_t n, int loss_all);
 /* The ids that came to others.ids since the last call are one more. */
-smft_status smft__fact_end_other(smft__fact *fact, smft_ctx *ctx);
+smft_status smft__fact_end_other(smft__fact *fact);
 /* One that failed may be dropped, and others added. */
 smft_status smft__fact_add_text(smft__fact_maker *make, const smft_wording *wording);
 smft_status smft__fact_add_ids(smft__fact_maker *make, const smft_ids_wording *wording);

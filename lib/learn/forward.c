@@ -96,16 +96,21 @@ smft_status smft__reserve_counts(smft__counts *counts, const smft_model *model, 
   return SMFT_OK;
 }
 
-smft_status smft__count_reads(smft__counts *counts, const smft_model *model,
-                              const smft__tape *tape) {
-  int32_t n_pools = model->config.n_pools;
-  for (int32_t p = 0; p < n_pools; p++)
-    smft__counts_clear(&counts[p]);
+smft_status smft__add_reads(smft__counts *counts, const smft_model *model, const smft__tape *tape) {
   for (int32_t m = 0; m < model->config.n_memories; m++) {
     int64_t n = 0;
     const int64_t *slots = smft__tape_slots(tape, m, &n);
     SMFT__TRY(smft__counts_add(&counts[model->config.memories[m].pool], slots, n));
   }
+  return SMFT_OK;
+}
+
+smft_status smft__count_reads(smft__counts *counts, const smft_model *model,
+                              const smft__tape *tape) {
+  int32_t n_pools = model->config.n_pools;
+  for (int32_t p = 0; p < n_pools; p++)
+    smft__counts_clear(&counts[p]);
+  SMFT__TRY(smft__add_reads(counts, model, tape));
   for (int32_t p = 0; p < n_pools; p++)
     SMFT__TRY(smft__counts_finish(&counts[p]));
   return SMFT_OK;

@@ -32,6 +32,8 @@ void smft__forward_note(smft__kept_layers *kept, const smft__tape *tape,
  * layers that share a pool. */
 smft_status smft__count_reads(smft__counts *counts, const smft_model *model,
                               const smft__tape *tape);
+/* Adds them to what is counted already, without finishing. */
+smft_status smft__add_reads(smft__counts *counts, const smft_model *model, const smft__tape *tape);
 /* Beside finished counts of that forward, the sum of the softmax weights of each slot's reads. */
 smft_status smft__weigh_reads(smft__counts *counts, const smft_model *model,
                               const smft__tape *tape);

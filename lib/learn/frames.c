@@ -222,15 +222,14 @@ static void set(filling *with, int blank, const char *text) {
 /* What the rules of English say of it; nothing where it is none. */
 static void fill_grammar(filling *with, const char *question, const smft__sentence *s,
                          const smft__grammar *g, const char *subject) {
+  int32_t n, at = smft__grammar_subject(g, s, &n);
   set(with, STATEMENT, g->statements[0]);
   set(with, OTHER, g->statements[1]);
   set(with, INDIRECT, g->indirect);
   if (subject)
     set(with, SUBJECT, subject);
-  else if (g->n_topic > 0)
-    with[SUBJECT] = (filling){question + g->topic, (size_t)g->n_topic};
   else
-    with[SUBJECT] = (filling){question + s->subject, (size_t)s->n_subject};
+    with[SUBJECT] = (filling){question + at, (size_t)n};
 }
 
 /* The question with a mark at its end. */

@@ -418,6 +418,11 @@ static void read_order(smft__clause *c) {
 
 /* ---- the whole ----------------------------------------------------------- */
 
+int32_t smft__grammar_subject(const smft__grammar *g, const smft__sentence *s, int32_t *n) {
+  *n = g->n_topic > 0 ? g->n_topic : s->n_subject;
+  return g->n_topic > 0 ? g->topic : s->subject;
+}
+
 int smft__grammar_is_question(const smft__sentence *s) {
   smft__clause c = {.s = s};
   return smft__grammar_is_order(s) || smft__clause_read(&c);

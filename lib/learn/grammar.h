@@ -16,6 +16,10 @@ typedef struct smft__grammar {
   int32_t topic, n_topic;
 } smft__grammar;
 void smft__grammar_read(smft__grammar *out, const smft__sentence *s, const char *answer);
+/* Where in the text is what it is about, n bytes of it: the topic, else the longest name. n 0:
+ * none.
+ */
+int32_t smft__grammar_subject(const smft__grammar *g, const smft__sentence *s, int32_t *n);
 /* It begins as an English question or order does. */
 int smft__grammar_is_question(const smft__sentence *s);
 /* It is an order: "Name the author of Emma". */

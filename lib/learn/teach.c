@@ -57,7 +57,7 @@ static smft_status restrain(smft_learner *learner, const smft__fact *fact) {
 /* Where rows that all the world reads never change, what opens several wordings alike (a chat
  * template) need not run with each of them. */
 static int may_share(const smft_learner *learner, const smft__step *step) {
-  return step->serial && learner->selector->max_df >= 0;
+  return step->serial && is_restrained(learner);
 }
 
 static smft_status share(smft_learner *learner, const smft__fact *fact) {

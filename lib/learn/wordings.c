@@ -120,7 +120,7 @@ static smft_status add_other(smft__fact *fact, const framing *f, const char *que
                                         SMFT_ENCODE_PROMPT | SMFT_ENCODE_NO_PARSE, ids);
   smft__ids_free(&reply);
   if (status == SMFT_OK && ids->n > begin && ids->n - begin <= f->model->config.context)
-    return smft__fact_end_other(fact, ids->ctx);
+    return smft__fact_end_other(fact);
   ids->n = begin;
   return status == SMFT_E_NOMEM ? status : SMFT_OK;
 }

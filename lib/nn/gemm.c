@@ -14,6 +14,13 @@
 #include "nn/kernels/gemm_tiles.h"
 #include "nn/vector.h"
 #define FETCHED_PACK 16 /* rows of B ahead of those that are packed */
+
+/* The lines of the cache that so many bytes lie on; what is behind an array is not read. */
+static inline void fetch(uintptr_t at, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64)
+    __builtin_prefetch((const void *)(at + (uintptr_t)i));
+  __builtin_prefetch((const void *)(at + (uintptr_t)(bytes - 1)));
+}
 #define SMFT__BODY "nn/kernels/gemm_body.h"
 #include "nn/kernels/levels.h"
 
@@ -237,11 +244,9 @@ static void unpack_rows(const gemm_plan *plan, int64_t row, int64_t rows, int64_
   int64_t piece = smft__row_bytes(args->b_dtype, n);
   const smft__vector_ops *use = smft__vector();
   const char *from = (const char *)args->b + row * row_bytes;
-  const char *ahead = from + FETCHED_ROWS * row_bytes + smft__row_bytes(args->b_dtype, begin);
-  for (int64_t i = 0; i < rows; i++, from += row_bytes, ahead += row_bytes, out += n) {
-    for (int64_t at = 0; at < piece; at += 64)
-      __builtin_prefetch(ahead + at);
-    __builtin_prefetch(ahead + piece - 1);
+  int64_t ahead = FETCHED_ROWS * row_bytes + smft__row_bytes(args->b_dtype, begin);
+  for (int64_t i = 0; i < rows; i++, from += row_bytes, out += n) {
+    fetch((uintptr_t)from + (uintptr_t)ahead, piece);
     use->blocks_to_f32(from, args->b_dtype, begin, n, out);
   }
 }

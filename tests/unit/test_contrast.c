@@ -103,7 +103,7 @@ START_TEST(reads_are_those_of_each_alone) {
   for (int64_t i = 0, n = _i ? others->ids.n : 0, s = 0; i < n; i++) {
     ck_ok(smft__ids_put(&fact->others.ids, others->ids.data[i]));
     if (i + 1 == others->offsets[s + 1] && ++s > 0)
-      ck_ok(smft__fact_end_other(fact, ctx));
+      ck_ok(smft__fact_end_other(fact));
   }
   ck_assert_int_eq(others->n, _i ? 62 : 31);
   ck_ok(smft__contrast_create(&contrast, model));

@@ -150,7 +150,8 @@ def draw(knows: Callable[[Fact], bool], n_stream: int = 0) -> Draws:
     """n_stream: the stream has so many at least."""
     by_relation, natural = popqa(), hallu()
     front = _wrong(_turns(by_relation), knows), _wrong(iter(natural), knows)
-    back = _wrong(_turns(_backwards(by_relation)), knows), _wrong(iter(natural[-N_NEAR - 1::-1]), knows)
+    back = (_wrong(_turns(_backwards(by_relation)), knows),
+            _wrong(iter(natural[-N_NEAR - 1::-1]), knows))
 
     def take(n_popqa: int, n_hallu: int, source: Any = front, near: int = 2) -> list[Fact]:
         taken = [with_neighbours(one, by_relation[one.relation], near)

@@ -8,10 +8,11 @@ it ends, and a sweep that was stopped goes on with what is missing.
 
 PLAN may also be a method or a run's number.  Plans: rows, steps, restraint, blocks, background (one
 factor at a time, on the facts that choose settings), combined (what was best in each), tune (thirty
-other facts in sequence, where what is lost adds up), graft (how the memory is made), dense (the baselines on them), report and many (the facts of the report,
-from one question and from nineteen wordings), stream (all ninety of them in sequence), long (300
-and 1,000 facts that begin with these; kept every ten facts in the work folder, so that it goes on
-where it was stopped).  Methods that are not ours: ../peers/peers.py.
+other facts in sequence, where what is lost adds up), graft (how the memory is made), dense (the
+baselines on the first ten), report and many (the facts of the report, from one question and from
+nineteen wordings), stream (all ninety of them in sequence), long (300 and 1,000 facts that begin
+with these; both are kept every ten facts in the work folder, and go on where they were stopped).
+Methods that are not ours: ../peers/peers.py.
 Without $SMFT_SHARED nothing is run, and that is said (exit code 77).
 """
 from __future__ import annotations

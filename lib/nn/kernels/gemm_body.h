@@ -162,10 +162,7 @@ SMFT__INLINE void SMFT__FN(pack_columns)(const char *b, int64_t row_bytes, int d
                                          int64_t k, float *panel) {
   const int64_t size = SMFT__WEIGHT_BYTES(dtype);
   for (int64_t p = 0; p < k; p++, b += row_bytes, panel += PANEL) {
-    uintptr_t ahead = (uintptr_t)b + (uintptr_t)(FETCHED_PACK * row_bytes);
-    for (int64_t at = 0; at < n * size; at += 64)
-      __builtin_prefetch((const void *)(ahead + (uintptr_t)at));
-    __builtin_prefetch((const void *)(ahead + (uintptr_t)(n * size - 1)));
+    fetch((uintptr_t)b + (uintptr_t)(FETCHED_PACK * row_bytes), n * size);
     for (int64_t j = 0; j < PANEL; j += LANES) {
       int64_t left = n - j;
       VEC row = SPLAT(0.0f);
