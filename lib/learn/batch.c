@@ -12,6 +12,7 @@ void smft__batch_free(smft__batch_room *room) {
   smft__free(room->ctx, room->offsets);
   smft__free(room->ctx, room->begins);
   smft__free(room->ctx, room->past);
+  smft__free(room->ctx, room->past_at);
   smft__free(room->ctx, room->order);
 }
 
@@ -23,6 +24,8 @@ static smft_status reserve(smft__batch_room *room, int64_t n_tokens, int64_t n_s
   SMFT__TRY(
       smft__grow(ctx, &room->begins, &room->begins_capacity, n_sequences, sizeof *room->begins));
   SMFT__TRY(smft__grow(ctx, &room->past, &room->past_capacity, n_sequences, sizeof *room->past));
+  SMFT__TRY(
+      smft__grow(ctx, &room->past_at, &room->past_at_capacity, n_sequences, sizeof *room->past_at));
   return smft__grow(ctx, &room->offsets, &room->offsets_capacity, n_sequences + 1,
                     sizeof *room->offsets);
 }
@@ -78,13 +81,16 @@ static void take_first(int64_t *order, int64_t n, const double *losses, double b
 }
 
 smft_status smft__batch_take(smft__batch_room *room, const smft__fact *fact, const int64_t *order,
-                             int64_t n, const int64_t *past, smft__sequences *batch) {
+                             int64_t n, const smft__pasts *past, const int64_t *ends,
+                             smft__sequences *batch) {
   SMFT__TRY(reserve(room, fact->n_tokens, n));
   int64_t at = room->offsets[0] = 0;
   for (int64_t s = 0; s < n; s++) {
     int64_t w = order ? order[s] : s;
-    room->past[s] = past ? past[w] : 0;
-    int64_t begin = fact->offsets[w] + room->past[s], length = fact->offsets[w + 1] - begin;
+    room->past[s] = past ? past->n[w] : 0;
+    room->past_at[s] = past ? past->at[w] : 0;
+    int64_t begin = fact->offsets[w] + room->past[s];
+    int64_t length = (ends ? fact->offsets[w] + ends[w] : fact->offsets[w + 1]) - begin;
     memcpy(room->ids + at, fact->ids.data + begin, (size_t)length * sizeof *room->ids);
     memcpy(room->weights + at, fact->weights + begin, (size_t)length * sizeof *room->weights);
     room->offsets[s + 1] = at += length;
@@ -95,12 +101,16 @@ smft_status smft__batch_take(smft__batch_room *room, const smft__fact *fact, con
 }
 
 smft_status smft__batch_draw(smft__batch_room *room, const smft__fact *fact, int64_t n,
-                             uint64_t seed, const double *losses, double below, const int64_t *past,
-                             smft__sequences *batch) {
+                             uint64_t seed, const double *losses, double below,
+                             const smft__pasts *past, smft__sequences *batch) {
   SMFT__TRY(shuffle(room, fact, n, losses ? fact->n_wordings : n, seed));
   if (losses && n < fact->n_wordings)
     take_first(room->order, fact->n_wordings, losses, below);
-  return smft__batch_take(room, fact, room->order, n, past, batch);
+  return smft__batch_take(room, fact, room->order, n, past, NULL, batch);
+}
+
+smft__pasts smft__batch_pasts(const smft__batch_room *room) {
+  return (smft__pasts){room->past, room->past_at};
 }
 
 /* ---- of a host ----------------------------------------------------------- */

@@ -81,9 +81,8 @@ smft_status smft__check_rest(smft_learner *learner, const smft__fact *fact, int6
   double begin = smft__now();
   const int64_t *order = n > 0 ? learner->batch.order + n : NULL;
   int all = 0;
-  SMFT__TRY(smft__opening_check(&learner->opening, &learner->batch, &learner->kept, learner->tape,
-                                learner->patch, fact, order, fact->n_wordings - n, &all,
-                                &learner->claim.stop));
+  smft__opening_work work = smft__opening_work_of(learner, fact->n_wordings);
+  SMFT__TRY(smft__opening_check(&learner->opening, &work, fact, order, fact->n_wordings - n, &all));
   smft__check_note(&learner->check, learner->tape, all ? NULL : order,
                    fact->n_wordings - (all ? 0 : n));
   *passed = smft__check_enough(&learner->check, fact, learner->options.loss_below);

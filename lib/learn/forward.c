@@ -58,7 +58,7 @@ static smft_status pass_over_all(smft__kept_layers *kept, smft__tape *tape,
                                  const smft__version *version, const smft__fact *fact, double *loss,
                                  const atomic_int *cancel) {
   smft__sequences all = all_wordings(fact);
-  smft__kept_batch from = {&kept->layers, fact->offsets, NULL, NULL};
+  smft__kept_batch from = {&kept->layers, fact->offsets, NULL, {NULL, NULL}};
   int slots = version->kind == SMFT_PATCH_SLOTS;
   if (slots && !loss && reads_stand(kept, tape, version, fact))
     return SMFT_OK;

@@ -35,4 +35,10 @@ struct smft_learner {
   smft__slots_work slots;
   smft__dense_work dense; /* full and LoRA patches */
 };
+/* n: wordings of a pass at most. */
+static inline smft__opening_work smft__opening_work_of(smft_learner *learner, int64_t n) {
+  return (smft__opening_work){&learner->choice,    &learner->batch, &learner->kept,
+                              learner->tape,       learner->patch,  n,
+                              &learner->claim.stop};
+}
 #endif

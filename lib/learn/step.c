@@ -43,7 +43,7 @@ smft_status smft__step_forward(smft_learner *learner, smft__step *step) {
       report->tokens_supervised += step->batch.weights[i] != 0;
   int keep = learner->patch->kind == SMFT_PATCH_SLOTS ? SMFT__KEEP_VALUES : SMFT__KEEP_ALL;
   const smft__version *version = smft__patch_current(learner->patch);
-  const smft__lead *lead = step->past ? &learner->opening.lead : NULL;
+  const smft__lead *lead = step->past.n ? &learner->opening.lead : NULL;
   smft__kept_batch kept = {&learner->kept.layers, step->begins, lead, step->past};
   if (lead && !smft__opening_holds(&learner->opening, version))
     return smft__fail(SMFT_E_STATE, "step: the patch was changed meanwhile");
@@ -63,7 +63,7 @@ smft_status smft__take_step(smft_learner *learner, smft__step *step) {
   smft_status status = learner->patch->kind == SMFT_PATCH_SLOTS ? smft__step_slots(learner, step)
                                                                 : smft__step_dense(learner, step);
   int publish = status == SMFT_OK && step->changed;
-  if (publish && step->past) /* which reads none of the rows that changed */
+  if (publish && step->past.n) /* which reads none of the rows that changed */
     learner->opening.made_of = atomic_load(&step->next->number);
   smft__patch_end_write(learner->patch, publish ? step->next : NULL);
   return status;

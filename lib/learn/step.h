@@ -10,14 +10,14 @@ typedef struct smft__step { /* what one step is told, and what it tells */
   smft__sequences batch;
   /* (n_sequences): where each wording begins in the kept layers; NULL: there are none */
   const int64_t *begins;
-  const int64_t *past; /* (n_sequences): of its opening, before that; NULL: wordings are whole */
-  int64_t fact;        /* whose step it is: the fact's serial; 0: a host's batch */
-  int64_t serial;      /* of the fact whose rows may change; 0: chosen from this batch alone */
-  int starts_fact;     /* the optimizer's state starts afresh (unless it is to be kept) */
-  double loss_below;   /* negative: always update */
-  int mean_decides;    /* the batch's mean loss is to be below, not each sequence's own */
-  int is_done;         /* out: it was below; nothing was changed */
-  int changed;         /* out */
+  smft__pasts past;  /* (n_sequences): of its opening, before that; n NULL: wordings are whole */
+  int64_t fact;      /* whose step it is: the fact's serial; 0: a host's batch */
+  int64_t serial;    /* of the fact whose rows may change; 0: chosen from this batch alone */
+  int starts_fact;   /* the optimizer's state starts afresh (unless it is to be kept) */
+  double loss_below; /* negative: always update */
+  int mean_decides;  /* the batch's mean loss is to be below, not each sequence's own */
+  int is_done;       /* out: it was below; nothing was changed */
+  int changed;       /* out */
   smft_report *report;
   smft__version *next; /* out, slots patches: the version to publish; NULL: none */
 } smft__step;

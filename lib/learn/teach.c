@@ -54,18 +54,18 @@ static smft_status restrain(smft_learner *learner, const smft__fact *fact) {
   return SMFT_OK;
 }
 
-/* Where rows that all the world reads never change, what opens several wordings alike (a chat
- * template) need not run with each of them. */
+/* Where rows that all the world reads never change, what opens the wordings (a chat template, the
+ * words before the subject) need not run with each of them. */
 static int may_share(const smft_learner *learner, const smft__step *step) {
   return step->serial && is_restrained(learner);
 }
 
-static smft_status share(smft_learner *learner, const smft__fact *fact) {
+static smft_status share(smft_learner *learner, const smft__fact *fact, int64_t n) {
+  smft__opening_work work = smft__opening_work_of(learner, n);
   SMFT__TRY(smft__opening_find(&learner->opening, fact));
   if (learner->choice.serial != fact->serial) /* chosen in this step: from the next one on */
     return SMFT_OK;
-  return smft__opening_make(&learner->opening, &learner->choice, &learner->kept, learner->tape,
-                            learner->patch, fact, &learner->claim.stop);
+  return smft__opening_make(&learner->opening, &work, fact);
 }
 
 /* At the fact's first step for every one, so that no other allocates, whatever it draws. */
@@ -92,7 +92,7 @@ static smft_status prepare(smft_learner *learner, const smft__fact *fact, int64_
   if (step->serial && n < fact->n_wordings) /* else the step's own batch tells */
     SMFT__TRY(choose(learner, fact));
   if (may_share(learner, step))
-    SMFT__TRY(share(learner, fact));
+    SMFT__TRY(share(learner, fact, n));
   return fact->steps == 0 ? reserve_passes(learner, fact, n) : SMFT_OK;
 }
 
@@ -118,11 +118,12 @@ static smft_status take_round(smft_learner *learner, const smft__fact *fact, int
   const smft__opening *opening = &learner->opening;
   int shares = may_share(learner, step) && opening->serial == fact->serial && opening->made_of > 0;
   double below = learner->options.loss_below;
+  smft__pasts pasts = smft__opening_pasts(opening);
   SMFT__TRY(smft__batch_draw(&learner->batch, fact, n, learner->options.seed,
                              check->failed_at >= 0 ? check->losses : NULL, below,
-                             shares ? opening->past : NULL, &step->batch));
+                             shares ? &pasts : NULL, &step->batch));
   step->begins = learner->selector ? learner->batch.begins : NULL;
-  step->past = shares ? learner->batch.past : NULL;
+  step->past = shares ? smft__batch_pasts(&learner->batch) : (smft__pasts){NULL, NULL};
   /* a check that failed on these weights is not to be doubted for a rounding error */
   step->loss_below = check->failed_at == fact->steps ? -INFINITY : below;
   SMFT__TRY(smft__take_step(learner, step));

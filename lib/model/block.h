@@ -36,8 +36,8 @@ typedef struct smft__block_tape {
   /* bf16 (n_past + T, KV): where all keys and values are that attention reads, and where k and v
    * go; NULL: k and v stand right behind the n_past before them */
   void *cached_k, *cached_v;
-  /* (n_past, KV): where the past of segments that have one stands, shared by them (lead.h); NULL:
-   * before k and v */
+  /* (rows, KV): where the pasts of segments that have one stand, several in one place (lead.h);
+   * NULL: before k and v */
   const float *past_k, *past_v;
   float *attention;       /* (T, Q) */
   float *log_sum;         /* (T, heads) */

@@ -17,8 +17,9 @@ static void point_segments(const smft__batch_shape *shape, const smft__block_tap
     int64_t before = t->past_k ? 0 : segment->n_past;
     segment->k = t->k + (row - before) * smft__kv_width(c);
     segment->v = t->v + (row - before) * smft__kv_width(c);
-    segment->past_k = t->past_k;
-    segment->past_v = t->past_v;
+    int64_t past_at = segment->past_at * smft__kv_width(c);
+    segment->past_k = t->past_k ? t->past_k + past_at : NULL;
+    segment->past_v = t->past_v ? t->past_v + past_at : NULL;
     segment->kv_dtype = SMFT__F32;
     segment->out = t->attention + row * smft__q_width(c);
     segment->log_sum = t->log_sum ? t->log_sum + row * c->n_heads : NULL;

@@ -20,35 +20,48 @@ void smft__lead_free(smft__lead *lead) {
 }
 
 /* tokens < 2^31, columns <= 2^24, blocks <= 2^16 */
-static int64_t layer_floats(const smft__lead *lead, int64_t n_tokens) {
+static int64_t floats_of(const smft__lead *lead, int64_t n_tokens) {
   return n_tokens * lead->width;
 }
 
 smft_status smft__lead_reserve(smft__lead *lead, int64_t n_tokens) {
-  int64_t floats = 0, layers = 2 * (int64_t)(lead->n_layers - lead->first);
+  int64_t floats = 0, layers = lead->n_layers - lead->first;
   lead->n_tokens = 0;
-  if (!smft__mul_i64(layer_floats(lead, n_tokens), layers, &floats))
-    return smft__fail(SMFT_E_NOMEM, "keys and values of %lld shared tokens overflow",
+  if (!smft__mul_i64(floats_of(lead, n_tokens), 2 * layers, &floats))
+    return smft__fail(SMFT_E_NOMEM, "keys and values of %lld tokens before others overflow",
                       (long long)n_tokens);
-  return smft__grow(lead->ctx, &lead->block, &lead->capacity, floats, sizeof *lead->block);
+  SMFT__TRY(smft__grow(lead->ctx, &lead->block, &lead->capacity, floats, sizeof *lead->block));
+  lead->k = lead->block;
+  lead->v = n_tokens > 0 ? lead->k + floats / 2 : NULL;
+  lead->n_tokens = n_tokens;
+  return SMFT_OK;
 }
 
-void smft__lead_store(smft__lead *lead, const smft__block_tape *blocks, int64_t n_tokens) {
-  int64_t n = layer_floats(lead, n_tokens);
-  lead->k = lead->block;
-  lead->v = lead->k + n * (lead->n_layers - lead->first);
+/* (KV) of a layer's token */
+static int64_t place(const smft__lead *lead, int32_t layer, int64_t token) {
+  return floats_of(lead, (layer - lead->first) * lead->n_tokens + token);
+}
+
+void smft__lead_store(smft__lead *lead, const smft__block_tape *blocks, int64_t from, int64_t n,
+                      int64_t to) {
+  size_t size = (size_t)floats_of(lead, n) * sizeof(float);
   for (int32_t layer = lead->first; layer < lead->n_layers; layer++) {
-    int64_t at = n * (layer - lead->first);
-    memcpy(lead->k + at, blocks[layer].k, (size_t)n * sizeof(float));
-    memcpy(lead->v + at, blocks[layer].v, (size_t)n * sizeof(float));
+    memcpy(lead->k + place(lead, layer, to), blocks[layer].k + floats_of(lead, from), size);
+    memcpy(lead->v + place(lead, layer, to), blocks[layer].v + floats_of(lead, from), size);
   }
-  lead->n_tokens = n_tokens;
+}
+
+void smft__lead_repeat(smft__lead *lead, int64_t n, int64_t to) {
+  size_t size = (size_t)floats_of(lead, n) * sizeof(float);
+  for (int32_t layer = lead->first; layer < lead->n_layers; layer++) {
+    memcpy(lead->k + place(lead, layer, to), lead->k + place(lead, layer, 0), size);
+    memcpy(lead->v + place(lead, layer, to), lead->v + place(lead, layer, 0), size);
+  }
 }
 
 void smft__lead_point(const smft__lead *lead, smft__block_tape *blocks) {
-  int64_t n = layer_floats(lead, lead->n_tokens);
   for (int32_t layer = lead->first; layer < lead->n_layers; layer++) {
-    blocks[layer].past_k = lead->k + n * (layer - lead->first);
-    blocks[layer].past_v = lead->v + n * (layer - lead->first);
+    blocks[layer].past_k = lead->k + place(lead, layer, 0);
+    blocks[layer].past_v = lead->v + place(lead, layer, 0);
   }
 }

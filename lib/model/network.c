@@ -144,15 +144,17 @@ void smft__network_losses(const smft__tape *tape, double *losses) {
 }
 
 static int64_t past_of(const smft__kept_batch *kept, int64_t s) {
-  return kept->lead ? kept->past[s] : 0;
+  return kept->lead ? kept->past.n[s] : 0;
 }
 
 static smft_status check_past(const smft_model *model, const smft__sequences *batch,
                               const smft__kept_batch *kept, int64_t s) {
   int64_t past = past_of(kept, s), length = batch->offsets[s + 1] - batch->offsets[s];
-  SMFT__REQUIRE(past == 0 || past == kept->lead->n_tokens,
-                "sequence %lld: %lld tokens before it, of %lld that are shared", (long long)s,
-                (long long)past, (long long)kept->lead->n_tokens);
+  int64_t at = past == 0 ? 0 : kept->past.at[s];
+  SMFT__REQUIRE(past == 0 || (past > 0 && at >= 0 && at + past <= kept->lead->n_tokens),
+                "sequence %lld: tokens %lld to %lld before it, of %lld that are there",
+                (long long)s, (long long)at, (long long)(at + past),
+                (long long)kept->lead->n_tokens);
   if (past + length > model->config.context)
     return smft__fail(SMFT_E_CONTEXT, "sequence %lld has %lld tokens, the context is %d",
                       (long long)s, (long long)(past + length), model->config.context);
@@ -190,9 +192,11 @@ static void put_behind(smft__tape *tape, const smft__sequences *batch,
     return;
   smft__lead_point(kept->lead, tape->blocks);
   for (int64_t s = 0; s < batch->n_sequences; s++) {
-    tape->segments[s].n_past = kept->past[s];
+    int64_t past = kept->past.n[s];
+    tape->segments[s].n_past = past;
+    tape->segments[s].past_at = past ? kept->past.at[s] : 0;
     for (int64_t i = batch->offsets[s]; i < batch->offsets[s + 1]; i++)
-      tape->positions[i] += (int32_t)kept->past[s];
+      tape->positions[i] += (int32_t)past;
   }
 }
 
@@ -265,19 +269,27 @@ smft_status smft__network_states(smft__tape *tape, const smft__sequences *batch,
 }
 
 smft_status smft__network_share(smft__tape *tape, const smft__version *version,
-                                const smft__sequences *one, const smft__kept_batch *kept,
+                                const smft__sequences *some, const smft__kept_batch *kept,
                                 smft__lead *lead, const atomic_int *cancel) {
   const smft_model *model = tape->model;
-  SMFT__TRY(check_batch(model, version, one));
-  SMFT__REQUIRE(one->n_sequences == 1 && !kept->lead, "what is shared is one sequence");
-  SMFT__TRY(check_kept(model, version, one, kept, SMFT__KEEP_VALUES));
-  SMFT__TRY(smft__lead_reserve(lead, one->n_tokens));
-  SMFT__TRY(begin(tape, version, one, SMFT__KEEP_VALUES, 0)); /* whose blocks have k of their own */
+  SMFT__TRY(check_batch(model, version, some));
+  SMFT__REQUIRE(kept->lead == lead, "what goes on from a lead goes into it");
+  SMFT__TRY(check_kept(model, version, some, kept, SMFT__KEEP_VALUES));
+  for (int64_t s = 0; s < some->n_sequences; s++)
+    SMFT__REQUIRE(kept->past.at[s] >= 0 && kept->past.at[s] + kept->past.n[s] +
+                                                   some->offsets[s + 1] - some->offsets[s] <=
+                                               lead->n_tokens,
+                  "sequence %lld: the lead has room for %lld tokens", (long long)s,
+                  (long long)lead->n_tokens);
+  SMFT__TRY(begin(tape, version, some, SMFT__KEEP_VALUES, 0)); /* whose blocks have own k */
   smft__pass pass = pass_of(tape, version, cancel);
-  fetch(tape, one, kept);
+  fetch(tape, some, kept);
+  put_behind(tape, some, kept);
   SMFT__TRY(smft__stack_run(&pass, model->config.memories[0].layer, model->config.n_layers,
                             SMFT__RESUME, SMFT__WHOLE));
-  smft__lead_store(lead, tape->blocks, one->n_tokens);
+  for (int64_t s = 0; s < some->n_sequences; s++)
+    smft__lead_store(lead, tape->blocks, some->offsets[s], some->offsets[s + 1] - some->offsets[s],
+                     kept->past.at[s] + kept->past.n[s]);
   tape->ready = tape->spent = 1;
   return SMFT_OK;
 }

@@ -42,10 +42,10 @@ typedef struct smft__kept_batch { /* where a batch stands among kept tokens */
   const smft__kept *layers;
   /* (n_sequences): where each sequence of the batch begins among the kept tokens */
   const int64_t *begins;
-  /* NULL: each sequence is whole.  Else those with a past, (n_sequences) 0 or the lead's number
-   * of tokens, are what follows it: neither runs nor is moved again what the sequences share */
+  /* NULL: each sequence is whole.  Else those with a past (n_sequences) are what follows it, which
+   * neither runs nor is moved again */
   const smft__lead *lead;
-  const int64_t *past;
+  smft__pasts past;
 } smft__kept_batch;
 /* smft__network_forward, of which it runs only what lies above kept layers (NULL: all).  patch:
  * NULL or of kind slots; keep: not SMFT__KEEP_ALL.  The states below are those of the batch that
@@ -54,12 +54,13 @@ smft_status smft__network_forward_kept(smft__tape *tape, const smft__version *ve
                                        const smft__sequences *batch, const smft__kept_batch *kept,
                                        int keep, double *loss, const atomic_int *cancel);
 
-/* What tokens that several sequences begin with leave in the blocks above, for passes over what
- * follows them: one: those tokens, a sequence of its own, which stand in kept layers.  Their reads
- * are on the tape.  It holds for as long as no row changes that one of them reads: then what they
- * are does not depend on the rows that do, and gets no gradient. */
+/* What tokens with which sequences begin leave in the blocks above, for passes over what follows
+ * them: some: those tokens, which stand in kept layers.  The lead, which is kept->lead, takes each
+ * sequence behind its past, or from past.at on where it has none.  Their reads are on the tape.  It
+ * holds for as long as no row changes that one of them reads: then what they are does not depend on
+ * the rows that do, and gets no gradient. */
 smft_status smft__network_share(smft__tape *tape, const smft__version *version,
-                                const smft__sequences *one, const smft__kept_batch *kept,
+                                const smft__sequences *some, const smft__kept_batch *kept,
                                 smft__lead *lead, const atomic_int *cancel);
 
 /* losses (n_sequences): each sequence's own mean loss of the last forward pass that had one, its

@@ -20,6 +20,7 @@ typedef struct smft__segment {
   /* (n_q, n_heads): log of the softmax's denominator plus maximum, for backward; NULL: not kept */
   float *log_sum;
   int64_t n_past, n_q;
+  int64_t past_at;  /* of the rows where pasts stand by themselves, the past's first */
   int32_t kv_dtype; /* SMFT__F32 or SMFT__BF16; 0: F32, which backward wants */
   /* (n_past, n_kv_heads, head_dim) of kv_dtype; NULL: they stand before the new ones */
   const void *past_k, *past_v;

@@ -102,7 +102,7 @@ START_TEST(test_attention) {
   static float out[MOST], log_sum[TOKENS * HEADS], dq[MOST], dk[MOST], dv[MOST];
   rotated("attention.q", HEADS, y), rotated("attention.k", KV_HEADS, z);
   check(y, "attention.rq");
-  smft__segment segment = {y, z, values("attention.v"), out, log_sum, 0, TOKENS, 0, NULL, NULL};
+  smft__segment segment = {y, z, values("attention.v"), out, log_sum, 0, TOKENS, 0, 0, NULL, NULL};
   smft__segment_grad grad = {values("attention.d_out"), dq, dk, dv};
   float *scratch =
       malloc((size_t)smft__attention_scratch(ctx, HEADS, KV_HEADS, DIM, TOKENS) * sizeof *scratch);

@@ -70,7 +70,7 @@ static double naive(const void *arg) {
 }
 
 static smft__segment segment_of(const problem *p) {
-  return (smft__segment){p->q, p->k, p->v, p->out, p->log_sum, p->n_past, p->n_q, 0, NULL, NULL};
+  return (smft__segment){p->q, p->k, p->v, p->out, p->log_sum, p->n_past, p->n_q, 0, 0, NULL, NULL};
 }
 
 static smft__attention_shape shape_of(const problem *p) {

@@ -173,7 +173,7 @@ static void open_passes(passes *p) {
   const smft__fact *fact = p->owner.learner->queue.first;
   p->all = (smft__sequences){fact->ids.data, fact->offsets, fact->n_wordings, fact->n_tokens,
                              fact->weights};
-  p->kept = (smft__kept_batch){&p->layers, fact->offsets, NULL, NULL};
+  p->kept = (smft__kept_batch){&p->layers, fact->offsets, NULL, {NULL, NULL}};
   smft__kept_init(&p->layers, model);
   ck_ok(smft__tape_create(&p->tape, model));
   ck_ok(smft__network_keep(p->tape, &p->all, &p->layers, NULL));
@@ -368,7 +368,7 @@ START_TEST(sequences_in_another_order) {
     offsets[s + 1] = offsets[s] + n;
   }
   smft__sequences batch = {ids, offsets, 4, offsets[4], weights};
-  smft__kept_batch kept = {&p.layers, begins, NULL, NULL};
+  smft__kept_batch kept = {&p.layers, begins, NULL, {NULL, NULL}};
   double plain = 0, from_kept = 0;
   ck_ok(smft__network_forward(p.tape, smft__patch_current(p.owner.patch), &batch,
                               SMFT__KEEP_NOTHING, &plain, NULL));
@@ -411,7 +411,7 @@ START_TEST(refusals) {
   atomic_int cancel = 1;
   open_model(0);
   open_passes(&p);
-  smft__kept_batch kept = {&p.layers, begins, NULL, NULL};
+  smft__kept_batch kept = {&p.layers, begins, NULL, {NULL, NULL}};
   memcpy(begins, p.kept.begins, sizeof begins);
   ck_status(smft__network_forward_kept(p.tape, NULL, &p.all, &kept, SMFT__KEEP_ALL, NULL, NULL),
             SMFT_E_INVALID);
