@@ -218,7 +218,7 @@ def at_size(world: World, wanted: rr.Wanted, size: int, wordings: str) -> str:
 def in_sequence(world: World, wanted: rr.Wanted, wordings: str) -> str:
     """Sequences of other lengths, beside the limit of the next longer one."""
     words = []
-    for one in world.settings:
+    for one in rr.reported(world.settings):
         longer = [size for size in rr.SIZES if size > one.n]
         if (one.facts, one.method, one.wordings) == ("stream", "slots", wordings) and longer and (
                 one.n not in rr.SIZES):

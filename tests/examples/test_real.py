@@ -242,6 +242,13 @@ class Rows(Files):
         self.assertEqual({*runs.OWN, *runs.TOOK, *runs.COLUMNS},
                          {*real_rows.TEXT, *real_rows.NUMBERS})
 
+    def test_the_report_knows_the_defaults(self):
+        told = [run for run in runs.plan() if run.facts.startswith(("report", "stream"))]
+        self.assertTrue(told)
+        for run in told:
+            shown = run.describe().replace("keep_given_up True, ", "")
+            self.assertEqual(shown == real_rows.SHIPPED, run.setting["method"] == "slots")
+
     def test_a_row_is_kept_and_its_run_is_not_planned_again(self):
         path = os.path.join(self.folder.name, "real.csv")
         run = runs.plan()[0]

@@ -173,6 +173,16 @@ class Targets(unittest.TestCase):
                 setting({}, n=29), setting({}, words="many")]
         self.assertEqual(rr.slots_at(told, 30, "one"), told[:1])
 
+    def test_the_shipped_defaults_are_told_and_where_there_are_none_most_draws(self):
+        shipped, before, few = (
+            setting(*[{}] * rows)._replace(setting=name)
+            for name, rows in ((rr.SHIPPED, 1), ("before", 3), ("trial", 2)))
+        self.assertEqual(rr.reported([before, few, shipped]), [shipped])
+        self.assertEqual(rr.reported([before, few]), [before])
+        kept = shipped._replace(wordings="many", setting=rr.SHIPPED.replace(
+            "max_df 0.001, ", "max_df 0.001, keep_given_up True, "))
+        self.assertEqual(rr.reported([kept, before]), [kept, before])
+
 
 class Pages(unittest.TestCase):
     def world(self, keep=lambda row: True):
