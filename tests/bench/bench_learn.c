@@ -175,11 +175,12 @@ static void push_fact(learning *b) {
   check(smft_learner_push_ids(b->learner, id, &wording, 1), "push");
 }
 
-/* One that trains rows, on so many tokens. */
+/* One that trains rows, on so many tokens, or less where wordings begin with what need not run
+ * again. */
 static smft_report step_on(learning *b, int64_t tokens) {
   smft_report report = SMFT_REPORT_INIT;
   check(smft_step(b->learner, &report), "step");
-  if (report.rows_selected == 0 || report.tokens != tokens)
+  if (report.rows_selected == 0 || report.tokens < 1 || report.tokens > tokens)
     bench_fail("the step trained %lld rows on %lld tokens", (long long)report.rows_selected,
                (long long)report.tokens);
   return report;
