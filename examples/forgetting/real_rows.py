@@ -345,15 +345,12 @@ def reported(settings: Iterable[Setting]) -> list[Setting]:
     """The library's own rows that are not for choosing: of the same facts those of the shipped
     defaults; where there is none, those that were measured on most draws."""
     told = [one for one in settings if one.method == "slots" and one.facts not in CHOOSING]
-
-    def rank(one: Setting) -> tuple[bool, int]:
-        return one.is_shipped, len(one.rows)
-
-    def best_rank(one: Setting) -> tuple[bool, int]:
-        return max(rank(other) for other in told if (other.facts, other.wordings, other.n) ==
-                   (one.facts, one.wordings, one.n))
-
-    return [one for one in told if rank(one) == best_rank(one)]
+    best: dict[tuple, tuple[bool, int]] = {}
+    for one in told:
+        key, rank = (one.facts, one.wordings, one.n), (one.is_shipped, len(one.rows))
+        best[key] = max(best.get(key, rank), rank)
+    return [one for one in told
+            if best[one.facts, one.wordings, one.n] == (one.is_shipped, len(one.rows))]
 
 
 def slots_at(settings: Iterable[Setting], size: int, wordings: str) -> list[Setting]:

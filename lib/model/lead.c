@@ -42,20 +42,25 @@ static int64_t place(const smft__lead *lead, int32_t layer, int64_t token) {
   return floats_of(lead, (layer - lead->first) * lead->n_tokens + token);
 }
 
+/* k and v (n, KV) become a layer's n tokens from `to` on. */
+static void put(smft__lead *lead, int32_t layer, int64_t to, int64_t n, const float *k,
+                const float *v) {
+  size_t size = (size_t)floats_of(lead, n) * sizeof(float);
+  memcpy(lead->k + place(lead, layer, to), k, size);
+  memcpy(lead->v + place(lead, layer, to), v, size);
+}
+
 void smft__lead_store(smft__lead *lead, const smft__block_tape *blocks, int64_t from, int64_t n,
                       int64_t to) {
-  size_t size = (size_t)floats_of(lead, n) * sizeof(float);
-  for (int32_t layer = lead->first; layer < lead->n_layers; layer++) {
-    memcpy(lead->k + place(lead, layer, to), blocks[layer].k + floats_of(lead, from), size);
-    memcpy(lead->v + place(lead, layer, to), blocks[layer].v + floats_of(lead, from), size);
-  }
+  int64_t first = floats_of(lead, from);
+  for (int32_t layer = lead->first; layer < lead->n_layers; layer++)
+    put(lead, layer, to, n, blocks[layer].k + first, blocks[layer].v + first);
 }
 
 void smft__lead_repeat(smft__lead *lead, int64_t n, int64_t to) {
-  size_t size = (size_t)floats_of(lead, n) * sizeof(float);
   for (int32_t layer = lead->first; layer < lead->n_layers; layer++) {
-    memcpy(lead->k + place(lead, layer, to), lead->k + place(lead, layer, 0), size);
-    memcpy(lead->v + place(lead, layer, to), lead->v + place(lead, layer, 0), size);
+    int64_t first = place(lead, layer, 0);
+    put(lead, layer, to, n, lead->k + first, lead->v + first);
   }
 }
 
