@@ -2,6 +2,7 @@
  * ids is wordings.c's, what follows from their reads selector.c's. */
 #include "learn/contrast.h"
 #include "base/alloc.h"
+#include "base/parallel.h"
 #include "learn/forward.h"
 #include "learn/grammar.h"
 #include <string.h>
@@ -87,6 +88,7 @@ void smft__contrast_free(smft__contrast *contrast) {
   for (int32_t p = 0; p < contrast->n_pools; p++)
     smft__counts_free(&contrast->read[p]);
   smft__free(contrast->ctx, contrast->read);
+  smft__free(contrast->ctx, contrast->ids);
 }
 
 /* Sequences [s, end) in one pass: as many as there are names, and as have MOST_TOKENS together, but
@@ -99,13 +101,32 @@ static int64_t end_of_pass(const smft__others *others, int64_t s) {
   return end;
 }
 
+/* With how many tokens all of [s, end) begin; of each, one at least is its own. */
+static int64_t n_shared(const smft__others *others, int64_t s, int64_t end) {
+  const int32_t *first = others->ids.data + others->offsets[s];
+  int64_t n = others->offsets[s + 1] - others->offsets[s] - 1;
+  for (int64_t i = s + 1; i < end; i++) {
+    const int32_t *other = others->ids.data + others->offsets[i];
+    int64_t most = smft__least(n, others->offsets[i + 1] - others->offsets[i] - 1);
+    for (n = 0; n < most && other[n] == first[n]; n++)
+      continue;
+  }
+  return n;
+}
+
 static smft_status pass_over(smft__contrast *contrast, smft__tape *tape, const smft__others *others,
                              int64_t s, int64_t end, const atomic_int *cancel) {
-  int64_t offsets[N_NAMES + 1], first = others->offsets[s];
-  for (int64_t i = s; i <= end; i++)
-    offsets[i - s] = others->offsets[i] - first;
-  smft__sequences some = {others->ids.data + first, offsets, end - s, offsets[end - s], NULL};
-  SMFT__TRY(smft__network_forward(tape, NULL, &some, SMFT__KEEP_NOTHING, NULL, cancel));
+  int64_t offsets[N_NAMES + 1] = {0}, shared = n_shared(others, s, end);
+  SMFT__TRY(smft__grow(contrast->ctx, &contrast->ids, &contrast->capacity,
+                       others->offsets[end] - others->offsets[s], sizeof *contrast->ids));
+  for (int64_t i = s; i < end; i++) {
+    int64_t from = others->offsets[i] + (i > s ? shared : 0), n = others->offsets[i + 1] - from;
+    memcpy(contrast->ids + offsets[i - s], others->ids.data + from,
+           (size_t)n * sizeof *contrast->ids);
+    offsets[i - s + 1] = offsets[i - s] + n;
+  }
+  smft__sequences some = {contrast->ids, offsets, end - s, offsets[end - s], NULL};
+  SMFT__TRY(smft__network_reads(tape, &some, shared, cancel));
   return smft__add_reads(contrast->read, tape->model, tape);
 }
 

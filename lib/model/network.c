@@ -8,6 +8,13 @@
 
 /* ---- what a batch may be ------------------------------------------------- */
 
+static smft_status check_length(const smft_model *model, int64_t s, int64_t length) {
+  if (length > model->config.context)
+    return smft__fail(SMFT_E_CONTEXT, "sequence %lld has %lld tokens, the context is %d",
+                      (long long)s, (long long)length, model->config.context);
+  return SMFT_OK;
+}
+
 static smft_status check_sequence(const smft_model *model, const smft__sequences *batch,
                                   int64_t s) {
   int64_t begin = batch->offsets[s], length = batch->offsets[s + 1] - begin;
@@ -15,9 +22,7 @@ static smft_status check_sequence(const smft_model *model, const smft__sequences
     return smft__fail(SMFT_E_INVALID, "sequence %lld: from token %lld, %lld tokens, of %lld",
                       (long long)s, (long long)begin, (long long)length,
                       (long long)batch->n_tokens);
-  if (length > model->config.context)
-    return smft__fail(SMFT_E_CONTEXT, "sequence %lld has %lld tokens, the context is %d",
-                      (long long)s, (long long)length, model->config.context);
+  SMFT__TRY(check_length(model, s, length));
   for (int64_t i = begin; i < begin + length; i++)
     if (batch->ids[i] < 0 || batch->ids[i] >= model->config.vocab)
       return smft__fail(SMFT_E_TOKEN, "sequence %lld: token %lld is id %d, the vocabulary has %d",
@@ -155,10 +160,7 @@ static smft_status check_past(const smft_model *model, const smft__sequences *ba
                 "sequence %lld: tokens %lld to %lld before it, of %lld that are there",
                 (long long)s, (long long)at, (long long)(at + past),
                 (long long)kept->lead->n_tokens);
-  if (past + length > model->config.context)
-    return smft__fail(SMFT_E_CONTEXT, "sequence %lld has %lld tokens, the context is %d",
-                      (long long)s, (long long)(past + length), model->config.context);
-  return SMFT_OK;
+  return check_length(model, s, past + length);
 }
 
 /* Where each sequence's tokens are among those that are kept. */
@@ -235,6 +237,38 @@ smft_status smft__network_forward(smft__tape *tape, const smft__version *version
                                   const smft__sequences *batch, int keep, double *loss,
                                   const atomic_int *cancel) {
   return smft__network_forward_kept(tape, version, batch, NULL, keep, loss, cancel);
+}
+
+/* The first sequence's keys and values are what the others stand behind, in every block. */
+static void put_behind_first(smft__tape *tape, int32_t n_blocks, int64_t n_shared) {
+  for (int32_t layer = 0; layer < n_blocks; layer++) {
+    tape->blocks[layer].past_k = tape->blocks[layer].k;
+    tape->blocks[layer].past_v = tape->blocks[layer].v;
+  }
+  for (int64_t s = 1, i = tape->segments[0].n_q; s < tape->n_sequences; s++) {
+    tape->segments[s].n_past = n_shared;
+    for (int64_t end = i + tape->segments[s].n_q; i < end; i++)
+      tape->positions[i] += (int32_t)n_shared;
+  }
+}
+
+smft_status smft__network_reads(smft__tape *tape, const smft__sequences *batch, int64_t n_shared,
+                                const atomic_int *cancel) {
+  const smft_model *model = tape->model;
+  int32_t n_blocks = blocks_needed(model, 0);
+  SMFT__TRY(check_batch(model, NULL, batch));
+  SMFT__REQUIRE(n_shared >= 0 && n_shared <= batch->offsets[1],
+                "%lld shared tokens, the first sequence has %lld", (long long)n_shared,
+                (long long)batch->offsets[1]);
+  for (int64_t s = 1; s < batch->n_sequences; s++)
+    SMFT__TRY(check_length(model, s, n_shared + batch->offsets[s + 1] - batch->offsets[s]));
+  SMFT__TRY(begin(tape, NULL, batch, SMFT__KEEP_NOTHING, 0));
+  smft__pass pass = pass_of(tape, NULL, cancel);
+  put_behind_first(tape, n_blocks, n_shared);
+  smft__stack_embed(&pass, tape->ids);
+  SMFT__TRY(smft__stack_run(&pass, 0, n_blocks, SMFT__WHOLE, SMFT__LOOKUP));
+  tape->ready = 1;
+  return SMFT_OK;
 }
 
 smft_status smft__network_keep(smft__tape *tape, const smft__sequences *batch, smft__kept *layers,

@@ -63,6 +63,12 @@ smft_status smft__network_share(smft__tape *tape, const smft__version *version,
                                 const smft__sequences *some, const smft__kept_batch *kept,
                                 smft__lead *lead, const atomic_int *cancel);
 
+/* What a batch reads, on the tape: all sequences begin with the n_shared tokens that the first one
+ * begins with; there they run, once, and of each other one the batch holds what follows them. Equal
+ * to whole sequences but for rounding. */
+smft_status smft__network_reads(smft__tape *tape, const smft__sequences *batch, int64_t n_shared,
+                                const atomic_int *cancel);
+
 /* losses (n_sequences): each sequence's own mean loss of the last forward pass that had one, its
  * weights respected; 0 where nothing of a sequence is supervised. */
 void smft__network_losses(const smft__tape *tape, double *losses);

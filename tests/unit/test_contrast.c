@@ -92,13 +92,21 @@ END_TEST
 
 /* ---- what they read ------------------------------------------------------ */
 
-/* Twice: one pass, and, with the same ones again, two. */
+/* With how many tokens all of the first n begin. */
+static int64_t n_alike(const smft__others *others, int64_t n) {
+  for (int64_t i = 0;; i++)
+    for (int64_t s = 1; s < n; s++)
+      if (others->ids.data[others->offsets[s] + i] != others->ids.data[i])
+        return i;
+}
+
+/* Twice: one pass, and, with the same ones again, two.  What all begin with is read once a pass. */
 START_TEST(reads_are_those_of_each_alone) {
   smft__fact *fact = fact_of("Who is the author of Emma?", NULL);
   const smft__others *others = &fact->others;
   smft__contrast contrast = {0};
   smft__tape *tape = NULL;
-  int64_t total[2] = {0, 0};
+  int64_t total[2] = {0, 0}, alike = n_alike(others, others->n);
   fact->serial = 7;
   for (int64_t i = 0, n = _i ? others->ids.n : 0, s = 0; i < n; i++) {
     ck_ok(smft__ids_put(&fact->others.ids, others->ids.data[i]));
@@ -120,11 +128,13 @@ START_TEST(reads_are_those_of_each_alone) {
     ck_ok(smft__network_forward(tape, NULL, &one, SMFT__KEEP_NOTHING, NULL, NULL));
     for (int32_t p = 0; p < 2; p++) {
       const int64_t *slots = smft__tape_slots(tape, p, &n);
-      total[p] += n;
+      int64_t reads = n / offsets[1]; /* of a token */
+      total[p] += n - (s % 32 ? alike * reads : 0);
       for (int64_t i = 0; i < n; i++)
         ck_assert(smft__counts_find(&read[p], slots[i]) >= 0);
     }
   }
+  ck_assert(alike > 5); /* or it shows nothing */
   for (int32_t p = 0; p < 2; p++)
     ck_assert_int_eq(read[p].total, total[p]);
   smft__tape_free(tape);
