@@ -688,9 +688,13 @@ typedef struct smft_learn_defaults {
   /* 0: the optimizer's rate instead */
   double step_length;
   double loss_below;
+  /* beside step_length: of the optimizer, and not 0: SMFT_OPTIMIZER_LENGTH_BY_LOSS */
+  double momentum;
+  int32_t length_by_loss;
+  int32_t reserved;
 } smft_learn_defaults;
 #define SMFT_LEARN_DEFAULTS_INIT                                                                   \
-  { sizeof(smft_learn_defaults), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  { sizeof(smft_learn_defaults), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 /* Fills *defaults; its struct_size must be set.  Any thread.  Errors: the general ones.  Since 0.1.
  */
 SMFT_API smft_status smft_model_learn_defaults(const smft_model *model,
@@ -1206,6 +1210,8 @@ SMFT_API smft_status smft_selector_df(const smft_selector *selector, int32_t poo
 #define SMFT_GRAFT_SHARED_POOL 1u
 /* the learner takes a fact's one wording as it is (0: it makes further ones by rule) */
 #define SMFT_GRAFT_NO_FRAMES 2u
+/* steps are all of step_length (0: SMFT_OPTIMIZER_LENGTH_BY_LOSS) */
+#define SMFT_GRAFT_EQUAL_STEPS 4u
 
 /* Kinds of sub-keys: the centres of what the texts look up, by k-means; */
 #define SMFT_GRAFT_KMEANS 1
@@ -1262,7 +1268,7 @@ typedef struct smft_graft_options {
   int32_t damping_by;
   /* SMFT_RANK_*; 0: SMFT_RANK_WEIGHTS */
   int32_t rank_by;
-  /* smft_optimizer_options.step_length; 0: 12.3 times the mean length of the states that the lowest
+  /* smft_optimizer_options.step_length; 0: 8.23 times the mean length of the states that the lowest
    * memory layer reads; below 0: none */
   double step_length;
   /* smft_learner_options.loss_below, max_steps, wordings_per_step; 0: .1, the library's, 4 */
@@ -1273,11 +1279,13 @@ typedef struct smft_graft_options {
   smft_progress_fn progress;
   /* passed to progress */
   void *progress_user;
+  /* smft_optimizer_options.momentum; 0: .5 where step_length is 0, else none; below 0: none */
+  double momentum;
 } smft_graft_options;
 #define SMFT_GRAFT_OPTIONS_INIT                                                                    \
   {                                                                                                \
     sizeof(smft_graft_options), 0, NULL, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  \
-        0, 0, 0, 0, 0, 0, NULL, NULL                                                               \
+        0, 0, 0, 0, 0, 0, NULL, NULL, 0                                                            \
   }
 
 /* What a graft came to. */
@@ -1333,13 +1341,16 @@ SMFT_API smft_status smft_graft(const smft_model *model, const char *path,
 /* Full patches: pool rows that the batch did not read keep their values and moments, as PyTorch's
  * SparseAdam does it. */
 #define SMFT_OPTIMIZER_LAZY_POOLS 2u
+/* Beside step_length: a step is as many times as long as the mean loss of its batch has nats a
+ * token, but no less than half and no more than three times. */
+#define SMFT_OPTIMIZER_LENGTH_BY_LOSS 4u
 
 /* How a gradient becomes an update. */
 typedef struct smft_optimizer_options {
   uint32_t struct_size;
   /* SMFT_OPTIMIZER_*; 0: SMFT_OPTIMIZER_SGD */
   int32_t kind;
-  /* SMFT_OPTIMIZER_KEEP_STATE, SMFT_OPTIMIZER_LAZY_POOLS */
+  /* SMFT_OPTIMIZER_KEEP_STATE, SMFT_OPTIMIZER_LAZY_POOLS, SMFT_OPTIMIZER_LENGTH_BY_LOSS */
   uint32_t flags;
   int32_t reserved;
   /* learning rate; 0: the default, on slots patches a rule that does not depend on a model's width
@@ -1369,10 +1380,10 @@ typedef struct smft_optimizer_options {
   int64_t warmup_steps;
   /* SGD on slots patches: every step changes the selected rows together by so much, the Euclidean
    * length over all pools of what is added to them, along their damped gradient, however long that
-   * is (warm-up scales it): for memories whose values are zero, from which no rate follows.  A step
-   * reports the rate that came of it; without a gradient there is none (rows_selected 0).  With
-   * momentum each of its rows goes on by that share of its last step, too.  lr, pool_lr,
-   * weight_decay and clip_norm must be 0.  0: off */
+   * is (warm-up and SMFT_OPTIMIZER_LENGTH_BY_LOSS scale it): for memories whose values are zero,
+   * from which no rate follows.  A step reports the rate that came of it; without a gradient there
+   * is none (rows_selected 0).  With momentum each of its rows goes on by that share of its last
+   * step, too.  lr, pool_lr, weight_decay and clip_norm must be 0.  0: off */
   double step_length;
 } smft_optimizer_options;
 #define SMFT_OPTIMIZER_OPTIONS_INIT                                                                \

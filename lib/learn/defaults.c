@@ -32,6 +32,8 @@ smft_status smft_model_learn_defaults(const smft_model *model, smft_learn_defaul
   own.max_df = d.max_df;
   own.rank_by = d.rank_by;
   own.step_length = d.step_length;
+  own.momentum = d.momentum;
+  own.length_by_loss = d.length_by_loss;
   own.loss_below = d.loss_below;
   own.max_steps = d.max_steps;
   own.wordings_per_step = d.wordings_per_step;

@@ -4,7 +4,7 @@
 #define SMFT__DEFAULTS_H
 #include "model/model.h"
 
-/* No field is left to a default, but step_length (0: the optimizer's rate) and, where it is
- * negative, max_df (none). */
+/* No field is left to a default, but step_length (0: the optimizer's rate), what belongs to it,
+ * and, where it is negative, max_df (none). */
 smft__learn_defaults smft__defaults_of(const smft_model *model);
 #endif

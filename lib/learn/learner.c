@@ -78,7 +78,10 @@ static smft_status check_parts(const smft_model *model, const smft_patch *patch,
 static smft_status default_optimizer(smft_learner *learner) {
   smft_optimizer_options options = SMFT_OPTIMIZER_OPTIONS_INIT;
   if (learner->patch->kind == SMFT_PATCH_SLOTS) {
-    options.step_length = smft__defaults_of(learner->model).step_length;
+    smft__learn_defaults usual = smft__defaults_of(learner->model);
+    options.step_length = usual.step_length;
+    options.momentum = usual.momentum;
+    options.flags = usual.length_by_loss ? SMFT_OPTIMIZER_LENGTH_BY_LOSS : 0;
   } else {
     options.kind = SMFT_OPTIMIZER_ADAMW;
     options.weight_decay = options.pool_weight_decay = 0.1;

@@ -16,6 +16,9 @@ static int known_number(double x) { return x >= 0 && isfinite(x); } /* false for
 static smft_status check_length(const smft_optimizer_options *o) {
   SMFT__REQUIRE(known_number(o->step_length),
                 "smft_optimizer_options.step_length must be finite and not negative");
+  SMFT__REQUIRE(o->step_length > 0 || !(o->flags & SMFT_OPTIMIZER_LENGTH_BY_LOSS),
+                "smft_optimizer_options.flags: SMFT_OPTIMIZER_LENGTH_BY_LOSS is for steps of a "
+                "length: set step_length");
   if (o->step_length == 0)
     return SMFT_OK;
   SMFT__REQUIRE(o->kind == SMFT_OPTIMIZER_SGD,
@@ -29,13 +32,16 @@ static smft_status check_length(const smft_optimizer_options *o) {
   return SMFT_OK;
 }
 
+#define KNOWN_FLAGS                                                                                \
+  (SMFT_OPTIMIZER_KEEP_STATE | SMFT_OPTIMIZER_LAZY_POOLS | SMFT_OPTIMIZER_LENGTH_BY_LOSS)
+
 static smft_status check_options(const smft_optimizer_options *o) {
   SMFT__TRY(smft__reserved_check(o->reserved, "smft_optimizer_options"));
   SMFT__REQUIRE(o->kind == SMFT_OPTIMIZER_SGD || o->kind == SMFT_OPTIMIZER_ADAMW,
                 "smft_optimizer_options.kind: expected SMFT_OPTIMIZER_SGD (1) or "
                 "SMFT_OPTIMIZER_ADAMW (2), got %d",
                 (int)o->kind);
-  SMFT__REQUIRE((o->flags & ~(SMFT_OPTIMIZER_KEEP_STATE | SMFT_OPTIMIZER_LAZY_POOLS)) == 0,
+  SMFT__REQUIRE((o->flags & ~KNOWN_FLAGS) == 0,
                 "smft_optimizer_options.flags: unknown bits in 0x%x", (unsigned)o->flags);
   SMFT__REQUIRE(known_number(o->lr) && known_number(o->pool_lr),
                 "smft_optimizer_options: lr and pool_lr must be finite and not negative");

@@ -16,7 +16,9 @@
 #define SGD_CAP 0.85 /* of the mean squared row norm */
 /* the same where rows that background reads are held back: the others may go further */
 #define SGD_DAMPED_CAP 50.0
-#define SGD_POLYAK 0.5       /* of loss / |gradient|^2 */
+#define SGD_POLYAK 0.5    /* of loss / |gradient|^2 */
+#define BY_LOSS_LEAST 0.5 /* of a step's length */
+#define BY_LOSS_MOST 3.0
 #define ADAMW_OF_VALUE 0.066 /* of the values' root mean square */
 #define ADAMW_DAMPED_OF_VALUE 2.5
 #define FULL_ADAMW 1e-5
@@ -63,3 +65,5 @@ double smft__length_lr(double length, double gradient_norm) {
   double lr = gradient_norm > 0 ? length / gradient_norm : 0;
   return lr <= (double)FLT_MAX ? lr : 0; /* rates are floats where they are applied */
 }
+
+double smft__length_by_loss(double loss) { return fmin(fmax(loss, BY_LOSS_LEAST), BY_LOSS_MOST); }

@@ -17,4 +17,7 @@ double smft__capped_lr(double loss, double gradient_norm, double cap);
 /* SGD on slots: the rate at which a step along a gradient of this norm has a length; 0 where the
  * gradient is 0, or so small that its direction is lost. */
 double smft__length_lr(double length, double gradient_norm);
+/* How many times as long such a step is where the loss (nats a token) says: far away it may be
+ * long, near the end a long one would only step over it. */
+double smft__length_by_loss(double loss);
 #endif

@@ -94,13 +94,18 @@ static smft_status measure(smft_learner *learner, smft_report *report, norms *n)
   return SMFT_OK;
 }
 
+static double length_of(const smft_optimizer_options *o, double loss) {
+  int by_loss = (o->flags & SMFT_OPTIMIZER_LENGTH_BY_LOSS) != 0;
+  return o->step_length * (by_loss ? smft__length_by_loss(loss) : 1);
+}
+
 /* The rate of this step; 0: a step of a length has no direction to go in. */
 static double rate_of(const smft_learner *learner, const smft_report *report, const norms *n,
                       int afresh) {
   const smft_optimizer_options *o = &learner->optimizer->options;
   double lr = report->lr;
   if (o->step_length > 0)
-    lr = smft__length_lr(o->step_length, n->damped);
+    lr = smft__length_lr(length_of(o, report->loss), n->damped);
   else if (o->lr == 0 && o->kind == SMFT_OPTIMIZER_SGD)
     lr = smft__capped_lr(report->loss, n->root, lr);
   return lr *

@@ -22,6 +22,7 @@ typedef struct number { /* from least to most */
 static const number reals[] = {{AT(max_df), -1, 1}, /* negative: as in the options */
                                {AT(damping), -1e30, 1e30},
                                {AT(step_length), 0, 1e30},
+                               {AT(momentum), 0, 1},
                                {AT(loss_below), -1e30, 1e30}};
 static const number counts[] = {{AT(max_steps), 0, INT_MAX}, {AT(wordings_per_step), -1, INT_MAX}};
 #undef AT
@@ -29,7 +30,7 @@ enum { N_REALS = sizeof reals / sizeof *reals, N_COUNTS = sizeof counts / sizeof
 #define MOST_ROWS (INT64_C(1) << 40)
 
 static int is_known(const char *key) {
-  static const char *const others[] = {"t", "damping_by", "rank_by", "frames"};
+  static const char *const others[] = {"t", "damping_by", "rank_by", "length_by_loss", "frames"};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
     if (strcmp(key, others[i]) == 0)
       return 1;
@@ -114,7 +115,14 @@ smft_status smft__learn_defaults_read(smft__learn_defaults *out, const json_t *m
   SMFT__TRY(read_rows(learn, &own.t));
   SMFT__TRY(read_name(learn, "damping_by", smft__damping_names, &own.damping_by));
   SMFT__TRY(read_name(learn, "rank_by", smft__rank_names, &own.rank_by));
+  SMFT__TRY(smft__json_bool(learn, "length_by_loss", 0, &own.length_by_loss, WHAT));
   SMFT__TRY(smft__json_bool(learn, "frames", 0, &own.frames, WHAT));
+  if (own.momentum >= 1)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"momentum\" must be below 1");
+  if (own.step_length == 0 && (own.momentum > 0 || own.length_by_loss))
+    return smft__fail(SMFT_E_FORMAT,
+                      WHAT ": \"momentum\" and \"length_by_loss\" are for steps of a "
+                           "\"step_length\"");
   *out = own;
   return SMFT_OK;
 }

@@ -7,10 +7,11 @@
 
 typedef struct smft__learn_defaults { /* as the options of those names; 0: the model says nothing */
   int64_t t;
-  double max_df, damping, step_length, loss_below;
+  double max_df, damping, step_length, momentum, loss_below;
   int32_t damping_by, rank_by; /* SMFT_DAMPING_*, SMFT_RANK_* */
   int32_t max_steps, wordings_per_step;
-  int frames; /* a fact pushed with one wording is learnt through others made of it */
+  int length_by_loss; /* SMFT_OPTIMIZER_LENGTH_BY_LOSS */
+  int frames;         /* a fact pushed with one wording is learnt through others made of it */
 } smft__learn_defaults;
 
 /* What config.json calls SMFT_DAMPING_* and SMFT_RANK_*, from 1. */

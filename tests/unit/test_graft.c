@@ -108,7 +108,9 @@ START_TEST(a_directory_is_made) {
                                      "\"loss_below\": 0.1",
                                      "\"wordings_per_step\": 4",
                                      "\"frames\": true",
-                                     "\"step_length\": "};
+                                     "\"step_length\": ",
+                                     "\"length_by_loss\": true",
+                                     "\"momentum\": 0.5"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     ck_says("graft/config.json", keys[i]);
   ck_assert(!says("graft/config.json", "max_steps"));
@@ -117,7 +119,7 @@ START_TEST(a_directory_is_made) {
   ck_assert_int_eq(report.n_samples, N_TOKENS);
   ck_assert_int_eq(report.n_sequences, 7);
   ck_assert(report.state_length > 0 && report.seconds > 0);
-  ck_assert(fabs(report.step_length / report.state_length - 30 / 2.43) < 1e-9);
+  ck_assert(fabs(report.step_length / report.state_length - 20 / 2.43) < 1e-9);
   close_world(&w);
 }
 END_TEST
@@ -168,6 +170,31 @@ static void check_parts(const smft__source *file, int layer, const smft_graft_op
   }
 }
 
+/* Beside a length that is given, momentum has to be asked for; it may be switched off beside the
+ * usual one. */
+static void check_steps(world *w) {
+  static const struct {
+    double length, momentum;
+    uint32_t flags;
+    const char *says[2], *absent;
+  } cases[] = {{7, 0, 0, {"\"step_length\": 7", "\"length_by_loss\": true"}, "momentum"},
+               {7,
+                0.25,
+                SMFT_GRAFT_EQUAL_STEPS,
+                {"\"momentum\": 0.25", "by_loss\": false"},
+                "by_loss\": true"},
+               {0, -1, 0, {"\"step_length\": ", "\"length_by_loss\": true"}, "momentum"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    w->options.step_length = cases[i].length;
+    w->options.momentum = cases[i].momentum;
+    w->options.flags = SMFT_GRAFT_NO_FRAMES | cases[i].flags;
+    ck_ok(smft_graft(w->base, test_file("steps"), &w->options, NULL));
+    for (int j = 0; j < 2; j++)
+      ck_says("steps/config.json", cases[i].says[j]);
+    ck_assert_msg(!says("steps/config.json", cases[i].absent), "%s", cases[i].absent);
+  }
+}
+
 START_TEST(options_are_heard) {
   static const int32_t layers[] = {0, 3, 5};
   world w;
@@ -213,7 +240,10 @@ START_TEST(options_are_heard) {
                                      "\"frames\": false"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     ck_says("usual/config.json", keys[i]);
-  ck_assert(!says("usual/config.json", "step_length"));
+  static const char *const of_steps[] = {"step_length", "momentum", "length_by_loss"};
+  for (int i = 0; i < 3; i++)
+    ck_assert(!says("usual/config.json", of_steps[i]));
+  check_steps(&w);
   close_world(&w);
 }
 END_TEST
@@ -366,7 +396,7 @@ START_TEST(options_have_ranges) {
   static const int32_t twice[] = {2, 2}, far[] = {10}, down[] = {-1};
   world w;
   open_world(&w, "base", 1);
-  REFUSED(flags, 4, SMFT_E_INVALID, "flags");
+  REFUSED(flags, 8, SMFT_E_INVALID, "flags");
   REFUSED(n_keys, -1, SMFT_E_INVALID, "n_keys");
   REFUSED(n_keys, N_TOKENS + 1, SMFT_E_INVALID, "too few for 246 sub-keys");
   REFUSED(samples, 11, SMFT_E_INVALID, "too few for 12 sub-keys");
@@ -393,6 +423,8 @@ START_TEST(options_have_ranges) {
   REFUSED(damping_by, 3, SMFT_E_INVALID, "damping_by");
   REFUSED(rank_by, -1, SMFT_E_INVALID, "rank_by");
   REFUSED(step_length, INFINITY, SMFT_E_INVALID, "step_length");
+  REFUSED(momentum, 1, SMFT_E_INVALID, "momentum");
+  REFUSED(momentum, NAN, SMFT_E_INVALID, "momentum");
   REFUSED(loss_below, NAN, SMFT_E_INVALID, "loss_below");
   REFUSED(max_steps, -1, SMFT_E_INVALID, "max_steps");
   REFUSED(wordings_per_step, -2, SMFT_E_INVALID, "wordings_per_step");

@@ -29,7 +29,8 @@ static smft_status make(smft_model **out, const char *learn) {
 
 static const char all[] =
     "{\"t\": 64, \"max_df\": 0.005, \"damping\": 0.001, \"damping_by\": \"df\", \"rank_by\": "
-    "\"weights\", \"step_length\": 30, \"loss_below\": 0.1, \"max_steps\": 40, "
+    "\"weights\", \"step_length\": 30, \"momentum\": 0.25, \"length_by_loss\": true, "
+    "\"loss_below\": 0.1, \"max_steps\": 40, "
     "\"wordings_per_step\": -1, \"frames\": true}";
 
 static smft_learn_defaults defaults_of(const smft_model *model) {
@@ -44,15 +45,17 @@ static void check(const smft_learn_defaults *d, smft_learn_defaults wanted) {
   ck_assert_double_eq(d->damping, wanted.damping);
   ck_assert_double_eq(d->step_length, wanted.step_length);
   ck_assert_double_eq(d->loss_below, wanted.loss_below);
+  ck_assert_double_eq(d->momentum, wanted.momentum);
+  ck_assert(d->length_by_loss == wanted.length_by_loss && d->reserved == 0);
   ck_assert(d->damping_by == wanted.damping_by && d->rank_by == wanted.rank_by);
   ck_assert(d->max_steps == wanted.max_steps && d->frames == wanted.frames);
   ck_assert_int_eq(d->wordings_per_step, wanted.wordings_per_step);
 }
 
 static const smft_learn_defaults own = {
-    0, SMFT_DAMPING_SQUARES, SMFT_RANK_COUNTS, 200, 4, 0, 350, 0.0003, -1, 0, 0.2};
+    0, SMFT_DAMPING_SQUARES, SMFT_RANK_COUNTS, 200, 4, 0, 350, 0.0003, -1, 0, 0.2, 0, 0, 0};
 static const smft_learn_defaults said = {
-    0, SMFT_DAMPING_DF, SMFT_RANK_WEIGHTS, 40, -1, 1, 64, 0.001, 0.005, 30, 0.1};
+    0, SMFT_DAMPING_DF, SMFT_RANK_WEIGHTS, 40, -1, 1, 64, 0.001, 0.005, 30, 0.1, 0.25, 1, 0};
 
 START_TEST(what_a_model_says_is_read) {
   static const struct {
@@ -86,6 +89,11 @@ START_TEST(what_is_wrong_is_refused_by_name) {
                {"{\"max_df\": \"none\"}", "\"max_df\"", SMFT_E_FORMAT},
                {"{\"damping\": 1e31}", "\"damping\"", SMFT_E_FORMAT},
                {"{\"step_length\": -1}", "\"step_length\"", SMFT_E_FORMAT},
+               {"{\"step_length\": 1, \"momentum\": 1}", "below 1", SMFT_E_FORMAT},
+               {"{\"step_length\": 1, \"momentum\": -1}", "\"momentum\"", SMFT_E_FORMAT},
+               {"{\"momentum\": 0.5}", "\"step_length\"", SMFT_E_FORMAT},
+               {"{\"length_by_loss\": true}", "\"step_length\"", SMFT_E_FORMAT},
+               {"{\"step_length\": 1, \"length_by_loss\": 1}", "by_loss", SMFT_E_FORMAT},
                {"{\"loss_below\": true}", "\"loss_below\"", SMFT_E_FORMAT},
                {"{\"max_steps\": -1}", "\"max_steps\"", SMFT_E_FORMAT},
                {"{\"max_steps\": 2147483648}", "\"max_steps\"", SMFT_E_FORMAT},
@@ -119,6 +127,8 @@ START_TEST(those_that_are_told_nothing_take_them) {
   ck_assert_double_eq(s->damping, 0.001);
   ck_assert_double_eq(s->max_df, 0.005);
   ck_assert_double_eq(learner->optimizer->options.step_length, 30);
+  ck_assert_double_eq(learner->optimizer->options.momentum, 0.25);
+  ck_assert_uint_eq(learner->optimizer->options.flags, SMFT_OPTIMIZER_LENGTH_BY_LOSS);
   ck_assert_double_eq(learner->options.loss_below, 0.1);
   ck_assert(learner->options.max_steps == 40 && learner->options.wordings_per_step == -1);
   smft_learner_free(learner);
@@ -138,6 +148,7 @@ START_TEST(those_that_are_told_nothing_take_them) {
   ck_ok(smft_optimizer_create(&optimizer, ctx, NULL));
   ck_ok(smft_learner_create(&learner, model, patch, selector, optimizer, &learning));
   ck_assert_double_eq(learner->optimizer->options.step_length, 0);
+  ck_assert_double_eq(learner->optimizer->options.momentum, 0);
   ck_assert_double_eq(learner->options.loss_below, 0.3);
   ck_assert(learner->options.max_steps == 7 && learner->options.wordings_per_step == 2);
   smft_learner_free(learner);

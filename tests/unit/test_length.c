@@ -17,6 +17,7 @@ typedef struct recipe {
   double step_length, lr, damping, max_df, momentum;
   int32_t damping_by, rank_by;
   int64_t warmup;
+  uint32_t flags;
 } recipe;
 
 static void open_model(int32_t n_threads) {
@@ -53,6 +54,7 @@ static smft_optimizer *make_optimizer(const recipe *r) {
   options.step_length = r->step_length;
   options.warmup_steps = r->warmup;
   options.momentum = r->momentum;
+  options.flags = r->flags;
   ck_ok(smft_optimizer_create(&optimizer, ctx, &options));
   return optimizer;
 }
@@ -120,7 +122,8 @@ static const recipe recipes[] = {
     {.step_length = 3, .damping = 0.05, .damping_by = SMFT_DAMPING_DF},
     {.step_length = 30, .damping = 0.05, .damping_by = SMFT_DAMPING_DF, .max_df = 0.25},
     {.step_length = 30, .damping = -1, .max_df = 0.25, .rank_by = SMFT_RANK_WEIGHTS},
-    {.step_length = 8, .damping = 0.2, .max_df = 0.5, .warmup = 4}};
+    {.step_length = 8, .damping = 0.2, .max_df = 0.5, .warmup = 4},
+    {.step_length = 3, .damping = 0.05, .flags = SMFT_OPTIMIZER_LENGTH_BY_LOSS}};
 
 START_TEST(a_step_is_the_damped_gradient_at_a_length) {
   static double gradient[POOLS][SLOTS][DIM], change[POOLS][SLOTS][DIM];
@@ -138,6 +141,8 @@ START_TEST(a_step_is_the_damped_gradient_at_a_length) {
   patch = step(r, &report);
   changes(patch, change);
   double square = 0, length = r->step_length / (r->warmup ? (double)r->warmup : 1), moved = 0;
+  if (r->flags)
+    length *= report.loss > 3 ? 3 : report.loss < 0.5 ? 0.5 : report.loss;
   int64_t n = 0, held = 0;
   for (int32_t p = 0; p < POOLS; p++)
     for (int64_t slot = 0; slot < SLOTS; slot++) {
@@ -248,6 +253,15 @@ START_TEST(without_a_gradient_there_is_no_step) {
 }
 END_TEST
 
+START_TEST(the_loss_bounds_a_length) {
+  static const double of[][2] = {{0, 0.5},   {0.3, 0.5}, {0.5, 0.5},    {0.8, 0.8},
+                                 {2.9, 2.9}, {3.2, 3},   {INFINITY, 3}, {-1, 0.5}};
+  for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+    ck_assert_double_eq(smft__length_by_loss(of[i][0]), of[i][1]);
+  ck_assert(smft__length_by_loss(NAN) >= 0.5 && smft__length_by_loss(NAN) <= 3);
+}
+END_TEST
+
 /* The default rate goes by the values: of zeros it says so, a length or a rate does without. */
 START_TEST(zero_values_need_a_length_or_a_rate) {
   smft_learner *learner;
@@ -298,6 +312,11 @@ START_TEST(what_contradicts_a_length_is_refused) {
   REFUSED(weight_decay, 0.1);
   REFUSED(clip_norm, 1);
   ck_assert_ptr_nonnull(strstr(smft_error_message(), "clip_norm"));
+  REFUSED(flags, 8);
+  good.step_length = 0;
+  REFUSED(flags, SMFT_OPTIMIZER_LENGTH_BY_LOSS);
+  ck_assert_ptr_nonnull(strstr(smft_error_message(), "set step_length"));
+  good.step_length = 30;
   ck_ok(smft_optimizer_create(&optimizer, ctx, &good));
   ck_status(smft_optimizer_set_lr(optimizer, 1, 0), SMFT_E_INVALID);
   ck_status(smft_optimizer_set_lr(optimizer, 0, 1), SMFT_E_INVALID);
@@ -324,6 +343,7 @@ Suite *make_suite(void) {
   tcase_add_loop_test(cases, momentum_adds_up_steps, 0, n);
   tcase_add_loop_test(cases, threads_make_no_difference, 0, n);
   tcase_add_test(cases, without_a_gradient_there_is_no_step);
+  tcase_add_test(cases, the_loss_bounds_a_length);
   tcase_add_test(cases, zero_values_need_a_length_or_a_rate);
   tcase_add_test(cases, what_contradicts_a_length_is_refused);
   return suite;

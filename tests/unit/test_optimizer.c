@@ -427,7 +427,7 @@ START_TEST(bad_options) {
   bad.field = value;                                                                               \
   ck_status(smft_optimizer_create(&optimizer, ctx, &bad), SMFT_E_INVALID)
   REFUSED(kind, 3);
-  REFUSED(flags, 4);
+  REFUSED(flags, 8);
   REFUSED(lr, -1);
   REFUSED(lr, NAN);
   REFUSED(momentum, 1);

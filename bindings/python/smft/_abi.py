@@ -114,7 +114,8 @@ class MemoryInfo(Sized):
 class LearnDefaults(Sized):
     _fields_ = [("struct_size", c_uint32), ("damping_by", c_int32), ("rank_by", c_int32), ("max_steps", c_int32),
                 ("wordings_per_step", c_int32), ("frames", c_int32), ("t", c_int64), ("damping", c_double),
-                ("max_df", c_double), ("step_length", c_double), ("loss_below", c_double)]
+                ("max_df", c_double), ("step_length", c_double), ("loss_below", c_double), ("momentum", c_double),
+                ("length_by_loss", c_int32), ("reserved", c_int32)]
 
 
 class LoraOptions(Sized):
@@ -172,7 +173,7 @@ class GraftOptions(Sized):
                 ("samples", c_int64), ("temperature", c_double), ("seed", c_uint64), ("keep_bytes", c_int64), ("t", c_int64),
                 ("max_df", c_double), ("damping", c_double), ("damping_by", c_int32), ("rank_by", c_int32), ("step_length", c_double),
                 ("loss_below", c_double), ("max_steps", c_int64), ("wordings_per_step", c_int64), ("progress", ProgressFn),
-                ("progress_user", c_void_p)]
+                ("progress_user", c_void_p), ("momentum", c_double)]
 
 
 class GraftReport(Sized):
@@ -287,8 +288,8 @@ CONSTANTS: Dict[str, int] = {
     "GENERATE_CONTINUE": 1, "SESSION_CACHE_BF16": 1, "SESSION_PIN": 2,
     "RULE_TFIDF": 1, "RULE_KL": 2, "RULE_TF": 3, "RULE_ALL": 4, "RULE_RANDOM": 5, "SELECTOR_EMPTY": 1,
     "DAMPING_SQUARES": 1, "DAMPING_DF": 2, "RANK_COUNTS": 1, "RANK_WEIGHTS": 2,
-    "GRAFT_SHARED_POOL": 1, "GRAFT_NO_FRAMES": 2, "GRAFT_KMEANS": 1, "GRAFT_RANDOM": 2,
-    "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2,
+    "GRAFT_SHARED_POOL": 1, "GRAFT_NO_FRAMES": 2, "GRAFT_EQUAL_STEPS": 4, "GRAFT_KMEANS": 1, "GRAFT_RANDOM": 2,
+    "OPTIMIZER_SGD": 1, "OPTIMIZER_ADAMW": 2, "OPTIMIZER_KEEP_STATE": 1, "OPTIMIZER_LAZY_POOLS": 2, "OPTIMIZER_LENGTH_BY_LOSS": 4,
     "LEARNER_LOSS_ALL": 1, "LEARNER_ROWS_PER_STEP": 2, "LEARNER_NO_PROTECT": 4, "WORDING_EXACT": 1, "PROBE_EXACT": 1,
     "LEARNER_SAMPLE_DECIDES": 8, "LEARNER_KEEP_GIVEN_UP": 16, "LEARNER_FRAMES": 32, "LEARNER_NO_FRAMES": 64, "LEARNER_NO_CONTRAST": 128,
     "WORDINGS_NO_TEXT": 1, "WORDINGS_NO_CHATS": 2, "WORDINGS_NO_STATEMENTS": 4, "FRAME_TEXT": 1, "FRAME_CHAT": 2, "FRAME_STATEMENT": 3,

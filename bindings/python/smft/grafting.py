@@ -64,7 +64,8 @@ def graft(model: Model, texts: Iterable[Union[Text, Sequence[int]]], path: Path,
           seed: int = 0, keep_bytes: int = 0, t: int = 0, max_df: float = 0, damping: float = 0,
           damping_by: Optional[str] = None, rank_by: Optional[str] = None, step_length: float = 0,
           loss_below: float = 0, max_steps: int = 0, wordings_per_step: int = 0,
-          frames: bool = True, progress: Optional[Progress] = None) -> GraftReport:
+          frames: bool = True, progress: Optional[Progress] = None, momentum: float = 0,
+          length_by_loss: bool = True) -> GraftReport:
     """Gives a model a memory, without training: makes the directory `path` for Model(path).
 
         chats = [model.tokenizer.chat([("user", question), ("assistant", answer)]) for ...]
@@ -84,6 +85,7 @@ def graft(model: Model, texts: Iterable[Union[Text, Sequence[int]]], path: Path,
         *[number(layer, ctypes.c_int32, "a layer") for layer in layers])
     flags = _abi.CONSTANTS["GRAFT_SHARED_POOL"] if shared_pool else 0
     flags |= 0 if frames else _abi.CONSTANTS["GRAFT_NO_FRAMES"]
+    flags |= 0 if length_by_loss else _abi.CONSTANTS["GRAFT_EQUAL_STEPS"]
     callback = progress_callback(progress)
     options = struct(
         _abi.GraftOptions, flags=flags, sources=(ctypes.POINTER(_abi.Background) * len(pointers))(*pointers),
@@ -94,7 +96,7 @@ def graft(model: Model, texts: Iterable[Union[Text, Sequence[int]]], path: Path,
         damping=damping, damping_by=_choose({None: 0, **DAMPINGS}, damping_by, "damping_by"),
         rank_by=_choose({None: 0, **RANKS}, rank_by, "rank_by"), step_length=step_length,
         loss_below=loss_below, max_steps=max_steps, wordings_per_step=wordings_per_step,
-        progress=callback.pointer)
+        progress=callback.pointer, momentum=momentum)
     report = _abi.GraftReport()
     invoke(lib.smft_graft, required(model, Model, "model"), c_path(path), ctypes.byref(options),
            ctypes.byref(report), callbacks=[callback], stops=True)

@@ -195,6 +195,7 @@ class Optimizer(Handle):
     lazy_pools: rows that a batch did not read keep values and moments, as PyTorch's SparseAdam does it.
     step_length ("sgd", patches of slots): every step changes its rows together by so much, a Euclidean length, along their damped gradient,
     and with momentum by that share of each row's last step, too; without lr, weight_decay and clip_norm.
+    length_by_loss: as many times as far as the mean loss of the step's batch has nats a token, but at least half and at most three times.
     """
 
     _free = "smft_optimizer_free"
@@ -202,9 +203,11 @@ class Optimizer(Handle):
     def __init__(self, kind: str = "sgd", lr: float = 0.0, momentum: float = 0.0, weight_decay: float = 0.0, beta1: float = 0.0,
                  beta2: float = 0.0, eps: float = 0.0, clip_norm: float = 0.0, pool_lr: float = 0.0, pool_clip_norm: float = 0.0,
                  pool_weight_decay: float = 0.0, keep_state: bool = False, lazy_pools: bool = False,
-                 warmup_steps: int = 0, step_length: float = 0.0, context: Optional[Context] = None) -> None:
+                 warmup_steps: int = 0, step_length: float = 0.0, context: Optional[Context] = None,
+                 length_by_loss: bool = False) -> None:
         flags = _abi.CONSTANTS["OPTIMIZER_KEEP_STATE"] if keep_state else 0
         flags |= _abi.CONSTANTS["OPTIMIZER_LAZY_POOLS"] if lazy_pools else 0
+        flags |= _abi.CONSTANTS["OPTIMIZER_LENGTH_BY_LOSS"] if length_by_loss else 0
         options = struct(_abi.OptimizerOptions, kind=_choose(OPTIMIZERS, kind, "kind"), lr=lr, momentum=momentum,
                          weight_decay=weight_decay, beta1=beta1, beta2=beta2, eps=eps, clip_norm=clip_norm, pool_lr=pool_lr,
                          pool_clip_norm=pool_clip_norm, pool_weight_decay=pool_weight_decay, warmup_steps=warmup_steps,

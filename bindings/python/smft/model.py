@@ -75,6 +75,8 @@ class LearnDefaults:
     max_steps: int
     wordings_per_step: int  # negative: all
     frames: bool  # a fact pushed with one wording is learnt through others made of it
+    momentum: float  # beside step_length, of the optimizer
+    length_by_loss: bool  # the same
 
 
 @dataclass(frozen=True)
@@ -294,6 +296,7 @@ class Model(Handle):
         fields["damping_by"] = {number: name for name, number in DAMPINGS.items()}[raw.damping_by]
         fields["rank_by"] = {number: name for name, number in RANKS.items()}[raw.rank_by]
         fields["frames"] = bool(raw.frames)
+        fields["length_by_loss"] = bool(raw.length_by_loss)
         return LearnDefaults(**fields)
 
     @property

@@ -305,11 +305,23 @@ class Learning(ModelTestCase):
         for wrong in (dict(max_df=1.5), dict(damping_by="reads"), dict(rank_by="df")):
             with self.assertRaises(smft.InvalidError):
                 smft.Selector(self.model, **wrong)
-        for wrong in (dict(lr=1), dict(momentum=1.5), dict(kind="adamw"), dict(step_length=-1)):
+        for wrong in (dict(lr=1), dict(momentum=1.5), dict(kind="adamw"), dict(step_length=-1),
+                      dict(step_length=0, length_by_loss=True)):
             with self.assertRaises(smft.InvalidError):
                 smft.Optimizer(**{"step_length": 3, **wrong})
         with self.assertRaises(smft.UnsupportedError):
             smft.Learner(self.model, smft.Patch(self.model, "lora"), None, smft.Optimizer(step_length=3))
+
+    def test_length_by_loss(self):
+        reports = []
+        for by_loss in (False, True):
+            optimizer = smft.Optimizer("sgd", step_length=3, length_by_loss=by_loss)
+            learner = smft.Learner(self.model, smft.Patch(self.model), self.background(rule="all"), optimizer)
+            learner.push("emma", [("Who wrote Emma?", " Jane")])
+            reports.append(learner.step())
+        times = min(max(reports[0].loss, .5), 3)
+        self.assertNotAlmostEqual(times, 1, places=2)
+        self.assertAlmostEqual(reports[1].lr / reports[0].lr, times, places=4)
 
     def test_random_rows(self):
         draws = [self.first_step_rows(rule="random", t=4), self.first_step_rows(rule="all")]

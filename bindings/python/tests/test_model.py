@@ -97,6 +97,7 @@ class Models(ModelTestCase):
         said = self.model.learn_defaults
         self.assertEqual((said.t, said.max_df, said.damping, said.damping_by), (350, None, 0.0003, "squares"))
         self.assertEqual((said.rank_by, said.step_length, said.loss_below), ("counts", None, 0.2))
+        self.assertEqual((said.momentum, said.length_by_loss), (0, False))
         self.assertEqual((said.max_steps, said.wordings_per_step, said.frames), (200, 4, False))
 
     def test_info(self):

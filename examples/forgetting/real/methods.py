@@ -40,7 +40,8 @@ class Slots:
         length, optimizer = setting.get("step_length"), None
         if length:
             optimizer = smft.Optimizer("sgd", step_length=length,
-                                       momentum=setting.get("momentum", 0))
+                                       momentum=setting.get("momentum", 0),
+                                       length_by_loss=setting.get("length_by_loss", False))
         names = ("loss_below", "wordings_per_step", "max_steps", "protect", "keep_given_up")
         self.learner = smft.Learner(model, self.patch, self.selector, optimizer, seed=seed,
                                     contrast=setting.get("contrast", False),
