@@ -1210,8 +1210,8 @@ SMFT_API smft_status smft_selector_df(const smft_selector *selector, int32_t poo
 #define SMFT_GRAFT_SHARED_POOL 1u
 /* the learner takes a fact's one wording as it is (0: it makes further ones by rule) */
 #define SMFT_GRAFT_NO_FRAMES 2u
-/* steps are all of step_length (0: SMFT_OPTIMIZER_LENGTH_BY_LOSS) */
-#define SMFT_GRAFT_EQUAL_STEPS 4u
+/* the learner's steps are as long as the loss asks: SMFT_OPTIMIZER_LENGTH_BY_LOSS */
+#define SMFT_GRAFT_LENGTH_BY_LOSS 4u
 
 /* Kinds of sub-keys: the centres of what the texts look up, by k-means; */
 #define SMFT_GRAFT_KMEANS 1
@@ -1268,7 +1268,7 @@ typedef struct smft_graft_options {
   int32_t damping_by;
   /* SMFT_RANK_*; 0: SMFT_RANK_WEIGHTS */
   int32_t rank_by;
-  /* smft_optimizer_options.step_length; 0: 8.23 times the mean length of the states that the lowest
+  /* smft_optimizer_options.step_length; 0: 12.3 times the mean length of the states that the lowest
    * memory layer reads; below 0: none */
   double step_length;
   /* smft_learner_options.loss_below, max_steps, wordings_per_step; 0: .1, the library's, 4 */
@@ -1279,7 +1279,7 @@ typedef struct smft_graft_options {
   smft_progress_fn progress;
   /* passed to progress */
   void *progress_user;
-  /* smft_optimizer_options.momentum; 0: .5 where step_length is 0, else none; below 0: none */
+  /* smft_optimizer_options.momentum, beside step_length */
   double momentum;
 } smft_graft_options;
 #define SMFT_GRAFT_OPTIONS_INIT                                                                    \

@@ -24,11 +24,11 @@ static json_t *learning(const smft__settings *s, double step_length) {
                 "frames", !(o->flags & SMFT_GRAFT_NO_FRAMES));
   int bad = !learn;
   if (!bad && step_length > 0)
-    bad |= json_object_set_new(learn, "step_length", json_real(step_length)) != 0 ||
-           json_object_set_new(learn, "length_by_loss",
-                               json_boolean(!(o->flags & SMFT_GRAFT_EQUAL_STEPS))) != 0;
+    bad |= json_object_set_new(learn, "step_length", json_real(step_length)) != 0;
   if (!bad && step_length > 0 && o->momentum > 0)
     bad |= json_object_set_new(learn, "momentum", json_real(o->momentum)) != 0;
+  if (!bad && step_length > 0 && (o->flags & SMFT_GRAFT_LENGTH_BY_LOSS))
+    bad |= json_object_set_new(learn, "length_by_loss", json_true()) != 0;
   if (!bad && o->max_steps > 0)
     bad |= json_object_set_new(learn, "max_steps", json_integer(o->max_steps)) != 0;
   if (!bad)

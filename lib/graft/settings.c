@@ -24,13 +24,12 @@ static const smft_graft_options usual = {
     .damping = 0.0003,
     .damping_by = SMFT_DAMPING_SQUARES,
     .rank_by = SMFT_RANK_WEIGHTS,
-    .momentum = 0.5,
     .loss_below = 0.1,
     .wordings_per_step = 4,
 };
 #define USUAL_DAMPING_BY_DF 0.001
 /* a step moves all chosen rows together by so many lengths of the state */
-#define USUAL_STEP (20 / 2.43)
+#define USUAL_STEP (30 / 2.43)
 /* the blocks: at these tenths of the depth */
 static const int32_t usual_tenths[] = {1, 2};
 
@@ -92,7 +91,6 @@ static void fill_learning(smft_graft_options *o) {
   o->damping =
       real_or(o->damping, o->damping_by == SMFT_DAMPING_DF ? USUAL_DAMPING_BY_DF : usual.damping);
   o->rank_by = narrow_or(o->rank_by, usual.rank_by);
-  o->momentum = real_or(o->momentum, o->step_length == 0 ? usual.momentum : 0);
   o->loss_below = real_or(o->loss_below, usual.loss_below);
   o->wordings_per_step = usual_or(o->wordings_per_step, usual.wordings_per_step);
 }
@@ -128,7 +126,8 @@ static smft_status check_learning(const smft_graft_options *o) {
   RANGE(wordings_per_step, -1, INT32_MAX);
   SMFT__REQUIRE(o->max_df <= 1 && isfinite(o->damping) && fabs(o->damping) <= 1e30,
                 "smft_graft_options: max_df is a share, damping a finite number");
-  SMFT__REQUIRE(o->momentum < 1, "smft_graft_options.momentum must be below 1");
+  SMFT__REQUIRE(o->momentum >= 0 && o->momentum < 1,
+                "smft_graft_options.momentum must be in [0, 1)");
   SMFT__REQUIRE(isfinite(o->step_length) && o->step_length <= 1e30 && isfinite(o->loss_below) &&
                     fabs(o->loss_below) <= 1e30,
                 "smft_graft_options: step_length or loss_below is no finite number");
@@ -151,7 +150,7 @@ static smft_status check_sources(const smft_graft_options *o, int32_t context) {
                           (long long)o->tokens_per_sequence, (int)context);
 }
 
-#define KNOWN_FLAGS (SMFT_GRAFT_SHARED_POOL | SMFT_GRAFT_NO_FRAMES | SMFT_GRAFT_EQUAL_STEPS)
+#define KNOWN_FLAGS (SMFT_GRAFT_SHARED_POOL | SMFT_GRAFT_NO_FRAMES | SMFT_GRAFT_LENGTH_BY_LOSS)
 
 smft_status smft__settings_read(smft__settings *s, const smft_model *model,
                                 const smft_graft_options *given) {

@@ -108,18 +108,17 @@ START_TEST(a_directory_is_made) {
                                      "\"loss_below\": 0.1",
                                      "\"wordings_per_step\": 4",
                                      "\"frames\": true",
-                                     "\"step_length\": ",
-                                     "\"length_by_loss\": true",
-                                     "\"momentum\": 0.5"};
+                                     "\"step_length\": "};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     ck_says("graft/config.json", keys[i]);
   ck_assert(!says("graft/config.json", "max_steps"));
+  ck_assert(!says("graft/config.json", "momentum") && !says("graft/config.json", "by_loss"));
   ck_assert_int_eq(report.n_layers, 2);
   ck_assert_int_eq(report.n_tokens, N_TOKENS);
   ck_assert_int_eq(report.n_samples, N_TOKENS);
   ck_assert_int_eq(report.n_sequences, 7);
   ck_assert(report.state_length > 0 && report.seconds > 0);
-  ck_assert(fabs(report.step_length / report.state_length - 20 / 2.43) < 1e-9);
+  ck_assert(fabs(report.step_length / report.state_length - 30 / 2.43) < 1e-9);
   close_world(&w);
 }
 END_TEST
@@ -170,28 +169,26 @@ static void check_parts(const smft__source *file, int layer, const smft_graft_op
   }
 }
 
-/* Beside a length that is given, momentum has to be asked for; it may be switched off beside the
- * usual one. */
+/* What belongs to steps of a length is said with them alone. */
 static void check_steps(world *w) {
   static const struct {
     double length, momentum;
     uint32_t flags;
-    const char *says[2], *absent;
-  } cases[] = {{7, 0, 0, {"\"step_length\": 7", "\"length_by_loss\": true"}, "momentum"},
-               {7,
-                0.25,
-                SMFT_GRAFT_EQUAL_STEPS,
-                {"\"momentum\": 0.25", "by_loss\": false"},
-                "by_loss\": true"},
-               {0, -1, 0, {"\"step_length\": ", "\"length_by_loss\": true"}, "momentum"}};
+    int said[3]; /* of the names */
+  } cases[] = {{7, 0, 0, {1, 0, 0}},
+               {0, 0.25, 0, {1, 1, 0}},
+               {7, 0.25, SMFT_GRAFT_LENGTH_BY_LOSS, {1, 1, 1}},
+               {-1, 0.25, SMFT_GRAFT_LENGTH_BY_LOSS, {0, 0, 0}}};
+  static const char *const names[] = {"\"step_length\": ", "\"momentum\": 0.25",
+                                      "\"length_by_loss\": true"};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     w->options.step_length = cases[i].length;
     w->options.momentum = cases[i].momentum;
     w->options.flags = SMFT_GRAFT_NO_FRAMES | cases[i].flags;
     ck_ok(smft_graft(w->base, test_file("steps"), &w->options, NULL));
-    for (int j = 0; j < 2; j++)
-      ck_says("steps/config.json", cases[i].says[j]);
-    ck_assert_msg(!says("steps/config.json", cases[i].absent), "%s", cases[i].absent);
+    for (int j = 0; j < 3; j++)
+      ck_assert_msg(says("steps/config.json", names[j]) == cases[i].said[j], "%d: %s", (int)i,
+                    names[j]);
   }
 }
 
@@ -240,9 +237,7 @@ START_TEST(options_are_heard) {
                                      "\"frames\": false"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     ck_says("usual/config.json", keys[i]);
-  static const char *const of_steps[] = {"step_length", "momentum", "length_by_loss"};
-  for (int i = 0; i < 3; i++)
-    ck_assert(!says("usual/config.json", of_steps[i]));
+  ck_assert(!says("usual/config.json", "step_length"));
   check_steps(&w);
   close_world(&w);
 }
@@ -424,6 +419,7 @@ START_TEST(options_have_ranges) {
   REFUSED(rank_by, -1, SMFT_E_INVALID, "rank_by");
   REFUSED(step_length, INFINITY, SMFT_E_INVALID, "step_length");
   REFUSED(momentum, 1, SMFT_E_INVALID, "momentum");
+  REFUSED(momentum, -1, SMFT_E_INVALID, "momentum");
   REFUSED(momentum, NAN, SMFT_E_INVALID, "momentum");
   REFUSED(loss_below, NAN, SMFT_E_INVALID, "loss_below");
   REFUSED(max_steps, -1, SMFT_E_INVALID, "max_steps");

@@ -65,7 +65,7 @@ def graft(model: Model, texts: Iterable[Union[Text, Sequence[int]]], path: Path,
           damping_by: Optional[str] = None, rank_by: Optional[str] = None, step_length: float = 0,
           loss_below: float = 0, max_steps: int = 0, wordings_per_step: int = 0,
           frames: bool = True, progress: Optional[Progress] = None, momentum: float = 0,
-          length_by_loss: bool = True) -> GraftReport:
+          length_by_loss: bool = False) -> GraftReport:
     """Gives a model a memory, without training: makes the directory `path` for Model(path).
 
         chats = [model.tokenizer.chat([("user", question), ("assistant", answer)]) for ...]
@@ -85,7 +85,7 @@ def graft(model: Model, texts: Iterable[Union[Text, Sequence[int]]], path: Path,
         *[number(layer, ctypes.c_int32, "a layer") for layer in layers])
     flags = _abi.CONSTANTS["GRAFT_SHARED_POOL"] if shared_pool else 0
     flags |= 0 if frames else _abi.CONSTANTS["GRAFT_NO_FRAMES"]
-    flags |= 0 if length_by_loss else _abi.CONSTANTS["GRAFT_EQUAL_STEPS"]
+    flags |= _abi.CONSTANTS["GRAFT_LENGTH_BY_LOSS"] if length_by_loss else 0
     callback = progress_callback(progress)
     options = struct(
         _abi.GraftOptions, flags=flags, sources=(ctypes.POINTER(_abi.Background) * len(pointers))(*pointers),

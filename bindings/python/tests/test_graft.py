@@ -45,14 +45,14 @@ class Graft(TestCase):
         smft.graft(self.base, PROSE, self.path, layers=[0, 1], shared_pool=True, keys="random",
                    damping_by="df", rank_by="counts", t=9, max_df=-1, step_length=5,
                    loss_below=.3, max_steps=8, wordings_per_step=2, frames=False, temperature=2,
-                   momentum=.25, length_by_loss=False, **SIZES)
+                   momentum=.25, length_by_loss=True, **SIZES)
         memory = self.memory()
         self.assertEqual((memory["layers"], memory["pools"]), ([0, 1], [0, 0]))
         self.assertEqual(memory["temperature"], 2)
         self.assertEqual(memory["learn"], {
             "t": 9, "max_df": -1, "damping": .001, "damping_by": "df", "rank_by": "counts",
             "loss_below": .3, "wordings_per_step": 2, "frames": False, "step_length": 5,
-            "max_steps": 8, "momentum": .25, "length_by_loss": False})
+            "max_steps": 8, "momentum": .25, "length_by_loss": True})
 
     def test_what_is_refused(self):
         with self.assertRaises(TypeError):
