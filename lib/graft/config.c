@@ -13,6 +13,16 @@ static json_t *list_of(const smft__settings *s, int pools) {
   return list;
 }
 
+/* What steps of a length have; none is said without one. */
+static int put_steps(json_t *learn, const smft_graft_options *o, double step_length) {
+  if (step_length <= 0)
+    return 0;
+  return json_object_set_new(learn, "step_length", json_real(step_length)) != 0 ||
+         (o->momentum > 0 && json_object_set_new(learn, "momentum", json_real(o->momentum)) != 0) ||
+         ((o->flags & SMFT_GRAFT_LENGTH_BY_LOSS) &&
+          json_object_set_new(learn, "length_by_loss", json_true()) != 0);
+}
+
 /* Keys that are 0 are left out: the library's own default. */
 static json_t *learning(const smft__settings *s, double step_length) {
   const smft_graft_options *o = &s->o;
@@ -22,13 +32,7 @@ static json_t *learning(const smft__settings *s, double step_length) {
                 smft__damping_names[o->damping_by - 1], "rank_by", smft__rank_names[o->rank_by - 1],
                 "loss_below", o->loss_below, "wordings_per_step", (json_int_t)o->wordings_per_step,
                 "frames", !(o->flags & SMFT_GRAFT_NO_FRAMES));
-  int bad = !learn;
-  if (!bad && step_length > 0)
-    bad |= json_object_set_new(learn, "step_length", json_real(step_length)) != 0;
-  if (!bad && step_length > 0 && o->momentum > 0)
-    bad |= json_object_set_new(learn, "momentum", json_real(o->momentum)) != 0;
-  if (!bad && step_length > 0 && (o->flags & SMFT_GRAFT_LENGTH_BY_LOSS))
-    bad |= json_object_set_new(learn, "length_by_loss", json_true()) != 0;
+  int bad = !learn || put_steps(learn, o, step_length);
   if (!bad && o->max_steps > 0)
     bad |= json_object_set_new(learn, "max_steps", json_integer(o->max_steps)) != 0;
   if (!bad)

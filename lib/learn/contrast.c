@@ -103,13 +103,11 @@ static int64_t end_of_pass(const smft__others *others, int64_t s) {
 
 /* With how many tokens all of [s, end) begin; of each, one at least is its own. */
 static int64_t n_shared(const smft__others *others, int64_t s, int64_t end) {
-  const int32_t *first = others->ids.data + others->offsets[s];
+  const int32_t *ids = others->ids.data;
   int64_t n = others->offsets[s + 1] - others->offsets[s] - 1;
   for (int64_t i = s + 1; i < end; i++) {
-    const int32_t *other = others->ids.data + others->offsets[i];
     int64_t most = smft__least(n, others->offsets[i + 1] - others->offsets[i] - 1);
-    for (n = 0; n < most && other[n] == first[n]; n++)
-      continue;
+    n = smft__ids_in_common(ids + others->offsets[s], ids + others->offsets[i], most);
   }
   return n;
 }

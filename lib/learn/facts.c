@@ -93,6 +93,13 @@ static smft_status end_wording(maker *make) {
   return SMFT_OK;
 }
 
+int64_t smft__ids_in_common(const int32_t *left, const int32_t *right, int64_t most) {
+  int64_t n = 0;
+  while (n < most && left[n] == right[n])
+    n++;
+  return n;
+}
+
 smft_status smft__fact_end_other(smft__fact *fact) {
   smft__others *others = &fact->others;
   SMFT__TRY(smft__grow(others->ids.ctx, &others->offsets, &others->capacity, others->n + 2,

@@ -47,6 +47,8 @@ typedef struct smft__fact_maker {
 } smft__fact_maker;
 smft_status smft__fact_begin(smft__fact_maker *make, const smft_model *model, const char *id,
                              int64_t n, int loss_all);
+/* With how many ids, `most` at most, both begin. */
+int64_t smft__ids_in_common(const int32_t *left, const int32_t *right, int64_t most);
 /* The ids that came to others.ids since the last call are one more. */
 smft_status smft__fact_end_other(smft__fact *fact);
 /* One that failed may be dropped, and others added. */

@@ -35,12 +35,9 @@ static int64_t most_of(const smft__fact *fact, int64_t w) {
 
 /* With how many tokens both begin. */
 static int64_t in_common(const smft__fact *fact, int64_t a, int64_t b) {
-  int64_t n = 0, most = smft__least(most_of(fact, a), most_of(fact, b));
-  const int32_t *left = fact->ids.data + fact->offsets[a];
-  const int32_t *right = fact->ids.data + fact->offsets[b];
-  while (n < most && left[n] == right[n])
-    n++;
-  return n;
+  const int32_t *ids = fact->ids.data;
+  return smft__ids_in_common(ids + fact->offsets[a], ids + fact->offsets[b],
+                             smft__least(most_of(fact, a), most_of(fact, b)));
 }
 
 /* How many wordings begin with the first n tokens of one. */

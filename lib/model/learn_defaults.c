@@ -99,6 +99,16 @@ static smft_status read_name(const json_t *learn, const char *key, const char *c
                                     names[0], names[1], name);
 }
 
+static smft_status check_steps(const smft__learn_defaults *d) {
+  if (d->momentum >= 1)
+    return smft__fail(SMFT_E_FORMAT, WHAT ": \"momentum\" must be below 1");
+  if (d->step_length == 0 && (d->momentum > 0 || d->length_by_loss))
+    return smft__fail(SMFT_E_FORMAT,
+                      WHAT ": \"momentum\" and \"length_by_loss\" are for steps of a "
+                           "\"step_length\"");
+  return SMFT_OK;
+}
+
 smft_status smft__learn_defaults_read(smft__learn_defaults *out, const json_t *memory) {
   smft__learn_defaults own = {0};
   json_t *learn = json_object_get(memory, "learn");
@@ -117,12 +127,7 @@ smft_status smft__learn_defaults_read(smft__learn_defaults *out, const json_t *m
   SMFT__TRY(read_name(learn, "rank_by", smft__rank_names, &own.rank_by));
   SMFT__TRY(smft__json_bool(learn, "length_by_loss", 0, &own.length_by_loss, WHAT));
   SMFT__TRY(smft__json_bool(learn, "frames", 0, &own.frames, WHAT));
-  if (own.momentum >= 1)
-    return smft__fail(SMFT_E_FORMAT, WHAT ": \"momentum\" must be below 1");
-  if (own.step_length == 0 && (own.momentum > 0 || own.length_by_loss))
-    return smft__fail(SMFT_E_FORMAT,
-                      WHAT ": \"momentum\" and \"length_by_loss\" are for steps of a "
-                           "\"step_length\"");
+  SMFT__TRY(check_steps(&own));
   *out = own;
   return SMFT_OK;
 }

@@ -187,6 +187,15 @@ static void fetch(smft__tape *tape, const smft__sequences *batch, const smft__ke
                      lowest->middle, lowest->memory, batch->offsets[s]);
 }
 
+/* Sequence s stands behind a past, whose first row is at `at`. */
+static void move_behind(smft__tape *tape, const smft__sequences *batch, int64_t s, int64_t past,
+                        int64_t at) {
+  tape->segments[s].n_past = past;
+  tape->segments[s].past_at = at;
+  for (int64_t i = batch->offsets[s]; i < batch->offsets[s + 1]; i++)
+    tape->positions[i] += (int32_t)past;
+}
+
 /* Tokens with a past stand behind it. */
 static void put_behind(smft__tape *tape, const smft__sequences *batch,
                        const smft__kept_batch *kept) {
@@ -195,10 +204,7 @@ static void put_behind(smft__tape *tape, const smft__sequences *batch,
   smft__lead_point(kept->lead, tape->blocks);
   for (int64_t s = 0; s < batch->n_sequences; s++) {
     int64_t past = kept->past.n[s];
-    tape->segments[s].n_past = past;
-    tape->segments[s].past_at = past ? kept->past.at[s] : 0;
-    for (int64_t i = batch->offsets[s]; i < batch->offsets[s + 1]; i++)
-      tape->positions[i] += (int32_t)past;
+    move_behind(tape, batch, s, past, past ? kept->past.at[s] : 0);
   }
 }
 
@@ -240,16 +246,14 @@ smft_status smft__network_forward(smft__tape *tape, const smft__version *version
 }
 
 /* The first sequence's keys and values are what the others stand behind, in every block. */
-static void put_behind_first(smft__tape *tape, int32_t n_blocks, int64_t n_shared) {
+static void put_behind_first(smft__tape *tape, const smft__sequences *batch, int32_t n_blocks,
+                             int64_t n_shared) {
   for (int32_t layer = 0; layer < n_blocks; layer++) {
     tape->blocks[layer].past_k = tape->blocks[layer].k;
     tape->blocks[layer].past_v = tape->blocks[layer].v;
   }
-  for (int64_t s = 1, i = tape->segments[0].n_q; s < tape->n_sequences; s++) {
-    tape->segments[s].n_past = n_shared;
-    for (int64_t end = i + tape->segments[s].n_q; i < end; i++)
-      tape->positions[i] += (int32_t)n_shared;
-  }
+  for (int64_t s = 1; s < batch->n_sequences; s++)
+    move_behind(tape, batch, s, n_shared, 0);
 }
 
 smft_status smft__network_reads(smft__tape *tape, const smft__sequences *batch, int64_t n_shared,
@@ -264,7 +268,7 @@ smft_status smft__network_reads(smft__tape *tape, const smft__sequences *batch, 
     SMFT__TRY(check_length(model, s, n_shared + batch->offsets[s + 1] - batch->offsets[s]));
   SMFT__TRY(begin(tape, NULL, batch, SMFT__KEEP_NOTHING, 0));
   smft__pass pass = pass_of(tape, NULL, cancel);
-  put_behind_first(tape, n_blocks, n_shared);
+  put_behind_first(tape, batch, n_blocks, n_shared);
   smft__stack_embed(&pass, tape->ids);
   SMFT__TRY(smft__stack_run(&pass, 0, n_blocks, SMFT__WHOLE, SMFT__LOOKUP));
   tape->ready = 1;
