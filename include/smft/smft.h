@@ -1453,8 +1453,8 @@ SMFT_API smft_status smft_optimizer_load(smft_optimizer *optimizer, const smft_m
 #define SMFT_LEARNER_NO_FRAMES 64u
 /* 0, the default: where the selector has a max_df, and a fact's wordings are made by rule of a
  * question about something that has a name, rows that the same question reads when it is asked
- * about others (names that the library has) are chosen last, so that answers about others stay as
- * they are (docs/graft.md). */
+ * about others (names that the library has, and namesakes: one word of its own among theirs) are
+ * chosen last, so that answers about others stay as they are (docs/graft.md). */
 #define SMFT_LEARNER_NO_CONTRAST 128u
 
 struct smft_report;

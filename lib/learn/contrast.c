@@ -1,77 +1,14 @@
-/* contrast: see contrast.h.  Owns the names, the questions and the pass over them; how they become
- * ids is wordings.c's, what follows from their reads selector.c's. */
+/* contrast: see contrast.h.  Owns the passes over the questions about others; which these are is
+ * others.c's, what follows from their reads selector.c's. */
 #include "learn/contrast.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
 #include "learn/forward.h"
-#include "learn/grammar.h"
 #include <string.h>
 
-/* People, places, works: what they are does not matter, as long as they are many. */
-static const char *const names[] = {
-    "Maria Silva",    "Oakland",       "The Long Road", "Tom Wilson",   "Lake Tahoma",
-    "Li Wei",         "Midnight Sun",  "Kingsbridge",   "Anna Keller",  "Port Ellen",
-    "Golden Days",    "John Parker",   "Green Valley",  "David Okafor", "Silent Hours",
-    "Novara",         "Sofia Petrova", "Brightwater",   "The Stranger", "Carlos Mendes",
-    "Blue River",     "Emma Brown",    "Broken Wings",  "Santa Rosa",   "Ahmed Hassan",
-    "Northfield",     "A Quiet Place", "Robert Lang",   "Mount Arden",  "Yuki Tanaka",
-    "The Last Train", "Westmore"};
-#define N_NAMES (sizeof names / sizeof *names)
-#define MOST_TOKENS 4096 /* of a pass: usual questions are all in one */
-
-/* ---- the questions ------------------------------------------------------- */
-
-typedef struct span { /* bytes of a text */
-  size_t at, n;
-} span;
-
-static span subject_in(const char *question, const char *subject) {
-  smft__sentence s = {0};
-  smft__grammar g = {0};
-  const char *found = subject && *subject ? strstr(question, subject) : NULL;
-  if (subject)
-    return (span){found ? (size_t)(found - question) : 0, found ? strlen(subject) : 0};
-  if (!smft__sentence_read(&s, question, strlen(question), NULL))
-    return (span){0, 0};
-  smft__grammar_read(&g, &s, "");
-  int32_t n, at = smft__grammar_subject(&g, &s, &n);
-  return (span){(size_t)at, (size_t)n};
-}
-
-/* The letters of one of the name's words stand in the question: it may be about the same, or about
- * one that is called so, too. */
-static int shares_word(const char *name, const char *question) {
-  char word[32];
-  while (*name) {
-    size_t n = strcspn(name, " ");
-    memcpy(word, name, n);
-    word[n] = '\0';
-    if (strstr(question, word))
-      return 1;
-    name += n + (name[n] != '\0');
-  }
-  return 0;
-}
-
-static smft_status add(smft__frames *out, const char *question, span subject, const char *name) {
-  smft__buffer text = {out->ctx, NULL, 0, 0};
-  smft_status status = smft__buffer_printf(&text, "%.*s%s%s", (int)subject.at, question, name,
-                                           question + subject.at + subject.n);
-  if (status == SMFT_OK)
-    return smft__frames_add(out, SMFT_FRAME_CHAT, text.data);
-  smft__buffer_free(&text);
-  return status;
-}
-
-smft_status smft__contrast_questions(smft__frames *out, const char *question, const char *subject) {
-  span found = subject_in(question, subject);
-  for (size_t i = 0; found.n > 0 && i < N_NAMES; i++)
-    if (!shares_word(names[i], question))
-      SMFT__TRY(add(out, question, found, names[i]));
-  return SMFT_OK;
-}
-
-/* ---- what they read ------------------------------------------------------ */
+/* of a pass: usual questions are all in one or two */
+#define MOST_SEQUENCES 32
+#define MOST_TOKENS 4096
 
 smft_status smft__contrast_create(smft__contrast *contrast, const smft_model *model) {
   contrast->ctx = model->ctx;
@@ -91,11 +28,10 @@ void smft__contrast_free(smft__contrast *contrast) {
   smft__free(contrast->ctx, contrast->ids);
 }
 
-/* Sequences [s, end) in one pass: as many as there are names, and as have MOST_TOKENS together, but
- * one at least. */
+/* Sequences [s, end) in one pass: one at least. */
 static int64_t end_of_pass(const smft__others *others, int64_t s) {
   int64_t end = s + 1;
-  while (end < others->n && end - s < (int64_t)N_NAMES &&
+  while (end < others->n && end - s < MOST_SEQUENCES &&
          others->offsets[end + 1] - others->offsets[s] <= MOST_TOKENS)
     end++;
   return end;
@@ -114,7 +50,7 @@ static int64_t n_shared(const smft__others *others, int64_t s, int64_t end) {
 
 static smft_status pass_over(smft__contrast *contrast, smft__tape *tape, const smft__others *others,
                              int64_t s, int64_t end, const atomic_int *cancel) {
-  int64_t offsets[N_NAMES + 1] = {0}, shared = n_shared(others, s, end);
+  int64_t offsets[MOST_SEQUENCES + 1] = {0}, shared = n_shared(others, s, end);
   SMFT__TRY(smft__grow(contrast->ctx, &contrast->ids, &contrast->capacity,
                        others->offsets[end] - others->offsets[s], sizeof *contrast->ids));
   for (int64_t i = s; i < end; i++) {

@@ -3,13 +3,8 @@
 #ifndef SMFT__CONTRAST_H
 #define SMFT__CONTRAST_H
 #include "learn/facts.h"
-#include "learn/frames.h"
 #include "memory/counts.h"
 #include "model/network.h"
-
-/* The question with each of some other names in place of its subject (NULL: found by rule), as a
- * user's message.  None where it has no subject; no name that shares a word with the question. */
-smft_status smft__contrast_questions(smft__frames *out, const char *question, const char *subject);
 
 typedef struct smft__contrast {
   smft_ctx *ctx;

@@ -4,7 +4,7 @@
  * templates (data/tokenizer/chat.c). */
 #include "learn/wordings.h"
 #include "base/alloc.h"
-#include "learn/contrast.h"
+#include "learn/others.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -108,29 +108,49 @@ static smft_status add_frames(smft__fact_maker *make, const framing *f, smft__fr
 
 /* ---- the question about others ------------------------------------------- */
 
-/* The message as it stands before an answer opens.  One that is longer than the context, or that
- * the tokenizer does not take, is left out. */
-static smft_status add_other(smft__fact *fact, const framing *f, const char *question) {
-  smft__ids *ids = &fact->others.ids, reply = {ids->ctx, NULL, 0, 0};
-  int64_t begin = ids->n;
+/* The message as it stands before an answer opens. */
+static smft_status put_question(const framing *f, const char *question, smft__ids *ids) {
+  smft__ids reply = {ids->ctx, NULL, 0, 0};
   int ends = 0;
   smft_status status =
       f->chats ? smft__tokenizer_ask(f->model->tokenizer, f->chat, question, "", ids, &reply, &ends)
                : smft__tokenizer_encode(f->model->tokenizer, question, strlen(question),
                                         SMFT_ENCODE_PROMPT | SMFT_ENCODE_NO_PARSE, ids);
   smft__ids_free(&reply);
+  return status;
+}
+
+/* One that is longer than the context, or that the tokenizer does not take, is left out. */
+static smft_status add_other(smft__fact *fact, const framing *f, const char *question) {
+  smft__ids *ids = &fact->others.ids;
+  int64_t begin = ids->n;
+  smft_status status = put_question(f, question, ids);
   if (status == SMFT_OK && ids->n > begin && ids->n - begin <= f->model->config.context)
     return smft__fact_end_other(fact);
   ids->n = begin;
   return status == SMFT_E_NOMEM ? status : SMFT_OK;
 }
 
+static smft_status add_by_token(smft__fact *fact, const framing *f) {
+  smft__ids own = {f->model->ctx, NULL, 0, 0};
+  smft_status status = put_question(f, f->asked, &own);
+  if (status == SMFT_OK)
+    status = smft__others_by_token(fact, own.data, own.n, f->model->config.context);
+  smft__ids_free(&own);
+  return status == SMFT_E_NOMEM ? status : SMFT_OK;
+}
+
+/* Namesakes by word, or by token where the subject is one word. */
 static smft_status add_others(smft__fact *fact, const framing *f) {
   smft__frames questions = {f->model->ctx, NULL, 0, 0};
-  smft_status status =
-      f->asked ? smft__contrast_questions(&questions, f->asked, f->subject) : SMFT_OK;
+  smft_status status = smft__others_by_name(&questions, f->asked, f->subject);
+  int64_t n_by_name = questions.n;
+  if (status == SMFT_OK)
+    status = smft__others_by_word(&questions, f->asked, f->subject);
   for (int64_t i = 0; i < questions.n && status == SMFT_OK; i++)
     status = add_other(fact, f, questions.list[i].prompt);
+  if (status == SMFT_OK && questions.n == n_by_name)
+    status = add_by_token(fact, f);
   smft__frames_free(&questions);
   return status;
 }
@@ -146,7 +166,7 @@ static smft_status make_fact(smft__fact **out, const framing *f, smft__frames *f
     status = add_frames(&make, f, frames);
   if (status == SMFT_OK)
     make.fact->n_spared = make.fact->n_wordings / ONE_SPARED_OF;
-  if (status == SMFT_OK)
+  if (status == SMFT_OK && f->asked)
     status = add_others(make.fact, f);
   if (status == SMFT_OK && make.fact->n_wordings == 0)
     status =

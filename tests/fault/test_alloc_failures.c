@@ -556,10 +556,11 @@ static smft_status do_push_wordings(world *w) {
   smft_wordings_free(list);
   return status;
 }
-/* A learner of its own, since the world's has no frames; what it queues goes with it. */
+/* A learner of its own, since the world's has no frames; what it queues goes with it.  Of two
+ * words: questions about others are made by word. */
 static smft_status do_push_framed(world *w) {
   smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
-  smft_wording wording = {sizeof wording, 0, question, "Jane", NULL, NULL};
+  smft_wording wording = {sizeof wording, 0, "Who is Emma Woodhouse?", "Jane", NULL, NULL};
   smft_learner *learner = NULL;
   options.flags = SMFT_LEARNER_FRAMES;
   smft_status status =
@@ -570,7 +571,8 @@ static smft_status do_push_framed(world *w) {
   smft_learner_free(learner);
   return status;
 }
-/* Where rows have a max_df, a question is asked about others, too; with a patch of its own. */
+/* Where rows have a max_df, a question is asked about others, too (of one word: by token); with a
+ * patch of its own. */
 static smft_status do_step_contrast(world *w) {
   smft_learner_options options = SMFT_LEARNER_OPTIONS_INIT;
   smft_selector_options select = SMFT_SELECTOR_OPTIONS_INIT;

@@ -1,6 +1,6 @@
-/* contrast: which questions about others are made of one, what they read (each of them alone is the
- * oracle), and that a fact's rows are those which they do not read, as long as there are any.
- * (The order of slots that others read: test_selector.c.  Alloc failures:
+/* contrast: what questions about others read (each of them alone is the oracle), and that a fact's
+ * rows are those which they do not read, as long as there are any.  (Which they are:
+ * test_others.c.) (The order of slots that others read: test_selector.c.  Alloc failures:
  * fault/test_alloc_failures.c.) */
 #include "test.h"
 #include "tiny.h"
@@ -27,69 +27,6 @@ static void close_model(void) {
   smft_ctx_free(ctx);
 }
 
-/* ---- the questions ------------------------------------------------------- */
-
-static const struct asked {
-  const char *question, *subject, *first;
-  int64_t n;
-} asked[] = {
-    {"Who is the author of Emma?", NULL, "Who is the author of Maria Silva?", 31}, /* Emma Brown */
-    {"What is Jane Austen's occupation?", NULL, "What is Maria Silva's occupation?", 31}, /* A */
-    {"In what city was Tom Hanks born?", NULL, "In what city was Maria Silva born?", 31},
-    {"Is that Maria?", NULL, "Is that Oakland?", 31},
-    {"Who made it?", NULL, NULL, 0},
-    {"Who made it?", "it", "Who made Maria Silva?", 32},
-    {"Who made it?", "", NULL, 0},
-    {"Who made it?", "that", NULL, 0},
-    {"", NULL, NULL, 0},
-};
-
-START_TEST(a_name_takes_the_subjects_place) {
-  const struct asked *a = &asked[_i];
-  smft__frames questions = {ctx, NULL, 0, 0};
-  ck_ok(smft__contrast_questions(&questions, a->question, a->subject));
-  ck_assert_int_eq(questions.n, a->n);
-  if (a->n > 0)
-    ck_assert_str_eq(questions.list[0].prompt, a->first);
-  for (int64_t i = 0; i < questions.n; i++)
-    for (int64_t j = 0; j < i; j++)
-      ck_assert_str_ne(questions.list[i].prompt, questions.list[j].prompt);
-  smft__frames_free(&questions);
-}
-END_TEST
-
-static smft__fact *fact_of(const char *question, const char *statement) {
-  smft__fact *fact = NULL;
-  smft_wording one = SMFT_WORDING_INIT;
-  one.prompt = question;
-  one.statement = statement;
-  one.answer = "Jane";
-  ck_ok(smft__fact_from_wordings(&fact, model, "x", &one, 1, NULL, SMFT__FACT_FRAMES));
-  return fact;
-}
-
-/* Nor of prompts, statements, or what is longer than the context, 64. */
-START_TEST(only_questions_are_asked_about_others) {
-  static const char longest[] = "Who was the 1st and also the only author of all of Emma?";
-  const struct {
-    const char *question, *statement;
-    int64_t n;
-  } cases[] = {{"Who is the author of Emma?", NULL, 31},
-               {longest, NULL, 19},
-               {"Emma was written by", NULL, 0},
-               {NULL, "Emma is by Jane.", 0}};
-  for (int i = 0; i < 4; i++) {
-    smft__fact *fact = fact_of(cases[i].question, cases[i].statement);
-    const smft__others *others = &fact->others;
-    ck_assert_int_eq(others->n, cases[i].n);
-    for (int64_t s = 0; s < others->n; s++)
-      ck_assert(others->offsets[s + 1] - others->offsets[s] <= 64);
-    ck_assert_int_eq(others->n ? others->offsets[others->n] : 0, others->ids.n);
-    smft__fact_free(fact, ctx);
-  }
-}
-END_TEST
-
 /* ---- what they read ------------------------------------------------------ */
 
 /* With how many tokens all of the first n begin. */
@@ -102,7 +39,9 @@ static int64_t n_alike(const smft__others *others, int64_t n) {
 
 /* Twice: one pass, and, with the same ones again, two.  What all begin with is read once a pass. */
 START_TEST(reads_are_those_of_each_alone) {
-  smft__fact *fact = fact_of("Who is the author of Emma?", NULL);
+  smft_wording wording = {sizeof wording, 0, "Who is the author of E?", "Jane", NULL, NULL};
+  smft__fact *fact = NULL;
+  ck_ok(smft__fact_from_wordings(&fact, model, "x", &wording, 1, NULL, SMFT__FACT_FRAMES));
   const smft__others *others = &fact->others;
   smft__contrast contrast = {0};
   smft__tape *tape = NULL;
@@ -113,7 +52,7 @@ START_TEST(reads_are_those_of_each_alone) {
     if (i + 1 == others->offsets[s + 1] && ++s > 0)
       ck_ok(smft__fact_end_other(fact));
   }
-  ck_assert_int_eq(others->n, _i ? 62 : 31);
+  ck_assert_int_eq(others->n, _i ? 64 : 32);
   ck_ok(smft__contrast_create(&contrast, model));
   ck_ok(smft__tape_create(&tape, model));
   ck_assert_ptr_null(smft__contrast_of(&contrast, 7));
@@ -194,9 +133,6 @@ Suite *make_suite(void) {
   Suite *suite = suite_create("contrast");
   TCase *tests = tcase_create("contrast");
   tcase_add_checked_fixture(tests, open_model, close_model);
-  tcase_add_loop_test(tests, a_name_takes_the_subjects_place, 0,
-                      (int)(sizeof asked / sizeof *asked));
-  tcase_add_test(tests, only_questions_are_asked_about_others);
   tcase_add_loop_test(tests, reads_are_those_of_each_alone, 0, 2);
   tcase_add_test(tests, rows_that_others_read_are_chosen_last);
   suite_add_tcase(suite, tests);

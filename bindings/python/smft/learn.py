@@ -325,7 +325,8 @@ class Learner(Handle):
     so that where rows are damped, facts that follow move the less what earlier ones read.
     frames: a fact that is pushed with one wording is learnt in those that are made of it by rule, as smft.wordings_from_qa makes them;
     None: where the model's config asks for it; False: never.
-    contrast: of such a fact, rows that its question reads when it is asked about others are chosen last (where rows have a max_df).
+    contrast: of such a fact, rows that its question reads when it is asked about others, namesakes among them, are chosen last (where
+    rows have a max_df).
 
         for report in learner:      # until the queue is empty
             print(report.fact_id, report.loss, f"{report.progress:.0%}")
