@@ -219,7 +219,7 @@ def settings_of(rows: Iterable[Row]) -> list[Setting]:
 CHOOSING = ("choose", "tune")  # facts that no report has
 # a graft's own defaults, as runs.py describes them
 SHIPPED = ("t 32, damping 0.0003, damping_by squares, max_df 0.001, contrast True, "
-           "looser_after 40")
+           "looser_after 40, namesakes True")
 FLOOR = 0.80  # free wordings; of those that reach it, what loses least
 
 
