@@ -10,6 +10,12 @@ smft_status smft__ids_put(smft__ids *ids, int32_t id) {
   return SMFT_OK;
 }
 
+smft_status smft__ids_put_all(smft__ids *ids, const int32_t *more, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    SMFT__TRY(smft__ids_put(ids, more[i]));
+  return SMFT_OK;
+}
+
 smft_status smft__ids_copy(const smft__ids *from, int32_t *ids, int64_t capacity, int64_t *n_ids,
                            const char *who) {
   *n_ids = from->n;

@@ -8,6 +8,8 @@ typedef struct smft__ids {
   int64_t n, capacity;
 } smft__ids;
 smft_status smft__ids_put(smft__ids *ids, int32_t id);
+/* more (n): not of this list, whose memory may move. */
+smft_status smft__ids_put_all(smft__ids *ids, const int32_t *more, int64_t n);
 /* Into the caller's buffer, as public functions do: capacity 0 asks for the number only. */
 smft_status smft__ids_copy(const smft__ids *from, int32_t *ids, int64_t capacity, int64_t *n_ids,
                            const char *who);

@@ -329,8 +329,8 @@ static void set_weights(const maker *make, const smft__fact *from) {
 
 static smft_status copy_others(smft__fact *fact, const smft__others *from) {
   for (int64_t s = 0; s < from->n; s++) {
-    for (int64_t i = from->offsets[s]; i < from->offsets[s + 1]; i++)
-      SMFT__TRY(smft__ids_put(&fact->others.ids, from->ids.data[i]));
+    SMFT__TRY(smft__ids_put_all(&fact->others.ids, from->ids.data + from->offsets[s],
+                                from->offsets[s + 1] - from->offsets[s]));
     SMFT__TRY(smft__fact_end_other(fact));
   }
   return SMFT_OK;
@@ -341,8 +341,8 @@ smft_status smft__fact_copy(smft__fact **out, const smft_model *model, const smf
   maker make = {0};
   *out = NULL;
   smft_status status = smft__fact_begin(&make, model, id, from->n_wordings, loss_all);
-  for (int64_t i = 0; i < from->n_tokens && status == SMFT_OK; i++)
-    status = smft__ids_put(&make.fact->ids, from->ids.data[i]);
+  if (status == SMFT_OK)
+    status = smft__ids_put_all(&make.fact->ids, from->ids.data, from->n_tokens);
   if (status == SMFT_OK)
     status = put_weights(&make, 0);
   if (status == SMFT_OK)

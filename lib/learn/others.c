@@ -40,12 +40,10 @@ static span subject_in(const char *question, const char *subject) {
   return (span){(size_t)at, (size_t)n};
 }
 
-/* Takes the name over, also where it fails. */
-static smft_status add(smft__frames *out, const char *question, span subject, smft__buffer *name) {
+static smft_status add(smft__frames *out, const char *question, span subject, const char *name) {
   smft__buffer text = {out->ctx, NULL, 0, 0};
-  smft_status status = smft__buffer_printf(&text, "%.*s%s%s", (int)subject.at, question, name->data,
+  smft_status status = smft__buffer_printf(&text, "%.*s%s%s", (int)subject.at, question, name,
                                            question + subject.at + subject.n);
-  smft__buffer_free(name);
   if (status == SMFT_OK)
     return smft__frames_add(out, SMFT_FRAME_CHAT, text.data);
   smft__buffer_free(&text);
@@ -71,13 +69,9 @@ static int shares_word(const char *name, const char *question) {
 
 smft_status smft__others_by_name(smft__frames *out, const char *question, const char *subject) {
   span found = subject_in(question, subject);
-  for (size_t i = 0; found.n > 0 && i < N_NAMES; i++) {
-    smft__buffer name = {out->ctx, NULL, 0, 0};
-    if (shares_word(names[i], question))
-      continue;
-    SMFT__TRY(smft__buffer_printf(&name, "%s", names[i]));
-    SMFT__TRY(add(out, question, found, &name));
-  }
+  for (size_t i = 0; found.n > 0 && i < N_NAMES; i++)
+    if (!shares_word(names[i], question))
+      SMFT__TRY(add(out, question, found, names[i]));
   return SMFT_OK;
 }
 
@@ -104,8 +98,8 @@ static span word_of_name(const char *name, size_t place) {
 }
 
 /* The subject, of which only word `kept` stays. */
-static smft_status namesake(smft__buffer *out, const char *subject, size_t n, size_t kept,
-                            size_t time) {
+static smft_status put_words(smft__buffer *out, const char *subject, size_t n, size_t kept,
+                             size_t time) {
   smft_status status = SMFT_OK;
   size_t at = 0, words = n_words(subject, n);
   for (size_t k = 0; k < words && status == SMFT_OK; k++) {
@@ -116,8 +110,6 @@ static smft_status namesake(smft__buffer *out, const char *subject, size_t n, si
     status = smft__buffer_printf(out, "%s%.*s", k > 0 ? " " : "", (int)length, word);
     at += own.n + 1;
   }
-  if (status != SMFT_OK)
-    smft__buffer_free(out);
   return status;
 }
 
@@ -126,20 +118,25 @@ static int is_subject(const smft__buffer *name, const char *subject, size_t n) {
   return (size_t)name->length == n && memcmp(name->data, subject, n) == 0;
 }
 
+static smft_status add_namesake(smft__frames *out, const char *question, span subject, size_t kept,
+                                size_t time) {
+  smft__buffer name = {out->ctx, NULL, 0, 0};
+  const char *text = question + subject.at;
+  smft_status status = put_words(&name, text, subject.n, kept, time);
+  if (status == SMFT_OK && !is_subject(&name, text, subject.n))
+    status = add(out, question, subject, name.data);
+  smft__buffer_free(&name);
+  return status;
+}
+
 smft_status smft__others_by_word(smft__frames *out, const char *question, const char *subject) {
   span found = subject_in(question, subject);
   size_t words = found.n > 0 ? n_words(question + found.at, found.n) : 0;
   if (words < 2 || words > MOST_WORDS)
     return SMFT_OK;
   for (size_t time = 0; time < TIMES; time++)
-    for (size_t kept = 0; kept < words; kept++) {
-      smft__buffer name = {out->ctx, NULL, 0, 0};
-      SMFT__TRY(namesake(&name, question + found.at, found.n, kept, time));
-      if (is_subject(&name, question + found.at, found.n))
-        smft__buffer_free(&name);
-      else
-        SMFT__TRY(add(out, question, found, &name));
-    }
+    for (size_t kept = 0; kept < words; kept++)
+      SMFT__TRY(add_namesake(out, question, found, kept, time));
   return SMFT_OK;
 }
 
@@ -170,12 +167,6 @@ static asked around_subject(const smft__others *others, const int32_t *ids, int6
   return own;
 }
 
-static smft_status put(smft__ids *out, const int32_t *ids, int64_t n) {
-  for (int64_t i = 0; i < n; i++)
-    SMFT__TRY(smft__ids_put(out, ids[i]));
-  return SMFT_OK;
-}
-
 /* What stands in question i where the subject does; ids that are put may move those that are. */
 static smft_status put_name(smft__others *others, int64_t i, const asked *own) {
   for (int64_t at = others->offsets[i] + own->before; at < others->offsets[i + 1] - own->behind;
@@ -188,13 +179,13 @@ static smft_status put_name(smft__others *others, int64_t i, const asked *own) {
  * it, unless it is the last. */
 static smft_status put_namesake(smft__others *others, const asked *own, int64_t kept) {
   int64_t at = own->before + kept, end = own->n - own->behind;
-  SMFT__TRY(put(&others->ids, own->ids, own->before));
+  SMFT__TRY(smft__ids_put_all(&others->ids, own->ids, own->before));
   if (kept > 0)
     SMFT__TRY(put_name(others, kept * 3 % N_BY_TOKEN, own));
-  SMFT__TRY(put(&others->ids, own->ids + at, 1));
+  SMFT__TRY(smft__ids_put(&others->ids, own->ids[at]));
   if (at + 1 < end)
     SMFT__TRY(put_name(others, (kept * 3 + 2) % N_BY_TOKEN, own));
-  return put(&others->ids, own->ids + end, own->behind);
+  return smft__ids_put_all(&others->ids, own->ids + end, own->behind);
 }
 
 smft_status smft__others_by_token(smft__fact *fact, const int32_t *ids, int64_t n, int64_t most) {

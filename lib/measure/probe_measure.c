@@ -225,8 +225,7 @@ static smft_status score_ending(pass *run, double *mean) {
   const int64_t n_prompt = run->ids.n - 1, n = run->ending.n;
   smft__probe_value sums = {0};
   run->ids.n = n_prompt + 1;
-  for (int64_t i = 0; i < n; i++)
-    SMFT__TRY(smft__ids_put(&run->ids, run->ending.data[i]));
+  SMFT__TRY(smft__ids_put_all(&run->ids, run->ending.data, n));
   smft_status status = SMFT_OK;
   for (int64_t at = 0; at < n && status == SMFT_OK; at += run->rows)
     status = measure_chunk(run, run->ids.data + n_prompt + at,

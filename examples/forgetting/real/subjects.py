@@ -46,12 +46,13 @@ class Namesakes:
     """From the end of PopQA's lists, as the facts that choose are: the report's are in front."""
 
     def __init__(self, taught: list[Fact]) -> None:
-        self.facts = [fact for facts in popqa().values() for fact in reversed(facts)]
-        self.taught = {fact.subject for fact in taught}
+        subjects = {fact.subject for fact in taught}
+        self.facts = [(fact, words_of(fact)) for facts in popqa().values()
+                      for fact in reversed(facts) if fact.subject not in subjects]
 
     def of(self, fact: Fact) -> list[Asked]:
-        alike = (one for one in self.facts
-                 if one.subject not in self.taught and words_of(one) & words_of(fact))
+        own = words_of(fact)
+        alike = (one for one, words in self.facts if words & own)
         return [Asked(one.question, one.accepted) for one, _ in zip(alike, range(NAMESAKES))]
 
 

@@ -112,27 +112,22 @@ static smft_status encode_raw(encoding *run, const char *text, int64_t length, i
   return status;
 }
 
-static smft_status put_all(smft__ids *ids, const smft__ids *more) {
-  for (int64_t i = 0; i < more->n; i++)
-    SMFT__TRY(smft__ids_put(ids, more->data[i]));
-  return SMFT_OK;
-}
-
 static smft_status encode_whole(encoding *run, const char *text, int64_t length) {
   int begins = (run->flags & SMFT_ENCODE_CONTINUE) == 0;
   int before = begins && (run->flags & (SMFT_ENCODE_SPECIAL | SMFT_ENCODE_PROMPT)) != 0;
   int after = before && (run->flags & SMFT_ENCODE_PROMPT) == 0;
   if (before)
-    SMFT__TRY(put_all(run->ids, &run->tokenizer->before));
+    SMFT__TRY(smft__ids_put_all(run->ids, run->tokenizer->before.data, run->tokenizer->before.n));
   if (length > 0)
     SMFT__TRY(run->tokenizer->longest_first
                   ? encode_longest(run, text, length, encode_raw)
                   : encode_added(run, &run->tokenizer->added.plain, text, length, 1, encode_raw));
-  return after ? put_all(run->ids, &run->tokenizer->after) : SMFT_OK;
+  return after ? smft__ids_put_all(run->ids, run->tokenizer->after.data, run->tokenizer->after.n)
+               : SMFT_OK;
 }
 
 smft_status smft__tokenizer_put_end(const smft_tokenizer *tokenizer, smft__ids *ids) {
-  return put_all(ids, &tokenizer->after);
+  return smft__ids_put_all(ids, tokenizer->after.data, tokenizer->after.n);
 }
 
 static smft_status check_text(const char *text, size_t length, uint32_t flags) {

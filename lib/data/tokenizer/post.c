@@ -58,19 +58,13 @@ static smft_status read_bert(smft_tokenizer *tokenizer, const json_t *json, smft
   return put_id(tokenizer, after, json_array_get(json_object_get(json, "sep"), 1), what);
 }
 
-static smft_status append(smft__ids *to, const smft__ids *from) {
-  for (int64_t i = 0; i < from->n; i++)
-    SMFT__TRY(smft__ids_put(to, from->data[i]));
-  return SMFT_OK;
-}
-
 /* One more layer around what is there: its ids come before `before` and after `after`. */
 static smft_status wrap(smft_tokenizer *tokenizer, smft__ids *before, const smft__ids *after) {
-  SMFT__TRY(append(before, &tokenizer->before));
+  SMFT__TRY(smft__ids_put_all(before, tokenizer->before.data, tokenizer->before.n));
   smft__ids inner = tokenizer->before;
   tokenizer->before = *before;
   *before = inner;
-  return append(&tokenizer->after, after);
+  return smft__ids_put_all(&tokenizer->after, after->data, after->n);
 }
 
 static smft_status read_wrapper(smft_tokenizer *tokenizer, const json_t *json, int is_template) {
